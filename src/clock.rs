@@ -13,14 +13,14 @@ use tokio::sync::Notify;
 /// A moment: milliseconds since 1970-01-01T00:00:00Z.
 pub type Millis = i64;
 
-/// The clock of one process: the wall's, which somebody may set, and the machine's, which only runs. Tests move both;
-/// everything that waits for a moment notices.
+/// The clock of one process: the wall clock, which somebody may set, and the monotonic clock, which only runs. Tests
+/// move both; everything that waits for a moment notices.
 #[derive(Debug, Clone, Default)]
 pub struct Clock {
     wall_offset_ms: Arc<AtomicI64>,
     boot_offset_ms: Arc<AtomicI64>,
     moved: Arc<Notify>,
-    /// Where both stand while nobody moves them; `None`: they run.
+    /// The readings of both clocks while nobody moves them; `None`: they run.
     stands_at: Option<(Millis, Millis)>,
 }
 
@@ -31,7 +31,7 @@ impl Clock {
         Self::default()
     }
 
-    /// A clock that shows the present moment, and stands still until it is moved: for tests of short waits.
+    /// A clock that shows the present moment and stands still until it is moved. Tests of short waits use it.
     #[must_use]
     pub fn stopped() -> Self {
         Self { stands_at: Some((wall_ms(), boot_ms())), ..Self::default() }
@@ -43,7 +43,7 @@ impl Clock {
         self.stands_at.map_or_else(wall_ms, |(wall, _)| wall) + self.wall_offset_ms.load(Ordering::Relaxed)
     }
 
-    /// Milliseconds since the machine started, by the clock that goes on while it sleeps and that nobody sets.
+    /// Milliseconds since the machine started. This clock goes on during suspend, and nobody sets it.
     #[must_use]
     pub fn boot(&self) -> Millis {
         self.stands_at.map_or_else(boot_ms, |(_, boot)| boot) + self.boot_offset_ms.load(Ordering::Relaxed)
@@ -55,7 +55,7 @@ impl Clock {
         self.step(ms);
     }
 
-    /// Sets the wall clock forward or back by `ms`: no time has passed. Sleepers look again.
+    /// Sets the wall clock forward or back by `ms` while no time passes. Sleepers look again.
     pub fn step(&self, ms: i64) {
         self.wall_offset_ms.fetch_add(ms, Ordering::Relaxed);
         self.moved.notify_waiters();
@@ -69,15 +69,15 @@ impl Clock {
             if left <= 0 {
                 return;
             }
-            // A wall clock can be set while we sleep: never trust one long sleep.
+            // The wall clock can be set during a sleep: never trust one long sleep.
             let nap = Duration::from_millis(u64::try_from(left).unwrap_or(0)).min(Duration::from_secs(30));
             tokio::select! { () = tokio::time::sleep(nap) => {}, () = moved => {} }
         }
     }
 }
 
-/// What names this start of the machine: [`Clock::boot`] means the same to processes that agree on it. `None` where the
-/// system does not say.
+/// Identifies this start of the machine. Readings of [`Clock::boot`] are comparable between processes with the same
+/// id. `None` where the system provides no id.
 #[must_use]
 pub fn boot_id() -> Option<&'static str> {
     static ID: OnceLock<Option<String>> = OnceLock::new();
@@ -96,7 +96,7 @@ fn wall_ms() -> Millis {
 fn boot_ms() -> Millis {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let id = rustix::time::ClockId::Boottime;
-    // Elsewhere CLOCK_MONOTONIC is the nearest there is; on macOS it counts suspend.
+    // Other systems have only CLOCK_MONOTONIC; on macOS it counts suspend.
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     let id = rustix::time::ClockId::Monotonic;
     let t = rustix::time::clock_gettime(id);

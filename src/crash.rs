@@ -1,8 +1,8 @@
-//! Named moments at which a process can be made to die, as a power cut would have it: for the crash harness alone.
+//! Named points at which a process can be made to die, as in a power cut. Only the crash harness uses them.
 //!
-//! Compiled in only with debug assertions or the feature `crash-points`; without them [`point`] is nothing at all.
+//! Compiled in only with debug assertions or the feature `crash-points`; without them [`point`] does nothing.
 
-/// The moments, in the order in which a line passes them. A line of one kind does not pass all.
+/// The points, in the order in which a line passes them. No kind of line passes all of them.
 pub const POINTS: &[&str] = &[
     "after-claim",
     "after-intent",
@@ -17,10 +17,10 @@ pub const POINTS: &[&str] = &[
     "before-settle",
 ];
 
-/// Whether this program dies where it is told to.
+/// Whether the crash points are compiled into this program.
 pub const ARMED: bool = cfg!(any(debug_assertions, feature = "crash-points"));
 
-/// Ends this process by SIGKILL if `WAVEBATCH_CRASH_AT` is `name`, or `name:n` and it passes here for the `n`th time.
+/// Ends this process by SIGKILL if `WAVEBATCH_CRASH_AT` is `name`, or is `name:n` and this is the `n`th pass.
 #[inline]
 pub fn point(name: &str) {
     #[cfg(any(debug_assertions, feature = "crash-points"))]
@@ -29,7 +29,7 @@ pub fn point(name: &str) {
     let _ = name;
 }
 
-/// Makes every worker of the line with this key panic in this process, as a defect of ours would; if [`ARMED`].
+/// Makes every worker of the line with this key panic in this process, as a bug would; only if [`ARMED`].
 pub fn plant_defect(key: &str) {
     #[cfg(any(debug_assertions, feature = "crash-points"))]
     fuse::defects().push(key.to_owned());
@@ -58,7 +58,7 @@ mod fuse {
 
     use rustix::process::{Signal, getpid, kill_process};
 
-    /// The keys of lines with a defect.
+    /// The keys of lines with a planted defect.
     pub(super) fn defects() -> MutexGuard<'static, Vec<String>> {
         static DEFECTS: Mutex<Vec<String>> = Mutex::new(Vec::new());
         DEFECTS.lock().unwrap_or_else(PoisonError::into_inner)

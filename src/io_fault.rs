@@ -1,23 +1,24 @@
-//! Whose fault an error of the operating system is: the file's that was asked for, its disk's, or this machine's.
+//! The cause of an error of the operating system: the requested file, its storage, or this machine.
 
 use std::{error::Error, fs::File, io};
 
 use rustix::io::Errno;
 
-/// Whose fault an error is, and so what is to be done about it.
+/// The cause of an error. It decides what is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IoFault {
-    /// The file's, or its name's: it is not there, is no file, or may not be read. Waiting does not help.
+    /// The file or its name: it does not exist, is not a file, or may not be read. Waiting does not help.
     File,
-    /// Its disk's, or the mount's that it is on: a server that does not answer, a cable, a bad sector. Others on it fare no
-    /// better, and it may pass.
+    /// The disk or mount of the file: a server that does not answer, a cable, a bad sector. Other files on it fail
+    /// too, and the fault may pass.
     Storage,
-    /// This machine's, or this process's: out of open files, memory or room. It befalls whoever asks next.
+    /// This machine or this process: no more open files, memory or disk space. The next request fails too, whatever
+    /// its file.
     Machine,
 }
 
 impl IoFault {
-    /// Whose fault `error` is. What nobody knows is the storage's: a file is given up only for what is known.
+    /// The cause of `error`. An unknown error counts as storage: a file is given up only for a known cause.
     #[must_use]
     pub fn of(error: &io::Error) -> Self {
         match Errno::from_io_error(error) {
@@ -25,7 +26,7 @@ impl IoFault {
             None => match error.kind() {
                 io::ErrorKind::OutOfMemory | io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Machine,
                 io::ErrorKind::TimedOut | io::ErrorKind::StaleNetworkFileHandle => Self::Storage,
-                // Made by a library, of what it read.
+                // Made by a library from the content that it read.
                 _ => Self::File,
             },
         }
@@ -58,7 +59,7 @@ impl IoFault {
     }
 }
 
-/// What a user can do about an error that is not a file's, as the end of a sentence.
+/// The remedy for an error that is not the file's, as the end of a sentence.
 #[must_use]
 pub fn remedy(error: &io::Error) -> &'static str {
     match Errno::from_io_error(error) {
@@ -76,8 +77,8 @@ pub fn remedy(error: &io::Error) -> &'static str {
     }
 }
 
-/// What this machine lacks, if that is why a connection failed: in words, with what to do. Looks through the errors behind
-/// `error`.
+/// The resource that this machine lacks, if that is why a connection failed: a message with what to do. The sources
+/// of `error` are searched too.
 #[must_use]
 pub fn shortage(error: &(dyn Error + 'static)) -> Option<String> {
     let mut next = Some(error);
@@ -88,7 +89,7 @@ pub fn shortage(error: &(dyn Error + 'static)) -> Option<String> {
         {
             return Some(format!("{io}; {}", remedy(io)));
         }
-        // A resolver that gets no file says that a name is unknown, and nothing else.
+        // A resolver that cannot open a file reports only an unknown name.
         if cause.to_string() == "dns error"
             && let Some(lacking) = no_more_files()
         {
@@ -102,7 +103,7 @@ pub fn shortage(error: &(dyn Error + 'static)) -> Option<String> {
     None
 }
 
-/// What stands against opening one more file, if that is the machine's fault.
+/// The reason why no further file can be opened, if that is the machine's fault.
 fn no_more_files() -> Option<String> {
     let error = File::open("/").err()?;
     (IoFault::of(&error) == IoFault::Machine).then(|| format!("{error}; {}", remedy(&error)))

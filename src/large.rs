@@ -1,18 +1,18 @@
-//! Large bodies are looked into one at a time: their memory is the process's, whoever looks, and what many calls bring at
-//! once must not add up.
+//! Large bodies are inspected one at a time. All calls share the memory of the process, and the bodies of many calls
+//! must not add up.
 
 use tokio::sync::Semaphore;
 
 use crate::domain::body::LARGE;
 
-/// From here on a look takes too long for a thread that serves others.
+/// From this size on, an inspection takes too long for a thread that serves others.
 const SLOW: u64 = 64 << 10;
 
-/// One for the process: so is the memory.
+/// One for the whole process, like the memory.
 static TURN: Semaphore = Semaphore::const_new(1);
 
-/// Runs `look`, which looks into a body of `len` bytes: at once where that is short, else on a thread of its own; if it is
-/// large, when no other large one is looked into.
+/// Runs `look`, which inspects a body of `len` bytes. A short body is inspected at once, a longer one on a thread of
+/// its own. A large body waits until no other large one is being inspected.
 ///
 /// # Panics
 /// If `look` does.

@@ -1,8 +1,8 @@
 //! wavebatch: a durable batch runner for Smallest AI's Waves speech API. The program `wavebatch` is this library's command
 //! line; the library has no other user, so its names may change with any release.
 //!
-//! A *definition* says how, a *manifest* says what; together they make a batch of jobs in a *ledger*, which remembers every
-//! call before it is made. [`app::Session`] is where to begin:
+//! A *definition* says how, a *manifest* says what; together they make a batch of jobs in a *ledger*, which records
+//! every call before it is made. Start at [`app::Session`]:
 //!
 //! ```
 //! use std::{fs, sync::Arc};
@@ -58,17 +58,18 @@
 //!
 //! # The rooms
 //!
-//! Arrows point down only: a room knows those below it. `ARCHITECTURE.md` says more, and a test holds it.
+//! Dependencies point down only: a room knows those below it. `ARCHITECTURE.md` has the details; a test checks it.
 //!
-//! | room | what is in it |
+//! | room | content |
 //! | --- | --- |
 //! | [`cli`], [`telemetry`] | one file per verb, and the progress bars; the log |
 //! | [`app`] | what a front end drives: sessions, services, and the views behind every `--json` |
-//! | [`server`], [`sandbox`] | what listens and what a service is made of; the stand-in for the API |
-//! | [`tasks`] | what can be done with a line: one folder a task, and the registry that names them |
+//! | [`server`], [`sandbox`] | listeners and the parts of a service; the local stand-in for the API |
+//! | [`tasks`] | the work that can be done for a line: one folder per task, and the registry that names them |
 //! | [`runner`], [`report`], [`config`] | claims, calls and deliveries; `report.csv` and `summary.json`; `wavebatch.toml` |
-//! | [`definition`], [`store`], [`waves`], [`media`], [`sink`], [`render`] | definitions and manifests, the ledger, the API's client, recordings, outputs, formats |
-//! | [`domain`], [`audio`], and what every room stands on | types and decisions without I/O; what audio is |
+//! | [`definition`], [`store`], [`waves`] | definitions and manifests, the ledger, the API client |
+//! | [`media`], [`sink`], [`render`] | recordings, outputs, formats |
+//! | [`domain`], [`audio`], and the modules that every room uses | types and decisions without I/O; audio data |
 
 pub mod app;
 pub mod audio;

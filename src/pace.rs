@@ -1,19 +1,20 @@
 //! Paces the retries of transfers: downloads of recordings, uploads of outputs.
 //!
-//! The only place that names the `backoff` crate, which is no longer maintained; to replace it is to rewrite this file.
+//! The only place that names the `backoff` crate, which is no longer maintained. A replacement changes only this
+//! file.
 
 use std::time::Duration;
 
 use backoff::{ExponentialBackoff, ExponentialBackoffBuilder, backoff::Backoff};
 
-/// How often a transfer is tried, and how long to wait in between: doubling, with jitter of half a wait either way.
+/// The number of tries of a transfer and the waits between them: doubling, with jitter of half a wait either way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
-    /// All tries together, the first included.
+    /// The total number of tries, the first included.
     pub tries: u32,
     /// The wait after the first failure.
     pub first: Duration,
-    /// No wait is longer, jitter aside.
+    /// The longest wait, without jitter.
     pub longest: Duration,
 }
 
@@ -33,13 +34,13 @@ impl Pace {
 }
 
 impl Default for Pace {
-    /// Three tries, after about 0.5 s and 1 s: a job has tries of its own above these.
+    /// Three tries, after about 0.5 s and 1 s. A job has further tries of its own.
     fn default() -> Self {
         Self { tries: 3, first: Duration::from_millis(500), longest: Duration::from_secs(30) }
     }
 }
 
-/// What is left of the waits of one transfer. At the end, the failure stands.
+/// The remaining waits of one transfer. After the last one, the failure is final.
 #[derive(Debug)]
 pub struct Waits {
     policy: ExponentialBackoff,

@@ -1,27 +1,26 @@
-//! What this process takes from the machine at its start, and what it forbids: as many open files as it may have, and no
-//! image of its memory on a disk.
+//! Process limits set at start: the maximum number of open files, and no core dumps.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Limits of open files that are tried where a system does not take the hard one, as macOS does not take "infinity".
+/// Limits of open files to try where a system refuses the hard limit, as macOS refuses "infinity".
 const FALLBACKS: [u64; 3] = [65_536, 10_240, 4_096];
 
 /// With fewer open files than this, calls wait for one another.
 const ENOUGH_FILES: u64 = 256;
 
-/// Sets up this process: called once, before it has threads. What the system does not allow is left as it is.
+/// Sets up this process. Called once, before any thread is started. A setting that the system refuses stays as it is.
 pub fn set_up() {
     raise_open_files();
     forbid_core_dumps();
 }
 
-/// How many files, sockets and pipes this process may have open at once.
+/// The number of files, sockets and pipes that this process may have open at once.
 #[must_use]
 pub fn open_files() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// What to tell the user where this process may have too few files open.
+/// The warning for the user if this process may have too few files open.
 #[must_use]
 pub fn too_few_files() -> Option<String> {
     let most = open_files();
@@ -32,8 +31,8 @@ pub fn too_few_files() -> Option<String> {
     })
 }
 
-/// Raises the soft limit of open files to the hard one. Shells give 1,024 (macOS 256), which a thousand connections from
-/// outside would use up.
+/// Raises the soft limit of open files to the hard limit. Shells set 1,024 (macOS 256), too few for a thousand
+/// incoming connections.
 fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
     for current in candidates(limit) {
@@ -51,11 +50,11 @@ fn candidates(limit: Rlimit) -> Vec<Option<u64>> {
     best.into_iter().chain(FALLBACKS.iter().filter(|n| within(n)).map(|n| Some(*n))).collect()
 }
 
-/// The API's key, transcripts and signed addresses are in this process's memory: no core dump of it, and no debugger of
-/// another process of the same user.
+/// Forbids core dumps, and debuggers of other processes of the same user: this process's memory holds the API key,
+/// transcripts and signed URLs.
 fn forbid_core_dumps() {
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
-    // A core dump that goes through a pipe obeys no limit.
+    // A core dump through a pipe ignores the limit.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
 }

@@ -1,4 +1,4 @@
-//! Signals: the first Ctrl-C drains, the second gives up; SIGTERM does the same, and is remembered. SIGHUP only drains.
+//! Signals: the first Ctrl-C drains, the second aborts. SIGTERM does the same and is remembered. SIGHUP only drains.
 
 use std::{
     io,
@@ -14,23 +14,23 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// What asked the process to end.
+/// The signal that asked the process to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
     /// Ctrl-C.
     Interrupt,
     /// SIGTERM, as from a service manager.
     Terminate,
-    /// SIGHUP: the terminal has gone, as with a dropped ssh connection.
+    /// SIGHUP: the terminal is gone, for example after a dropped ssh connection.
     Hangup,
 }
 
-/// What the signals so far ask for.
+/// The requests of the signals so far.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
-    /// Cancelled by the first signal: what is in flight is finished, and nothing new begun.
+    /// Cancelled by the first signal: work in flight is finished, and nothing new is started.
     pub drain: CancellationToken,
-    /// Cancelled by the second: leave now.
+    /// Cancelled by the second signal: exit now.
     pub abort: CancellationToken,
     /// 0 = none yet.
     first: Arc<AtomicU8>,
@@ -41,11 +41,11 @@ impl Shutdown {
     /// Listens to the process's signals from now on.
     ///
     /// # Errors
-    /// The system does not let it.
+    /// The system refuses a signal handler.
     pub fn listen() -> io::Result<Self> {
         let this = Self::default();
         let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        // Whoever ignores it wants the process to survive the terminal: `nohup`.
+        // A process that ignores SIGHUP is meant to survive the terminal: `nohup`.
         let mut hangup = (!ignores_hangup()).then(|| signal(SignalKind::hangup())).transpose()?;
         let hearer = this.clone();
         tokio::spawn(async move {
@@ -61,7 +61,7 @@ impl Shutdown {
         Ok(this)
     }
 
-    /// Takes note of a signal.
+    /// Records a signal.
     pub fn hear(&self, signal: Signal) {
         let mark = match signal {
             Signal::Interrupt => 1,
@@ -71,7 +71,7 @@ impl Shutdown {
         if self.first.compare_exchange(0, mark, Ordering::AcqRel, Ordering::Acquire).is_ok() {
             self.drain.cancel();
         } else if signal == Signal::Hangup {
-            // One lost terminal sends several: the kernel's, and the shell's. Nobody there asked for haste.
+            // One lost terminal sends several signals: the kernel's and the shell's. They are no request for haste.
             return;
         } else {
             self.abort.cancel();
@@ -79,7 +79,7 @@ impl Shutdown {
         self.heard.notify_waiters();
     }
 
-    /// Waits for a signal that comes from now on.
+    /// Waits for the next signal from now on.
     pub async fn next(&self) {
         self.heard.notified().await;
     }
@@ -96,7 +96,7 @@ impl Shutdown {
     }
 }
 
-/// The next one, if this kind is listened to at all.
+/// The next signal, if this kind is listened to.
 async fn next(signals: Option<&mut unix::Signal>) -> Option<()> {
     match signals {
         Some(signals) => signals.recv().await,
@@ -104,12 +104,12 @@ async fn next(signals: Option<&mut unix::Signal>) -> Option<()> {
     }
 }
 
-/// Whether SIGHUP was ignored when the process was started. Only Linux says so to a program without unsafe code.
+/// Whether SIGHUP was ignored when the process was started. Only Linux reports this without unsafe code.
 fn ignores_hangup() -> bool {
     std::fs::read_to_string("/proc/self/status").is_ok_and(|status| is_hangup_ignored(&status))
 }
 
-/// Reads the set of ignored signals of `/proc/self/status`; SIGHUP is the first.
+/// Reads the set of ignored signals from `/proc/self/status`; SIGHUP is the first.
 fn is_hangup_ignored(status: &str) -> bool {
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     ignored.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).is_some_and(|set| set & 1 == 1)

@@ -1,5 +1,5 @@
-//! Logs: to stderr, as text or JSON, and around the progress bars. What comes from outside is written so that no terminal
-//! obeys it, and an event is one line.
+//! Logs: to stderr, as text or JSON, and above the progress bars. Terminal control sequences in outside data are
+//! escaped, and an event is one line.
 
 use std::{
     fmt,
@@ -49,7 +49,7 @@ pub struct Verbosity {
     pub quiet: bool,
 }
 
-/// Starts logging, once per process. Lines go above `bars`, so that the two never mix.
+/// Starts logging, once per process. Log lines are written above `bars`, so that the two never mix.
 pub fn start(format: LogFormat, verbosity: Verbosity, bars: MultiProgress) {
     let filter = filter(format, verbosity);
     let writer = AboveBars { bars, format };
@@ -68,11 +68,11 @@ pub fn start(format: LogFormat, verbosity: Verbosity, bars: MultiProgress) {
     let _ = registry().with(layer.with_filter(filter)).try_init();
 }
 
-/// Our own words by `-v` and `-q`; those of libraries two steps less.
+/// The level of our own events by `-v` and `-q`; libraries log two levels less.
 fn filter(format: LogFormat, verbosity: Verbosity) -> Targets {
     let base = match format {
         LogFormat::Text => 0,
-        // A machine reads these: it is told what a person reads off the screen.
+        // A machine reads these: they include what a person reads on the screen.
         LogFormat::Json => 1,
     };
     let level = |steps: u8| match steps {
@@ -89,8 +89,8 @@ fn filter(format: LogFormat, verbosity: Verbosity) -> Targets {
     Targets::new().with_target("wavebatch", level(steps)).with_default(libraries)
 }
 
-/// Fields as the library writes them, but on one line and without what steers a terminal. Its own colours stand between
-/// them, so it is here that the two can be told apart.
+/// Fields as the library writes them, but on one line and without terminal control sequences. The library puts its
+/// own colours between the fields, so only here can the two be distinguished.
 #[derive(Debug)]
 struct OneLine;
 
@@ -137,7 +137,7 @@ impl Visit for FieldsTo<'_> {
     }
 }
 
-/// Writes to stderr while the bars are out of the way.
+/// Writes to stderr while the bars are hidden.
 #[derive(Debug, Clone)]
 struct AboveBars {
     bars: MultiProgress,
@@ -152,11 +152,11 @@ impl<'a> MakeWriter<'a> for AboveBars {
 }
 
 impl Write for AboveBars {
-    /// Takes an event as a whole, as the library hands it over.
+    /// Takes a whole event, as the library passes it.
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(event);
         let text = if self.format == LogFormat::Json { printable_json(&text) } else { text.as_ref().into() };
-        // With stderr gone there is nobody left to tell, and that must not end a call in flight.
+        // Nobody reads a closed stderr, and that must not end a call in flight.
         let _ = self.bars.suspend(|| io::stderr().write_all(text.as_bytes()));
         Ok(event.len())
     }
@@ -172,7 +172,7 @@ mod tests {
 
     use super::*;
 
-    /// What an event looks like.
+    /// The log text of an event.
     fn logged(colours: bool, log: impl FnOnce()) -> String {
         let written: Arc<Mutex<Vec<u8>>> = Arc::default();
         let to = Arc::clone(&written);

@@ -1,5 +1,5 @@
-//! Temporary files and folders that belong to a process for as long as it lives: it holds a lock on each, which the kernel
-//! takes away when it dies, so that whoever sweeps can tell the dead's from the living's.
+//! Temporary files and folders, each locked by its process. The kernel releases the lock when the process dies, so a
+//! sweep can distinguish the files of dead processes from those of living ones.
 
 use std::{
     fs::{self, File, OpenOptions, Permissions, TryLockError},
@@ -11,19 +11,19 @@ use std::{
 
 use tempfile::TempDir;
 
-/// Where files cannot be locked, one that is younger may still be somebody's.
+/// Where files cannot be locked, a younger file may still be in use.
 const LEFTOVER_AGE: Duration = Duration::from_hours(24);
 
-/// Holds a file that was just made until its last handle is closed. `false`: a sweep came between, and it is gone.
+/// Locks a new file until its last handle is closed. `false`: a sweep has removed it in the meantime.
 ///
 /// # Errors
-/// What the file is cannot be read.
+/// The metadata of the file cannot be read.
 pub fn hold(file: &File) -> io::Result<bool> {
     let is_swept = matches!(file.try_lock(), Err(TryLockError::WouldBlock)) || file.metadata()?.nlink() == 0;
     Ok(!is_swept)
 }
 
-/// Removes a file that nobody holds, and says whether it did.
+/// Removes a file that nobody holds. Returns whether it did.
 #[must_use]
 pub fn sweep(path: &Path) -> bool {
     let Some(meta) = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file) else { return false };
@@ -35,15 +35,15 @@ pub fn sweep(path: &Path) -> bool {
             meta.modified().ok().and_then(|at| at.elapsed().ok()).is_some_and(|age| age > LEFTOVER_AGE)
         }
     };
-    // Under the lock, so that whoever makes it again under this name finds out.
+    // Under the lock, so that a process that makes a file of this name again notices.
     is_left && fs::remove_file(path).is_ok()
 }
 
-/// The file of a folder that its owner holds.
+/// The lock file in a folder, held by the owner.
 const LOCK: &str = ".lock";
 
-/// A temporary folder that only its owner can enter. It goes with this value, or with the next sweep once its process is
-/// dead.
+/// A temporary folder that only its owner can enter. It is removed with this value, or by the next sweep after its
+/// process is dead.
 #[derive(Debug)]
 pub struct LockedFolder {
     dir: TempDir,
@@ -51,10 +51,10 @@ pub struct LockedFolder {
 }
 
 impl LockedFolder {
-    /// Makes one in `parent`, which may be a place that everybody writes to. Its name begins with `prefix`.
+    /// Makes a folder in `parent`, which may be writable for everybody. Its name begins with `prefix`.
     ///
     /// # Errors
-    /// It cannot be made.
+    /// The folder cannot be made.
     pub fn create(parent: &Path, prefix: &str) -> io::Result<Self> {
         loop {
             let dir = tempfile::Builder::new()
@@ -63,7 +63,7 @@ impl LockedFolder {
                 .tempdir_in(parent)?;
             let lock = OpenOptions::new().write(true).create_new(true).mode(0o600).open(dir.path().join(LOCK));
             match lock {
-                // A sweep came between.
+                // A sweep has removed it in the meantime.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => return Err(e),
                 Ok(lock) => {
@@ -75,20 +75,21 @@ impl LockedFolder {
         }
     }
 
-    /// Where it is.
+    /// The path of the folder.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.dir.path()
     }
 
-    /// Removes the folders in `parent` whose names begin with `prefix`, that belong to this user, and that nobody holds.
+    /// Removes the folders in `parent` whose names begin with `prefix`, that belong to this user and that nobody
+    /// holds.
     pub fn sweep(parent: &Path, prefix: &str) {
         let user = rustix::process::geteuid().as_raw();
         for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
             if !entry.file_name().to_string_lossy().starts_with(prefix) {
                 continue;
             }
-            // Not of what a link leads to: anybody may have put it there.
+            // The metadata of the entry, not of a link's target: anybody may have placed the link.
             let own = entry.metadata().is_ok_and(|meta| meta.is_dir() && meta.uid() == user);
             if own && is_left(&entry.path()) {
                 let _ = fs::remove_dir_all(entry.path());
@@ -97,7 +98,7 @@ impl LockedFolder {
     }
 }
 
-/// Whether nobody holds the folder. One without a lock is being made, or its owner died right then.
+/// Whether nobody holds the folder. A folder without a lock is being made, or its owner died at that moment.
 fn is_left(folder: &Path) -> bool {
     match fs::symlink_metadata(folder.join(LOCK)) {
         Ok(_) => sweep(&folder.join(LOCK)),
@@ -124,7 +125,7 @@ mod tests {
         let folder = LockedFolder::create(parent.path(), PREFIX).unwrap();
         assert_eq!(fs::metadata(folder.path()).unwrap().permissions().mode() & 0o777, 0o700);
         fs::write(folder.path().join("manifest"), "x").unwrap();
-        // As a killed process leaves it, with a file in it, and as one that died before it had a lock.
+        // As left by a killed process, with a file in it, and by a process that died before it had a lock.
         let left = parent.path().join(format!("{PREFIX}left"));
         let (young, old) = (parent.path().join(format!("{PREFIX}young")), parent.path().join(format!("{PREFIX}old")));
         [&left, &young, &old].into_iter().for_each(|dir| fs::create_dir(dir).unwrap());

@@ -1,4 +1,4 @@
-//! The API, or the sandbox that stands in for it.
+//! The API, or the sandbox in its place.
 
 use std::time::Duration;
 
@@ -25,16 +25,16 @@ pub struct Api {
     client: Client,
     account: String,
     environment: Environment,
-    /// Whether there is a key to ask by.
+    /// Whether there is a key.
     has_key: bool,
     sandbox: Option<Sandbox>,
 }
 
 impl Api {
-    /// The API with the user's key, which has to be there if calls are made; or a sandbox of our own.
+    /// The API with the user's key, which is required if calls may be made; or a sandbox of this process.
     ///
     /// # Errors
-    /// There is no key, or none that can be sent; the sandbox cannot listen.
+    /// There is no key, or an invalid one; the sandbox cannot listen.
     pub async fn open(settings: &Settings) -> Result<Self, AppError> {
         if settings.is_sandbox() {
             return Self::sandbox().await;
@@ -63,13 +63,13 @@ impl Api {
         })
     }
 
-    /// What questions are asked with.
+    /// The client for queries.
     #[must_use]
     pub const fn client(&self) -> &Client {
         &self.client
     }
 
-    /// Where calls go.
+    /// The environment of the calls.
     pub(super) const fn environment(&self) -> Environment {
         self.environment
     }
@@ -79,14 +79,14 @@ impl Api {
         &self.account
     }
 
-    /// The account, if there is a key to ask it by.
+    /// The account, if there is a key.
     pub(super) fn account(&self) -> Option<Account> {
         let forgets = self.sandbox.is_some();
         let account = Account { client: self.client.clone(), name: self.account.clone(), forgets };
         self.has_key.then_some(account)
     }
 
-    /// Ends the sandbox, if it is one.
+    /// Closes the sandbox, if there is one.
     pub async fn close(self) {
         if let Some(sandbox) = self.sandbox {
             sandbox.shutdown().await;
@@ -99,7 +99,7 @@ fn client(base_url: Url, key: SecretString) -> Result<Client, AppError> {
     Ok(Client::new(waves::Settings { base_url, key, connect_timeout, user_agent })?)
 }
 
-/// What manifests and recordings are downloaded with.
+/// The client for downloads of manifests and recordings.
 pub(super) fn fetcher() -> Result<Fetcher, AppError> {
     Fetcher::new(FetchSettings::default()).map_err(|e| AppError::Fetcher(e.into()))
 }

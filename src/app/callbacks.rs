@@ -1,4 +1,4 @@
-//! Where callbacks come in: a receiver of this process, for as long as it works, or one of another process.
+//! The receiver of callbacks: one of this process while it works, or one of another process.
 
 use std::{
     io,
@@ -32,22 +32,22 @@ use crate::{
     store::Store,
 };
 
-/// How often it is looked whether whoever receives for this ledger still does.
+/// The interval for checks whether this ledger's receiver still runs.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
-/// How long the probe waits that asks whether another process receives.
+/// The time limit of the probe for another process's receiver.
 const PROBE_TIME: Duration = Duration::from_secs(3);
 
-/// Where answers can be posted to, and who receives them.
+/// The public address for callbacks, and their receiver.
 #[derive(Default)]
 pub(super) struct Callbacks {
-    /// What the runner needs for it; `None`: no answer is posted.
+    /// The runner's callback settings; `None`: no answer comes by callback.
     pub(super) webhook: Option<Webhook>,
     pub(super) receiver: Option<Receiver>,
     standby: Option<Standby>,
 }
 
 impl Callbacks {
-    /// Opens a receiver, if answers of these batches may be posted to us and nobody receives them yet.
+    /// Opens a receiver if these batches may use callbacks and no process receives them yet.
     pub(super) async fn of_work(session: &Session, batches: &[BatchId]) -> Result<Self, AppError> {
         let (settings, store) = (&session.settings, &session.store);
         let webhook = &settings.config.webhook;
@@ -93,7 +93,7 @@ impl Callbacks {
         Ok(callbacks)
     }
 
-    /// Opens the receiver of a service. `listen`: where, if the command line says so.
+    /// Opens the receiver of a service. `listen`: the address, if the command line sets it.
     pub(super) async fn of_service(
         session: &Session,
         listen: Option<Listen>,
@@ -119,7 +119,7 @@ impl Callbacks {
         Ok(Self { webhook, receiver, standby: None })
     }
 
-    /// Ends the receiver, and whoever waits to take over.
+    /// Closes the receiver and any standby.
     pub(super) async fn close(self) {
         let standing_in = match self.standby {
             Some(standby) => standby.close().await,
@@ -131,7 +131,7 @@ impl Callbacks {
     }
 }
 
-/// The sandbox posts to this machine; any free port will do.
+/// The sandbox posts to this machine; any free port is good.
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 fn address_of(receiver: &Receiver) -> Url {
@@ -143,7 +143,7 @@ fn webhook_secrets(settings: &Settings, store: &Store) -> Result<Vec<Secret>, Ap
     Ok(secrets(store.path(), given)?)
 }
 
-/// What a receiver is started with, wherever it listens.
+/// The settings of a receiver, without its address.
 struct Receiving {
     secrets: Vec<Secret>,
     timeouts: ServerTimeouts,
@@ -169,7 +169,7 @@ impl Receiving {
     }
 }
 
-/// Takes over when whoever received for this ledger has gone.
+/// Takes over when the receiver of this ledger is gone.
 struct Standby {
     stop: CancellationToken,
     waiting: JoinHandle<Option<Receiver>>,
@@ -204,7 +204,7 @@ impl Standby {
     }
 }
 
-/// Whether answers of one of these batches may be posted; without batches named, whichever are open.
+/// Whether one of these batches may use callbacks; without batches, whether any open batch may.
 async fn may_be_posted(session: &Session, batches: &[BatchId]) -> Result<bool, AppError> {
     let mut posted = batches.is_empty();
     for batch in batches {
@@ -215,7 +215,7 @@ async fn may_be_posted(session: &Session, batches: &[BatchId]) -> Result<bool, A
     Ok(posted)
 }
 
-/// Answers that are always to be posted need an address.
+/// Checks that there is a public URL if answers come only by callback.
 ///
 /// # Errors
 /// There is none.

@@ -1,4 +1,4 @@
-//! What submitting a definition would do, without a key, a call, or a trace.
+//! Checks what submitting a definition would do, without a key and without calls; nothing is left behind.
 
 use std::sync::Arc;
 
@@ -23,23 +23,23 @@ use crate::{
     temp_lock::LockedFolder,
 };
 
-/// How the folder begins that a manifest which is no file is copied to.
+/// The prefix of the folder for copies of remote manifests.
 const SCRATCH: &str = "wavebatch-check-";
 
-/// What submitting would do, and what nobody could look at.
+/// What submitting would do, and what could not be checked.
 #[derive(Debug)]
 pub struct Checked {
-    /// What it would do; `None` where a remote manifest could not be reached.
+    /// The plan; `None` if a remote manifest could not be reached.
     pub plan: Option<Plan>,
-    /// What is told of the voices.
+    /// Notes about the voices.
     pub voices: Vec<String>,
-    /// What was not looked at.
+    /// What was not checked.
     pub unchecked: Vec<String>,
     /// Whether there is no ledger yet.
     pub new_ledger: bool,
 }
 
-/// Holds a definition against the ledger, where there is one. `stdin` is where a manifest called `-` is read from.
+/// Compares a definition with the ledger, if there is one. `stdin` is the content of a manifest called `-`.
 ///
 /// # Errors
 /// Faults of the manifest and of the voices; a ledger that cannot be read.
@@ -66,7 +66,7 @@ pub async fn check(
     };
     let plan = match with_copy(definition, stdin, planning).await {
         Ok(plan) => Some(plan),
-        // Without a network a remote manifest is what cannot be checked.
+        // Without a network, a remote manifest cannot be checked.
         Err(e @ IntakeError::Fetch { .. }) if e.exit_class() == ExitClass::CouldNotRun => {
             unchecked.insert(0, format!("the manifest: {}", in_words(&e)));
             None
@@ -93,11 +93,11 @@ pub async fn check(
     Ok(Checked { plan, voices, unchecked, new_ledger })
 }
 
-/// Gives every part of a definition's texts to `each`, as it would be bought; of one key, if that is named. Returns
-/// whether there was one.
+/// Calls `each` for every part of a definition's texts, as it would be bought; only for one key, if given. Returns
+/// whether there was a part.
 ///
 /// # Errors
-/// Faults of the manifest; a ledger that cannot be read; `each` fails, which ends it.
+/// Faults of the manifest; a ledger that cannot be read; an error of `each`, which ends the loop.
 pub async fn each_part(
     settings: &Settings,
     definition: &Definition,
@@ -123,7 +123,7 @@ pub async fn each_part(
     broken.map_or(Ok(found), |e| Err(e.into()))
 }
 
-/// Brings the manifest here where it is not, for as long as `work` takes.
+/// Copies a remote manifest here, for the time of `work`.
 async fn with_copy<T>(
     definition: &Definition,
     stdin: impl AsyncRead + Unpin,
@@ -134,7 +134,7 @@ async fn with_copy<T>(
     if !definition.origin.needs_copy() {
         return work(None).await;
     }
-    // No ledger, no spool; and what is only looked at belongs to neither.
+    // There may be no ledger and no spool, and a check must not write to them.
     let dir = LockedFolder::create(&temp, SCRATCH).map_err(|source| IntakeError::Copy { dir: temp, source })?;
     let copy = match fetcher() {
         Ok(fetcher) => intake::copy_manifest(definition, dir.path(), &fetcher, stdin).await?,
@@ -143,7 +143,7 @@ async fn with_copy<T>(
     work(copy.as_ref().map(intake::ManifestCopy::spooled)).await
 }
 
-/// Holds the voices against those that the account is remembered to have; nothing if that is not known.
+/// Compares the voices with the account's known voices; no notes if these are unknown.
 fn judge(
     settings: &Settings,
     store: Option<&Store>,

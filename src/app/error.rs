@@ -1,4 +1,4 @@
-//! Why a session could not do what it was asked for.
+//! The errors of a session.
 
 use std::{error::Error, io, net::SocketAddr, path::PathBuf};
 
@@ -19,39 +19,39 @@ use crate::{
     waves::ClientError,
 };
 
-/// Why a session could not do what it was asked for. [`AppError::hint`] says what the user can do.
+/// The error of a session. [`AppError::hint`] says what the user can do.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     /// Settings, a definition, a manifest or pronunciations are wrong.
     #[error(transparent)]
     Faults(#[from] Faults),
-    /// There is no key to ask the API by.
+    /// There is no API key.
     #[error("{KEY} is not set")]
     NoKey,
-    /// The vendor is told no address to post answers to, and the definition wants nothing else.
+    /// There is no public URL for callbacks, and the definition accepts answers only by callback.
     #[error("webhook = \"always\", and the vendor is told no address to post answers to")]
     NoPublicUrl,
-    /// The key is none that can be sent.
+    /// The key cannot be sent in a header.
     #[error("{KEY}: {0}")]
     BadKey(ClientError),
-    /// A client of the API cannot be made.
+    /// No API client can be made.
     #[error(transparent)]
     Client(ClientError),
-    /// Downloads cannot be made.
+    /// No client for downloads can be made.
     #[error(transparent)]
     Fetcher(Box<dyn Error + Send + Sync>),
-    /// The API does not answer a question as it should. What calls run into is the runner's.
+    /// The API failed to answer a query. Failures of jobs' calls belong to the runner.
     #[error("{}", .0.message)]
     Api(CallFailure),
-    /// The ledger cannot be opened, or the service lost it; the error does not say which ledger it is.
+    /// The ledger cannot be opened, or the service lost it. The source error does not name the ledger.
     #[error("{}: {source}", path.display())]
     Ledger {
-        /// The ledger.
+        /// The path of the ledger.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: StoreError,
     },
-    /// The ledger does not do it.
+    /// A ledger operation failed.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The ledger has no batch of this name.
@@ -59,7 +59,7 @@ pub enum AppError {
     NoBatch {
         /// The error.
         source: StoreError,
-        /// The nearest name, if there is one like it; else how many there are.
+        /// The nearest name, if one is similar; else the number of batches.
         hint: String,
     },
     /// Nothing was submitted.
@@ -77,22 +77,22 @@ pub enum AppError {
     /// Callbacks cannot be received.
     #[error("callbacks cannot be received on {listen}: {source}")]
     CallbacksUnheard {
-        /// Where they were to be received.
+        /// The address to listen on.
         listen: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
-        /// Whether a service was to receive them.
+        /// Whether a service should receive them.
         service: bool,
     },
-    /// Health and metrics cannot be served.
+    /// Health checks and metrics cannot be served.
     #[error("health and metrics cannot be served on {listen}: {source}")]
     AdminUnheard {
-        /// Where they were to be served.
+        /// The address to listen on.
         listen: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// Definitions are looked for where no directory is.
+    /// A path for definitions is not a directory.
     #[error("{} is no directory", .0.display())]
     NoDirectory(PathBuf),
     /// A part of the service panicked.
@@ -101,10 +101,10 @@ pub enum AppError {
     /// A signal came.
     #[error("interrupted")]
     Interrupted(Option<Signal>),
-    /// A signal came while a ledger that is locked was waited for.
+    /// A signal came while the session waited for a locked ledger.
     #[error("interrupted before the ledger was open")]
     InterruptedOpening(Option<Signal>),
-    /// A batch is not worked as it is.
+    /// A batch cannot be worked in its state.
     #[error("{}", .0.why)]
     NotWorkable(NotWorkable),
     /// A batch belongs to the other environment.
@@ -112,28 +112,28 @@ pub enum AppError {
     OtherEnvironment {
         /// Its name.
         batch: String,
-        /// What it belongs to.
+        /// The batch's environment.
         environment: Environment,
     },
-    /// Lines have no parts where no text is cut.
+    /// The batch's task has no parts.
     #[error("{0} is no batch of speech: its lines have no parts")]
     NoParts(String),
-    /// The system does not let it.
+    /// The system refuses an operation.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
-/// Why a batch is not worked, and what to do about it.
+/// Why a batch cannot be worked, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotWorkable {
-    /// Why.
+    /// The reason.
     pub why: String,
-    /// What lets it be worked.
+    /// What makes it workable.
     pub hint: String,
 }
 
 impl AppError {
-    /// Why the ledger at `path` cannot be used, with its path where the error does not say it.
+    /// An error of the ledger at `path`, with the path if the source error lacks it.
     #[must_use]
     pub fn of_ledger(source: StoreError, path: &std::path::Path) -> Self {
         match source.to_string().contains(&*path.to_string_lossy()) {
@@ -180,7 +180,7 @@ impl AppError {
         Some(hint)
     }
 
-    /// The error, its causes that say something new, and the hint: for who is told of it outside the process.
+    /// The error, the causes that add something, and the hint: for notifications outside the process.
     #[must_use]
     pub fn in_full(&self) -> String {
         let words = in_words(self);
@@ -230,7 +230,7 @@ impl From<PublishError> for AppError {
         match error {
             PublishError::Store(error) => Self::Store(error),
             PublishError::Sink(error) => Self::Sink(error),
-            // The reader of stdout may have gone.
+            // The reader of stdout may be gone.
             PublishError::Output(error) => Self::Io(error),
             error => Self::Publish(error),
         }

@@ -1,4 +1,4 @@
-//! What a session says while it works.
+//! The events of a session.
 
 use std::{collections::HashMap, future::Future, net::SocketAddr, pin::Pin, sync::Arc};
 
@@ -16,14 +16,14 @@ use crate::{
     tasks::Registry,
 };
 
-/// One thing that the user may want to know.
+/// One event for the user.
 #[derive(Debug, Clone)]
 pub enum Event {
-    /// Something that wants attention.
+    /// A problem that needs attention.
     Warning(String),
-    /// Local recordings are read, to be compared with those of the ledger.
+    /// Local recordings are being read for comparison with the ledger.
     Reading(ReadProgress),
-    /// A batch that was paused is open again.
+    /// A paused batch was resumed.
     GoesOn {
         /// Its name.
         batch: String,
@@ -32,37 +32,37 @@ pub enum Event {
         /// Why it was paused.
         reason: String,
     },
-    /// No line of the batches was left to do.
+    /// The batches had no unfinished line.
     NothingLeft,
-    /// Where callbacks come in from now on.
+    /// The address at which callbacks now come in.
     Callbacks(CallbacksAt),
-    /// A signal came: what is in flight is finished, and nothing new is begun.
+    /// A signal came: work in flight is finished, and nothing new is started.
     Draining,
-    /// A second signal came: what is in flight is left.
+    /// A second signal came: work in flight is abandoned.
     Leaving,
     /// A signal came, and the service ends.
     Stopping,
-    /// The runner says something.
+    /// An event of the runner.
     Runner(runner::Event),
 }
 
-/// Where callbacks come in while a command works.
+/// The receiver of callbacks while a command runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallbacksAt {
     /// This process receives them.
     Here {
-        /// The address that it listens on.
+        /// The address to listen on.
         addr: SocketAddr,
-        /// The address that the vendor is told.
+        /// The address that the vendor gets.
         public_url: Url,
     },
-    /// Another process receives them for this address.
+    /// Another process receives them at this address.
     Elsewhere(Url),
-    /// Another process did, and has gone: this one does now, on this address.
+    /// The other process is gone; this one has taken over, at this address.
     TakenOver(SocketAddr),
 }
 
-/// Work that can be watched.
+/// Work that can be followed.
 #[derive(Debug, Clone)]
 pub struct Watched {
     /// The ledger.
@@ -71,18 +71,18 @@ pub struct Watched {
     pub account: String,
     /// The account's limits by pool.
     pub limits: HashMap<Pool, Limits>,
-    /// What is worked.
+    /// The batches being worked.
     pub batches: Vec<BatchId>,
-    /// What can be done with lines.
+    /// The tasks of the program.
     pub tasks: Registry,
 }
 
-/// Who hears what a session says. A closure over [`Event`] is one.
+/// A receiver of a session's events. A closure over [`Event`] is one.
 pub trait EventSink: Send + Sync + 'static {
-    /// Hears one event. It must not block.
+    /// Handles one event. It must not block.
     fn event(&self, event: Event);
 
-    /// Follows work until the runner has said its last word.
+    /// Follows work until the last event of the runner.
     fn follow(
         self: Arc<Self>,
         _watched: Watched,
@@ -102,5 +102,5 @@ impl<F: Fn(Event) + Send + Sync + 'static> EventSink for F {
     }
 }
 
-/// An event sink that is shared.
+/// A shared event sink.
 pub type Events = Arc<dyn EventSink>;

@@ -1,4 +1,4 @@
-//! A ledger that is looked at, or told what to do, without working it.
+//! A ledger that is read or changed without running its batches.
 
 use super::{error::AppError, settings::Settings};
 use crate::{
@@ -6,20 +6,20 @@ use crate::{
     store::{BatchRow, Store, StoreError},
 };
 
-/// Opens the ledger, which has to be there.
+/// Opens the ledger, which must exist.
 ///
 /// # Errors
-/// It is not there, locked, or damaged.
+/// The ledger does not exist, is locked or is damaged.
 pub async fn open_ledger(settings: &Settings) -> Result<Store, AppError> {
     let config = &settings.config;
     let opened = Store::open(config.opening(false)).await;
     opened.map(|(store, _)| store).map_err(|e| AppError::of_ledger(e, &config.database))
 }
 
-/// The same; `None` where it is not there.
+/// The same; `None` if it does not exist.
 ///
 /// # Errors
-/// It is locked, or damaged.
+/// The ledger is locked or damaged.
 pub async fn find_ledger(settings: &Settings) -> Result<Option<Store>, AppError> {
     match open_ledger(settings).await {
         Ok(store) => Ok(Some(store)),
@@ -33,7 +33,7 @@ pub async fn find_ledger(settings: &Settings) -> Result<Option<Store>, AppError>
 /// One batch by name.
 ///
 /// # Errors
-/// There is none; then the nearest name is the hint.
+/// There is no such batch; the hint has the nearest name.
 pub async fn batch_of(store: &Store, name: &str) -> Result<BatchRow, AppError> {
     if let Some(row) = store.batch(name).await? {
         return Ok(row);

@@ -1,5 +1,5 @@
-//! What a front end drives: a [`Session`] submits definitions and works batches; a [`Service`] does it until it is stopped.
-//! It takes settings and an event sink, and returns an [`AppError`]. It never prints, and knows no command line.
+//! The interface for front ends: a [`Session`] submits definitions and works batches; a [`Service`] does so until it is
+//! stopped. Input is settings and an event sink; errors are [`AppError`]s. It never prints and knows no command line.
 
 mod api;
 mod callbacks;

@@ -1,5 +1,5 @@
-//! Who is told how batches go: what is news is posted to the ledger's outbox, and delivered from there. Nothing here
-//! changes how work ends.
+//! Notifications about batches: news is posted to the ledger's outbox and delivered from there. Failures here never
+//! change the result of work.
 
 use std::{
     fmt,
@@ -30,22 +30,22 @@ use crate::{
     store::{BatchRow, NewNotice, SpendNotice, Store, StoreError, real_path},
 };
 
-/// What telling may take at the end of a command.
+/// The time limit of delivery at the end of a command.
 const LIMIT: Duration = Duration::from_secs(15);
-/// What finished longer ago is no news, whatever the ledger has forgotten of it, in ms.
+/// A batch that finished longer ago is no news, even if the ledger has no record of its notification, in ms.
 const NEWS_MS: Millis = 7 * 24 * 3_600_000;
-/// The same reason not to start is told once in this time, in ms.
+/// The same reason for a run that could not start is posted once in this time, in ms.
 const SAME_MS: Millis = 3_600_000;
-/// What of a reason is told, in characters.
+/// The maximum length of a posted reason, in characters.
 const REASON: usize = 2_000;
 
-/// Who is told by this process; by default nobody.
+/// The recipients of this process's notifications; by default none.
 #[derive(Clone, Default)]
 pub struct Notifications {
     settings: Option<NotifySettings>,
-    /// What definitions say themselves, also where nobody hears it.
+    /// The targets that definitions name, including those that receive nothing.
     own: Option<OwnTarget>,
-    /// Whether all definitions are known, so that who is not told here is told by nobody.
+    /// Whether all definitions are known, so that a target unknown here does not exist.
     complete: bool,
     sandbox: bool,
 }
@@ -56,7 +56,7 @@ impl fmt::Debug for Notifications {
     }
 }
 
-/// What is known of settings: where those of the file are wrong, only what the environment says.
+/// The known settings. If the settings file is faulty, only the environment is known.
 #[derive(Clone, Copy)]
 struct Known<'k> {
     config: Option<&'k Config>,
@@ -71,7 +71,7 @@ impl<'k> From<&'k Settings> for Known<'k> {
 }
 
 impl Known<'_> {
-    /// Who is told where a definition names nobody.
+    /// The target where a definition names nobody.
     fn target(self) -> Option<Target> {
         let config = self.config?;
         let named = config.notify.clone().zip(config.file.as_deref());
@@ -92,7 +92,7 @@ impl Known<'_> {
     }
 }
 
-/// What is told of a batch: what happened, when, and which of several like it that is.
+/// A batch's event to notify about: what happened, when, and which of several alike.
 pub(super) struct Occasion {
     pub(super) event: NoticeEvent,
     /// In ms since 1970.
@@ -101,7 +101,7 @@ pub(super) struct Occasion {
 }
 
 impl Session {
-    /// Who is told how batches go: whom the settings name, and the definition at hand, given with its file.
+    /// The recipients from the settings and from the current definition, which is given with its file.
     #[must_use]
     pub fn notifications(&self, definition: Option<(&Definition, &Path)>) -> Notifications {
         Notifications::of_known(Known::from(&self.settings), definition, &self.events)
@@ -127,7 +127,8 @@ impl Notifications {
         Self::new(own, everybodys, secret, sandbox)
     }
 
-    /// Of a service: who the settings and all its definitions name. `on_sent` hears whether each try went well.
+    /// The recipients for a service: from the settings and all its definitions. `on_sent` is called with the success
+    /// of each try.
     pub(super) fn of_service(
         settings: &Settings,
         own: OwnTarget,
@@ -147,12 +148,12 @@ impl Notifications {
         Self { settings, own: Some(own), complete: false, sandbox }
     }
 
-    /// Who delivers what is posted to this ledger; nobody, where nobody wants to know.
+    /// The notifier that delivers this ledger's outbox; `None` if there are no recipients.
     pub(super) fn notifier(&self, store: &Store) -> Option<Notifier> {
         self.settings.clone().map(|settings| Notifier::new(store.clone(), settings))
     }
 
-    /// `None`: nobody wants to know.
+    /// `None`: there is no recipient.
     fn notice(&self, news: &News, about: String) -> Option<NewNotice> {
         let own = self.own.as_ref().is_some_and(|own| own(&news.definition).is_some());
         self.settings.as_ref().filter(|settings| settings.notifies(&news.definition, own))?;
@@ -160,7 +161,7 @@ impl Notifications {
         Some(news.notice(about, own))
     }
 
-    /// Posts how a batch stands, if somebody wants to know. `unpublished`: why its report could not be written.
+    /// Posts the status of a batch if there is a recipient. `unpublished`: why its report could not be written.
     pub(super) async fn post(
         &self,
         store: &Store,
@@ -185,7 +186,7 @@ impl Notifications {
         Ok(())
     }
 
-    /// Posts that a run could not be started, `about` which of several.
+    /// Posts that a run could not be started. `about` distinguishes several failures.
     pub(super) async fn post_not_started(&self, store: &Store, news: &News, about: String) -> Result<(), StoreError> {
         if let Some(notice) = self.notice(news, about) {
             store.post_notice(notice).await?;
@@ -209,7 +210,7 @@ impl Notifications {
         Ok(())
     }
 
-    /// Notes that spend limits are close, at the end of a command.
+    /// Posts at the end of a command that spend limits are close. A failure is only a warning.
     pub(super) async fn note_spend_limits(&self, session: &Session) {
         let posting = self.post_spend_limits(&session.store, session.environment());
         if let Err(why) = in_time(posting).await {
@@ -217,7 +218,7 @@ impl Notifications {
         }
     }
 
-    /// Notes how a batch stands at the end of a command, if that is news.
+    /// Posts the status of a batch at the end of a command, if that is news.
     pub(super) async fn note_end(&self, session: &Session, batch: &BatchRow, published: &Published) {
         let noting = async {
             match occasion_of(&session.store, batch, published).await? {
@@ -233,7 +234,7 @@ impl Notifications {
         }
     }
 
-    /// Delivers what is posted, unless a signal comes.
+    /// Delivers the outbox until a signal comes.
     pub(super) async fn flush(&self, store: &Store, shutdown: &Shutdown) {
         let Some(notifier) = self.notifier(store) else { return };
         let message = tokio::select! {
@@ -255,7 +256,7 @@ async fn in_time(posting: impl Future<Output = Result<(), StoreError>>) -> Resul
     }
 }
 
-/// What is news about a batch at the end of a command.
+/// The event of a batch at the end of a command, if that is news.
 async fn occasion_of(store: &Store, batch: &BatchRow, published: &Published) -> Result<Option<Occasion>, StoreError> {
     let (summary, now) = (&published.summary, store.clock().now());
     Ok(match summary.state {
@@ -264,7 +265,7 @@ async fn occasion_of(store: &Store, batch: &BatchRow, published: &Published) -> 
             at,
             about: at.to_string(),
         }),
-        // Each pause lasts until the next time the batch is resumed.
+        // Each pause lasts until the batch is resumed.
         SummaryState::Paused if published.pause != Some(PauseKind::User) => {
             Some(Occasion { event: NoticeEvent::Paused, at: now, about: store.resumed_at(batch.id).await?.to_string() })
         }
@@ -272,8 +273,8 @@ async fn occasion_of(store: &Store, batch: &BatchRow, published: &Published) -> 
     })
 }
 
-/// Which of its pauses a batch is in: one for a spend limit is told once in its day or month, any other one each time that
-/// it follows upon the batch's being open, since `resumed`.
+/// Identifies a batch's pause. A pause for a spend limit is posted once in its day or month. Any other pause is
+/// posted each time it follows an open phase that began at `resumed`.
 fn about_pause(kind: PauseKind, batch: &BatchRow, resumed: String) -> String {
     match batch.pause_until.filter(|_| kind.ends_by_itself()) {
         Some(until) => format!("{kind} until {until}"),
@@ -281,28 +282,28 @@ fn about_pause(kind: PauseKind, batch: &BatchRow, resumed: String) -> String {
     }
 }
 
-/// Which limit it is that is close, and when.
+/// Identifies a close limit, and its period.
 fn about_close(close: &SpendNotice) -> String {
     format!("{} {} {}", close.period, close.from, close.limit)
 }
 
-/// A run of a definition that ended before there was anything to sum up.
+/// A definition's run that ended before it had a summary.
 pub struct NotStarted<'r> {
-    /// The settings of the file; none, where those are what is wrong.
+    /// The settings of the file; `None` if they are faulty.
     pub config: Option<&'r Config>,
-    /// The environment.
+    /// The environment variables.
     pub env: &'r Env,
-    /// Where calls go.
+    /// The environment of the calls.
     pub environment: Environment,
     /// The definition's file.
     pub file: &'r Path,
-    /// What it says, if it can be read.
+    /// The definition, if it can be read.
     pub definition: Option<&'r Definition>,
-    /// Why it ended.
+    /// Why the run ended.
     pub reason: &'r str,
 }
 
-/// Tells that the run of a definition ended with an error; without a ledger, where that is what is wrong.
+/// Notifies that a definition's run ended with an error. Works without a ledger, in case the ledger is the cause.
 pub async fn could_not_start(run: NotStarted<'_>, events: &Events) {
     let NotStarted { config, env, environment, file, definition, reason } = run;
     let known = Known { config, env, sandbox: environment.is_sandbox() };
@@ -324,12 +325,12 @@ pub async fn could_not_start(run: NotStarted<'_>, events: &Events) {
     }
 }
 
-/// By way of the ledger, if there is one that can be written.
+/// Delivers through the ledger, if one exists and can be written; else directly.
 async fn deliver(notifications: &Notifications, config: Option<&Config>, notice: &NewNotice, shutdown: &Shutdown) {
     if let Some(config) = config
         && let Ok((store, _)) = Store::open(config.opening(false)).await
     {
-        // A full disk is no reason to wait: there is another way.
+        // A full disk is no reason to wait: direct delivery remains.
         store.give_up();
         if store.post_notice(notice.clone()).await.is_ok() {
             notifications.flush(&store, shutdown).await;
@@ -344,13 +345,14 @@ async fn deliver(notifications: &Notifications, config: Option<&Config>, notice:
     }
 }
 
-/// What is told by this file.
+/// The target that this file names.
 fn target(to: Notify, file: &Path) -> Target {
     let file = std::path::absolute(file).unwrap_or_else(|_| file.to_path_buf());
     Target { to, dir: file.parent().map_or_else(|| PathBuf::from("/"), Path::to_path_buf) }
 }
 
-/// Who hears notifications. In the sandbox that is nobody but who listens on this machine: a rehearsal is to wake nobody.
+/// The filter of targets. In the sandbox only targets on this machine get notifications: a rehearsal must wake
+/// nobody.
 fn hears(sandbox: bool) -> impl Fn(&Target) -> bool {
     move |target| !sandbox || is_here(&target.to)
 }

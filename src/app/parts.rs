@@ -1,4 +1,4 @@
-//! The parts of a job that speaks: when each is heard, and whether it is there.
+//! The parts of a synthesis job: the start, the length and the state of each part's clip.
 
 use std::{fs::File, io, io::BufReader, path::PathBuf};
 
@@ -18,20 +18,20 @@ use crate::{
     store::{JobDetail, Store},
 };
 
-/// How a part stands.
+/// The state of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PartState {
-    /// This job's call was answered, and the spool has it.
+    /// This job's call was answered, and the spool has the clip.
     Bought,
-    /// The spool has it.
+    /// The spool has the clip already.
     Reused,
-    /// It has to be bought.
+    /// The clip must be bought.
     Missing,
-    /// It is to be spoken again.
+    /// The clip must be bought again.
     Forced,
-    /// A call for it is under way, or its outcome is unknown.
+    /// A call for it is in flight, or its outcome is unknown.
     Open,
-    /// It has no words: nothing is bought, and its pause is all that is heard.
+    /// The part has no words: nothing is bought, and only its pause is in the audio.
     Silent,
 }
 
@@ -50,19 +50,19 @@ impl PartState {
 
 /// A part of a job.
 pub struct PartNow {
-    /// What is spoken, and where it stands in the text.
+    /// The text of the part, and its position.
     pub part: Part,
-    /// What names its audio.
+    /// The cache key of its clip.
     pub cache_key: Identity,
-    /// Whether it is bought.
+    /// The state of its clip.
     pub state: PartState,
 }
 
-/// A job by its parts.
+/// A job and its parts.
 pub struct JobParts {
-    /// What the job asks for.
+    /// The job's own settings.
     pub own: Rendition,
-    /// The options that it is spoken with.
+    /// The options of its synthesis.
     pub options: SynthesisOptions,
     /// The parts, in order.
     pub parts: Vec<PartNow>,
@@ -71,10 +71,10 @@ pub struct JobParts {
 }
 
 impl JobParts {
-    /// Looks at the ledger and the spool. `None`: nobody knows what the line asks for, or its text has gone.
+    /// Reads the ledger and the spool. `None`: the line's settings or its text are unknown.
     ///
     /// # Errors
-    /// The ledger does not tell.
+    /// The ledger cannot be read.
     pub async fn look(store: &Store, asked: &Synthesis, job: &JobDetail) -> Result<Option<Self>, AppError> {
         let own = job.row.overrides.as_deref().and_then(|json| serde_json::from_str::<Rendition>(json).ok());
         let (Some(own), Some(text)) = (own, store.text(job.row.job).await?) else { return Ok(None) };
@@ -104,30 +104,30 @@ impl JobParts {
         Ok(Some(Self { own, options, parts, bought, timeline }))
     }
 
-    /// When a part is heard, counted from 0.
+    /// The start of a part, in ms. `part` counts from 0.
     fn start_ms(&self, part: usize) -> Option<u64> {
         self.timeline.start(part).map(|sample| sample_to_ms(sample, self.bought.sample_rate))
     }
 
-    /// How long the joined audio is, in ms, if all parts are there.
+    /// The length of the joined audio in ms, if all parts are there.
     #[must_use]
     pub fn end_ms(&self) -> Option<u64> {
         self.timeline.end().map(|sample| sample_to_ms(sample, self.bought.sample_rate))
     }
 
-    /// The part that is heard at a moment of the joined audio, in ms; from 0. `None`: none is, or it is not known which.
+    /// The part at a moment of the joined audio, in ms. Parts count from 0. `None`: no part, or an unknown one.
     #[must_use]
     pub fn heard_at(&self, ms: u64) -> Option<usize> {
         self.timeline.at(ms_to_sample(ms, self.bought.sample_rate))
     }
 
-    /// Up to where it is known what is heard, in ms.
+    /// The end of the known part of the timeline, in ms.
     #[must_use]
     pub fn known_to_ms(&self) -> u64 {
         sample_to_ms(self.timeline.known_to(), self.bought.sample_rate)
     }
 
-    /// As it is shown.
+    /// The view of these parts.
     #[must_use]
     pub fn view(&self, job: &JobDetail) -> JobPartsView {
         let parts = (0..).zip(&self.parts).map(|(nth, now)| JobPartView {
@@ -153,7 +153,7 @@ impl JobParts {
     }
 }
 
-/// Length of a part's clip, in samples; a part without words has none. `None`: it is not there, or not whole.
+/// The length of a part's clip, in samples; 0 for a part without words. `None`: the clip is missing or incomplete.
 fn length(file: Option<PathBuf>, bought: ClipFormat) -> Option<u64> {
     let Some(file) = file else { return Some(0) };
     let mut file = BufReader::new(File::open(file).ok()?);

@@ -1,4 +1,4 @@
-//! Report and summary of a batch, written beside its outputs.
+//! Writes the report and the summary of a batch beside its outputs.
 
 use super::error::AppError;
 use crate::{
@@ -12,25 +12,25 @@ use crate::{
     store::Store,
 };
 
-/// How a batch stands, and what kept that from being written beside its outputs.
+/// The status of a batch, and the error if its report could not be written.
 #[derive(Debug)]
 pub struct Published {
-    /// How it stands.
+    /// The summary of the batch.
     pub summary: Summary,
-    /// What it was asked for.
+    /// The specification of the batch.
     pub spec: BatchSpec,
-    /// Whether it is the sandbox's.
+    /// Whether it belongs to the sandbox.
     pub sandbox: bool,
     /// What paused it, if it is paused.
     pub pause: Option<PauseKind>,
-    /// Why report and summary are not where they should be.
+    /// Why the report and the summary could not be written.
     pub failed: Option<AppError>,
 }
 
-/// Writes report and summary of a batch; where they cannot be written, the summary is made all the same.
+/// Writes the report and the summary of a batch. The summary is returned even if neither can be written.
 ///
 /// # Errors
-/// The ledger does not tell.
+/// The ledger cannot be read.
 pub async fn publish_batch(
     store: &Store,
     (rates, tasks): (&Rates, &Tasks<dyn ReportTask>),
@@ -40,7 +40,7 @@ pub async fn publish_batch(
     let row = store.batch_by_id(batch).await?;
     let spec = row.specification()?;
     let task = task_of(tasks, spec)?;
-    // Boxed, since what calls this is deep already.
+    // Boxed, since the caller's future is already large.
     let publishing = Box::pin(publish_at_output(store, &row, (spec, &*task), state, rates));
     let (summary, failed) = match publishing.await {
         Ok(summary) => (summary, None),

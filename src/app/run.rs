@@ -1,4 +1,4 @@
-//! Working batches to their end.
+//! Works batches to their end.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -21,15 +21,15 @@ use crate::{
     tasks::synthesize,
 };
 
-/// How long whoever watches may take for the last events of a run.
+/// The time for observers to handle the last events of a run.
 const WATCH_TIME: Duration = Duration::from_secs(2);
 
-/// Batches that were looked for: what is worked, and why the others are not.
+/// The batches found: the workable ones, and why the others are not.
 #[derive(Debug, Default)]
 pub struct Workable {
-    /// What is worked, oldest first.
+    /// The workable batches, oldest first.
     pub batches: Vec<BatchRow>,
-    /// Why others are not.
+    /// Why the others are not workable.
     pub left: Vec<NotWorkable>,
 }
 
@@ -50,16 +50,16 @@ impl Session {
     /// All batches of this environment that are not finished.
     ///
     /// # Errors
-    /// The ledger does not tell.
+    /// The ledger cannot be read.
     pub async fn unfinished(&self) -> Result<Workable, AppError> {
         let rows = self.store.batches().await?.into_iter();
         Ok(Workable::of(rows.filter(|row| row.environment == self.environment() && row.finished_at.is_none())))
     }
 
-    /// A definition's batches that are not finished, but for one.
+    /// A definition's unfinished batches, except one.
     ///
     /// # Errors
-    /// The ledger does not tell.
+    /// The ledger cannot be read.
     pub async fn unfinished_of(&self, definition: &str, but: Option<BatchId>) -> Result<Workable, AppError> {
         let mut found = self.store.batches().await?;
         found.retain(|row| {
@@ -71,10 +71,10 @@ impl Session {
         Ok(Workable::of(found.into_iter()))
     }
 
-    /// A batch that is worked because it was asked for.
+    /// Checks a batch that the user asked to work.
     ///
     /// # Errors
-    /// It belongs to the other environment; only the user lets it go on; it is not whole.
+    /// It belongs to the other environment; only the user can resume it; it is not completely submitted.
     pub fn workable(&self, row: BatchRow) -> Result<BatchRow, AppError> {
         if row.environment != self.environment() {
             return Err(AppError::OtherEnvironment { batch: row.name, environment: row.environment });
@@ -85,8 +85,8 @@ impl Session {
         }
     }
 
-    /// Works batches until nothing is due, then writes how each stands, and tells whoever wants to know. `ended` hears of
-    /// each of them as it is written.
+    /// Works batches until nothing is due. Then writes each batch's report and posts notifications. `ended` is called
+    /// for each batch as it is written.
     ///
     /// # Errors
     /// The ledger fails; a second signal comes while a report is written; `ended` fails.
@@ -116,7 +116,7 @@ impl Session {
         Ok(())
     }
 
-    /// Opens paused batches again, and returns how many lines of all of them are left.
+    /// Resumes paused batches, and returns the number of lines left in all of them.
     async fn lift_pauses(&self, batches: &[BatchRow]) -> Result<u64, AppError> {
         let place = (self.account_name(), self.environment());
         for lifted in self.store.lift_spend_pauses(place, self.config().spend.clone(), true).await? {
@@ -135,7 +135,7 @@ impl Session {
         Ok(left)
     }
 
-    /// Works these batches to the end, or until they are paused or a signal comes.
+    /// Works these batches to their end, or until they are paused or a signal comes.
     async fn work(&self, batches: &[BatchId], order: Order) -> Result<RunEnd, AppError> {
         let callbacks = Callbacks::of_work(self, batches).await?;
         let (events, heard) = unbounded_channel();
@@ -150,7 +150,7 @@ impl Session {
         let runner = self.runner(callbacks.webhook.clone(), events).in_order(order);
         let draining = tokio::spawn(say_draining(Arc::clone(&self.events), self.shutdown.clone()));
         let end = runner.run(batches, self.shutdown.drain.clone(), self.shutdown.abort.clone()).await;
-        // Whoever watches ends when the last who could speak is gone.
+        // The observer ends when the last sender is dropped.
         drop(runner);
         let _ = timeout(WATCH_TIME, watching).await;
         draining.abort();
@@ -158,7 +158,7 @@ impl Session {
         Ok(end?)
     }
 
-    /// Writes how a batch stands after the work, and notes it for whoever wants to know.
+    /// Writes a batch's report after the work, and posts notifications.
     async fn conclude(
         &self,
         batch: BatchId,
@@ -170,12 +170,12 @@ impl Session {
         let state = state_of(end, row.pause.is_some(), unfinished);
         let published = tokio::select! {
             published = publish_batch(&self.store, (&self.config().rates, self.settings.tasks.reports()), batch, state) => published?,
-            // The signal that ended the work is the reason for this report; only one more ends it too.
+            // This report follows from the signal that ended the work; one more signal ends it too.
             () = self.shutdown.next() => return Err(self.interrupted()),
         };
         notifications.note_end(self, &row, &published).await;
         if published.failed.is_none() {
-            // A service that comes later has nothing to add.
+            // A service that starts later must not report the same again.
             let batch_status = match (state, row.pause.is_some(), self.store.batch_by_id(batch).await?) {
                 (SummaryState::Finished, _, row) => row.finished_at.map(BatchStatus::Finished),
                 (SummaryState::Paused, true, row) => row.paused_at.map(BatchStatus::Paused),
@@ -210,7 +210,7 @@ fn why_not(row: &BatchRow) -> Option<NotWorkable> {
     user_pause(row).or_else(half)
 }
 
-/// Why only the user lets the batch go on, if so, and how.
+/// The reason and the hint, if only the user can resume the batch.
 #[must_use]
 pub fn user_pause(row: &BatchRow) -> Option<NotWorkable> {
     let (kind, reason) = row.pause.as_ref().filter(|(kind, _)| kind.only_the_user_lifts())?;
@@ -218,7 +218,7 @@ pub fn user_pause(row: &BatchRow) -> Option<NotWorkable> {
     Some(NotWorkable { why, hint: format!("wavebatch resume {}", shell(&row.name)) })
 }
 
-/// What a batch's end means for the summary.
+/// The summary's state for the end of a run.
 fn state_of(end: RunEnd, paused: bool, unfinished: u64) -> SummaryState {
     match end {
         _ if paused => SummaryState::Paused,

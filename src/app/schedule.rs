@@ -1,4 +1,4 @@
-//! Definitions with a schedule: what runs when, and what its window cannot hold.
+//! Definitions with a schedule: their next runs, and the calls that do not fit in a window.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -33,19 +33,19 @@ use crate::{
     store::{ScheduleView, Store},
 };
 
-/// Runs of one definition that are looked at; one that runs every minute would fill books.
+/// The maximum number of runs listed per definition: a schedule may run every minute.
 const MOST_RUNS: usize = 1_000;
 
-/// What was found.
+/// The definitions found.
 #[derive(Default)]
 pub struct Listing {
     /// Those with a schedule, the next to run first.
     pub planned: Vec<Planned>,
     /// Definitions without a schedule.
     pub without: u64,
-    /// Files that cannot be read, and why.
+    /// Files that cannot be read, with their faults.
     pub broken: Vec<(String, Faults)>,
-    /// Definitions that would make the same batch, and the first such name.
+    /// Groups of definitions that would make the same batch, each with the first such name.
     pub same: Vec<(Vec<String>, BatchName)>,
 }
 
@@ -53,47 +53,47 @@ pub struct Listing {
 pub struct Planned {
     /// Its file.
     pub file: String,
-    /// What it says of its runs.
+    /// The content of its file.
     pub table: Timetable,
     /// Its schedule.
     pub times: Times,
-    /// The next ones, at least one.
+    /// Its next runs, at least one.
     pub runs: Vec<(Occurrence, BatchName)>,
-    /// How many more there are in these days; at least.
+    /// The number of further runs in these days; a lower bound.
     pub more: u64,
-    /// What the next run has to do.
+    /// The work of the next run.
     pub load: Load,
-    /// What its author should know.
+    /// Notes for its author.
     pub notes: Vec<String>,
-    /// How it stands in the ledger, if a service ever looked at it.
+    /// Its state in the ledger, if a service has ever seen it.
     pub view: Option<ScheduleView>,
 }
 
-/// What the next run has to do.
+/// The work of the next run.
 pub enum Load {
-    /// It was counted.
+    /// The calls were counted.
     Counted {
-        /// Calls.
+        /// The number of calls.
         calls: u64,
-        /// The limits that they are under.
+        /// The limits of the calls.
         limits: Box<PoolLimits>,
-        /// How many of them its window cannot hold, where it has one and is limited.
+        /// The number of calls that do not fit in the window, if it has one and the rate is limited.
         over: Option<u64>,
     },
-    /// Why that is not known.
+    /// The reason why the work is unknown.
     Unknown(&'static str),
 }
 
-/// One file's part of the listing.
+/// The result for one file.
 enum ListingItem {
     Planned(Box<Planned>),
     Without(BatchName),
 }
 
-/// Looks at definitions and when they run in so many days; the next run is looked at however far it is.
+/// Reads definitions and their runs in the next days. The next run is included however far away it is.
 ///
 /// # Errors
-/// The ledger does not tell.
+/// The ledger cannot be read.
 pub async fn list_schedules(
     settings: &Settings,
     store: Option<&Store>,
@@ -108,7 +108,7 @@ pub async fn list_schedules(
     Ok(ScheduleContext { settings, store, views, now, days }.list(files).await)
 }
 
-/// What definitions are held against.
+/// The context in which definitions are read.
 struct ScheduleContext<'a> {
     settings: &'a Settings,
     store: Option<&'a Store>,
@@ -143,7 +143,7 @@ impl ScheduleContext<'_> {
     }
 
     async fn look(&self, path: &Path) -> Result<ListingItem, Faults> {
-        // Of a file that is wrong by itself, all is told that is.
+        // If the file itself is faulty, all of its faults are reported.
         let all = |faults| self.load_at(path, self.now).err().unwrap_or(faults);
         let overrides = Overrides { now: Some(self.now), ..Overrides::default() };
         let table = Timetable::read(path, self.settings.tasks.definitions(), &overrides).map_err(all)?;
@@ -157,7 +157,7 @@ impl ScheduleContext<'_> {
                 let definition = definition.asked_at(self.settings.config.origin());
                 (self.load(&file, &definition, runs[0].0.window, &table).await?, definition.notes())
             }
-            // That of a day to come is there by then, or not: now nobody can know.
+            // The manifest of a future day may not exist yet, so its absence is no fault.
             Err(faults) if table.has_dated_manifest() && faults.list.iter().all(|f| f.is_of_field("manifest")) => {
                 (Load::Unknown("its manifest is not there yet"), table.note().into_iter().collect())
             }
@@ -167,7 +167,7 @@ impl ScheduleContext<'_> {
         Ok(ListingItem::Planned(Box::new(Planned { file, table, times, runs, more, load, notes, view })))
     }
 
-    /// The runs of these days, or else the next; and how many more there are.
+    /// The runs of these days, or else the next run; and the number of further runs.
     fn runs(&self, times: &Times, table: &Timetable) -> Result<(Vec<(Occurrence, BatchName)>, u64), Fault> {
         let end = self.now.checked_add((i64::from(self.days) * 24).hours()).unwrap_or(Timestamp::MAX);
         let near = times.upcoming(self.now).enumerate().take_while(|(nth, run)| *nth == 0 || run.at <= end);
@@ -182,7 +182,7 @@ impl ScheduleContext<'_> {
         Ok((runs, more as u64))
     }
 
-    /// A definition as it is at this moment.
+    /// A definition as it is read at this moment.
     fn load_at(&self, path: &Path, now: Timestamp) -> Result<Definition, Faults> {
         let overrides = Overrides { now: Some(now), ..Overrides::default() };
         Definition::load(path, self.settings.tasks.definitions(), &overrides)
@@ -220,7 +220,7 @@ impl ScheduleContext<'_> {
     }
 }
 
-/// Definitions that share a name, each group once.
+/// Groups of definitions that share a name, each group once.
 fn same(names: BTreeMap<BatchName, BTreeSet<String>>) -> Vec<(Vec<String>, BatchName)> {
     let mut groups = BTreeMap::new();
     for (name, files) in names.into_iter().filter(|(_, files)| files.len() > 1) {
@@ -236,7 +236,7 @@ fn counted(plan: &Plan, window: Option<Window>, limits: PoolLimits) -> Load {
     Load::Counted { calls, limits: Box::new(limits), over }
 }
 
-/// How many calls can begin in a window: a lot at once, and the next when the minute that is counted is over.
+/// The number of calls that can start in a window: the limit of a minute at once, and again after each minute.
 fn holds(window: Window, per_minute: u32) -> u64 {
     let ms = window.until.as_millisecond().saturating_sub(window.from.as_millisecond()).max(0);
     let lots = ms.unsigned_abs().div_ceil(WINDOW_MS.unsigned_abs());
@@ -244,7 +244,7 @@ fn holds(window: Window, per_minute: u32) -> u64 {
 }
 
 impl Listing {
-    /// As it is shown.
+    /// The view of this listing.
     #[must_use]
     pub fn view(&self) -> ListingView<'_> {
         let listing = self;

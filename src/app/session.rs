@@ -1,4 +1,4 @@
-//! A session: one ledger, one account, and who hears what becomes of it.
+//! A session: one ledger, one account and an event sink.
 
 use std::future::Future;
 
@@ -18,7 +18,7 @@ use crate::{
     store::Store,
 };
 
-/// All that submitting to a ledger and working it takes.
+/// Everything needed to submit to a ledger and to work it.
 pub struct Session {
     pub(super) settings: Settings,
     pub(super) events: Events,
@@ -30,10 +30,10 @@ pub struct Session {
 }
 
 impl Session {
-    /// Opens API and ledger, and listens to signals.
+    /// Opens the API and the ledger, and listens for signals.
     ///
     /// # Errors
-    /// There is no key where calls are to be made; the ledger is not there, locked or damaged; a signal came first.
+    /// There is no key, and calls may be made; the ledger does not exist, is locked or damaged; a signal came first.
     pub async fn open(settings: Settings, events: Events) -> Result<Self, AppError> {
         let api = Api::open(&settings).await?;
         if let Some(warning) = process::too_few_files() {
@@ -43,7 +43,7 @@ impl Session {
         let fetcher = fetcher()?;
         let opened = tokio::select! {
             biased;
-            // A ledger that is locked keeps whoever opens it for many seconds.
+            // A locked ledger delays the opening for many seconds.
             () = shutdown.drain.cancelled() => return Err(AppError::InterruptedOpening(shutdown.signal())),
             opened = Store::open(settings.config.opening(settings.create)) => opened,
         };
@@ -57,7 +57,7 @@ impl Session {
         &self.store
     }
 
-    /// Whether the ledger was made just now.
+    /// Whether the ledger was created by this session.
     #[must_use]
     pub const fn is_fresh(&self) -> bool {
         self.fresh
@@ -69,19 +69,19 @@ impl Session {
         &self.settings.config
     }
 
-    /// Where calls go.
+    /// The environment of the calls.
     #[must_use]
     pub const fn environment(&self) -> Environment {
         self.api.environment()
     }
 
-    /// The signals that came since the session was opened.
+    /// The signals since the session was opened.
     #[must_use]
     pub const fn shutdown(&self) -> &Shutdown {
         &self.shutdown
     }
 
-    /// The account, if there is a key to ask it by.
+    /// The account, if there is a key.
     pub(super) fn account(&self) -> Option<Account> {
         self.api.account()
     }
@@ -95,7 +95,7 @@ impl Session {
         self.events.event(event);
     }
 
-    /// Does `work` unless a signal comes first. The ledger needs no care: what was not committed was not begun.
+    /// Runs `work` unless a signal comes first. The ledger stays consistent: uncommitted changes are rolled back.
     pub(super) async fn unless_interrupted<T>(&self, work: impl Future<Output = T>) -> Result<T, AppError> {
         tokio::select! {
             biased;
@@ -108,7 +108,7 @@ impl Session {
         AppError::Interrupted(self.shutdown.signal())
     }
 
-    /// A runner of this account, and where its answers are posted to.
+    /// A runner for this account, with its callback settings.
     pub(super) fn runner(&self, webhook: Option<Webhook>, events: runner::Events) -> Runner {
         let config = RunnerConfig {
             environment: self.environment(),
@@ -123,7 +123,7 @@ impl Session {
         Runner::new(means, self.settings.tasks.makers(), config, events)
     }
 
-    /// Ends everything in order.
+    /// Closes everything in order.
     pub async fn close(self) {
         self.api.close().await;
         self.store.close().await;

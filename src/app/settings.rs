@@ -1,4 +1,4 @@
-//! What a session is opened with.
+//! The settings of a session.
 
 use crate::{
     config::{Config, Env, PoolLimits},
@@ -8,48 +8,48 @@ use crate::{
     waves::account,
 };
 
-/// The account of the sandbox inside the process, whatever port it got.
+/// The account of the sandbox inside the process, on any port.
 pub const SANDBOX_ACCOUNT: &str = "sandbox";
-/// Where outputs of the sandbox go, whatever the definition says.
+/// The output of sandbox batches, whatever the definition says.
 pub const SANDBOX_OUTPUT: &str = "sandbox-out/{batch}/";
 
-/// What a session is opened with.
+/// The settings of a session.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The settings of the file, with flags and environment merged in.
     pub config: Config,
     /// The environment: the key, the secrets, and the clock of tests.
     pub env: Env,
-    /// Where calls go.
+    /// The environment of the calls.
     pub environment: Environment,
-    /// What can be done with lines.
+    /// The tasks of the program.
     pub tasks: Registry,
-    /// Whether calls may be made, so that a key has to be there. Without them any key will do.
+    /// Whether calls may be made, so that a key is required. Without calls, any key is accepted.
     pub calls: bool,
-    /// Whether the ledger is made if it is not there.
+    /// Whether the ledger is created if it does not exist.
     pub create: bool,
 }
 
 impl Settings {
-    /// Settings to submit and to work with: calls may be made, and the ledger is made if it is not there.
+    /// Settings for submitting and working: calls may be made, and the ledger is created if it does not exist.
     #[must_use]
     pub const fn new(config: Config, env: Env, environment: Environment, tasks: Registry) -> Self {
         Self { config, env, environment, tasks, calls: true, create: true }
     }
 
-    /// The same where no call will be made.
+    /// The same without calls.
     #[must_use]
     pub fn without_calls(self) -> Self {
         Self { calls: false, ..self }
     }
 
-    /// The same where the ledger has to be there.
+    /// The same for a ledger that must exist.
     #[must_use]
     pub fn of_existing_ledger(self) -> Self {
         Self { create: false, ..self }
     }
 
-    /// The account's name in the ledger; without a key it is not known.
+    /// The account's name in the ledger; `None` without a key.
     #[must_use]
     pub fn account(&self) -> Option<String> {
         match self.environment {
@@ -63,7 +63,7 @@ impl Settings {
     }
 }
 
-/// The limits of a batch's model, lowered by its definition.
+/// The limits for a batch's model, lowered by its definition.
 #[must_use]
 pub fn limits_of(config: &Config, spec: &BatchSpec, asked: &dyn AskedOfBatch) -> PoolLimits {
     config.limits_of(asked.pool()).lowered(&spec.run)

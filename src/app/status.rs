@@ -1,4 +1,4 @@
-//! How a ledger stands: its batches, its kept answers, and what is used of the account's limits.
+//! The status of a ledger: its batches, its kept answers, and the use of the account's limits.
 
 use super::{
     error::AppError,
@@ -15,10 +15,10 @@ use crate::{
     tasks::Registry,
 };
 
-/// How a ledger stands, and these batches of it.
+/// The status of a ledger with these batches.
 ///
 /// # Errors
-/// The ledger does not tell.
+/// The ledger cannot be read.
 pub async fn status(store: &Store, settings: &Settings, rows: Vec<BatchRow>) -> Result<StatusView, AppError> {
     let now = store.clock().now();
     let mut batches = Vec::with_capacity(rows.len());
@@ -26,7 +26,7 @@ pub async fn status(store: &Store, settings: &Settings, rows: Vec<BatchRow>) -> 
         batches.push(batch((store, &settings.tasks), row, now).await?);
     }
     let mut pools = Vec::new();
-    // Pools belong to an account; without a key it is not known which.
+    // Pools belong to an account, which is unknown without a key.
     if let Some(account) = settings.account() {
         for pool in Pool::ALL {
             let limits = settings.config.limits_of(*pool).limits;
@@ -105,10 +105,10 @@ fn synthesis(counts: &SynthesisCounts) -> SpeechView {
     }
 }
 
-/// The kept answers of a ledger, and what of them can go.
+/// The kept answers of a ledger, and which of them can be removed.
 ///
 /// # Errors
-/// The ledger does not tell.
+/// The ledger cannot be read.
 pub async fn answers(store: &Store) -> Result<AnswersView, AppError> {
     let batches = store.batches().await?;
     let until = |kept: &KeptAnswers| batches.iter().find(|row| row.id == kept.batch).and_then(kept_until);
@@ -117,18 +117,18 @@ pub async fn answers(store: &Store) -> Result<AnswersView, AppError> {
     Ok(AnswersView::of(kept, store.clock().now()))
 }
 
-/// When the answers of a batch have been kept long enough, in ms since 1970; `None` as long as it is not finished.
+/// When the answers of a batch can be removed, in ms since 1970; `None` as long as it is not finished.
 #[must_use]
 pub fn kept_until(row: &BatchRow) -> Option<Millis> {
-    // Of one whose specification does not read nobody knows it.
+    // Unknown if the specification cannot be read.
     let keep = i64::try_from(row.spec.read().ok()?.run.keep_answers.as_millis()).unwrap_or(i64::MAX);
     row.finished_at.map(|at| at.saturating_add(keep))
 }
 
-/// What is committed of each spend limit that is set. Without a key all accounts of the ledger count.
+/// The committed amount of each spend limit that is set. Without a key, all accounts of the ledger count.
 ///
 /// # Errors
-/// The ledger does not tell.
+/// The ledger cannot be read.
 pub async fn spend_limits(store: &Store, settings: &Settings) -> Result<Vec<SpendLimitView>, AppError> {
     let Some(rule) = &settings.config.spend else { return Ok(Vec::new()) };
     let uses = store.spend_uses(settings.account().as_deref(), settings.environment, rule).await?;

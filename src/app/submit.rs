@@ -1,4 +1,4 @@
-//! Submitting: a definition's lines become lines of the ledger.
+//! Submits a definition: its lines become lines of the ledger.
 
 use std::sync::Arc;
 
@@ -10,28 +10,28 @@ use crate::{
     runner::intake::{self, ManifestCopy, ReadWatch, Submission, SubmitOptions, VoiceCheck},
 };
 
-/// What the user has agreed to.
+/// The user's consents.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Consent {
     /// Finished lines may be bought again because the definition's options changed.
     pub rebuy: bool,
-    /// The output may be written whoever it belongs to.
+    /// The output may be written even if it belongs to another batch or ledger.
     pub take_over: bool,
-    /// New lines whose outputs are there already are done.
+    /// New lines whose outputs already exist count as done.
     pub adopt: bool,
     /// A dated batch is a new one, even where the newest one has the same manifest and options.
     pub again: bool,
-    /// The manifest is the batch's from now on, wherever it is and whatever it brings.
+    /// The manifest replaces the batch's manifest, wherever it is and whatever it contains.
     pub update_source: bool,
-    /// What becomes of voices that the account does not have.
+    /// The treatment of voices that the account does not have.
     pub voice_check: VoiceCheck,
 }
 
 impl Session {
-    /// Records a definition's lines. `stdin` is where a manifest called `-` is read from.
+    /// Records a definition's lines. `stdin` is the content of a manifest called `-`.
     ///
     /// # Errors
-    /// Faults of the manifest; what the user has not agreed to; an output of another batch or ledger; a signal.
+    /// Faults of the manifest; a missing consent; an output of another batch or ledger; a signal.
     pub async fn submit(
         &self,
         definition: &Definition,
@@ -59,13 +59,13 @@ impl Session {
         Ok(self.unless_interrupted(submitting).await??)
     }
 
-    /// Who hears how far the reading of local recordings is.
+    /// The observer of progress while local recordings are read.
     fn read_watch(&self) -> ReadWatch {
         let events = Arc::clone(&self.events);
         ReadWatch::new(move |progress| events.event(Event::Reading(progress)))
     }
 
-    /// Tries again those lines of a batch that failed and cost nothing; returns how many.
+    /// Retries the failed lines of a batch that cost nothing. Returns their number.
     ///
     /// # Errors
     /// The ledger cannot be written.

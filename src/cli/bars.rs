@@ -1,5 +1,5 @@
-//! The terminal that progress bars are drawn on. It may go away in the middle of the work, and then nothing is drawn: the
-//! library's own takes a write that fails for a bug, and ends the thread that draws.
+//! The terminal for progress bars. If it goes away during the work, nothing is drawn. The library's own terminal
+//! treats a failed write as a bug and ends the drawing thread.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -8,12 +8,12 @@ use std::{
 
 use indicatif::{MultiProgress, ProgressDrawTarget, TermLike};
 
-/// How often bars are drawn, in a second.
+/// Redraws per second.
 const DRAWINGS: u8 = 20;
-/// Rows and columns of a terminal that does not say.
+/// Rows and columns if the terminal reports none.
 const PAGE: (u16, u16) = (24, 80);
 
-/// Bars on stderr; they are invisible where it is no terminal.
+/// Bars on stderr; hidden if stderr is not a terminal.
 pub(super) fn on_stderr() -> MultiProgress {
     let target = match io::stderr().is_terminal() {
         true => ProgressDrawTarget::term_like_with_hz(Box::new(Stderr::default()), DRAWINGS),
@@ -22,7 +22,7 @@ pub(super) fn on_stderr() -> MultiProgress {
     MultiProgress::with_draw_target(target)
 }
 
-/// A terminal on stderr. What is written goes out at once when it is flushed, so that bars do not flicker.
+/// A terminal on stderr. Output is buffered until a flush, so that bars do not flicker.
 #[derive(Debug, Default)]
 struct Stderr {
     waiting: Mutex<Vec<u8>>,
@@ -34,7 +34,7 @@ impl Stderr {
         Ok(())
     }
 
-    /// A move of the cursor by `n` in the direction that `code` names.
+    /// Moves the cursor by `n` in the direction of `code`.
     fn go(&self, n: usize, code: char) -> io::Result<()> {
         if n == 0 { Ok(()) } else { self.add(&format!("\x1b[{n}{code}")) }
     }
@@ -80,7 +80,7 @@ impl TermLike for Stderr {
 
     fn flush(&self) -> io::Result<()> {
         let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-        // With the terminal gone there is nobody left to see it.
+        // If the terminal is gone, nobody sees the output.
         let _ = io::stderr().lock().write_all(&waiting);
         Ok(())
     }

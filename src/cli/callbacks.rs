@@ -1,4 +1,4 @@
-//! How callbacks come in, as flags: shared by `run`, `submit`, `work` and `serve`.
+//! The flags for callbacks, shared by `run`, `submit`, `work` and `serve`.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub struct CallbackFlags {
 }
 
 impl CallbackFlags {
-    /// The settings with these flags above them.
+    /// The settings, overridden by these flags.
     pub(super) fn over(&self, mut settings: Settings) -> Settings {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let webhook = &mut settings.config.webhook;
@@ -41,7 +41,7 @@ impl CallbackFlags {
         settings
     }
 
-    /// Where to listen, if the command line says so.
+    /// The listen address, if the command line sets it.
     pub(super) const fn listen(&self) -> Option<Listen> {
         self.listen
     }

@@ -45,7 +45,7 @@ pub struct Check {
     json: bool,
 }
 
-/// How the answer is wanted.
+/// The form of the output.
 #[derive(Default)]
 pub(super) struct CheckFlags {
     pub(super) json: bool,
@@ -143,7 +143,7 @@ fn message(
     facts.join("\n")
 }
 
-/// What keeps the batch from being worked as it stands in the ledger.
+/// Why the batch cannot be worked in its state in the ledger.
 fn plan_facts(plan: &Plan) -> Vec<String> {
     let mut facts = Vec::new();
     if let Some((kind, reason)) = &plan.pause {
@@ -224,14 +224,14 @@ fn cost(plan: &Plan, asked: &dyn AskedOfBatch, config: &Config) -> Vec<String> {
     vec![fact("cost", cost), fact("time", messages::finish(estimate.lines, &limits))]
 }
 
-/// The known part of the cost, and how far off it may be.
+/// The known part of the cost, and its margin of error.
 fn about(estimate: &Estimate) -> String {
     let (cost, audio) = (dollars(estimate.cost.0), duration(estimate.audio_ms));
     let judging = match estimate.sampled {
         0 => String::new(),
         n => format!(", judging by {}", counted(n, "recording's header")),
     };
-    // Within a hundredth it is no news.
+    // A margin below one percent is not shown.
     if estimate.give_or_take_ms * 100 <= estimate.audio_ms {
         return format!("about {cost} for {audio} of audio{judging}");
     }

@@ -1,4 +1,4 @@
-//! What every verb stands on: settings, the screen, and the ledger.
+//! The basis of every verb: settings, screen and ledger.
 
 use std::path::PathBuf;
 
@@ -31,15 +31,15 @@ pub struct LedgerFlags {
     pub sandbox: bool,
 }
 
-/// What a verb is given.
+/// The input of a verb.
 #[derive(Debug)]
 pub struct Context {
     global: Global,
-    /// Where words go.
+    /// The output for messages and results.
     pub screen: Screen,
     /// The environment.
     pub env: Env,
-    /// What can be done with lines.
+    /// The tasks of the program.
     pub tasks: Registry,
 }
 
@@ -55,21 +55,21 @@ impl Context {
         Ok(Config::load(&flags, &self.env, &cwd)?)
     }
 
-    /// What a session is opened with.
+    /// The settings of a session.
     pub fn settings(&self, sandbox: bool) -> Result<Settings, CliError> {
         Ok(Settings::new(self.config(sandbox)?, self.env.clone(), Environment::sandboxed(sandbox), self.tasks.clone()))
     }
 
-    /// The ledger, which has to be there, and the settings.
+    /// The ledger, which must exist, and the settings.
     pub async fn ledger(&self, sandbox: bool) -> Result<(Store, Settings), CliError> {
         let settings = self.settings(sandbox)?;
         Ok((open_ledger(&settings).await?, settings))
     }
 
-    /// One batch of a ledger. Whatever is asked of one whose submission was cut off, that is told first: lines are missing.
+    /// One batch of a ledger. If its submission was cut off, warns first that lines are missing.
     pub async fn batch_in(&self, store: &Store, name: &str) -> Result<BatchRow, CliError> {
         let row = batch_of(store, name).await?;
-        // Whether lines are left to do is of no matter to this.
+        // The number of unfinished lines does not matter here.
         if row.phase(0, store.clock().now()) == BatchPhase::CutOff {
             self.screen.message(&format!(
                 "warning: the submission of `{name}` was cut off: lines are missing, and it is not worked until it is submitted again"

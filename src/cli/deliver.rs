@@ -29,7 +29,7 @@ impl Deliver {
         let (screen, name) = (&context.screen, shell(&row.name));
         let unfinished = session.store().counts(row.id).await?.unfinished();
         if unfinished > 0 {
-            // Working it now would make the other lines' calls too, which nobody asked for.
+            // Working the batch now would also make the calls of other lines, which was not requested.
             return Err(CliError::usage(format!("{} of {} are not finished", counted(unfinished, "line"), row.name))
                 .hint(format!(
                     "finish them with `wavebatch work --batch {name}`, or take them back with `wavebatch cancel {name}`"

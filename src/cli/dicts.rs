@@ -20,7 +20,7 @@ use crate::{
     waves::{AccountDictionary, Client},
 };
 
-/// Ids that are told where one is unknown.
+/// The maximum number of ids listed after an unknown one.
 const LISTED: usize = 10;
 
 /// List, make, change and delete the account's pronunciation dictionaries
@@ -154,7 +154,7 @@ impl Delete {
     }
 }
 
-/// A request that was answered badly may have been understood all the same.
+/// The server may have carried out a request even if its answer was bad.
 fn not_made(failure: CallFailure) -> CliError {
     use ErrorKind::{Gateway, ServerError, TimedOut, Truncated, Unreachable, UnusableAnswer};
     let unsure = matches!(failure.kind, Gateway | ServerError | TimedOut | Truncated | Unreachable | UnusableAnswer);
@@ -167,7 +167,7 @@ fn not_made(failure: CallFailure) -> CliError {
     stop
 }
 
-/// The dictionaries of these ids, each once.
+/// The dictionaries with these ids, each once.
 async fn known(client: &Client, ids: &[String]) -> Result<Vec<AccountDictionary>, CliError> {
     chosen(client.dictionaries().await?, ids)
 }
@@ -192,7 +192,7 @@ fn chosen(mut all: Vec<AccountDictionary>, ids: &[String]) -> Result<Vec<Account
     })
 }
 
-/// ` (acme, mysql, …)`, or nothing.
+/// ` (acme, mysql, …)`, or empty.
 fn first_words(dictionary: &AccountDictionary) -> String {
     let words: Vec<_> = dictionary.items.iter().take(3).map(|item| item.word.as_str()).collect();
     let more = if dictionary.items.len() > words.len() { ", …" } else { "" };

@@ -1,4 +1,4 @@
-//! Exit statuses, and errors on their way to one.
+//! Exit statuses, and the errors that lead to them.
 
 use std::{fmt, io, process::ExitCode};
 
@@ -13,16 +13,16 @@ use crate::{
     waves::ClientError,
 };
 
-/// How the program ends. Documented, and never changed in meaning.
+/// The exit status of the program. Documented, and never changed in meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// Every line succeeded, or the failures are within `tolerate`.
     Success,
     /// Finished, but lines failed, are suspect, or were cancelled.
     Lines,
-    /// Usage, definition or manifest are wrong: nothing was started.
+    /// Usage, definition or manifest is wrong: nothing was started.
     Usage,
-    /// Could not run, or the batch is paused.
+    /// The program could not run, or the batch is paused.
     Blocked,
     /// Ctrl-C.
     Interrupted,
@@ -47,7 +47,7 @@ impl Exit {
         }
     }
 
-    /// After a signal.
+    /// The status after a signal.
     #[must_use]
     pub const fn of_signal(signal: Option<Signal>) -> Self {
         match signal {
@@ -57,7 +57,7 @@ impl Exit {
         }
     }
 
-    /// Of finished lines: `bad` are failed, suspect or cancelled.
+    /// The status for finished lines: `bad` are failed, suspect or cancelled.
     #[must_use]
     pub fn of_lines(bad: u64, total: u64, tolerate: f64) -> Self {
         #[expect(clippy::cast_precision_loss, reason = "a share of far fewer than 2^52 lines")]
@@ -72,48 +72,48 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a verb could not do what it was asked for.
+/// The error of a verb.
 #[derive(Debug)]
 pub struct CliError {
-    /// How the program ends.
+    /// The exit status.
     pub exit: Exit,
     /// What happened.
     pub error: anyhow::Error,
-    /// What the user can do.
+    /// The remedy for the user.
     pub hint: Option<String>,
 }
 
 impl CliError {
-    /// The user asked for something that cannot be: nothing was started.
+    /// The request is invalid: nothing was started.
     pub fn usage(message: impl fmt::Display) -> Self {
         Self { exit: Exit::Usage, error: anyhow::anyhow!("{message}"), hint: None }
     }
 
-    /// Something stands in the way.
+    /// An obstacle prevents the work.
     pub fn blocked(message: impl fmt::Display) -> Self {
         Self { exit: Exit::Blocked, error: anyhow::anyhow!("{message}"), hint: None }
     }
 
-    /// With what to do.
+    /// Adds a remedy.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// Whether only the reader of stdout has gone, as `head` does, or its terminal: no error of ours.
+    /// Whether only the reader of stdout, such as `head`, or its terminal is gone. That is no error of the program.
     #[must_use]
     pub fn is_closed_pipe(&self) -> bool {
         self.error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
     }
 
-    /// Whether nothing is wrong but that there is nothing to do.
+    /// Whether the only error is that there is nothing to do.
     #[must_use]
     pub fn is_nothing_found(&self) -> bool {
         self.error.downcast_ref::<Faults>().is_some_and(Faults::is_only_empty)
     }
 
-    /// As it is printed, once.
+    /// The full message.
     #[must_use]
     pub fn message(&self) -> String {
         let hint = self.hint.as_ref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
@@ -128,7 +128,7 @@ impl From<AppError> for CliError {
     fn from(error: AppError) -> Self {
         use AppError::{Faults, Intake, Interrupted, InterruptedOpening, Io, NoBatch, Publish, Store};
         let (exit, hint) = (exit_of(&error), error.hint());
-        // What is said by an error of a lower room is that error.
+        // An `AppError` that only wraps another error is replaced by it.
         let error = match error {
             Faults(error) => error.into(),
             Intake(IntakeError::Voices(error)) => error.into(),
@@ -162,7 +162,7 @@ const fn exit_of(error: &AppError) -> Exit {
     }
 }
 
-/// What the rooms below `app` say, told like what it says itself.
+/// Converts errors of lower rooms through `AppError`.
 macro_rules! by_way_of_app {
     ($($error:ty),+) => {$(
         impl From<$error> for CliError {

@@ -52,7 +52,7 @@ impl Jobs {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let (store, batch) = context.batch(&self.named).await?;
         let limit = if self.limit == 0 { u32::MAX } else { self.limit };
-        // One more than is shown tells whether there are more.
+        // One job more than the limit shows whether there are more.
         let filter = JobFilter {
             state: self.state,
             key: self.key.clone(),
@@ -135,7 +135,7 @@ fn list(jobs: &[JobView], width: usize) -> String {
     table(&["line", "key", "state", "audio", "tries", "cost", ""], &rows, &[0, 3, 4, 5], width)
 }
 
-/// The same of speech: a line has several.
+/// The list for synthesis jobs: a line has several.
 fn synthesis_words(jobs: &[JobView], width: usize) -> String {
     let row = |job: &JobView| {
         let own = job.rendition.as_ref();
@@ -209,7 +209,7 @@ fn tries(tries: u32) -> String {
     if tries == 1 { "1 try".into() } else { format!("{tries} tries") }
 }
 
-/// Each call; of speech with its part, counted from 1.
+/// The calls, one per row; for a synthesis with the part, counted from 1.
 fn calls(calls: &[CallView], parts: bool, width: usize) -> String {
     let row = |call: &CallView| {
         let took = call.ended_at.map(|end| duration(end.0.saturating_sub(call.sent_at.0).unsigned_abs()));
@@ -234,7 +234,7 @@ fn calls(calls: &[CallView], parts: bool, width: usize) -> String {
     }
 }
 
-/// The state, and whether its output is asked for no more.
+/// The state, and whether its output is no longer wanted.
 fn state(job: &JobView) -> String {
     match job.wanted {
         Wanted::Yes => job.state.to_string(),

@@ -1,9 +1,9 @@
-//! Answers that are kept: how long yet, by each batch's own `keep_answers`.
+//! Kept answers, and how long each batch's `keep_answers` still keeps them.
 
 use super::words::{bytes, counted, grouped, moment};
 use crate::app::views::AnswersView;
 
-/// Below the line of the ledger.
+/// The text below the ledger's line.
 pub(super) fn words(view: &AnswersView) -> String {
     let AnswersView { all, past, next, next_at } = view;
     if all.count == 0 {

@@ -1,4 +1,4 @@
-//! What the user is told before and after.
+//! Messages to the user before and after the work.
 
 use super::{
     error::{CliError, Exit},
@@ -20,12 +20,12 @@ use crate::{
     tasks::Registry,
 };
 
-/// The model of transcripts.
+/// The model of a transcription.
 pub(super) fn stt(spec: &BatchSpec) -> SttModel {
     spec.task.read::<Transcription>().ok().map_or(SttModel::Pulse, |asked| asked.options.model)
 }
 
-/// Where everything is kept.
+/// The locations of the ledger and the settings, and the API if it is not the vendor's own.
 pub(super) fn places(config: &Config, fresh: bool) -> Vec<String> {
     let new = if fresh { " (new)" } else { "" };
     let mut facts = vec![fact("ledger", format!("{}{new}", config.database.display()))];
@@ -40,17 +40,17 @@ pub(super) fn option_columns(columns: &[String]) -> Option<String> {
     (!columns.is_empty()).then(|| fact("columns", format!("{} {how}", columns.join(", "))))
 }
 
-/// What a listing passed over.
+/// The entries that a listing ignored.
 pub(super) fn passed_over(ignored: &Ignored) -> Option<String> {
     let ignored: Vec<_> = ignored.iter().map(|(kind, n)| format!("{} {kind}", grouped(*n))).collect();
     (!ignored.is_empty()).then(|| fact("ignored", ignored.join(", ")))
 }
 
-/// Of lines whose captions have no word times to go by.
+/// For lines whose captions have no word times.
 pub(super) const WITHOUT_WORD_TIMES: &str =
     " bought without word times: their captions share the length out; `retry --key` buys one again with them";
 
-/// What submitting did.
+/// The result of a submission.
 pub(super) fn submitted(done: &Submission, (task, asked): (&dyn Task, &dyn AskedOfBatch)) -> Vec<String> {
     let s = &done.submitted;
     let mut parts = Vec::new();
@@ -92,7 +92,7 @@ pub(super) fn submitted(done: &Submission, (task, asked): (&dyn Task, &dyn Asked
     facts
 }
 
-/// What is left to do, what it costs, and how long it takes at least.
+/// The remaining work, its cost, and its least time.
 pub(super) fn outlook(
     counts: &Counts,
     (spec, asked): (&BatchSpec, &dyn AskedOfBatch),
@@ -119,12 +119,12 @@ pub(super) fn price(model: SttModel, rates: &Rates) -> String {
     }
 }
 
-/// The same for the sandbox.
+/// The remaining work in the sandbox.
 pub(super) fn sandbox_outlook(counts: &Counts) -> Vec<String> {
     if counts.unfinished() == 0 { Vec::new() } else { vec![fact("cost", "none: the sandbox neither bills nor limits")] }
 }
 
-/// The least time, and which limit binds.
+/// The least time, and the limit that decides it.
 pub(super) fn finish(calls: u64, limits: &PoolLimits) -> String {
     let at_once = match limits.limits.concurrency {
         Some(n) => format!("{n} calls in flight ({})", limits.concurrency_by),
@@ -142,7 +142,7 @@ pub(super) fn finish(calls: u64, limits: &PoolLimits) -> String {
     }
 }
 
-/// The definition's first line.
+/// The first line about a definition.
 pub(super) fn headline(definition: &Definition, tasks: &Registry, environment: Environment) -> String {
     let task = definition.task.task();
     let invented = tasks.reports().get(task).filter(|_| environment.is_sandbox()).map(|task| task.invented());
@@ -150,7 +150,7 @@ pub(super) fn headline(definition: &Definition, tasks: &Registry, environment: E
     format!("{}: {task} by {}{sandbox}", definition.batch, definition.task.model())
 }
 
-/// Tells how a batch stands after the work, and what that means for the exit status.
+/// Prints the status of a batch after the work. Returns the exit status.
 pub(super) fn after(screen: &Screen, published: Published, interrupted: Exit) -> Exit {
     let Published { summary, spec, sandbox, pause, failed } = published;
     let unpublished = failed.is_some();
@@ -176,7 +176,7 @@ pub(super) fn after(screen: &Screen, published: Published, interrupted: Exit) ->
     let name = shell(&summary.batch);
     match summary.state {
         SummaryState::Paused => {
-            // In full, however long: it is what the user has to do something about.
+            // Not shortened: the user must act on it.
             screen.message(&fact("paused", summary.pause_reason.as_deref().unwrap_or_default()));
             screen.message(&match pause {
                 Some(kind) if kind.only_the_user_lifts() => format!("-> wavebatch resume {name}"),

@@ -136,7 +136,7 @@ enum Command {
     Completions(completions::Completions),
 }
 
-/// The program: reads the command line, does it with these tasks, and says how it ended.
+/// The program: parses the command line and runs it with these tasks. Returns the exit status.
 #[must_use]
 pub fn main(tasks: Registry) -> ExitCode {
     process::set_up();
@@ -146,7 +146,7 @@ pub fn main(tasks: Registry) -> ExitCode {
         Err(exit) => return exit,
     };
     let bars = bars::on_stderr();
-    // A service has no bar: its log is what is read.
+    // A service has no bar: its users read the log.
     let service = matches!(cli.command, Command::Serve(_)) && cli.global.log_format == LogFormat::Text;
     let verbosity = Verbosity { verbose: cli.global.verbose + u8::from(service), quiet: cli.global.quiet };
     telemetry::start(cli.global.log_format, verbosity, bars.clone());
@@ -154,7 +154,7 @@ pub fn main(tasks: Registry) -> ExitCode {
     let done = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
             let done = runtime.block_on(cli.command.run(Context::new(cli.global, screen.clone(), tasks)));
-            // A thread that still reads a terminal must not keep the program.
+            // A thread that still reads a terminal must not block the exit.
             runtime.shutdown_background();
             done
         }
@@ -170,13 +170,13 @@ pub fn main(tasks: Registry) -> ExitCode {
     }
 }
 
-/// The command line; else how the program ends, with help or what is wrong printed.
+/// The command line. On failure the help or the error is printed, and the exit status returned.
 fn parse() -> Result<Cli, ExitCode> {
     let args: Vec<OsString> = std::env::args_os().collect();
     Cli::try_parse_from(&args).map_err(|error| {
         let exit = ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage.code()));
         match shown(&args, error) {
-            // Whoever asked has gone: that is no fault of the command.
+            // A closed output is no failure of the command.
             Ok(error) => drop(error.print()),
             Err(plain) => drop(writeln!(io::stderr(), "{}", plain.trim_end())),
         }
@@ -184,7 +184,7 @@ fn parse() -> Result<Cli, ExitCode> {
     })
 }
 
-/// The error as it can be printed in colours, though it quotes the arguments; else without colours.
+/// The error with escaped arguments: in colours if they give the same kind of error, else as plain text.
 fn shown(args: &[OsString], error: clap::Error) -> Result<clap::Error, String> {
     let harmless = |arg: &OsString| OsString::from(printable(&arg.to_string_lossy()).into_owned());
     let escaped: Vec<OsString> = args.iter().map(harmless).collect();
@@ -197,7 +197,7 @@ fn shown(args: &[OsString], error: clap::Error) -> Result<clap::Error, String> {
     }
 }
 
-/// Panics are told as Rust does, but for what steers a terminal: what they quote may come from outside.
+/// Prints panics as Rust does, with terminal control sequences escaped: a quoted text may be outside data.
 fn report_panics() {
     panic::set_hook(Box::new(|info| {
         let thread = thread::current();

@@ -1,4 +1,4 @@
-//! The parts of a job that speaks, in words.
+//! The parts of a synthesis job, as text.
 
 use std::str::FromStr;
 
@@ -8,7 +8,7 @@ use crate::app::{
     views::{JobPartView, JobPartsView},
 };
 
-/// Columns for the beginning of a text.
+/// The width of a part's first words, in columns.
 const FIRST_WORDS: usize = 60;
 
 /// A moment in joined audio, in milliseconds.
@@ -20,12 +20,12 @@ pub(super) fn who(job: &JobParts) -> String {
     format!("{}, {}", job.own.voice_id(), job.own.format)
 }
 
-/// The beginning of a part's text, for one line of a message.
+/// The first words of a part, for one line of a message.
 pub(super) fn first_words(part: &PartNow) -> String {
     shorten(&part.part.text, FIRST_WORDS)
 }
 
-/// The part with this number, counted from 1, from 0.
+/// Converts a part number, which counts from 1, to an index.
 pub(super) fn numbered(job: &JobParts, number: u32) -> Result<usize, String> {
     let nth = usize::try_from(number).unwrap_or(usize::MAX).wrapping_sub(1);
     match job.parts.get(nth) {
@@ -37,7 +37,7 @@ pub(super) fn numbered(job: &JobParts, number: u32) -> Result<usize, String> {
     }
 }
 
-/// The part that is heard then, counted from 0.
+/// The index of the part at a moment of the audio.
 pub(super) fn heard_at(job: &JobParts, moment: Moment) -> Result<usize, String> {
     let at = clock(moment.0);
     job.heard_at(moment.0).ok_or_else(|| match job.end_ms() {
@@ -51,7 +51,7 @@ pub(super) fn heard_at(job: &JobParts, moment: Moment) -> Result<usize, String> 
     })
 }
 
-/// As a table below a headline.
+/// A table below a headline.
 pub(super) fn in_full(job: &JobPartsView, width: usize) -> String {
     let long = job.audio_seconds.map(|length| format!(", {}", clock(length.0))).unwrap_or_default();
     let count = counted(job.parts.len() as u64, "part");
@@ -98,7 +98,7 @@ impl FromStr for Moment {
         }
         let ms = match decimals {
             None => 0,
-            // Finer than a millisecond is cut off.
+            // Digits below a millisecond are cut off.
             Some(decimals) => digits(decimals, 9).and_then(|_| digits(&format!("{decimals}00")[..3], 3))?,
         };
         Ok(Self(seconds * 1_000 + ms))

@@ -1,4 +1,4 @@
-//! How far the work is: counted from events, without drawing anything.
+//! The progress of the work, counted from events. Nothing is drawn here.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::{
     store::{Counts, SynthesisCounts},
 };
 
-/// Things that happened in the last minute, by the second.
+/// Counts of the last minute, by second.
 #[derive(Debug, Clone)]
 pub(super) struct Minute {
     seconds: [(i64, u32); 60],
@@ -32,53 +32,52 @@ impl Minute {
         *slot = if slot.0 == second { (second, slot.1 + 1) } else { (second, 1) };
     }
 
-    /// How many in the 60 seconds up to `now`.
+    /// The count of the 60 seconds up to `now`.
     pub(super) fn count(&self, now: i64) -> u64 {
         let second = now.div_euclid(1_000);
         self.seconds.iter().filter(|(at, _)| *at > second - 60 && *at <= second).map(|(_, n)| u64::from(*n)).sum()
     }
 }
 
-/// The time in ms that `left` lines still take: by the pace of late, and by the limit of calls a minute, of which `used`
-/// are used up in the minute that runs; whichever is longer.
-/// `None` while neither is known.
+/// The time in ms for the `left` lines: the longer of two estimates. One follows the recent pace, the other the limit
+/// of calls per minute, of which `used` are used up. `None` if neither is known.
 pub(super) fn time_left(left: u64, finished: u64, in_ms: u64, limit: Option<u32>, used: u64) -> Option<u64> {
     let by_pace = (finished > 0).then(|| left.saturating_mul(in_ms) / finished);
     let by_limit = limit.filter(|_| left > 0).map(|limit| least_time(left.saturating_add(used), limit));
     by_pace.max(by_limit)
 }
 
-/// What is known of a pool right now.
+/// The present state of a pool.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct PoolNow {
     /// The limits in force.
     pub(super) effective: Limits,
-    /// Calls in the last minute, those of other processes among them.
+    /// Calls in the last minute, including those of other processes.
     pub(super) in_window: u32,
 }
 
-/// Speech so far. One job may be a book: it is measured in characters.
+/// Progress of a synthesis, in characters: one job may be a whole book.
 #[derive(Debug, Clone, Copy)]
 struct SynthesisProgress {
     counts: SynthesisCounts,
-    /// Characters that were there when the watching began, and when that was.
+    /// The finished characters when watching began, and that moment.
     began: (u64, i64),
 }
 
-/// Adds events up.
+/// Counts events.
 #[derive(Debug, Default)]
 pub(super) struct Meter {
     pub(super) total: u64,
     pub(super) succeeded: u64,
     pub(super) failed: u64,
     pub(super) suspect: u64,
-    /// Skipped and cancelled.
+    /// Skipped and cancelled lines.
     pub(super) other: u64,
     pub(super) in_flight: u64,
     pub(super) audio_ms: u64,
     pub(super) spent: i64,
     pub(super) pools: BTreeMap<Pool, PoolNow>,
-    /// What is spoken, where nothing else is done.
+    /// The progress of a synthesis, if nothing else is worked.
     synthesis: Option<SynthesisProgress>,
     held: BTreeMap<Pool, (Bound, Option<i64>)>,
     calls: Minute,
@@ -91,7 +90,7 @@ impl Meter {
         Self { started_at: now, ..Self::default() }
     }
 
-    /// Takes over what the ledger says of all batches together.
+    /// Sets the counts from the ledger, over all batches.
     pub(super) fn rebase(&mut self, counts: &[Counts], spent: i64) {
         let of = |state: JobState| counts.iter().map(|c| c.of(state)).sum::<u64>();
         self.total = counts.iter().map(Counts::total).sum();
@@ -103,22 +102,22 @@ impl Meter {
         self.spent = spent;
     }
 
-    /// Takes over what the ledger says of all batches together, if all of them speak.
+    /// Sets the synthesis counts from the ledger, over all batches, if all of them are syntheses.
     pub(super) fn update_synthesis(&mut self, counts: SynthesisCounts, now: i64) {
         let began = self.synthesis.map_or((counts.there(), now), |synthesis| synthesis.began);
         self.synthesis = Some(SynthesisProgress { counts, began });
     }
 
-    /// Whether characters are what it is measured by.
+    /// Whether progress is measured in characters.
     pub(super) const fn is_synthesis(&self) -> bool {
         self.synthesis.is_some()
     }
 
-    /// How far it is, and how far that is from the start to the end: in lines, or characters where they are spoken.
+    /// The work done and the total: in lines, or in characters for a synthesis.
     pub(super) fn reached(&self) -> (u64, u64) {
         match self.synthesis {
             None => (self.finished(), self.total),
-            // What will never be spoken, because its job failed, is no way to go.
+            // The text of failed jobs is not part of the total.
             Some(SynthesisProgress { counts, .. }) => (counts.there(), counts.done + counts.left),
         }
     }
@@ -164,7 +163,7 @@ impl Meter {
         (self.succeeded + self.failed + self.suspect + self.other).min(self.total)
     }
 
-    /// All pools' limits of calls a minute together; `None` if one has none.
+    /// The sum of all pools' limits of calls per minute; `None` if one has no limit.
     fn limit(&self) -> Option<u32> {
         let used = self.pools.values().map(|pool| pool.effective.requests_per_minute);
         used.reduce(|a, b| Some(a?.saturating_add(b?))).flatten()
@@ -182,13 +181,13 @@ impl Meter {
         time_left(left, self.finishes.count(now), run_ms, self.limit(), self.calls_of_late(now))
     }
 
-    /// Calls in the last minute: our own, or all of the account's where they are counted.
+    /// Calls in the last minute: our own, or all of the account's if they are counted.
     fn calls_of_late(&self, now: i64) -> u64 {
         let window: u64 = self.pools.values().map(|pool| u64::from(pool.in_window)).sum();
         self.calls.count(now).max(window)
     }
 
-    /// Lines: what is done and what went wrong.
+    /// The finished lines, with failures.
     pub(super) fn lines(&self) -> String {
         let one = if self.synthesis.is_some() { "job" } else { "line" };
         let mut words = format!("{} of {}", grouped(self.finished()), counted(self.total, one));
@@ -204,12 +203,12 @@ impl Meter {
         words
     }
 
-    /// Calls that may be in flight, where that is the limit.
+    /// The limit of calls in flight, for a synthesis.
     fn at_once(&self) -> Option<u32> {
         self.synthesis.and_then(|_| self.pools.get(&Pool::Tts)?.effective.concurrency)
     }
 
-    /// Everything else on one line.
+    /// Calls, audio, cost and remaining time, on one line.
     pub(super) fn pace(&self, now: i64) -> String {
         let calls = self.calls_of_late(now);
         let limit = self.limit().map(|limit| format!(" of {}", grouped(limit.into()))).unwrap_or_default();
@@ -226,11 +225,11 @@ impl Meter {
         words.join(" · ")
     }
 
-    /// What holds calls back, beyond the limits that were set.
+    /// Why calls are held back beyond the set limits.
     pub(super) fn held(&self) -> Option<String> {
         let why = |(pool, (bound, until)): (&Pool, &(Bound, Option<i64>))| {
             let why = match bound {
-                Bound::Rate | Bound::InFlight => return None, // The rate says it already.
+                Bound::Rate | Bound::InFlight => return None, // The rate shows it already.
                 Bound::Cooldown => "the API said to wait",
                 Bound::Outage => "the API is out of reach; the next probe waits",
             };

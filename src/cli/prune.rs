@@ -83,7 +83,7 @@ impl Prune {
         Ok(Exit::Success)
     }
 
-    /// From when on the answers of a batch that finished `at` may be taken.
+    /// When the answers of a batch that finished `at` can be removed.
     fn goes_at(&self, row: &BatchRow, at: i64) -> Option<i64> {
         match self.older_than {
             Some(age) => Some(at.saturating_add(i64::try_from(age.as_millis()).unwrap_or(i64::MAX))),

@@ -1,9 +1,9 @@
-//! Local recordings that were read to be compared with those of the ledger: what came of it.
+//! The result of comparing local recordings with the ledger.
 
 use super::words::{bytes, counted, fact, grouped};
 use crate::runner::intake::Compared;
 
-/// What came of it.
+/// The result as text.
 pub(super) fn compared(compared: &Compared, readdressed: Option<&str>) -> Vec<String> {
     let mut facts = Vec::new();
     if let Some(before) = readdressed {

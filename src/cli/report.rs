@@ -113,7 +113,8 @@ async fn write(
         return Ok(());
     }
     let message = |e: io::Error| CliError::blocked(format!("{} cannot be written: {e}", file.display()));
-    // Whole or not at all; what is no regular file (a pipe, /dev/stdout) cannot be replaced and is written to.
+    // Files are replaced atomically. Anything else (a pipe, /dev/stdout) cannot be replaced and is written to
+    // directly.
     if std::fs::metadata(file).is_ok_and(|meta| !meta.is_file()) {
         report_to(store, row, of, with_dropped, BufWriter::new(Data::to(File::create(file).map_err(message)?))).await?;
         return Ok(());

@@ -66,7 +66,7 @@ impl Retry {
         let task = task_of(context.tasks.reports(), spec)?;
         if task.has_parts() && self.key.is_some() {
             let asked = spec.task.read::<Synthesis>().map_err(|_| AppError::NoParts(batch.name.clone()))?;
-            // The ledger does not know which jobs are made of the same clips; of one line that can be looked up.
+            // The ledger does not know which jobs share clips; for one line this can be computed.
             plan.units = part::characters(&store, &asked, &rates, &self.jobs(&store, &batch).await?).await?;
         }
         let screen = &context.screen;
@@ -91,7 +91,7 @@ impl Retry {
         Chosen { batch, key: self.key.clone(), states: self.states.clone(), part: None }
     }
 
-    /// The part that is asked for, if one is.
+    /// The requested part, if there is one.
     async fn again(
         &self,
         store: &Store,
@@ -108,7 +108,7 @@ impl Retry {
         }
         let jobs = self.jobs(store, batch).await?;
         PartRetry::look(store, &asked, rates, which, &jobs).await.and_then(|again| {
-            // Without a part all of the line would be bought.
+            // Without this error the whole line would be bought.
             again.map(Some).ok_or_else(|| {
                 CliError::usage(format!(
                     "{}: the line is not finished; no part of it can be spoken again yet",
@@ -140,7 +140,7 @@ impl Retry {
     }
 }
 
-/// Whether lines in this state can be retried; what went well only by its key.
+/// Whether lines in this state can be retried. A succeeded line can only be retried by its key.
 const fn is_retried(state: JobState, by_key: bool) -> bool {
     match state {
         JobState::Failed | JobState::Suspect | JobState::Cancelled => true,

@@ -60,7 +60,7 @@ impl Run {
         ended
     }
 
-    /// Tells whoever wants to know that the run of a definition ended with an error.
+    /// Notifies that a definition's run ended with an error.
     async fn tell_not_started(&self, context: &Context, error: &CliError) {
         let Some(file) = self.sources.file() else { return };
         if matches!(error.exit, Exit::Interrupted | Exit::Terminated | Exit::HungUp) || error.is_closed_pipe() {
@@ -93,7 +93,7 @@ impl Run {
         let done = match submit(context, &session, &definition, &self.sources).await {
             Ok(done) => done,
             Err(mut error) if error.is_nothing_found() => {
-                // An empty night is no reason to leave an older one half done.
+                // An empty manifest must not leave an older batch unfinished.
                 let older = self.unfinished(context, &session, &definition.name, None).await?;
                 if !older.is_empty() {
                     let exit = work::to_the_end(context, &session, &older, Order::OldestFirst, &show).await?;
@@ -115,7 +115,7 @@ impl Run {
         Ok(exit)
     }
 
-    /// What is worked: the definition's own unfinished batches, oldest first, and then this one.
+    /// The batches to work: the definition's other unfinished batches, oldest first, then this one.
     async fn batches(
         &self,
         context: &Context,
@@ -124,7 +124,7 @@ impl Run {
     ) -> Result<Vec<BatchRow>, CliError> {
         let mut batches = self.unfinished(context, session, &done.spec.definition, Some(done.batch)).await?;
         let this = session.store().batch_by_id(done.batch).await?;
-        // Somebody else may be submitting it as well; the work waits for that.
+        // Another process may be submitting it too; the work waits for that.
         if let Some(paused) = user_pause(&this) {
             return Err(AppError::NotWorkable(paused).into());
         }
@@ -132,7 +132,7 @@ impl Run {
         Ok(batches)
     }
 
-    /// The definition's other batches that are not finished, oldest first, unless `--only` leaves them.
+    /// The definition's other unfinished batches, oldest first; none with `--only`.
     async fn unfinished(
         &self,
         context: &Context,
@@ -148,7 +148,7 @@ impl Run {
         for row in &found.batches {
             screen.message(&fact("first", format!("{}, which is not finished (--only leaves it)", row.name)));
         }
-        // Lines that never came to the ledger would be missed by nobody.
+        // A user would not notice lines that are missing in the ledger, so these batches are named.
         found.left.iter().for_each(|left| screen.warn(&format!("{}\nhint: {}", left.why, left.hint)));
         Ok(found.batches)
     }

@@ -52,7 +52,7 @@ impl Schedule {
     }
 }
 
-/// The definitions that are meant, none twice; of a directory, those directly in it.
+/// The requested definitions, each once; for a directory, those directly in it.
 fn files(from: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
     let mut files = Vec::new();
     for path in from {

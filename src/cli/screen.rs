@@ -1,5 +1,5 @@
-//! Where words go: results to stdout, everything else to stderr, above the bars. Whatever they are made of, no terminal
-//! obeys them.
+//! The output: results go to stdout, everything else to stderr, above the bars. Terminal control sequences are
+//! escaped.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -12,7 +12,7 @@ use crate::{
     telemetry::LogFormat,
 };
 
-/// The user's terminal, or what stands in its place.
+/// The user's terminal, or its replacement.
 #[derive(Debug, Clone)]
 pub struct Screen {
     bars: MultiProgress,
@@ -27,7 +27,7 @@ impl Screen {
         Self { bars, format, quiet }
     }
 
-    /// Tells the user something that is no result. In JSON logs it is an event.
+    /// Prints a message that is not a result. With JSON logs it is an event.
     pub fn message(&self, text: &str) {
         match (self.quiet, self.format) {
             (true, _) => {}
@@ -38,7 +38,7 @@ impl Screen {
         }
     }
 
-    /// Tells the user something that wants attention, also when quiet.
+    /// Prints a warning, also when quiet.
     pub fn warn(&self, text: &str) {
         match self.format {
             LogFormat::Json => tracing::warn!("{text}"),
@@ -46,7 +46,7 @@ impl Screen {
         }
     }
 
-    /// Tells an error.
+    /// Prints an error.
     pub fn error(&self, text: &str) {
         match self.format {
             LogFormat::Json => tracing::error!("{text}"),
@@ -56,38 +56,38 @@ impl Screen {
 
     fn write(&self, text: &str) {
         let text = printable_lines(text.trim_end_matches('\n'));
-        // With stderr gone there is nobody left to tell.
+        // Nobody reads a closed stderr.
         let _ = self.bars.suspend(|| writeln!(io::stderr().lock(), "{text}"));
     }
 
-    /// Writes a result to stdout, for people.
+    /// Writes a text result to stdout.
     ///
     /// # Errors
-    /// It cannot be written; [`io::ErrorKind::BrokenPipe`] if its reader, or the terminal, has gone.
+    /// It cannot be written; [`io::ErrorKind::BrokenPipe`] if the reader or the terminal is gone.
     pub fn result(&self, text: &str) -> io::Result<()> {
         Self::put(&printable_lines(text))
     }
 
-    /// Writes a result to stdout that is JSON, or an object a line.
+    /// Writes a JSON result to stdout, or one object per line.
     ///
     /// # Errors
-    /// As of [`Screen::result`].
+    /// As for [`Screen::result`].
     pub fn json(&self, json: &str) -> io::Result<()> {
         Self::put(&printable_json(json))
     }
 
-    /// Writes a view to stdout, as JSON on lines of its own.
+    /// Writes a view to stdout, as indented JSON.
     ///
     /// # Errors
-    /// As of [`Screen::result`].
+    /// As for [`Screen::result`].
     pub fn view(&self, view: &impl Serialize) -> io::Result<()> {
         self.json(&serde_json::to_string_pretty(view).expect("a view is JSON"))
     }
 
-    /// Writes views to stdout, a JSON object a line.
+    /// Writes views to stdout, one JSON object per line.
     ///
     /// # Errors
-    /// As of [`Screen::result`].
+    /// As for [`Screen::result`].
     pub fn views<V: Serialize>(&self, views: impl IntoIterator<Item = V>) -> io::Result<()> {
         let mut lines = String::new();
         for view in views {
@@ -121,30 +121,30 @@ impl Screen {
         &self.bars
     }
 
-    /// Columns of stderr, or of a page where it is no terminal.
+    /// The columns of stderr, or a default if it is not a terminal.
     #[must_use]
     pub fn width(&self) -> usize {
         columns(rustix::termios::tcgetwinsize(io::stderr()))
     }
 
-    /// Columns of stdout; without end where it is no terminal.
+    /// The columns of stdout; unlimited if it is not a terminal.
     #[must_use]
     pub fn result_width(&self) -> usize {
         if io::stdout().is_terminal() { columns(rustix::termios::tcgetwinsize(io::stdout())) } else { usize::MAX }
     }
 }
 
-/// Data on their way to a file, a pipe or a terminal. Only for a terminal are they changed: there, what it would obey is
-/// written out.
+/// Data for a file, a pipe or a terminal. For a terminal, control sequences are escaped; otherwise the data are
+/// unchanged.
 #[derive(Debug)]
 pub struct Data<W> {
     to: W,
-    /// The beginning of a character whose rest is still to come; nothing where data go as they are.
+    /// The first bytes of an incomplete character; `None` if the data are unchanged.
     begun: Option<Vec<u8>>,
 }
 
 impl<W: Write + IsTerminal> Data<W> {
-    /// Data to this place.
+    /// Writes to this destination.
     pub fn to(to: W) -> Self {
         Self { begun: to.is_terminal().then(Vec::new), to }
     }
@@ -169,7 +169,7 @@ impl<W: Write> Write for Data<W> {
         let whole = match std::str::from_utf8(begun) {
             Ok(_) => begun.len(),
             Err(e) if e.error_len().is_none() => e.valid_up_to(),
-            // Not even text: it is shown as what it is not.
+            // Not UTF-8: invalid bytes are shown as such.
             Err(_) => begun.len(),
         };
         let rest = begun.split_off(whole);
@@ -183,8 +183,7 @@ impl<W: Write> Write for Data<W> {
     }
 }
 
-/// A terminal that has gone says that its input or output failed; a pipe says that it is broken. Both mean that nobody
-/// reads any more.
+/// A closed terminal reports an I/O error, a closed pipe a broken pipe. In both cases there is no reader.
 fn gone(error: io::Error) -> io::Error {
     if Errno::from_io_error(&error) == Some(Errno::IO) { io::ErrorKind::BrokenPipe.into() } else { error }
 }

@@ -64,7 +64,7 @@ impl Serve {
     }
 }
 
-/// Tells what a service does, and where.
+/// Prints the parts of a service and their addresses.
 fn notify(screen: &Screen, service: &Service) {
     let session = service.session();
     messages::places(session.config(), session.is_fresh()).iter().for_each(|fact| screen.message(fact));

@@ -21,9 +21,9 @@ use crate::{
     store::{SpendAsk, SpendBy, SpendGroup, Spent, Store},
 };
 
-/// Groups that the table tells one by one.
+/// The maximum number of groups in the table.
 const TOP: usize = 50;
-/// No call is older.
+/// No call is older than this year.
 const FIRST_YEAR: i16 = 2020;
 
 /// Add up what batches cost, and why
@@ -57,7 +57,7 @@ pub struct Spend {
     json: bool,
 }
 
-/// A day as it is asked for.
+/// A day as typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Day {
     On(Date),
@@ -72,7 +72,7 @@ enum By {
     Column(String),
 }
 
-/// The days that are looked at, both included.
+/// The range of days, both ends included.
 struct Range {
     zone: TimeZone,
     since: Option<Date>,
@@ -164,19 +164,19 @@ impl Spend {
 }
 
 impl Range {
-    /// When a day begins, in ms since 1970.
+    /// The start of a day, in ms since 1970.
     fn begin(&self, day: Date) -> Result<i64, CliError> {
         let begin = day.to_zoned(self.zone.clone()).map_err(|_| CliError::usage(format!("{day} is out of reach")))?;
         Ok(begin.timestamp().as_millisecond())
     }
 
-    /// Since when which offset from UTC holds, for all days on which calls can have been sent.
+    /// The offsets from UTC, each with the moment from which it is valid, for all days with possible calls.
     fn offsets(&self, now: i64) -> Vec<(i64, i64)> {
         let ms = |at: &Timestamp| (at.as_millisecond(), i64::from(self.zone.to_offset(*at).seconds()) * 1_000);
         let first = jiff::civil::date(FIRST_YEAR, 1, 1).to_zoned(TimeZone::UTC).map(|at| at.timestamp());
         let first = first.unwrap_or(Timestamp::UNIX_EPOCH);
         let later = self.zone.following(first).map(|change| change.timestamp());
-        // A clock that was set back leaves calls of the future.
+        // A clock that was set back leaves calls in the future.
         let last = now.saturating_add(2 * 366 * 86_400_000);
         let later = later.take_while(|at| at.as_millisecond() <= last);
         std::iter::once(first).chain(later).map(|at| ms(&at)).collect()
@@ -253,7 +253,7 @@ fn zone(text: &str) -> Result<TimeZone, String> {
     TimeZone::get(text).map_err(|_| format!("there is no time zone `{text}`; write e.g. Asia/Kolkata or UTC"))
 }
 
-/// A column that no batch has is a slip of the pen, unless there is no batch at all.
+/// An unknown column is a typing error, unless there is no batch at all.
 async fn has_column(store: &Store, environment: Environment, column: &str) -> Result<(), CliError> {
     let batches = store.batches().await?.into_iter().filter(|row| row.environment == environment);
     let batches: Vec<_> = batches.collect();

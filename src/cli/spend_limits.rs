@@ -1,9 +1,9 @@
-//! Spend limits of a day and of a month, as `status` and `spend` show them.
+//! Spend limits of a day and of a month, for `status` and `spend`.
 
 use super::words::dollars;
 use crate::{app::views::SpendLimitView, domain::batch::MicroUsd};
 
-/// A line for each.
+/// One line per limit.
 pub(super) fn words(limits: &[SpendLimitView]) -> String {
     let line = |one: &SpendLimitView| {
         let reserved = match one.reserved_usd {

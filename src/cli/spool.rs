@@ -65,7 +65,7 @@ struct Prune {
 impl Spool {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         if let Some(Verb::Prune(mut prune)) = self.verb {
-            // A flag may stand before or after the word.
+            // The flag may be before or after the subcommand.
             prune.ledger.sandbox |= self.ledger.sandbox;
             prune.json |= self.json;
             return prune.run(context).await;
@@ -89,7 +89,7 @@ impl Spool {
 impl Prune {
     async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let (store, _) = context.ledger(self.ledger.sandbox).await?;
-        // No file is older than the epoch: an age beyond it takes nothing.
+        // No file is older than the epoch: a greater age removes nothing.
         let since = |age: Duration| SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
         let limits = SpoolLimits { unused_since: self.older_than.map(since), max_bytes: self.max_size };
         let pruned = SpoolPrunedView::of(&store.prune_spool(limits, self.dry_run).await?, self.dry_run);

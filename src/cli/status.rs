@@ -59,7 +59,7 @@ impl Status {
     }
 }
 
-/// What stands below the batches.
+/// The text below the batches.
 fn rest(view: &StatusView) -> String {
     let ledger = &view.ledger;
     let mut out = format!("ledger {}, {}", ledger.path, bytes(ledger.bytes));
@@ -86,7 +86,7 @@ fn rest(view: &StatusView) -> String {
     out
 }
 
-/// What holds a pool back, if something does.
+/// Why a pool is held back, if it is.
 fn pool(used: &PoolUse) -> Option<String> {
     let mut words = Vec::new();
     if let Some(since) = used.outage_since {
@@ -108,7 +108,7 @@ fn pool(used: &PoolUse) -> Option<String> {
     (!words.is_empty()).then(|| words.join("; "))
 }
 
-/// As it is shown: with the reason of a pause.
+/// The state as text, with the reason of a pause.
 fn state(batch: &BatchView) -> String {
     match &batch.pause {
         Some(pause) if batch.state == BatchPhase::Paused => format!("paused ({})", pause.kind),
@@ -175,7 +175,7 @@ fn one(batch: &BatchView) -> String {
     out
 }
 
-/// What went wrong, and what can be done about it.
+/// The failures and their remedies.
 fn failures(batch: &BatchView) -> String {
     if batch.failures.is_empty() {
         return String::new();

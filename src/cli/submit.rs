@@ -48,7 +48,7 @@ impl Submit {
     }
 }
 
-/// Records the definition's lines, and tells where and how many.
+/// Records the definition's lines, and prints where and how many.
 pub(super) async fn submit(
     context: &Context,
     session: &Session,

@@ -1,4 +1,4 @@
-//! What the user is told of texts before they are spoken.
+//! Messages about texts before their synthesis.
 
 use super::words::{counted, dollars, fact, grouped, printable};
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
     tasks::synthesize::{PartLine, TextsPreview, price_of},
 };
 
-/// What would be bought, and what that costs.
+/// The purchases and their cost.
 pub(super) fn purchases(found: &Purchases, rates: &Rates) -> Vec<String> {
     let all: u64 = found.all_characters.values().sum();
     let new: u64 = found.characters.values().sum();
@@ -33,14 +33,14 @@ pub(super) fn purchases(found: &Purchases, rates: &Rates) -> Vec<String> {
     facts
 }
 
-/// How words are pronounced.
+/// The pronunciation dictionary.
 pub(super) fn pronunciations(definition: &Definition) -> Option<String> {
     let asked = definition.synthesizing()?;
     let (words, file) = (asked.pronunciations.as_ref()?, asked.synthesis.dictionary.as_ref()?);
     Some(fact("words", format!("{} pronounced by {}", grouped(words.items.len() as u64), file.file)))
 }
 
-/// What may not be meant to be spoken, line by line, and what is left out of files.
+/// Warnings about text that may not be meant to be read aloud, by line, and the parts of files that are left out.
 pub(super) fn look(manifest: &str, look: &TextsPreview) -> Vec<String> {
     let mut message = Vec::new();
     if !look.notes.is_empty() {

@@ -1,4 +1,4 @@
-//! What a session says, on the screen and in the log.
+//! Shows the events of a session on the screen and in the log.
 
 use std::{
     future::Future,
@@ -23,7 +23,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Terminal {
     screen: Screen,
-    /// The bar of recordings that are read; `None` where no bar can be drawn.
+    /// The bar for recordings being read; `None` if no bar can be drawn.
     reading: OnceLock<Option<ProgressBar>>,
 }
 
@@ -32,7 +32,7 @@ impl Terminal {
         Arc::new(Self { screen: screen.clone(), reading: OnceLock::new() })
     }
 
-    /// Tells how much is to be read before the first file is, and draws a bar where bars can be drawn.
+    /// Prints the amount to read before the first file, and draws a bar if bars can be drawn.
     fn reading(&self, progress: ReadProgress) {
         let ReadProgress { files, bytes: all, read } = progress;
         let bar = self.reading.get_or_init(|| {

@@ -1,4 +1,4 @@
-//! The command line as a whole: it holds together, and its help reads as it should.
+//! Tests of the whole command line: its consistency and its help.
 
 use clap::{CommandFactory, Parser};
 

@@ -19,9 +19,9 @@ use crate::{
     waves::{Voice, voice_language},
 };
 
-/// Values of one kind that are told where nothing matches.
+/// The maximum number of values listed if nothing matches.
 const LISTED: usize = 12;
-/// Room for the last column beside its header.
+/// The room for the last column, besides its header.
 const LAST: usize = 5;
 
 /// List the voices that the account can use
@@ -82,7 +82,7 @@ impl Voices {
             && is(&self.accent, &voice.accent)
     }
 
-    /// That nothing was found, and what there is.
+    /// The message that nothing was found, with the available values.
     fn nothing(&self, all: &[Voice]) -> String {
         if all.is_empty() {
             return "the account has no voices".into();
@@ -117,7 +117,7 @@ fn same(one: &str, other: &str) -> bool {
     one.trim().to_lowercase() == other.trim().to_lowercase()
 }
 
-/// How often each occurs, the most frequent first.
+/// The count of each value, the most frequent first.
 fn tally<'v>(values: impl Iterator<Item = &'v String>) -> Vec<(String, u64)> {
     let mut counts = BTreeMap::<String, u64>::new();
     values.for_each(|value| *counts.entry(printable(value).to_lowercase()).or_default() += 1);
@@ -126,8 +126,7 @@ fn tally<'v>(values: impl Iterator<Item = &'v String>) -> Vec<(String, u64)> {
     counts
 }
 
-/// A row for each voice. Its cells are cut where they would push the last column out of sight; an id is never cut, since
-/// it is there to be copied.
+/// One row per voice. Cells are cut where they would hide the last column. An id is never cut, because users copy it.
 fn lines(voices: &[&Voice], width: usize) -> String {
     let header = ["id", "model", "name", "languages", "gender", "accent", "age", "use cases"];
     let rows = |columns: usize| -> Vec<Vec<String>> {

@@ -1,4 +1,4 @@
-//! Watching a run: a bar on a terminal, else a line every ten seconds; and each event in the log.
+//! Watches a run: a bar on a terminal, else a line every ten seconds; each event goes to the log.
 
 use std::time::Duration;
 
@@ -21,14 +21,14 @@ use crate::{
 };
 
 const TICK: Duration = Duration::from_secs(1);
-/// Ticks between two lines where there is no terminal, and between two looks at the ledger's own counts.
+/// Ticks between two lines if there is no terminal, and between two reads of the ledger's counts.
 const SLOWLY: u64 = 10;
-/// Jobs that are counted at every tick.
+/// Up to this many jobs are counted at every tick.
 const FEW: u64 = 10_000;
-/// Events taken at once, so that a burst of them costs one drawing.
+/// The maximum number of events taken at once, so that a burst of them causes one redraw.
 const AT_ONCE: usize = 1_024;
 
-/// Follows work until nobody speaks any more.
+/// Follows work until all senders of events are gone.
 pub(super) async fn follow(screen: &Screen, watched: Watched, mut events: UnboundedReceiver<Event>) {
     let clock = watched.store.clock().clone();
     let mut meter = Meter::new(clock.now());
@@ -51,7 +51,7 @@ pub(super) async fn follow(screen: &Screen, watched: Watched, mut events: Unboun
             }
             _ = tick.tick() => {
                 if let Err(e) = look(&watched, &mut meter, ticks).await {
-                    // The runner meets the same and says so; here only the numbers grow old.
+                    // The runner meets the same error and reports it; here only the numbers are old.
                     tracing::debug!(error = %e, "no fresh numbers from the ledger");
                 }
                 view.show(&meter, clock.now(), ticks);
@@ -89,7 +89,7 @@ async fn look(watched: &Watched, meter: &mut Meter, ticks: u64) -> Result<(), St
     Ok(())
 }
 
-/// What is spoken so far: of a book, that is all there is to see.
+/// Reads the progress in characters: within one book, no other number changes.
 async fn count_speech(watched: &Watched, meter: &mut Meter) -> Result<(), StoreError> {
     let mut all = SynthesisCounts::default();
     for batch in &watched.batches {
@@ -99,7 +99,7 @@ async fn count_speech(watched: &Watched, meter: &mut Meter) -> Result<(), StoreE
     Ok(())
 }
 
-/// Where the numbers go.
+/// The output of the numbers.
 struct View {
     screen: Screen,
     bar: Option<ProgressBar>,
@@ -131,7 +131,8 @@ impl View {
                 bar.set_length(end);
                 bar.set_position(at);
                 bar.set_prefix(meter.lines());
-                // A full last line would wrap when the terminal echoes ^C, and the bar be cleared a line too low.
+                // A full last line would wrap when the terminal echoes ^C, and the bar would be cleared one line too
+                // low.
                 let columns = self.screen.width().saturating_sub(4);
                 let lines = [Some(meter.pace(now)), meter.held()];
                 let lines: Vec<_> = lines.into_iter().flatten().map(|line| shorten(&line, columns)).collect();
@@ -153,7 +154,7 @@ impl View {
     }
 }
 
-/// Puts an event into the log.
+/// Writes an event to the log.
 pub(super) fn log(event: &Event, screen: &Screen) {
     match event {
         Event::Finished { key, state: state @ (JobState::Failed | JobState::Suspect), error, .. } => {
@@ -169,7 +170,7 @@ pub(super) fn log(event: &Event, screen: &Screen) {
             tracing::debug!(pool = %pool, kind = %failure.kind, error = failure.message, "call failed");
         }
         Event::Warning(words) => screen.warn(words),
-        // The summary says it where it is read: at the end.
+        // The summary shows it at the end, where users read it.
         Event::Paused { .. } => {}
         Event::DeliveryFailed { batch, then } => {
             tracing::debug!(batch.id = batch.0, then = %then, "delivery failed");

@@ -1,11 +1,11 @@
-//! Numbers, times and tables in words.
+//! Numbers, times and tables as text.
 
 use jiff::Timestamp;
 use unicode_width::UnicodeWidthStr;
 
 pub(super) use crate::report::words::{counted, dollars, duration, grouped, printable, shell, shorten, unpriced};
 
-/// One fact under its name, on one line.
+/// One fact after its name, on one line.
 pub(super) fn fact(name: &str, value: impl AsRef<str>) -> String {
     format!("  {name:<9} {}", printable(value.as_ref()))
 }
@@ -38,8 +38,8 @@ pub fn clock(ms: i64) -> String {
     moment(ms).split(' ').nth(1).unwrap_or_default().to_owned()
 }
 
-/// Rows below a header, each column as wide as its widest cell; the last is cut to fit `width`. Columns in `right` are
-/// numbers.
+/// Rows below a header. Each column is as wide as its widest cell; the last is cut to fit `width`. The columns in
+/// `right` are right-aligned.
 #[must_use]
 pub fn table(header: &[&str], rows: &[Vec<String>], right: &[usize], width: usize) -> String {
     let cells: Vec<Vec<String>> = std::iter::once(header.iter().map(|name| (*name).to_owned()).collect())

@@ -73,18 +73,18 @@ impl Work {
     }
 }
 
-/// How the end is shown.
+/// How the end of the work is shown.
 #[derive(Debug, Default)]
 pub(super) struct Show {
-    /// The definition's file, which the user would run again.
+    /// The file of the definition, for the hint to run it again.
     pub(super) definition: Option<String>,
-    /// Also as JSON, to stdout.
+    /// Whether to print JSON to stdout too.
     pub(super) json: bool,
-    /// Who else is told.
+    /// The recipients of notifications.
     pub(super) notifications: Notifications,
 }
 
-/// Works batches until nothing is due, and tells how each stands.
+/// Works batches until nothing is due, and prints the status of each.
 pub(super) async fn to_the_end(
     context: &Context,
     session: &Session,
@@ -99,7 +99,7 @@ pub(super) async fn to_the_end(
         }
         published.summary.definition.clone_from(&show.definition);
         let exit = messages::after(screen, published, Exit::of_signal(session.shutdown().signal()));
-        // A signal outweighs a pause, and a pause the lines.
+        // A signal goes before a pause, and a pause before the lines.
         worst = if exit.code() > worst.code() { exit } else { worst };
         Ok(())
     };
@@ -107,7 +107,7 @@ pub(super) async fn to_the_end(
     Ok(worst)
 }
 
-/// Tells what is left of a batch, how long it takes at least, and what it costs, unless that was told.
+/// Prints the cost of a batch's remaining lines and their least time. `costed`: the cost was printed already.
 pub(super) async fn print_outlook(
     context: &Context,
     session: &Session,

@@ -1,4 +1,4 @@
-//! The file, field by field.
+//! The fields of the file.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -16,7 +16,7 @@ use crate::{
     domain::{batch::MicroUsd, cost::Rates, pool::Pool, spend::SpendRule},
 };
 
-/// What the file said, with the defaults where it said nothing.
+/// The content of the file, with the defaults for absent fields.
 pub(super) struct Draft {
     pub(super) database: Option<String>,
     pub(super) base_url: Option<Url>,
@@ -52,13 +52,13 @@ pub(super) fn preset_of(plan: Plan, pool: Pool) -> PoolLimits {
     PoolLimits { limits: plan.limits(pool), rate_by: by(), concurrency_by: by() }
 }
 
-/// A name that can be that of a model which this release does not know, and is no slip of the pen.
+/// A name that may be a model unknown to this release, and is not a typing error.
 fn unknown_model<'n>(name: &'n str, known: &[&str]) -> Option<&'n str> {
     let slip = known.iter().any(|known| strsim::damerau_levenshtein(name, known) <= 1);
     (!slip && name != "plan" && name != "as_of").then_some(name)
 }
 
-/// Reads the file. Its faults do not end it: the rest comes along, for more of them.
+/// Reads the file. Faults do not stop the reading: the rest is returned too, to find more faults.
 pub(super) fn read(file: &str, text: &str) -> (Draft, Vec<Fault>) {
     let mut walk = TomlWalk::new(file, text);
     let (table, errors) = DeTable::parse_recoverable(text);
@@ -168,7 +168,7 @@ pub(super) fn database_path(text: &str) -> Result<PathBuf, String> {
     }
 }
 
-/// An address of an API.
+/// The base URL of an API.
 pub(super) fn base_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|e| format!("is not an address like {BASE_URL} ({e})"))?;
     if !matches!(url.scheme(), "http" | "https") {

@@ -1,4 +1,4 @@
-//! What holds for every batch: `wavebatch.toml`, with the environment above it and the flags above both.
+//! Settings for every batch: flags go before the environment, and the environment before `wavebatch.toml`.
 
 mod file;
 mod serve;
@@ -37,18 +37,18 @@ use crate::{
 
 /// The file's name in the working directory.
 pub const FILE: &str = "wavebatch.toml";
-/// The variable that holds the key.
+/// The variable that holds the API key.
 pub const KEY: &str = "SMALLEST_API_KEY";
-/// The variable that moves the clock, in builds for tests.
+/// The variable that sets the clock, in builds for tests.
 const NOW: &str = "WAVEBATCH_NOW";
 const BASE_URL: &str = "https://api.smallest.ai";
 const DATABASE: &str = "sqlite://wavebatch.db";
 const SANDBOX_DATABASE: &str = "wavebatch-sandbox.db";
 
 listed! {
-    /// The vendor's plan, from which limits follow where none are set.
+    /// The vendor's plan. It decides the limits where none are set.
     Plan, "plan" {
-        /// 25 requests a minute for each speech-to-text model, 10 calls of text-to-speech in flight.
+        /// 25 requests a minute for each speech-to-text model, 10 text-to-speech calls in flight.
         Standard = "standard",
     }
 }
@@ -64,7 +64,7 @@ impl Plan {
     }
 }
 
-/// What the command line says.
+/// The flags of the command line.
 #[derive(Debug, Clone, Default)]
 pub struct Flags {
     /// `--config`
@@ -75,7 +75,7 @@ pub struct Flags {
     pub sandbox: bool,
 }
 
-/// What the environment says. An empty variable says nothing.
+/// The variables of the environment. An empty variable counts as absent.
 #[derive(Debug, Clone, Default)]
 pub struct Env {
     /// `WAVEBATCH_CONFIG`
@@ -90,10 +90,10 @@ pub struct Env {
     pub webhook_secret: Option<SecretString>,
     /// `WAVEBATCH_NOTIFY_SECRET`
     pub notify_secret: Option<SecretString>,
-    /// `WAVEBATCH_LEASE_MS`: how long a claim holds without a heartbeat. For tests that kill processes.
+    /// `WAVEBATCH_LEASE_MS`: how long a claim is valid without a heartbeat. For tests that kill processes.
     pub lease_ms: Option<i64>,
-    /// `WAVEBATCH_NOW`: the moment that `today` is told by; of a service, the moment at which its clock begins. For tests of
-    /// what happens at midnight: other builds ignore it, since a clock that is wrong spoils a ledger.
+    /// `WAVEBATCH_NOW`: the moment from which `today` is taken; for a service, the start of its clock. For tests of
+    /// midnight. Other builds ignore it, since a wrong clock damages a ledger.
     pub now: Option<jiff::Timestamp>,
 }
 
@@ -116,7 +116,7 @@ impl Env {
     }
 }
 
-/// The moment that `WAVEBATCH_NOW` names, in a build that is `for_tests`.
+/// The moment in `WAVEBATCH_NOW`, in a build that is `for_tests`.
 fn moved_clock(now: &str, for_tests: bool) -> Option<jiff::Timestamp> {
     if for_tests {
         return now.parse().ok();
@@ -125,16 +125,16 @@ fn moved_clock(now: &str, for_tests: bool) -> Option<jiff::Timestamp> {
     None
 }
 
-/// Who set a limit.
+/// The origin of a limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SetBy {
-    /// Nobody: it follows from the plan.
+    /// The preset of the plan.
     Preset(Plan),
     /// This line of this file.
     Line(String, u64),
     /// The definition's `[run]`.
     Definition,
-    /// It is the sandbox, which has none.
+    /// The sandbox, which has no limits.
     Sandbox,
 }
 
@@ -149,19 +149,19 @@ impl fmt::Display for SetBy {
     }
 }
 
-/// The limits of one pool, and who set them.
+/// The limits of one pool, and their origins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolLimits {
     /// The limits.
     pub limits: Limits,
-    /// Who set the requests per minute.
+    /// The origin of the requests per minute.
     pub rate_by: SetBy,
-    /// Who set the calls in flight.
+    /// The origin of the calls in flight.
     pub concurrency_by: SetBy,
 }
 
 impl PoolLimits {
-    /// With what a definition lowers.
+    /// The same with the lower limits of a definition.
     #[must_use]
     pub fn lowered(mut self, run: &RunSettings) -> Self {
         let lower = |limit: &mut Option<u32>, by: &mut SetBy, wish: Option<u32>| {
@@ -175,33 +175,33 @@ impl PoolLimits {
     }
 }
 
-/// Everything merged.
+/// All settings, merged.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The file that was read, absolute.
     pub file: Option<PathBuf>,
     /// The ledger's file, absolute.
     pub database: PathBuf,
-    /// Where the API lives.
+    /// The base URL of the API.
     pub base_url: Url,
     /// The account's limits.
     pub limits: BTreeMap<Pool, PoolLimits>,
     /// List prices.
     pub rates: Rates,
-    /// What the account may spend in a day and in a month, in all batches of the ledger together.
+    /// What the account may spend in a day and in a month, for all batches of the ledger together.
     pub spend: Option<Arc<SpendRule>>,
-    /// How callbacks come in.
+    /// How callbacks are received.
     pub webhook: WebhookConfig,
-    /// What a service looks at.
+    /// The settings of a service.
     pub serve: ServeConfig,
-    /// Who is told how batches go, where their definition does not say it.
+    /// Who is notified of batches whose definition names nobody.
     pub notify: Option<Notify>,
     /// Lease times.
     pub timing: Timing,
 }
 
 impl Config {
-    /// Where the API is asked, if not at the vendor's own address; without what gives access there.
+    /// The URL of the API without credentials, if it is not the vendor's own.
     #[must_use]
     pub fn origin(&self) -> Option<String> {
         let own = address(self.base_url.as_str(), &QueryRules::default());
@@ -215,7 +215,7 @@ impl Config {
         Opening { create, timing: self.timing, ..Opening::new(&self.database) }
     }
 
-    /// Merges flags, environment, file and defaults. `cwd` is where relative paths of the first two begin.
+    /// Merges flags, environment, file and defaults. Relative paths of the first two are relative to `cwd`.
     ///
     /// # Errors
     /// Every fault, each with its line and field, its variable or its flag.
@@ -267,20 +267,20 @@ impl Config {
         })
     }
 
-    /// Whether it is for the stand-in inside the process.
+    /// Whether these settings are for the sandbox inside the process.
     #[must_use]
     pub fn is_of_sandbox(&self) -> bool {
         self.limits.values().all(|set| set.rate_by == SetBy::Sandbox)
     }
 
-    /// The limits of a pool, also of a model that this release does not know.
+    /// The limits of a pool, also for a model that this release does not know.
     #[must_use]
     pub fn limits_of(&self, pool: Pool) -> PoolLimits {
         let unset = || if self.is_of_sandbox() { unlimited() } else { file::preset_of(Plan::Standard, pool) };
         self.limits.get(&pool).cloned().unwrap_or_else(unset)
     }
 
-    /// The limits alone, as the runner takes them.
+    /// The limits alone, in the form that the runner takes.
     #[must_use]
     pub fn pool_limits(&self) -> std::collections::HashMap<Pool, Limits> {
         self.limits.iter().map(|(pool, set)| (*pool, set.limits)).collect()

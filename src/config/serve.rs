@@ -1,4 +1,4 @@
-//! `[serve]`: where a service is looked at, and which schedules it keeps.
+//! `[serve]`: the admin address of a service, and the schedules that it runs.
 
 use std::{
     fmt,
@@ -11,12 +11,12 @@ use toml::de::DeValue;
 
 use crate::definition::walk::{Section, TomlWalk, Wrong};
 
-/// An address to listen on, or nowhere.
+/// An address to listen on, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Listen {
-    /// Here. Port 0 is any free one.
+    /// This address. Port 0 means any free port.
     On(SocketAddr),
-    /// Nowhere.
+    /// None.
     Off,
 }
 
@@ -42,12 +42,12 @@ impl FromStr for Listen {
     }
 }
 
-/// What a service does beside working.
+/// The settings of a service besides its work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServeConfig {
-    /// Where health and metrics are.
+    /// The address of health checks and metrics.
     pub admin_listen: Listen,
-    /// The directories whose definitions' schedules are kept.
+    /// The directories whose definitions are scheduled.
     pub definitions: Vec<PathBuf>,
 }
 
@@ -58,7 +58,7 @@ impl Default for ServeConfig {
 }
 
 impl ServeConfig {
-    /// With relative paths beginning in `dir`.
+    /// The same with relative paths taken from `dir`.
     pub(super) fn relative_to(mut self, dir: &Path) -> Self {
         self.definitions.iter_mut().for_each(|path| *path = dir.join(&path));
         self

@@ -1,4 +1,4 @@
-//! `[spend]`: what all batches of the ledger may cost together in a day and in a month.
+//! `[spend]`: the spend limits of a day and of a month, for all batches of the ledger together.
 
 use jiff::tz::TimeZone;
 use toml::de::DeValue;

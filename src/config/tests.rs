@@ -1,4 +1,4 @@
-//! Faults, precedence, and where things are from.
+//! Tests of faults, precedence and the origins of settings.
 
 use super::*;
 use crate::domain::batch::MicroUsd;

@@ -1,4 +1,4 @@
-//! `[webhook]`: by which address the vendor reaches us, and how long its callbacks are awaited.
+//! `[webhook]`: the public URL for the vendor's callbacks, and how long a callback is awaited.
 
 use std::{net::Ipv4Addr, time::Duration};
 
@@ -14,14 +14,14 @@ use crate::{
     domain::callback::Rule,
 };
 
-/// Where callbacks come in, and when answers are posted.
+/// The address for callbacks, and the rule for their use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebhookConfig {
-    /// What the vendor reaches us by; without one no answer is posted.
+    /// The URL at which the vendor reaches us. Without it, no answer is sent by callback.
     pub public_url: Option<Url>,
-    /// Where we listen.
+    /// The address to listen on.
     pub listen: Listen,
-    /// When, and for how long.
+    /// When callbacks are used, and how long they are awaited.
     pub rule: Rule,
 }
 
@@ -55,10 +55,10 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Recordings' words come this way: only by https, or on this machine.
+/// Only https, or this machine: callbacks carry transcripts.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The fault of the text.
 pub fn public_url(text: &str) -> Result<Url, String> {
     let url =
         Url::parse(text).map_err(|e| format!("is not an address like https://hooks.example.com/wavebatch ({e})"))?;

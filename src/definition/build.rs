@@ -1,4 +1,4 @@
-//! A definition from what a file says, what the command line says, and the defaults.
+//! Builds a definition from its file, the command line and the defaults.
 
 use std::{
     fmt::Display,
@@ -25,22 +25,22 @@ use crate::domain::{
     task::Tasks,
 };
 
-/// A definition being built: what is known besides the draft.
+/// A definition being built: everything except the draft.
 pub struct Builder<'a> {
-    /// The command line.
+    /// The command line's overrides.
     pub over: &'a Overrides,
-    /// The task that is asked for.
+    /// The task of the definition.
     task: Arc<dyn DefinitionTask>,
     places: Places,
-    /// What was found wrong so far.
+    /// The faults so far.
     pub faults: Vec<Fault>,
-    /// What is wrong with other files that it names.
+    /// The faults of other files that the definition names.
     pub others: Faults,
     /// The working directory, absolute.
     pub cwd: PathBuf,
-    /// The directory that relative paths of the draft begin at, as typed.
+    /// The base directory of the draft's relative paths, as typed.
     pub base: PathBuf,
-    /// A date is asked for, and cannot be told: what is named by it is not looked for.
+    /// A date is set but unknown: nothing that it names is looked for.
     date_is_wrong: bool,
 }
 
@@ -56,7 +56,7 @@ pub(super) fn from_file(
     builder.build(draft, None)
 }
 
-/// Reads a definition's file as far as it can be told alone.
+/// Reads a definition's file, without other files.
 pub(super) fn open<'a>(
     path: &Path,
     tasks: &Tasks<dyn DefinitionTask>,
@@ -100,7 +100,7 @@ fn working_dir(over: &Overrides) -> Result<PathBuf, Faults> {
 }
 
 impl Builder<'_> {
-    /// Notes a fault of a field, at the flag if a flag decided it.
+    /// Records a fault of a field, at the flag if a flag decided the field.
     pub fn fault(&mut self, field: &str, message: impl Into<String>) {
         let fault = match self.over.flag_of(field, &*self.task) {
             Some(flag) => Fault::of_flag(&flag, message),
@@ -110,12 +110,12 @@ impl Builder<'_> {
         self.faults.push(fault);
     }
 
-    /// Whether the file has this field, rightly or wrongly: then it is not missing.
+    /// Whether the file has this field, valid or not. Then the field is not missing.
     pub fn in_file(&self, field: &str) -> bool {
         self.places.at.contains_key(field)
     }
 
-    /// Notes that a field is missing, unless it was only wrong.
+    /// Records that a field is missing, unless it is present but wrong.
     pub fn missing(&mut self, field: &str, missing: bool, example: &str) {
         if missing && !self.in_file(field) && self.over.flag_of(field, &*self.task).is_none() {
             let hint = if self.places.file.is_empty() { String::new() } else { format!("; e.g. {example}") };
@@ -141,7 +141,7 @@ impl Builder<'_> {
         self.faults.extend(foreign.iter().map(|name| Fault::of_flag(name, message.as_str())));
     }
 
-    /// Sets the options that flags name.
+    /// Sets the options given as flags.
     pub fn set_options<O: FromStr>(&mut self, table: &str, mut set: impl FnMut(O, &str) -> Result<(), String>) {
         for (name, text) in &self.over.options {
             let set = name.parse().map(|option| set(option, text));
@@ -151,7 +151,7 @@ impl Builder<'_> {
         }
     }
 
-    /// The columns that may override options: what a flag says, or else the file, or else all of them.
+    /// The columns that may override options: from the flag, else from the file, else all of them.
     pub fn option_columns<O: FromStr<Err: Display> + Copy>(&mut self, said: Option<Vec<O>>, all: &[O]) -> Vec<O> {
         let Some(flag) = &self.over.option_columns else { return said.unwrap_or_else(|| all.to_vec()) };
         let named = |(name, faults): (&String, &mut Vec<String>)| -> Option<O> {
@@ -163,7 +163,7 @@ impl Builder<'_> {
         columns
     }
 
-    /// All that a definition has, whatever its task; where a field is wrong, something in its place.
+    /// The fields that every task has. A wrong field gets a placeholder.
     fn definition(
         &mut self,
         mut draft: Draft,
@@ -216,7 +216,7 @@ impl Builder<'_> {
         }
     }
 
-    /// All is told together: the manifest's faults too, where what is wrong here leaves it readable.
+    /// All faults together. The manifest's faults are included if the faults here leave it readable.
     fn all_faults(mut self, definition: &Definition, judged: bool) -> Faults {
         let unreadable = ["columns", "column", "manifest", "include", "exclude", "date", "timezone", "pattern"];
         let may_scan = judged
@@ -247,7 +247,7 @@ impl Builder<'_> {
                 self.date_is_wrong = true;
                 return None;
             }
-            // What runs by itself has a date: that of its moment.
+            // A scheduled batch always has a date: that of its run.
             None if self.in_file("schedule") => Ok(draft.date.or(Some(When::Today))),
             None => Ok(draft.date),
         };
@@ -265,7 +265,7 @@ impl Builder<'_> {
         date.map_err(|message| self.fault("date", message)).ok()
     }
 
-    /// A template's text; what is wrong with it is a fault of the field.
+    /// The text of a template. A template fault is a fault of the field.
     pub(super) fn fill(&mut self, field: &str, text: &str, names: &Names<'_>) -> Option<String> {
         match Template::parse(text).and_then(|template| template.fill(names)) {
             Ok(filled) => Some(filled),
@@ -289,7 +289,7 @@ impl Builder<'_> {
         (named, dated)
     }
 
-    /// The origin, and how it is shown.
+    /// The origin, and its text for messages.
     fn origin(&mut self, draft: &Draft, names: &Names<'_>, given: Option<Origin>) -> (Option<Origin>, String) {
         let (typed, typed_in) = match (&self.over.manifest, &draft.manifest) {
             (Some(text), _) => (text.clone(), PathBuf::new()),
@@ -332,7 +332,7 @@ impl Builder<'_> {
         }
     }
 
-    /// The manifest's address as it is written.
+    /// The manifest's address as written.
     fn address(&self, draft: &Draft, origin: Option<&Origin>) -> String {
         match (&self.over.manifest, &draft.manifest, origin) {
             (None, Some(typed), _) if !self.places.file.is_empty() => origin::written(typed),
@@ -360,7 +360,7 @@ impl Builder<'_> {
         Filters { include, exclude, texts: false, follow_links }
     }
 
-    /// A column's name or a template over columns; a plain name is a template of that one name.
+    /// A column's name or a template over columns. A plain name is a template with that one name.
     pub fn column(&mut self, field: &str, text: Option<&String>, date: Option<Date>) -> Option<Template> {
         let text = text?;
         let template =
@@ -376,7 +376,7 @@ impl Builder<'_> {
     }
 }
 
-/// Reads the manifest for its faults alone.
+/// Reads the manifest only for its faults.
 fn scan(definition: &Definition) -> Result<(), Faults> {
     Manifest::open(definition, None)?.scan(ScanDepth::Faults).map(drop)
 }
@@ -384,7 +384,7 @@ fn scan(definition: &Definition) -> Result<(), Faults> {
 fn globs(patterns: &[String]) -> Result<GlobSet, String> {
     let mut set = GlobSetBuilder::new();
     for pattern in patterns {
-        // A pattern without a `/` is meant for the name, wherever the file lies.
+        // A pattern without a `/` applies to the file's name, in any folder.
         let anywhere = if pattern.contains('/') { pattern.clone() } else { format!("**/{pattern}") };
         let glob = GlobBuilder::new(&anywhere).literal_separator(true).build();
         set.add(glob.map_err(|e| format!("`{pattern}` is not a pattern: {}", e.kind()))?);

@@ -1,4 +1,4 @@
-//! Definitions of a night: dates, stores at both ends, and what of it is wrong.
+//! Definitions of dated batches: dates, stores for sources and outputs, and their faults.
 
 use std::fs;
 
@@ -79,7 +79,7 @@ fn the_command_line_says_another_day() {
         faults_of(NIGHT, over),
         ["`--date`: `morning` is neither \"today\", \"yesterday\" nor a day like \"2026-11-20\""]
     );
-    // A day as TOML has it; and a batch whose name has no date is none of a date.
+    // A day in TOML's own date type. A batch whose name has no date is not a dated batch.
     let text = format!("date = 2026-11-20\nmanifest = \"calls.csv\"\noutput = \"out/{{date:%m}}\"\n{SMALL}");
     let (dir, loaded) = load(&text, Overrides::default());
     let definition = loaded.unwrap();
@@ -179,7 +179,7 @@ fn a_report_has_its_own_store_or_that_of_the_sink() {
         definition.report.sink.as_ref().map(|sink| (sink.store.endpoint_url.is_some(), sink.sse.is_some()))
     };
     let sink = format!("[sink]\nsse = \"AES256\"\n{minio}[report]\n{to}");
-    // The outputs go to a directory: by the definition, and by the command line.
+    // The outputs go to a directory, once by the definition and once by the command line.
     let definition = of(&sink, Overrides::default()).unwrap();
     assert_eq!((endpoint(&definition), &definition.sink), (Some((true, true)), &SinkSettings::default()));
     let over = Overrides { output: Some("here".into()), ..Overrides::default() };

@@ -1,4 +1,4 @@
-//! The date of a batch: as said, or by the clock and a time zone; and how it is written in a template.
+//! The date of a batch: explicit, or by the clock and a time zone; and its format in templates.
 
 use std::{borrow::Cow, env, str::FromStr};
 
@@ -6,7 +6,7 @@ use jiff::{Timestamp, civil::Date, fmt::strtime::BrokenDownTime, tz::TimeZone};
 
 use super::text::excerpt;
 
-/// What `date` says.
+/// The value of `date`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum When {
     Today,
@@ -20,7 +20,7 @@ impl FromStr for When {
         match text {
             "today" => Ok(Self::Today),
             "yesterday" => Ok(Self::Yesterday),
-            // Jiff takes longer and shorter writings, too; one is enough to document.
+            // Jiff also accepts longer and shorter forms; only one is documented.
             text => text.parse().ok().filter(|_| text.len() == 10).map(Self::On).ok_or_else(|| {
                 format!("`{}` is neither \"today\", \"yesterday\" nor a day like \"2026-11-20\"", excerpt(text))
             }),
@@ -29,7 +29,7 @@ impl FromStr for When {
 }
 
 impl When {
-    /// The day that is meant, at the moment `now`; of no zone, that of the system.
+    /// The day at the moment `now`. Without a zone, the system's zone is used.
     pub(super) fn date(self, now: Option<Timestamp>, zone: Option<&TimeZone>) -> Result<Date, String> {
         if let Self::On(date) = self {
             return Ok(date);
@@ -43,7 +43,7 @@ impl When {
     }
 }
 
-/// A machine without a zone has UTC, as everywhere; one whose `TZ` names none is told so.
+/// A machine without a zone has UTC, as usual. A `TZ` that names no zone is an error.
 pub(crate) fn system_zone() -> Result<TimeZone, String> {
     let zone = TimeZone::system();
     match env::var("TZ") {
@@ -63,7 +63,7 @@ pub(crate) fn zone(name: &str) -> Result<TimeZone, String> {
     })
 }
 
-/// The zone whose name, or whose city alone, is nearest.
+/// The zone whose full name or city is nearest.
 fn nearest_zone(name: &str) -> Option<String> {
     let name = name.trim().to_lowercase().replace(' ', "_");
     let distance = |zone: &str| {
@@ -74,7 +74,7 @@ fn nearest_zone(name: &str) -> Option<String> {
     jiff::tz::db()
         .available()
         .map(|zone| zone.to_string())
-        // Others are abbreviations, and second copies of the same.
+        // Other names are abbreviations or duplicates.
         .filter(|zone| {
             zone == "UTC" || zone.contains('/') && !zone.starts_with("posix/") && !zone.starts_with("right/")
         })
@@ -84,12 +84,12 @@ fn nearest_zone(name: &str) -> Option<String> {
         .map(|(_, zone)| zone)
 }
 
-/// The conversions of a date, as they are told.
+/// The date conversions for messages.
 const KNOWN: &str = "%Y %y (year), %m %B %b (month), %d %e %j (day), %A %a %u (weekday), %G %V %U %W (week), %q (quarter), %F (2026-11-20), %%";
 const OF_DATES: &str = "AaBbhCDdeFGgjmqUuVWwYy%";
 const OF_TIMES: &str = "cfHIklMNPpQRrSsTXxZz.:";
 
-/// Whether a date can be written by this format.
+/// Checks that a date can be written in this format.
 pub(super) fn check_format(format: &str) -> Result<(), String> {
     let message = |what: String| Err(format!("{what}; known: {KNOWN}"));
     let mut rest = format;
@@ -116,12 +116,12 @@ pub(super) fn check_format(format: &str) -> Result<(), String> {
     BrokenDownTime::from(sample).to_string(format).map(drop).or_else(|e| message(format!("`{{date:{format}}}`: {e}")))
 }
 
-/// A date by a format that was checked.
+/// Formats a date with a checked format.
 pub(super) fn written(date: Date, format: &str) -> String {
     BrokenDownTime::from(date).to_string(format).unwrap_or_else(|_| date.to_string())
 }
 
-/// A day as TOML writes it, quoted or not.
+/// A day as a TOML date or as a string.
 pub(super) fn when_of(value: &toml::de::DeValue<'_>) -> Option<Result<When, String>> {
     let text = match value {
         toml::de::DeValue::String(text) => Cow::Borrowed(text.as_ref()),

@@ -1,4 +1,4 @@
-//! A definition's file, field by field, before the command line and the defaults.
+//! The fields of a definition's file, before the command line and the defaults are applied.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -24,13 +24,13 @@ use crate::domain::{
     task::Tasks,
 };
 
-/// What a file said; `None` where it said nothing.
+/// The content of a file; `None` for each absent field.
 #[derive(Debug)]
 pub(super) struct Draft {
     pub(super) name: Option<String>,
-    /// Where the file does not say it rightly, which task's fields it has.
+    /// The task whose fields the file has, even where the file names it wrongly.
     pub(super) task: Arc<dyn DefinitionTask>,
-    /// What it says of its task alone.
+    /// The fields of this task alone.
     pub(super) own: Box<dyn TaskDraft>,
     pub(super) date: Option<When>,
     pub(super) timezone: Option<TimeZone>,
@@ -54,17 +54,18 @@ pub(super) struct Draft {
     pub(super) notify: Option<Notify>,
 }
 
-/// Where the fields of a file stand, so that what is found out later can still be told at its line.
+/// The positions of a file's fields, so that later faults can still name a line.
 #[derive(Debug, Default)]
 pub(super) struct Places {
     pub(super) file: String,
     pub(super) at: BTreeMap<String, (u64, u64)>,
 }
 
-/// Reads a definition's text. The faults do not end it: a draft of the rest comes along, for more of them.
+/// Reads a definition's text. Faults do not stop the reading: the draft of the rest is returned too, to find more
+/// faults.
 ///
 /// # Errors
-/// It is not TOML: what is missing cannot be told from what was not read.
+/// The text is not TOML: missing fields cannot be distinguished from unread ones.
 pub(super) fn read(
     file: &str,
     text: &str,
@@ -84,7 +85,7 @@ pub(super) fn read(
 }
 
 impl Draft {
-    /// One that says nothing else.
+    /// A draft with a task and nothing else.
     pub(super) fn of(task: &Arc<dyn DefinitionTask>) -> Self {
         Self {
             task: Arc::clone(task),
@@ -118,7 +119,7 @@ fn any(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Which task's fields a file has, by its word or else by its table; the first task's where neither says it.
+/// The task whose fields a file has: by its `task` field, else by its table, else the first task.
 fn task_of<'a>(table: &DeTable<'_>, tasks: &'a Tasks<dyn DefinitionTask>) -> &'a Arc<dyn DefinitionTask> {
     let said = table.get("task").and_then(|task| task.get_ref().as_str()).and_then(|task| tasks.named(task).ok());
     let by_table = || tasks.iter().find(|task| table.contains_key(task.name().as_str()));
@@ -203,7 +204,7 @@ fn read_run<'t>(walk: &mut TomlWalk<'t>, mut section: Section<'t>) -> RunSetting
 }
 
 impl Places {
-    /// A fault of a field: at its line where it has one, else at the table that it is missing from.
+    /// A fault of a field: at its line if it has one, else at the table that lacks it.
     pub(super) fn fault(&self, field: &str, message: impl Into<String>) -> Fault {
         let table = field.rsplit_once('.').map_or("", |(table, _)| table);
         let at = self.at.get(field).or_else(|| self.at.get(table));
@@ -218,7 +219,7 @@ impl Places {
 
 /// Reads a definition's file into text.
 pub(super) fn text_of(path: &std::path::Path, shown: &str) -> Result<String, Faults> {
-    /// No definition comes near this; a recording named by mistake does.
+    /// No definition is nearly this long; a recording named by mistake is.
     const LIMIT: u64 = 1 << 20;
     let message = |message: String| Faults::from(Fault::of_file(shown, message));
     let meta = std::fs::metadata(path).map_err(|e| message(super::paths::io_message(&e)))?;

@@ -1,4 +1,4 @@
-//! `[extra]`: parameters of the API that this release does not know.
+//! `[extra]`: API parameters that this release does not know.
 
 use serde_json::Value;
 use toml::de::{DeTable, DeValue};

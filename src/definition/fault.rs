@@ -1,15 +1,15 @@
-//! What is wrong with a definition or a manifest, told so that it can be found and mended.
+//! The faults of a definition or a manifest, with the place and the remedy.
 
 use std::fmt;
 
 use crate::domain::printable::printable;
 
-/// Where in a file or on the command line a fault is.
+/// The place of a fault in a file or on the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// A manifest's column.
+    /// A column of a manifest.
     Column(String),
-    /// A definition's field, dotted: `transcribe.model`.
+    /// A field of a definition, dotted: `transcribe.model`.
     Field(String),
     /// A command line flag: `--model`.
     Flag(String),
@@ -37,7 +37,7 @@ pub struct Fault {
     pub place: Option<Place>,
     /// What is wrong and what to do.
     pub message: String,
-    /// Nothing is wrong but that there is nothing to do: a manifest without lines, a prefix without recordings.
+    /// Whether there is only nothing to do: a manifest without lines, a prefix without recordings.
     pub empty: bool,
 }
 
@@ -55,14 +55,14 @@ impl Fault {
         Self { file: file.to_owned(), line: Some(line), position: None, place, message: message.into(), empty: false }
     }
 
-    /// A manifest that is in order, and has no lines.
+    /// A manifest that is valid but has no lines.
     #[must_use]
     pub fn of_nothing(file: impl Into<String>, message: impl Into<String>) -> Self {
         let hint = "if that may be, say allow_empty = true (--allow-empty)";
         Self { empty: true, ..Self::of_file(file, format!("{}; {hint}", message.into())) }
     }
 
-    /// A fault of a command line flag, without its dashes.
+    /// A fault of a command line flag; `flag` has no dashes.
     #[must_use]
     pub fn of_flag(flag: &str, message: impl Into<String>) -> Self {
         Self { place: Some(Place::Flag(format!("--{flag}"))), ..Self::of_file("", message) }
@@ -70,19 +70,19 @@ impl Fault {
 }
 
 impl Fault {
-    /// A fault of a definition's field, where its line is not known any more.
+    /// A fault of a definition's field without a known line.
     #[must_use]
     pub fn of_field(field: &str, message: impl Into<String>) -> Self {
         Self { place: Some(Place::Field(field.to_owned())), ..Self::of_file("", message) }
     }
 
-    /// Whether it is of this field of a definition.
+    /// Whether it is a fault of this field of a definition.
     #[must_use]
     pub fn is_of_field(&self, field: &str) -> bool {
         matches!(&self.place, Some(Place::Field(name)) if name == field)
     }
 
-    /// Whether its field or flag has one of these words in its name.
+    /// Whether the name of its field or flag contains one of these words.
     pub(super) fn is_about(&self, words: &[&str]) -> bool {
         match &self.place {
             Some(Place::Field(name) | Place::Flag(name)) => {
@@ -95,7 +95,7 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A name of a file may have a line break, and would begin a fault of its own.
+        // A file's name may contain a line break, which would look like the start of another fault.
         let mut lead = printable(&self.file).into_owned();
         for number in [self.line, self.position].into_iter().flatten() {
             lead.push_str(&format!(":{number}"));
@@ -115,15 +115,15 @@ impl fmt::Display for Fault {
 pub struct Faults {
     /// The first of them, at most [`Faults::LIMIT`].
     pub list: Vec<Fault>,
-    /// How many more there are.
+    /// The number of further faults.
     pub more: u64,
 }
 
 impl Faults {
-    /// How many are told one by one.
+    /// The maximum number of faults in `list`.
     pub const LIMIT: usize = 20;
 
-    /// Adds one, or only counts it.
+    /// Adds a fault, or only counts it beyond the limit.
     pub fn push(&mut self, fault: Fault) {
         if self.list.len() < Self::LIMIT {
             self.list.push(fault);
@@ -132,13 +132,13 @@ impl Faults {
         }
     }
 
-    /// Adds all of `other` behind these.
+    /// Adds all of `other` after these.
     pub fn extend(&mut self, other: Self) {
         other.list.into_iter().for_each(|fault| self.push(fault));
         self.more += other.more;
     }
 
-    /// Adds all of `other`, then keeps the first by line.
+    /// Adds all of `other`, then keeps the first ones by line.
     pub fn merge_by_line(&mut self, other: Self) {
         self.more += other.more;
         self.list.extend(other.list);
@@ -147,19 +147,19 @@ impl Faults {
         self.list.truncate(Self::LIMIT);
     }
 
-    /// Whether there is none.
+    /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// Whether nothing is wrong but that there is nothing to do: earlier work can still go on.
+    /// Whether the only fault is that there is nothing to do. Earlier work can still continue.
     #[must_use]
     pub fn is_only_empty(&self) -> bool {
         self.more == 0 && !self.list.is_empty() && self.list.iter().all(|fault| fault.empty)
     }
 
-    /// How many there are, with those only counted.
+    /// The total number, including those that are only counted.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.list.len() as u64 + self.more

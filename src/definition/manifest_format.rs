@@ -1,24 +1,24 @@
-//! How a manifest is written.
+//! The formats of manifests.
 
 use super::paths::{ending, file_name, stem};
 use crate::domain::options::listed;
 
 listed! {
-    /// How a manifest is written.
+    /// The format of a manifest.
     ManifestFormat, "manifest format" {
         /// Comma-separated, with a header.
         Csv = "csv",
         /// Tab-separated, with a header.
         Tsv = "tsv",
-        /// A JSON object a line.
+        /// One JSON object per line.
         Jsonl = "jsonl",
-        /// A source a line.
+        /// One source per line.
         Lines = "lines",
     }
 }
 
 impl ManifestFormat {
-    /// The format that a file's name speaks of.
+    /// The format that a file's name implies.
     #[must_use]
     pub fn of_name(name: &str) -> Option<Self> {
         let name = file_name(name);
@@ -32,7 +32,7 @@ impl ManifestFormat {
         }
     }
 
-    /// What stands between two cells of a table.
+    /// The delimiter between two cells of a table.
     pub(super) const fn delimiter(self) -> u8 {
         if matches!(self, Self::Tsv) { b'\t' } else { b',' }
     }

@@ -1,4 +1,4 @@
-//! Reading definitions (`jobs/*.toml`) and manifests; every fault told with file, line and column name.
+//! Reads definitions (`jobs/*.toml`) and manifests. Every fault has file, line and column name.
 
 pub mod fault;
 pub mod manifest;
@@ -61,63 +61,63 @@ pub use self::{
     template::Template,
 };
 
-/// How a batch is made, with the command line merged in: everything but the manifest's lines.
+/// How to make a batch, with the command line merged in: everything but the manifest's lines.
 #[derive(Debug, Clone)]
 pub struct Definition {
-    /// The definition's name; of an ad-hoc batch, the name made from its sources.
+    /// The definition's name; for an ad-hoc batch, a name made from its sources.
     pub name: String,
-    /// What is done with each line.
+    /// The task of the lines.
     pub of: Arc<dyn DefinitionTask>,
-    /// How it is done.
+    /// The settings of the task.
     pub task: Arc<dyn TaskDefinition>,
     /// The batch's name.
     pub batch: BatchName,
-    /// The batch's date, where one is asked for.
+    /// The batch's date, if one is set.
     pub date: Option<Date>,
-    /// Whether the batch's name is made of its date: then the same manifest on the next day is the same batch.
+    /// Whether the batch's name contains its date. If so, the same manifest on the next day is the same batch.
     pub dated: bool,
-    /// Where the lines come from.
+    /// The origin of the lines.
     pub origin: Origin,
-    /// The manifest as it is shown to the user: as typed, without secrets.
+    /// The manifest for messages: as typed, without secrets.
     pub manifest: String,
-    /// The manifest's address as it is written: a definition's template with its names unexpanded, relative to the
-    /// definition; of the command line, the real absolute path. Under another one a batch has other lines.
+    /// The manifest's address: as written in a definition, with unexpanded names and relative to the definition; from
+    /// the command line, the real absolute path. With another address a batch has other lines.
     pub address: String,
-    /// How the manifest is written, where that does not follow from its name.
+    /// The format of the manifest, if it does not follow from the name.
     pub manifest_format: Option<ManifestFormat>,
-    /// Where outputs go: an absolute directory, or `s3://bucket/prefix/` (always with its last `/`).
+    /// The output directory (absolute) or prefix: `s3://bucket/prefix/` (always with its last `/`).
     pub output: String,
-    /// Which store the S3 sources are in.
+    /// The store of the S3 sources.
     pub source: S3Settings,
-    /// Whether servers of the internet may redirect into private networks.
+    /// Whether servers on the internet may redirect into private networks.
     pub private_redirects: bool,
-    /// What of queries identifies recordings, and what of them is shown.
+    /// Which query parameters identify recordings, and which are shown.
     pub queries: QueryRules,
-    /// Which store the outputs go to, and how they are kept there.
+    /// The store of the outputs, and their storage settings.
     pub sink: SinkSettings,
-    /// The column or template for the key, where it is named.
+    /// The column or template of the key, if named.
     pub key_column: Option<Template>,
     /// What happens to bad lines.
     pub bad_lines: BadLines,
-    /// Whether a manifest without lines is none the worse for it.
+    /// Whether a manifest without lines is allowed.
     pub allow_empty: bool,
-    /// Only the first lines of the manifest.
+    /// The maximum number of lines to take from the manifest.
     pub limit: Option<u64>,
-    /// How it runs.
+    /// The settings of the run.
     pub run: RunSettings,
-    /// What the report has.
+    /// The settings of the report.
     pub report: ReportSettings,
-    /// Where the report goes, if not beside the outputs: an absolute path, or `s3://bucket/key`.
+    /// The path of the report, if not beside the outputs: an absolute path, or `s3://bucket/key`.
     pub report_to: Option<String>,
-    /// When it runs by itself.
+    /// The schedule of its runs.
     pub schedule: Option<Schedule>,
-    /// Who is told how its batches go, where it says so itself.
+    /// Who is notified of its batches, if the definition names somebody.
     pub notify: Option<Notify>,
-    /// In listings: what to take, and what to leave.
+    /// For listings: the files to include and exclude.
     filters: Filters,
-    /// Where the relative sources of stdin begin.
+    /// The base of relative sources from stdin.
     working_dir: PathBuf,
-    /// The command to repeat in hints, as words of a shell.
+    /// The command to repeat in hints, as shell words.
     pub(crate) command: String,
 }
 
@@ -126,7 +126,7 @@ pub struct Definition {
 struct Filters {
     include: Option<GlobSet>,
     exclude: Option<GlobSet>,
-    /// Texts are looked for, and not recordings.
+    /// The listing looks for texts, not for recordings.
     texts: bool,
     /// Links to folders are followed.
     follow_links: bool,
@@ -136,38 +136,38 @@ impl Definition {
     /// Reads a definition's file and merges the command line into it.
     ///
     /// # Errors
-    /// Every fault of the file and of what it and the command line ask for together.
+    /// Every fault of the file, and of its combination with the command line.
     pub fn load(path: &Path, tasks: &Tasks<dyn DefinitionTask>, overrides: &Overrides) -> Result<Self, Faults> {
         build::from_file(path, tasks, overrides)
     }
 
-    /// A definition of what the command line alone says.
+    /// A definition from the command line alone.
     ///
     /// # Errors
-    /// Every fault of it.
+    /// Every fault of the command line.
     pub fn ad_hoc(ad_hoc: &AdHoc, tasks: &Tasks<dyn DefinitionTask>, overrides: &Overrides) -> Result<Self, Faults> {
         build::from_command_line(ad_hoc, tasks, overrides)
     }
 
-    /// What a transcription asks for.
+    /// The settings of a transcription.
     #[must_use]
     pub fn transcribing(&self) -> Option<&Transcribing> {
         self.asks()
     }
 
-    /// What a synthesis asks for.
+    /// The settings of a synthesis.
     #[must_use]
     pub fn synthesizing(&self) -> Option<&Synthesizing> {
         self.asks()
     }
 
-    /// What it asks of the task whose definitions are of type `T`.
+    /// The settings of the task whose definitions are of type `T`.
     #[must_use]
     pub fn asks<T: TaskDefinition>(&self) -> Option<&T> {
         (&*self.task as &dyn Any).downcast_ref()
     }
 
-    /// The same, asked for at another address than the vendor's own.
+    /// The same definition for an API at another origin than the vendor's own.
     #[must_use]
     pub fn asked_at(mut self, origin: Option<String>) -> Self {
         if let Some(task) = self.task.asked_at(origin) {
@@ -176,7 +176,8 @@ impl Definition {
         self
     }
 
-    /// What the ledger keeps of it, for a manifest with these columns. The manifest's hash is the caller's to add.
+    /// The specification that the ledger keeps, for a manifest with these columns. The caller adds the manifest's
+    /// hash.
     #[must_use]
     pub fn spec(&self, columns: &Columns) -> BatchSpec {
         BatchSpec {

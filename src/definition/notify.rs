@@ -1,4 +1,4 @@
-//! `[notify]`: who is told how a batch goes.
+//! `[notify]`: who is notified about a batch.
 
 use std::fmt;
 
@@ -9,16 +9,16 @@ use super::{
     walk::{Section, TomlWalk},
 };
 
-/// Who is told when a batch ends, pauses, could not start, or its window closed with lines left.
+/// The recipient when a batch ends, pauses, cannot start, or has lines left when its window closes.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Notify {
-    /// A command of the shell.
+    /// A shell command.
     Command(String),
-    /// A URL that is posted to.
+    /// A URL for POST requests.
     Url(Url),
 }
 
-/// Both may hold secrets: of a command its first word is shown, of a URL its host.
+/// Both may contain secrets: only a command's first word or a URL's host is shown.
 impl fmt::Debug for Notify {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -28,7 +28,7 @@ impl fmt::Debug for Notify {
     }
 }
 
-/// Reads the table at the root of a file. Exactly one of its fields is to be there.
+/// Reads the table at the root of a file. It must have exactly one of its fields.
 pub(crate) fn read<'t>(walk: &mut TomlWalk<'t>, parent: &mut Section<'t>) -> Option<Notify> {
     let mut section = walk.section(parent, "notify");
     let command = walk.text(&mut section, "command", command);

@@ -1,4 +1,4 @@
-//! Where a batch's lines come from.
+//! The origin of a batch's lines.
 
 use std::path::{Path, PathBuf};
 
@@ -13,23 +13,23 @@ use super::{
 };
 use crate::domain::{identity::address, query::QueryRules, s3::S3Address};
 
-/// Where a batch's lines come from.
+/// The origin of a batch's lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// A manifest's file, absolute.
+    /// A manifest file, as an absolute path.
     File(PathBuf),
-    /// The audio below a directory, absolute; of a glob, what matches the pattern below the directory.
+    /// The audio below an absolute directory; for a glob, only what matches its pattern.
     Listing {
         /// The directory.
         root: PathBuf,
-        /// The pattern, over paths below it.
+        /// The pattern over paths below the directory.
         pattern: Option<String>,
     },
-    /// These recordings: absolute paths, http(s) and s3 addresses.
+    /// These recordings: absolute paths, http(s) URLs and s3 addresses.
     Files(Vec<String>),
     /// A manifest on a web server. The caller fetches it and opens the copy.
     Url(Url),
-    /// The audio below a prefix of an S3 store (empty, or ending in `/`). The caller lists it by a
+    /// The audio below a prefix of an S3 store (empty, or ending in `/`). The caller lists it with a
     /// [`ListingWriter`](super::manifest::ListingWriter) and opens the listing.
     S3Prefix(S3Address),
     /// A manifest in an S3 store. The caller fetches it and opens the copy.
@@ -39,18 +39,18 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// Whether the caller has to bring the manifest to a file before it can be opened.
+    /// Whether the caller must copy the manifest to a file before it can be opened.
     #[must_use]
     pub const fn needs_copy(&self) -> bool {
         matches!(self, Self::Url(_) | Self::Stdin | Self::S3Prefix(_) | Self::S3Object(_))
     }
 
-    /// Whether it is a listing of recordings, from which some can be taken and others left.
+    /// Whether it is a listing, so that include and exclude apply.
     pub(super) const fn is_listing(&self) -> bool {
         matches!(self, Self::Listing { .. } | Self::S3Prefix(_))
     }
 
-    /// What a definition's `manifest` names; relative paths begin at `base`.
+    /// The origin in a definition's `manifest`. Relative paths begin at `base`.
     pub(super) fn of_manifest(text: &str, base: &Path, format: Option<ManifestFormat>) -> Result<Self, String> {
         if text == "-" {
             return Ok(Self::Stdin);
@@ -71,7 +71,7 @@ impl Origin {
         }
     }
 
-    /// The same of a synthesis: a Markdown file is a text by itself, and no list of them.
+    /// The same for a synthesis: a Markdown file is one text, not a list of texts.
     pub(super) fn of_texts(text: &str, base: &Path, format: Option<ManifestFormat>) -> Result<Self, String> {
         if format.is_none() && is_markdown(text) && base.join(text).is_file() {
             return prose(text, base).map(|file| Self::Files(vec![file]));
@@ -82,7 +82,7 @@ impl Origin {
         }
     }
 
-    /// What the sources of a command line name; `texts`, to be spoken.
+    /// The origin of a command line's sources; `texts`: they are texts for synthesis.
     pub(super) fn of_sources(
         sources: &[String],
         base: &Path,
@@ -98,7 +98,7 @@ impl Origin {
         }
     }
 
-    /// The name of a batch made of these sources.
+    /// The batch name that these sources give.
     pub(super) fn batch_name(sources: &[String], base: &Path) -> String {
         let parent = |source: &str| base.join(source).parent().map(Path::to_path_buf);
         let name = match sources {
@@ -125,8 +125,8 @@ impl Origin {
         Some(stem(name)).filter(|stem| !stem.is_empty()).unwrap_or("files").to_owned()
     }
 
-    /// Where it is, by what does not change from day to day: a real path, or an address without signatures. Of several
-    /// recordings, the folder that they share.
+    /// A stable address: a real path, or a URL without signatures. For several recordings, the folder that they
+    /// share.
     pub(super) fn address(&self) -> String {
         match self {
             Self::File(path) => path.to_string_lossy().into_owned(),
@@ -146,7 +146,7 @@ impl Origin {
         }
     }
 
-    /// The origin as it is shown, of a text that the user typed.
+    /// The origin for messages, from the text that the user typed.
     pub(super) fn shown(&self, typed: &str, typed_in: &Path) -> String {
         match self {
             Self::Url(url) => shown_url(url),
@@ -161,16 +161,16 @@ impl Origin {
     }
 }
 
-/// A manifest's address as a definition writes it: without what signs it.
+/// A manifest's address as a definition writes it, without signatures.
 pub(super) fn written(typed: &str) -> String {
     if !is_web(typed) {
         return typed.to_owned();
     }
-    // Names in braces are no characters of a URL.
+    // Undo the URL encoding of braces around template names.
     address(typed, &QueryRules::default()).replace("%7B", "{").replace("%7D", "}")
 }
 
-/// What all of these begin with, up to a `/`.
+/// The common beginning of these paths, up to a `/`.
 fn shared_folder(files: &[String]) -> String {
     let mut shared = files.first().map_or("", String::as_str);
     for file in files {
@@ -180,13 +180,13 @@ fn shared_folder(files: &[String]) -> String {
     shared[..shared.rfind('/').map_or(0, |slash| slash + 1)].to_owned()
 }
 
-/// Why an address of this scheme is no source.
+/// The message for a URL of a scheme that cannot be a source.
 pub(crate) fn unknown_scheme(scheme: &str) -> String {
     format!("`{scheme}:` addresses cannot be read; http(s) URLs, s3:// addresses and files can")
 }
 
-/// A prefix, or a manifest in a store. What has no ending of a manifest is a prefix and gets its `/`, so that
-/// `2026/11/2` never lists `2026/11/20` as well.
+/// A prefix, or a manifest in a store. A name without a manifest's extension is a prefix and gets a final `/`, so
+/// that `2026/11/2` never lists `2026/11/20` as well.
 fn s3(text: &str, format: Option<ManifestFormat>) -> Result<Origin, String> {
     let address = s3_address(text)?;
     let name = file_name(&address.key);
@@ -234,13 +234,13 @@ fn real(path: &Path) -> Result<PathBuf, String> {
     absolute_dir(path).map_err(|e| io_message(&e))
 }
 
-/// A file's absolute path, its directory free of symbolic links, its own name as it is.
+/// A file's absolute path. Its directory has no symbolic links; its own name stays as it is.
 fn clean_file(path: &Path) -> Result<PathBuf, String> {
     let name = path.file_name().ok_or("is not a file")?;
     Ok(real(path.parent().unwrap_or(Path::new(".")))?.join(name))
 }
 
-/// The part of a glob before its first special character, up to a `/`.
+/// The part of a glob before its first glob character, up to a `/`.
 fn glob_root(text: &str) -> &str {
     let special = text.find(['*', '?', '[', '{']).unwrap_or(text.len());
     text[..special].rfind('/').map_or("", |slash| &text[..=slash])
@@ -292,7 +292,7 @@ fn is_markdown(text: &str) -> bool {
     ProseKind::of_path(text) == Some(ProseKind::Markdown)
 }
 
-/// The file of a text: an absolute path.
+/// The absolute path of a text file.
 fn prose(source: &str, base: &Path) -> Result<String, String> {
     let path = base.join(source);
     let message = |what: String| format!("`{source}`: {what}");
@@ -314,7 +314,7 @@ fn not_alone(source: &str, what: &str) -> String {
     format!("`{source}` is {what}; give one manifest, one directory or prefix, or several recordings (e.g. rec/*.wav)")
 }
 
-/// The last name of a directory's path, `.` and `..` looked through.
+/// The last name of a directory's path, after `.` and `..` are resolved.
 fn last_name(dir: &Path) -> String {
     let dir = absolute_dir(dir).unwrap_or_else(|_| clean(dir));
     dir.file_name().map_or_else(|| "files".to_owned(), |name| name.to_string_lossy().into_owned())

@@ -1,4 +1,4 @@
-//! What the command line says.
+//! The command line's overrides of a definition.
 
 use std::path::PathBuf;
 
@@ -8,24 +8,23 @@ use crate::domain::{batch::MicroUsd, task::TaskName};
 /// A batch without a definition's file: sources and options on the command line.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AdHoc {
-    /// What is done with each line.
+    /// The task of each line.
     pub task: TaskName,
     /// A manifest (file, URL, `-`), a directory or glob of audio or texts, or audio files and URLs or files of texts, as
     /// typed.
     pub sources: Vec<String>,
 }
 
-/// The command line's flags. They go before what the definition says; relative paths are relative to the working
-/// directory.
+/// The command line's flags. They go before the definition. Relative paths are relative to the working directory.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Overrides {
     /// `--date`: `today`, `yesterday` or a day.
     pub date: Option<String>,
-    /// The moment that `today` is told by; `None` = the system's clock.
+    /// The moment from which `today` is taken; `None` = the system's clock.
     pub now: Option<jiff::Timestamp>,
     /// `--batch`
     pub batch: Option<String>,
-    /// `--manifest`: another manifest than the definition's.
+    /// `--manifest`: replaces the definition's manifest.
     pub manifest: Option<String>,
     /// `--manifest-format`
     pub manifest_format: Option<ManifestFormat>,
@@ -51,7 +50,7 @@ pub struct Overrides {
     pub allow_empty: bool,
     /// `--limit`: only the first lines of the manifest.
     pub limit: Option<u64>,
-    /// `--model`, `--language`, `--diarize`, …: options by name, as typed. What they may be depends on the task.
+    /// `--model`, `--language`, `--diarize`, …: options by name, as typed. The valid names depend on the task.
     pub options: Vec<(&'static str, String)>,
     /// `--formats`, by name.
     pub formats: Option<Vec<String>>,
@@ -63,16 +62,15 @@ pub struct Overrides {
     pub max_spend: Option<MicroUsd>,
     /// `--tolerate`: a share from 0 to 1.
     pub tolerate: Option<f64>,
-    /// `--sandbox`: the report lies beside the outputs, whatever the definition says.
+    /// `--sandbox`: the report is beside the outputs, whatever the definition says.
     pub sandbox: bool,
-    /// The command as typed, program first, for hints that repeat it with one more flag. May be empty.
+    /// The command as typed, program first, for hints that repeat it with one more flag. It may be empty.
     pub command: Vec<String>,
-    /// Where relative paths of flags and of ad-hoc sources begin; `None` = the process's working directory.
+    /// The base of relative paths of flags and ad-hoc sources; `None` = the process's working directory.
     pub working_dir: Option<PathBuf>,
 }
 
-/// The flags that not every task has, by name and without their dashes, each with what it was given: nothing, one value or
-/// several.
+/// The flags that not every task has, by name without dashes. Each flag has no value, one value or several.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TaskFlags(Vec<(&'static str, Vec<String>)>);
 
@@ -89,13 +87,13 @@ impl TaskFlags {
         self.all(name).is_some()
     }
 
-    /// What a flag was given, if it is set.
+    /// The values of a flag, if it is set.
     #[must_use]
     pub fn all(&self, name: &str) -> Option<&[String]> {
         self.0.iter().find(|(own, _)| *own == name).map(|(_, values)| values.as_slice())
     }
 
-    /// What a flag of one value was given, if it is set.
+    /// The value of a flag with one value, if it is set.
     #[must_use]
     pub fn one(&self, name: &str) -> Option<&String> {
         self.all(name)?.first()
@@ -103,21 +101,21 @@ impl TaskFlags {
 }
 
 impl Overrides {
-    /// Of the flags that not every task has, those that are set.
+    /// The flags set that not every task has.
     fn flags_of_tasks(&self) -> impl Iterator<Item = &'static str> {
         let shared = [("source-column", self.source_column.is_some()), ("no-source", self.no_source.is_some())];
         let own = self.flags.0.iter().map(|(name, _)| (*name, true));
         shared.into_iter().chain(own).filter(|(_, set)| *set).map(|(name, _)| name)
     }
 
-    /// What is set of the flags that only other tasks have: what they were meant to do would not be done.
+    /// The flags set that only other tasks have. They would have no effect.
     pub(super) fn foreign_to(&self, task: &dyn DefinitionTask) -> Vec<String> {
         let options = self.options.iter().map(|(name, _)| *name).filter(|name| !task.takes_option(name));
         let flags = self.flags_of_tasks().filter(|name| !task.flags().contains(name));
         options.map(dashed).chain(flags.map(str::to_owned)).collect()
     }
 
-    /// Whether a flag decides this field of a definition, and which.
+    /// The flag that decides this field of a definition, if one does.
     pub(super) fn flag_of(&self, field: &str, task: &dyn DefinitionTask) -> Option<String> {
         let set = match field {
             "date" => self.date.is_some(),

@@ -1,4 +1,4 @@
-//! Paths, addresses and endings: what a text that names a recording or a manifest most likely is.
+//! Paths, URLs and file extensions: recognizes what a text that names a recording or a manifest most likely is.
 
 use std::{
     borrow::Cow,
@@ -8,14 +8,15 @@ use std::{
 
 use url::Url;
 
-/// Endings of audio files, lower case. Telephony's raw and odd formats too: whether it can be read is the API's to say.
+/// Extensions of audio files, in lower case. Raw and rare telephony formats are included: the API decides what it can
+/// read.
 const AUDIO: &[&str] = &[
     "wav", "wave", "mp3", "flac", "ogg", "oga", "opus", "spx", "m4a", "m4b", "mp4", "aac", "webm", "weba", "amr",
     "awb", "wma", "aif", "aiff", "aifc", "au", "snd", "gsm", "caf", "mka", "mp2", "mpga", "3gp", "3gpp", "ulaw",
     "alaw", "vox", "sln", "w64", "rf64",
 ];
 
-/// An I/O error in a user's words.
+/// An I/O error as a message for users.
 pub(crate) fn io_message(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "there is no such file".into(),
@@ -25,7 +26,7 @@ pub(crate) fn io_message(error: &io::Error) -> String {
     }
 }
 
-/// The scheme, if the text is an address (`scheme://…`).
+/// The scheme, if the text is a URL (`scheme://…`).
 pub(crate) fn scheme(text: &str) -> Option<&str> {
     let (scheme, _) = text.split_once("://")?;
     let first = scheme.chars().next()?;
@@ -33,17 +34,17 @@ pub(crate) fn scheme(text: &str) -> Option<&str> {
     (first.is_ascii_alphabetic() && rest).then_some(scheme)
 }
 
-/// Whether the text is an http or https address.
+/// Whether the text is an http or https URL.
 pub(crate) fn is_web(text: &str) -> bool {
     scheme(text).is_some_and(|s| s.eq_ignore_ascii_case("http") || s.eq_ignore_ascii_case("https"))
 }
 
-/// Whether the text is an address in an S3 store.
+/// Whether the text is an `s3://` address.
 pub(crate) fn is_s3(text: &str) -> bool {
     scheme(text).is_some_and(|s| s.eq_ignore_ascii_case("s3"))
 }
 
-/// The last part of a path or address, without an address's query and fragment (an S3 key has neither).
+/// The last part of a path or URL, without a URL's query and fragment (an S3 key has neither).
 pub(crate) fn file_name(source: &str) -> &str {
     let path = match scheme(source) {
         Some(_) if is_s3(source) => source.splitn(4, '/').nth(3).unwrap_or(""),
@@ -57,7 +58,7 @@ pub(crate) fn file_name(source: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// A file's name without its ending; a name that is all ending stays.
+/// A file's name without its extension; a name that is only an extension stays.
 pub(crate) fn stem(name: &str) -> &str {
     match name.rfind('.') {
         Some(dot) if dot > 0 => &name[..dot],
@@ -65,23 +66,23 @@ pub(crate) fn stem(name: &str) -> &str {
     }
 }
 
-/// A file's ending, lower case, without the dot.
+/// A file's extension, in lower case, without the dot.
 pub(super) fn ending(name: &str) -> Option<String> {
     let dot = name.rfind('.').filter(|dot| *dot > 0)?;
     Some(name[dot + 1..].to_lowercase()).filter(|ending| !ending.is_empty())
 }
 
-/// Whether a name has an ending of audio.
+/// Whether a name has an audio extension.
 pub(super) fn is_audio(name: &str) -> bool {
     ending(name).is_some_and(|ending| AUDIO.contains(&ending.as_str()))
 }
 
-/// Whether a cell looks like the path or address of a recording, and not like a column's name.
+/// Whether a cell looks like the path or URL of a recording, and not like a column's name.
 pub(crate) fn looks_like_source(cell: &str) -> bool {
     scheme(cell).is_some() || is_audio(file_name(cell))
 }
 
-/// What `%41` in an address stands for; what is no UTF-8 stays as it is.
+/// Decodes `%41` and the like in a URL; a text that would not be UTF-8 stays as it is.
 pub(crate) fn percent_decoded(text: &str) -> String {
     let hex = |byte: Option<&u8>| byte.and_then(|b| (*b as char).to_digit(16));
     let bytes = text.as_bytes();
@@ -99,14 +100,14 @@ pub(crate) fn percent_decoded(text: &str) -> String {
     String::from_utf8(decoded).unwrap_or_else(|_| text.to_owned())
 }
 
-/// The name of the file that a source names, as it is called where it lies.
+/// The file name of a source, as it is called at its location.
 pub(crate) fn source_name(source: &str) -> Cow<'_, str> {
     let name = file_name(source);
     let is_url = scheme(source).is_some() && !is_s3(source);
     if is_url { Cow::Owned(percent_decoded(name)) } else { Cow::Borrowed(name) }
 }
 
-/// A path without `.` and `..`. Right where `path` begins with a directory free of symbolic links.
+/// A path without `.` and `..`. Correct only where `path` begins with a directory without symbolic links.
 pub(crate) fn clean(path: &Path) -> PathBuf {
     let mut cleaned = PathBuf::new();
     for part in path.components() {
@@ -121,7 +122,7 @@ pub(crate) fn clean(path: &Path) -> PathBuf {
     cleaned
 }
 
-/// A directory as an absolute path, free of symbolic links where it exists.
+/// A directory as an absolute path, without symbolic links where it exists.
 pub(super) fn absolute_dir(path: &Path) -> io::Result<PathBuf> {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     match path.canonicalize() {
@@ -130,7 +131,7 @@ pub(super) fn absolute_dir(path: &Path) -> io::Result<PathBuf> {
     }
 }
 
-/// An address as it may be shown: without user info, query and fragment, where signatures live.
+/// A URL that is safe to show: without user info, query and fragment, which may hold signatures.
 pub(super) fn shown_url(url: &Url) -> String {
     let mut shown = url.clone();
     let _ = shown.set_username("");
@@ -140,7 +141,7 @@ pub(super) fn shown_url(url: &Url) -> String {
     shown.into()
 }
 
-/// Whether a text has characters of a glob.
+/// Whether a text contains glob characters.
 pub(super) fn is_glob(text: &str) -> bool {
     text.contains(['*', '?', '[', '{'])
 }

@@ -1,4 +1,4 @@
-//! What becomes of lines that something is wrong with.
+//! Policies for faulty lines.
 
 use crate::domain::options::listed;
 
@@ -7,7 +7,7 @@ listed! {
     BadLines, "policy for bad lines" {
         /// Any bad line stops the submission.
         Fault = "fault",
-        /// The good lines are submitted; a bad one stands in the report as failed.
+        /// The good lines are submitted; a bad line is in the report as failed.
         Skip = "skip",
     }
 }
@@ -17,7 +17,7 @@ listed! {
     NoSource, "policy for lines without a source" {
         /// It is a bad line.
         Fault = "fault",
-        /// There is nothing to do for it: it stands in the report as skipped.
+        /// The line has nothing to do and is in the report as skipped.
         Skip = "skip",
     }
 }

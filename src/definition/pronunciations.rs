@@ -22,12 +22,13 @@ const MAX_BYTES: u64 = 10_000_000;
 pub struct Pronunciations {
     /// At least one, no word twice, in the file's order.
     pub items: Vec<Pronunciation>,
-    /// SHA-256 of what they say: the order of the lines, other columns and how the file is written make no difference.
+    /// SHA-256 of the words and pronunciations. The order of lines, other columns and the spelling of the CSV make no
+    /// difference.
     pub hash: [u8; 32],
 }
 
 impl Pronunciations {
-    /// The hash as it is written: in hex.
+    /// The hash in hex.
     #[must_use]
     pub fn hex(&self) -> String {
         hex(&self.hash)
@@ -37,12 +38,12 @@ impl Pronunciations {
 /// Reads a file.
 ///
 /// # Errors
-/// Every fault of it, with its line.
+/// Every fault of the file, with its line.
 pub fn read(path: &Path) -> Result<Pronunciations, Faults> {
     read_shown(path, &path.display().to_string())
 }
 
-/// The same, of a file that the user knows by another name.
+/// The same for a file that the user knows by another name.
 pub(crate) fn read_shown(path: &Path, shown: &str) -> Result<Pronunciations, Faults> {
     let mut reading = PronunciationReader { file: shown, ..PronunciationReader::default() };
     if let Err(e) = reading.all(path) {
@@ -60,7 +61,7 @@ fn hash(items: &[Pronunciation]) -> [u8; 32] {
     sorted.sort();
     let mut hash = Sha256::new();
     for text in sorted.iter().flat_map(|item| [&item.word, &item.pronunciation]) {
-        // The length first, so that no two lists run into the same bytes.
+        // The length goes first, so that no two lists produce the same bytes.
         hash.update((text.len() as u64).to_le_bytes());
         hash.update(text);
     }
@@ -74,7 +75,7 @@ struct PronunciationReader<'f> {
     columns: usize,
     word: Option<usize>,
     pronunciation: Option<usize>,
-    /// The line that each word stands on.
+    /// The line of each word.
     seen: HashMap<String, u64>,
     items: Vec<Pronunciation>,
     faults: Faults,

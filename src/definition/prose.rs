@@ -1,4 +1,4 @@
-//! Texts to be spoken, out of `.txt` and `.md` files.
+//! Texts for synthesis from `.txt` and `.md` files.
 
 mod markdown;
 #[cfg(test)]
@@ -20,21 +20,21 @@ use crate::{
 /// The longest file that is read.
 pub const MAX_BYTES: u64 = 10_000_000;
 
-/// How a file is written.
+/// The kind of a text file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProseKind {
-    /// Every character is spoken.
+    /// Every character is read aloud.
     Plain,
-    /// Read for its text.
+    /// Markup is removed, and its text is read aloud.
     Markdown,
 }
 
-/// A file's text, and what of the file is not in it.
+/// The text of a file, and a count of what was left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prose {
     /// At least one, none blank.
     pub paragraphs: Vec<Paragraph>,
-    /// What is not spoken.
+    /// The parts of the file that are not read aloud.
     pub left_out: LeftOut,
 }
 
@@ -47,24 +47,24 @@ pub struct Paragraph {
     pub heading: bool,
 }
 
-/// How many of each were left out.
+/// The number of parts left out, by kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LeftOut {
     /// Tables.
     pub tables: u32,
-    /// Blocks of code; code inside a sentence is kept.
+    /// Code blocks; code inside a sentence is kept.
     pub code_blocks: u32,
-    /// Images, with the texts that stand for them.
+    /// Images, with their alternative texts.
     pub images: u32,
-    /// Blocks of HTML; of tags inside a sentence, only the tags are left out.
+    /// HTML blocks; of tags inside a sentence, only the tags are left out.
     pub html_blocks: u32,
-    /// Footnotes, with the marks that point to them.
+    /// Footnotes, with their references.
     pub footnotes: u32,
     /// The YAML at the top: 0 or 1.
     pub front_matter: u32,
 }
 
-/// Why there is no text.
+/// The reason why a file has no text.
 #[derive(Debug, thiserror::Error)]
 pub enum ProseFault {
     /// No such file.
@@ -76,10 +76,10 @@ pub enum ProseFault {
     /// Over [`MAX_BYTES`].
     #[error("has over {} MB; split it", MAX_BYTES / 1_000_000)]
     TooBig,
-    /// Nothing in it, or nothing but white space.
+    /// The file is empty or has only white space.
     #[error("is empty")]
     Empty,
-    /// Nothing in it that could be spoken.
+    /// The file has nothing that can be read aloud.
     #[error("has no text beside {0}")]
     NoText(LeftOut),
     /// Not UTF-8, first seen in this line.
@@ -91,25 +91,25 @@ pub enum ProseFault {
     /// UTF-16 or UTF-32, by its byte order mark.
     #[error("is UTF-16 or UTF-32; save it as UTF-8")]
     Utf16,
-    /// A NUL, first seen in this line: not a text.
+    /// A NUL byte, first seen in this line: not a text file.
     #[error("line {line} has a NUL character: this is not a text file")]
     Binary {
         /// From 1.
         line: u64,
     },
-    /// It cannot be read, and it is to blame.
+    /// The file cannot be read, and the file is the cause.
     #[error("cannot be read: {0}")]
     Unreadable(io::Error),
-    /// It cannot be read now: this machine, or the disk or mount that it is on, is to blame.
+    /// The file cannot be read now; this machine or the file's disk or mount is the cause.
     #[error("cannot be read now: {source}; {}", io_fault::remedy(.source))]
     Away {
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
 }
 
 impl ProseKind {
-    /// The kind that a file's ending tells; nothing for other files.
+    /// The kind that a file's extension implies; `None` for other files.
     #[must_use]
     pub fn of_path(path: &str) -> Option<Self> {
         let (_, ending) = path.rsplit_once('.')?;
@@ -132,7 +132,7 @@ impl From<io::Error> for ProseFault {
 }
 
 impl ProseFault {
-    /// The line that it is about, where it is about one.
+    /// The line of the fault, where it has one.
     #[must_use]
     pub const fn line(&self) -> Option<u64> {
         match self {
@@ -143,7 +143,7 @@ impl ProseFault {
 }
 
 impl Prose {
-    /// The whole text, with an empty line between two paragraphs: cutting it gives the paragraphs their numbers.
+    /// The whole text, with an empty line between paragraphs. Splitting it there gives the paragraphs their numbers.
     #[must_use]
     pub fn text(&self) -> String {
         self.paragraphs.iter().map(|paragraph| paragraph.text.as_str()).collect::<Vec<_>>().join("\n\n")
@@ -151,7 +151,7 @@ impl Prose {
 }
 
 impl LeftOut {
-    /// Whether nothing was.
+    /// Whether nothing was left out.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -178,7 +178,7 @@ impl fmt::Display for LeftOut {
 /// Reads a file's text.
 ///
 /// # Errors
-/// It cannot be read, is too big, is no text, or has none.
+/// The file cannot be read, is too big, is not a text, or has no text.
 pub fn read(path: &Path, kind: ProseKind) -> Result<Prose, ProseFault> {
     let file = File::open(path)?;
     if file.metadata()?.is_dir() {
@@ -189,10 +189,10 @@ pub fn read(path: &Path, kind: ProseKind) -> Result<Prose, ProseFault> {
     parse(&bytes, kind)
 }
 
-/// Takes the text out of a file's content.
+/// Extracts the text from a file's content.
 ///
 /// # Errors
-/// It is too big, is no text, or has none.
+/// The content is too big, is not a text, or has no text.
 pub fn parse(bytes: &[u8], kind: ProseKind) -> Result<Prose, ProseFault> {
     if bytes.len() as u64 > MAX_BYTES {
         return Err(ProseFault::TooBig);
@@ -209,7 +209,7 @@ pub fn parse(bytes: &[u8], kind: ProseKind) -> Result<Prose, ProseFault> {
 }
 
 fn decode(bytes: &[u8]) -> Result<&str, ProseFault> {
-    // UTF-32 in the order of these machines begins with the mark of UTF-16; in the other, with two NULs.
+    // Little-endian UTF-32 begins with the mark of UTF-16; big-endian UTF-32 begins with two NULs.
     if [&[0xff, 0xfe][..], &[0xfe, 0xff], &[0, 0, 0xfe, 0xff]].iter().any(|mark| bytes.starts_with(mark)) {
         return Err(ProseFault::Utf16);
     }

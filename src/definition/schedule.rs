@@ -21,7 +21,7 @@ use crate::domain::{
 const OVERLAP: Duration = Duration::from_secs(86_400);
 
 impl Builder<'_> {
-    /// When it runs, if it says so.
+    /// The schedule, if the definition has one.
     pub(super) fn schedule(&mut self, draft: &Draft) -> Option<Schedule> {
         if !self.in_file("schedule") {
             return None;
@@ -48,7 +48,7 @@ impl Builder<'_> {
         })
     }
 
-    /// A window that reaches over the runs behind it says something else than its writer means.
+    /// Rejects a window that reaches far past the next run: the writer most likely means something else.
     fn window_fits(&mut self, cron: &Cron, window: Option<Duration>) {
         let period = cron.period();
         if let Some(window) = window.filter(|window| *window > period + OVERLAP) {
@@ -64,14 +64,14 @@ impl Builder<'_> {
 
     fn schedule_zone(&mut self, draft: &Draft) -> Option<TimeZone> {
         if draft.timezone.is_none() && self.in_file("timezone") {
-            return None; // Wrong, and told already.
+            return None; // Already reported as a fault.
         }
         let zone = draft.timezone.clone().map_or_else(dates::system_zone, Ok);
         zone.map_err(|message| self.fault("schedule", message)).ok()
     }
 }
 
-/// `6h`, `1h30m`: as it would be written in a definition.
+/// `6h`, `1h30m`: as in a definition.
 fn in_words(time: Duration) -> String {
     let seconds = time.as_secs();
     let parts = [(seconds / 3_600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
@@ -82,13 +82,13 @@ fn uses_date(text: &str) -> bool {
     Template::parse(text).is_ok_and(|template| template.uses_date())
 }
 
-/// Whether another day has other lines, or other recordings or outputs for the same cells.
+/// Whether the date changes the lines, or the recordings or outputs for the same cells.
 fn lines_use_date(draft: &Draft) -> bool {
     let lines = [&draft.manifest, &draft.key].into_iter().flatten().map(String::as_str);
     lines.chain(draft.own.templates()).any(uses_date)
 }
 
-/// What the user should know of a schedule.
+/// What the user should know about a schedule.
 pub(super) fn note(schedule: &Schedule) -> Option<String> {
     match schedule.day {
         Day::On(date) if schedule.dated => Some(format!(
@@ -101,14 +101,14 @@ pub(super) fn note(schedule: &Schedule) -> Option<String> {
     }
 }
 
-/// What a definition's file says of its runs. The manifest is not looked for: a run to come may still have none.
+/// The schedule of a definition's file. The manifest is not read: a future run may not have one yet.
 #[derive(Debug, Clone)]
 pub struct Timetable {
     /// The definition's name.
     pub name: String,
-    /// When it runs, if it has a schedule.
+    /// Its schedule, if it has one.
     pub schedule: Option<Schedule>,
-    /// Who is told how its batches go, where it says so itself.
+    /// Who is notified of its batches, if the definition names somebody.
     pub notify: Option<Notify>,
     batch: Option<String>,
     manifest: Option<String>,
@@ -118,7 +118,7 @@ impl Timetable {
     /// Reads a definition's file.
     ///
     /// # Errors
-    /// What is wrong with the file alone. [`Definition::load`](super::Definition::load) finds the same, and more.
+    /// The faults of the file alone. [`Definition::load`](super::Definition::load) finds these and more.
     pub fn read(path: &Path, tasks: &Tasks<dyn DefinitionTask>, overrides: &Overrides) -> Result<Self, Faults> {
         let (mut builder, draft) = build::open(path, tasks, overrides)?;
         let schedule = builder.schedule(&draft);
@@ -132,7 +132,7 @@ impl Timetable {
     /// The name of the batch of this date.
     ///
     /// # Errors
-    /// A template that cannot be filled in, or a name that no batch can have.
+    /// A template that cannot be filled in, or an invalid batch name.
     pub fn batch(&self, date: Date) -> Result<BatchName, String> {
         let names = Names { name: &self.name, batch: None, date: Some(date) };
         let named = match &self.batch {
@@ -142,7 +142,7 @@ impl Timetable {
         BatchName::new(named).map_err(|e| e.to_string())
     }
 
-    /// What the user should know of its schedule.
+    /// What the user should know about its schedule.
     #[must_use]
     pub fn note(&self) -> Option<String> {
         self.schedule.as_ref().and_then(note)

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::domain::schedule::{Cron, CronFault, Missed};
 
-/// What a file said of it.
+/// The content of `[schedule]`.
 #[derive(Debug, Default)]
 pub(super) struct ScheduleDraft {
     pub(super) cron: Option<Cron>,

@@ -1,4 +1,4 @@
-//! Definitions with a schedule, and what of it is wrong.
+//! Definitions with a schedule, and faults in it.
 
 use std::{fs, time::Duration};
 
@@ -7,7 +7,7 @@ use crate::domain::schedule::{Day, Missed};
 
 const NIGHT: &str = "task = \"transcribe\"\ndate = \"yesterday\"\ntimezone = \"Asia/Kolkata\"\nbatch = \"{name}-{date}\"\nmanifest = \"calls.csv\"\ntranscribe = { model = \"pulse\", language = \"en\" }\n[schedule]\ncron = \"0 2 * * *\"\nwindow = \"6h\"\n";
 
-/// In Kolkata the 21st is two hours old: the scheduled moment.
+/// The scheduled moment. In Kolkata it is two hours after midnight of the 21st.
 const AT: &str = "2026-11-20T20:30:00Z";
 
 struct Read {
@@ -46,7 +46,7 @@ fn a_schedule_is_read_with_the_definitions_zone() {
     assert_eq!((schedule.window, schedule.missed), (Some(Duration::from_secs(21_600)), Missed::Run));
     assert_eq!((schedule.day, schedule.dated, schedule.one_batch), (Day::Before, true, false));
     assert!(definition.notes().is_empty() && definition.notify.is_none());
-    // The moment goes in as `now`, and the date and name of the run come out.
+    // The input is the scheduled moment as `now`; the output is the run's date and name.
     let run = schedule.latest(AT.parse().unwrap()).unwrap();
     assert_eq!((Some(run.date), run.at.to_string().as_str()), (definition.date, AT));
     assert_eq!(timetable.batch(run.date), Ok(definition.batch.clone()));

@@ -1,4 +1,4 @@
-//! `[source]` and `[sink]`: which S3 store, as whom, and how objects are kept there.
+//! `[source]` and `[sink]`: the S3 store, its credentials, and the storage settings of objects.
 
 use std::{collections::BTreeMap, fmt, ops::RangeInclusive, str::FromStr};
 
@@ -16,54 +16,54 @@ use crate::domain::{
 };
 
 listed! {
-    /// How a store encrypts what it keeps.
+    /// How a store encrypts objects.
     Encryption, "server-side encryption" {
         /// With keys of S3.
         Aes256 = "AES256",
-        /// With a key of KMS.
+        /// With a KMS key.
         Kms = "aws:kms",
-        /// With a key of KMS, twice.
+        /// With a KMS key, in two layers.
         KmsTwice = "aws:kms:dsse",
     }
 }
 
 listed! {
-    /// How a store keeps an object, and at which price.
+    /// The storage class of an object, which decides its price.
     StorageClass, "storage class" {
-        /// The usual one.
+        /// The default.
         Standard = "STANDARD",
-        /// Chosen by use.
+        /// Chosen by access pattern.
         IntelligentTiering = "INTELLIGENT_TIERING",
-        /// Seldom read.
+        /// Infrequent access.
         StandardIa = "STANDARD_IA",
-        /// Seldom read, in one zone.
+        /// Infrequent access, in one zone.
         OnezoneIa = "ONEZONE_IA",
-        /// An archive that is read at once.
+        /// An archive with instant retrieval.
         GlacierIr = "GLACIER_IR",
         /// An archive.
         Glacier = "GLACIER",
-        /// A deeper one.
+        /// A deep archive.
         DeepArchive = "DEEP_ARCHIVE",
-        /// Of directory buckets.
+        /// For directory buckets.
         ExpressOnezone = "EXPRESS_ONEZONE",
-        /// Of AWS Outposts.
+        /// For AWS Outposts.
         Outposts = "OUTPOSTS",
-        /// Of Snow devices.
+        /// For Snow devices.
         Snow = "SNOW",
-        /// The old, less durable one.
+        /// The old class with lower durability.
         ReducedRedundancy = "REDUCED_REDUNDANCY",
     }
 }
 
-/// What S3 takes of metadata, names and values together.
+/// S3's limit for metadata, names and values together.
 const METADATA_BYTES: usize = 2_048;
 const PRINTABLE: RangeInclusive<char> = ' '..='~';
 
-/// What `[source]` says.
+/// The content of `[source]`.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct SourceDraft {
     pub(super) store: S3Settings,
-    /// Whether servers of the internet may redirect into private networks.
+    /// Whether servers on the internet may redirect into private networks.
     pub(super) private_redirects: bool,
     pub(super) queries: QueryRules,
 }
@@ -78,7 +78,7 @@ pub(super) fn read_source<'t>(walk: &mut TomlWalk<'t>, mut section: Section<'t>)
     SourceDraft { store, private_redirects, queries: QueryRules { ignore, report } }
 }
 
-/// `"all"`, or names of parameters.
+/// `"all"`, or names of query parameters.
 fn ignored(value: &DeValue<'_>) -> Result<Ignored, Wrong> {
     const WANTED: Wrong = Wrong::Type("\"all\" or a list of strings");
     match (value.as_str(), value.as_array()) {
@@ -93,7 +93,7 @@ fn ignored(value: &DeValue<'_>) -> Result<Ignored, Wrong> {
     }
 }
 
-/// The name of a query's parameter.
+/// The name of a query parameter.
 fn parameter(text: &str) -> Result<String, String> {
     if text.is_empty() || text.contains(['&', '=', '?', '#']) || text.chars().any(char::is_control) {
         return Err(format!("`{}` is no parameter's name", text.escape_debug()));
@@ -122,7 +122,7 @@ pub(super) fn read_sink<'t>(walk: &mut TomlWalk<'t>, mut section: Section<'t>) -
     }
 }
 
-/// Reads the fields that say which store it is.
+/// Reads the fields that identify the store.
 pub(super) fn read_store<'t>(walk: &mut TomlWalk<'t>, section: &mut Section<'t>) -> S3Settings {
     S3Settings {
         region: walk.text(section, "region", word),
@@ -135,7 +135,7 @@ pub(super) fn read_store<'t>(walk: &mut TomlWalk<'t>, section: &mut Section<'t>)
     }
 }
 
-/// A value of a closed list; one that is far from all of them is told with the list.
+/// A value of a closed list. If a wrong value is not close to any of them, the message has the list.
 fn one_of<T>(all: &'static [T]) -> impl Fn(&str) -> Result<T, String>
 where
     T: Copy + fmt::Display + FromStr<Err = NotListed>,
@@ -170,7 +170,7 @@ fn endpoint(text: &str) -> Result<String, String> {
     Ok(url.as_str().trim_end_matches('/').to_owned())
 }
 
-/// Metadata travels in headers, whose names have no case.
+/// Metadata travels in headers, whose names are case-insensitive.
 fn check_metadata(taken: &BTreeMap<String, String>, name: &str, value: &str) -> Result<String, String> {
     let lower = name.to_ascii_lowercase();
     if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {

@@ -1,21 +1,21 @@
-//! What a synthesis batch asks for.
+//! The settings of a synthesis batch.
 
 use super::{pronunciations::Pronunciations, template::Template};
 use crate::domain::synthesis::{Synthesis, SynthesisOption};
 
-/// What a synthesis asks for.
+/// The settings of a synthesis.
 #[derive(Debug, Clone)]
 pub struct Synthesizing {
-    /// What the ledger keeps of it.
+    /// The part of the settings that the ledger keeps.
     pub synthesis: Synthesis,
-    /// The column or template for the text, where it is named.
+    /// The column or template of the text, if named.
     pub text_column: Option<Template>,
-    /// The column or template for the text's file, where it is named.
+    /// The column or template of the text's file, if named.
     pub text_file_column: Option<Template>,
     /// The options that columns may override.
     pub option_columns: Vec<SynthesisOption>,
-    /// The words of the dictionary, where there is one.
+    /// The words of the dictionary, if there is one.
     pub pronunciations: Option<Pronunciations>,
-    /// What is bought for these lines is bought afresh, whatever is in the audio cache.
+    /// Every part is bought again, even if the audio cache has it.
     pub no_reuse: bool,
 }

@@ -1,4 +1,4 @@
-//! Where a batch's outputs and its report go.
+//! The destinations of a batch's outputs and report.
 
 use std::path::PathBuf;
 
@@ -13,11 +13,11 @@ use crate::domain::{
     s3::{S3Address, S3Settings, SinkSettings},
 };
 
-/// With this much before a key, and its ending behind it, an object's name stays below what stores take.
+/// The longest prefix: with a key and its extension, an object's name stays within the stores' limit.
 const MAX_PREFIX_BYTES: usize = S3Address::MAX_KEY_BYTES - Key::MAX_BYTES - 32;
 
 impl Builder<'_> {
-    /// The outputs' directory, or the prefix in a store: `s3://bucket/prefix/`.
+    /// The output directory, or a prefix in a store: `s3://bucket/prefix/`.
     pub(super) fn output(&mut self, draft: &Draft, names: &Names<'_>) -> Option<String> {
         let (text, base) = match (&self.over.output, &draft.output) {
             (Some(text), _) => (text.as_str(), self.cwd.clone()),
@@ -35,9 +35,9 @@ impl Builder<'_> {
         output.map_err(|message| self.fault("output", message)).ok()
     }
 
-    /// The report's file or object, where it does not lie beside the outputs.
+    /// The report's file or object, if it is not beside the outputs.
     pub(super) fn report_to(&mut self, draft: &Draft, names: &Names<'_>) -> Option<String> {
-        // The sandbox is a world of its own: its reports are not to stand among real ones.
+        // The sandbox is a separate environment: its reports must not mix with real ones.
         let (text, base) = match (&self.over.report, &draft.report_to) {
             (Some(text), _) => (text, self.cwd.clone()),
             (None, text) => (text.as_ref().filter(|_| !self.over.sandbox)?, self.cwd.join(&self.base)),
@@ -59,8 +59,8 @@ impl Builder<'_> {
         to.map_err(|message| self.fault("report.to", message)).ok()
     }
 
-    /// How outputs are kept in a store. Where the command line sends them to a directory, or only the report goes to a store,
-    /// `[sink]` is idle for them.
+    /// The storage settings of outputs. `[sink]` does not apply where the command line sends outputs to a directory,
+    /// or where only the report goes to a store.
     pub(super) fn sink(&mut self, draft: &Draft, output: Option<&str>, report_to: Option<&str>) -> SinkSettings {
         let has_sink = self.in_file("sink");
         match output {
@@ -77,8 +77,8 @@ impl Builder<'_> {
 }
 
 impl Builder<'_> {
-    /// The store of a report that does not lie beside the outputs: its own where `[report]` names one, else that of
-    /// `[sink]`, wherever the outputs go.
+    /// The store of a report that is not beside the outputs: the store of `[report]` if set, else that of `[sink]`,
+    /// wherever the outputs go.
     pub(super) fn report_sink(&mut self, draft: &Draft, report_to: Option<&str>) -> Option<SinkSettings> {
         let own = (draft.report_store != S3Settings::default()).then(|| draft.report_store.clone());
         if report_to.is_some_and(is_s3) {
@@ -98,7 +98,7 @@ impl Builder<'_> {
     }
 }
 
-/// A path of a definition as an absolute one.
+/// Makes a path of a definition absolute.
 pub(crate) fn local(text: &str, base: PathBuf) -> Result<String, String> {
     if text.chars().any(char::is_control) {
         return Err("has control characters".to_owned());
@@ -107,7 +107,7 @@ pub(crate) fn local(text: &str, base: PathBuf) -> Result<String, String> {
     clean(&base.join(text)).into_os_string().into_string().map_err(|_| "the path is not UTF-8".to_owned())
 }
 
-/// The prefix with one `/` between its folders and one at its end.
+/// The prefix with single `/` between its folders and at its end.
 fn output_prefix(text: &str) -> Result<String, String> {
     let mut address: S3Address = text.parse().map_err(|e: crate::domain::s3::S3AddressFault| e.to_string())?;
     no_climbing(&address)?;
@@ -119,7 +119,7 @@ fn output_prefix(text: &str) -> Result<String, String> {
     Ok(address.to_string())
 }
 
-/// Stores take `..` as a name, and much of what reads from them does not.
+/// Stores accept `..` as a name, but many readers of stores do not.
 fn no_climbing(address: &S3Address) -> Result<(), String> {
     if address.key.split('/').any(|part| matches!(part, "." | "..")) {
         return Err("may not have `.` or `..` in its path".to_owned());

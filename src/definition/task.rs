@@ -1,4 +1,4 @@
-//! What a definition asks of its task, and what a task has to tell of definitions.
+//! The interface between definitions and tasks.
 
 use std::{any::Any, fmt, sync::Arc};
 
@@ -21,135 +21,135 @@ use crate::domain::{
     task::{Task, TaskName, TaskSpec},
 };
 
-/// A task, as definitions know it.
+/// A task as definitions see it.
 pub trait DefinitionTask: Task {
-    /// Reads all that only this task's files say.
+    /// Reads the fields that only this task has.
     fn read(&self, page: &mut Page<'_, '_>) -> Box<dyn TaskDraft>;
 
-    /// What a batch without a file says: nothing.
+    /// The draft of a batch without a file: empty.
     fn blank(&self) -> Box<dyn TaskDraft>;
 
-    /// Whether its lines are texts: then files of prose are lines by themselves, and recordings are none.
+    /// Whether its lines are texts. Then text files are lines of their own, and recordings are not.
     fn reads_texts(&self) -> bool {
         false
     }
 
-    /// What `[extra]` may say.
+    /// The rules for `[extra]`.
     fn extra(&self) -> ExtraRules;
 
     /// Whether it has an option of this name.
     fn takes_option(&self, name: &str) -> bool;
 
-    /// The flags of the command line that not every task has, without their dashes: those of this one.
+    /// The flags of this task that not every task has, without their dashes.
     fn flags(&self) -> &'static [&'static str];
 
-    /// The flag that says the same as a field of its table, where that has another name.
+    /// The flag for a field of the task's table, if its name differs from the field's.
     fn flag_of(&self, _field: &str) -> Option<&'static str> {
         None
     }
 }
 
-/// A definition's file, where a task reads what is its own.
+/// A definition's file, from which a task reads its own fields.
 pub struct Page<'w, 't> {
     /// The file.
     pub walk: &'w mut TomlWalk<'t>,
-    /// The file's own table.
+    /// The root table.
     pub root: &'w mut Section<'t>,
     /// `[columns]`
     pub columns: &'w mut Section<'t>,
 }
 
-/// What a file said of its task, before the command line and the defaults.
+/// The task's fields in a file, before the command line and the defaults.
 pub trait TaskDraft: fmt::Debug {
-    /// Takes what `[extra]` says.
+    /// Sets the content of `[extra]`.
     fn set_extra(&mut self, extra: Extra);
 
-    /// Of the fields that are filled in for each line, what they say.
+    /// The values of the fields that are templates over a line.
     fn templates(&self) -> Vec<&str>;
 
-    /// Merges the command line and the defaults into it. What is wrong is told to the builder, and something stands in its
-    /// place.
+    /// Merges the command line and the defaults into it. Faults are recorded in the builder, and a faulty field gets
+    /// a placeholder.
     fn build(&self, on: &mut Builder<'_>, date: Option<Date>) -> Built;
 }
 
-/// What became of a draft.
+/// The result of building a draft.
 #[derive(Debug)]
 pub struct Built {
-    /// What is asked for.
+    /// The task's settings.
     pub task: Arc<dyn TaskDefinition>,
-    /// Whether lines can be judged by it.
+    /// Whether lines can be judged with these settings.
     pub judged: bool,
 }
 
-/// The parameters that `[extra]` may not set, since the program sets them.
+/// The parameters that `[extra]` may not set, because the program sets them.
 #[derive(Debug, Clone, Copy)]
 pub struct ExtraRules {
-    /// Those of the query.
+    /// Parameters of the query.
     pub query: &'static [&'static str],
-    /// Those of the body; or why it may set none there.
+    /// Parameters of the body, or the reason why `[extra]` may set none there.
     pub body: Result<&'static [&'static str], &'static str>,
 }
 
-/// What a definition asks of its task, with the command line and the defaults merged in.
+/// A task's settings in a definition, with the command line and the defaults merged in.
 pub trait TaskDefinition: Any + fmt::Debug + Send + Sync {
     /// The task.
     fn task(&self) -> TaskName;
 
-    /// The model of every line that does not say otherwise.
+    /// The model of every line that does not override it.
     fn model(&self) -> &str;
 
-    /// What it asks for that is in none of our lists.
+    /// Its values that are in none of our lists.
     fn unlisted(&self) -> Vec<Unlisted>;
 
-    /// What the ledger keeps of it.
+    /// The specification that the ledger keeps.
     fn spec(&self) -> TaskSpec;
 
-    /// The templates that read a line's cells: what they make may depend on the date.
+    /// The templates over a line's cells. Their results may depend on the date.
     fn templates(&self) -> Vec<Template>;
 
     /// What the user should know before the start.
     fn notes(&self) -> Vec<String>;
 
-    /// Whether answers are always to be posted to us, and not waited for.
+    /// Whether answers always come by callback, and are never waited for.
     fn needs_callbacks(&self) -> bool {
         false
     }
 
-    /// What nobody looks at before a batch is worked, in words; `None` where that is nothing.
+    /// What is not checked before a batch runs, as a message; `None` if nothing.
     fn unchecked(&self) -> Option<&'static str> {
         None
     }
 
-    /// The columns that a manifest has without naming them.
+    /// The columns of manifests that do not name their columns.
     fn unnamed_columns(&self) -> UnnamedColumns;
 
-    /// Finds out what the columns of a manifest are for.
+    /// Finds the uses of a manifest's columns.
     ///
     /// # Errors
-    /// Columns that are missing, or stand for two things.
+    /// Columns that are missing, or have two uses.
     fn open_records<'d>(&'d self, manifest: OpenManifest<'_>) -> Result<Box<dyn RecordReader + 'd>, Faults>;
 
-    /// The same, asked for at another address than the vendor's own; `None` where that makes no difference.
+    /// The same for an API at another origin than the vendor's own; `None` where that makes no difference.
     fn asked_at(&self, _origin: Option<String>) -> Option<Arc<dyn TaskDefinition>> {
         None
     }
 }
 
-/// What a transcription asks for.
+/// The settings of a transcription.
 #[derive(Debug, Clone)]
 pub struct Transcribing {
-    /// The options of every line that does not say otherwise.
+    /// The options of every line that does not override them.
     pub options: TranscribeOptions,
     /// The files to write for each line, none twice.
     pub formats: Vec<TranscriptFormat>,
-    /// Whether answers are waited for.
+    /// Whether answers are waited for or come by callback.
     pub webhook: WebhookMode,
-    /// The column or template for the source, where it is named.
+    /// The column or template of the source, if named.
     pub source_column: Option<Template>,
     /// The options that columns may override.
     pub option_columns: Vec<LineOption>,
     /// What happens to lines without a source.
     pub no_source: NoSource,
-    /// What makes columns of the recordings' file names.
+    /// The pattern that makes columns from the recordings' file names.
     pub(crate) name_pattern: Option<Regex>,
 }

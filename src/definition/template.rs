@@ -1,4 +1,4 @@
-//! Texts with names in braces: `out/{batch}/`, `{call_id}-{leg}`, `{date:%Y/%m/%d}`.
+//! Templates, texts with names in braces: `out/{batch}/`, `{call_id}-{leg}`, `{date:%Y/%m/%d}`.
 
 use jiff::civil::Date;
 
@@ -10,25 +10,25 @@ pub struct Template {
     segments: Vec<Segment>,
 }
 
-/// One stretch of a template.
+/// One segment of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Segment {
-    /// As it stands.
+    /// Literal text.
     Text(String),
-    /// To be looked up.
+    /// A name to look up.
     Name(String),
-    /// The batch's date, by a strftime format that is known to be good.
+    /// The batch's date, in a checked strftime format.
     Date(String),
 }
 
-/// What the names of a template stand for, where there is no line.
+/// The values of a template's names where there is no line.
 #[derive(Debug, Clone, Copy)]
 pub struct Names<'a> {
-    /// `{name}`: the definition's.
+    /// `{name}`: the definition's name.
     pub name: &'a str,
-    /// `{batch}`: the batch's, where it is known already.
+    /// `{batch}`: the batch's name, if it is known already.
     pub batch: Option<&'a str>,
-    /// `{date}`: the batch's, if it has one.
+    /// `{date}`: the batch's date, if it has one.
     pub date: Option<Date>,
 }
 
@@ -44,20 +44,20 @@ pub enum TemplateFault {
     /// `{}`
     #[error("`{{}}` names nothing")]
     Unnamed,
-    /// A date's format that is none.
+    /// An invalid date format.
     #[error("{0}")]
     Format(String),
-    /// `{date}` where nobody said which.
+    /// `{date}` without a date.
     #[error(
         "`{{date}}` needs a date: add date = \"yesterday\" (or \"today\", or a day) to the definition, or say --date"
     )]
     NoDate,
-    /// A name that nobody knows.
+    /// An unknown name.
     #[error("`{{{name}}}` is not known here{}; known: {}", did_you_mean(.name, .known), braced(.known))]
     Unknown {
         /// The name.
         name: String,
-        /// The names there are.
+        /// The known names.
         known: Vec<String>,
     },
 }
@@ -70,7 +70,7 @@ impl Template {
     /// Reads a template.
     ///
     /// # Errors
-    /// Braces that do not match, a name that is empty, or a format that no date can be written by.
+    /// Braces that do not match, an empty name, or an invalid date format.
     pub fn parse(text: &str) -> Result<Self, TemplateFault> {
         let mut segments = Vec::new();
         let mut plain = String::new();
@@ -107,19 +107,19 @@ impl Template {
         Ok(Self { segments })
     }
 
-    /// A template of one name and nothing else, whatever characters the name has.
+    /// A template with one name and nothing else; the name may have any characters.
     #[must_use]
     pub fn of_name(name: &str) -> Self {
         Self { segments: vec![Segment::Name(name.to_owned())] }
     }
 
-    /// The stretches, in order.
+    /// The segments, in order.
     #[must_use]
     pub fn segments(&self) -> &[Segment] {
         &self.segments
     }
 
-    /// The names in it, the date's formats not among them.
+    /// The names in it, without dates in a format.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.segments.iter().filter_map(|segment| match segment {
             Segment::Name(name) => Some(name.as_str()),
@@ -127,13 +127,13 @@ impl Template {
         })
     }
 
-    /// Whether it names the batch's date, in any format.
+    /// Whether it uses the batch's date, in any format.
     #[must_use]
     pub fn uses_date(&self) -> bool {
         self.names().any(|name| name == "date") || self.has_format()
     }
 
-    /// Whether it has a format of the date.
+    /// Whether it has a date in a format.
     pub(super) fn has_format(&self) -> bool {
         self.segments.iter().any(|segment| matches!(segment, Segment::Date(_)))
     }
@@ -141,14 +141,14 @@ impl Template {
     /// Fills in the names.
     ///
     /// # Errors
-    /// The first name that is not known, or the date where there is none.
+    /// The first unknown name, or the date if there is none.
     pub fn fill(&self, names: &Names<'_>) -> Result<String, TemplateFault> {
         self.segments.iter().map(|segment| names.text(segment)).collect()
     }
 }
 
 impl Names<'_> {
-    /// What a segment stands for.
+    /// The text of a segment.
     pub(crate) fn text(&self, segment: &Segment) -> Result<String, TemplateFault> {
         let date = || self.date.ok_or(TemplateFault::NoDate);
         match segment {
@@ -163,7 +163,7 @@ impl Names<'_> {
         }
     }
 
-    /// The names there are.
+    /// The known names.
     pub(super) fn known(&self) -> Vec<String> {
         let batch = self.batch.map(|_| "batch");
         [Some("name"), batch, Some("date")].into_iter().flatten().map(str::to_owned).collect()

@@ -1,4 +1,4 @@
-//! Definitions on disk: the whole example, every kind of fault, and what the command line changes.
+//! Definitions on disk: the whole example, every kind of fault, and the overrides of the command line.
 
 use std::{fs, time::Duration};
 

@@ -1,15 +1,15 @@
-//! Small texts: durations, shares and amounts as they are written in a definition, and words for messages.
+//! Small texts: durations, shares and amounts in a definition, and words for messages.
 
 use std::time::Duration;
 
 use crate::domain::{batch::MicroUsd, options::nearest};
 
-/// A text that says something.
+/// A text that is not blank.
 pub(crate) fn some(text: &str) -> Result<String, String> {
     if text.trim().is_empty() { Err("may not be empty".into()) } else { Ok(text.to_owned()) }
 }
 
-/// A value that its text names.
+/// Parses a value from its name.
 pub(crate) fn named<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|e: T::Err| e.to_string())
 }
@@ -37,7 +37,7 @@ pub(crate) fn shell_word(text: &str) -> String {
     }
 }
 
-/// The beginning of a text, fit for one line of a message.
+/// The beginning of a text, escaped for one line of a message.
 pub(crate) fn excerpt(text: &str) -> String {
     let mut short: String = text.chars().take(60).flat_map(char::escape_debug).collect();
     if text.chars().nth(60).is_some() {
@@ -49,7 +49,7 @@ pub(crate) fn excerpt(text: &str) -> String {
 /// Reads `30s`, `15m`, `1h30m`, `14d`, `500ms`.
 ///
 /// # Errors
-/// What such a text looks like.
+/// A description of the expected form.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let fault = || format!("`{}` is not a duration; write e.g. \"30s\", \"15m\", \"2h\" or \"14d\"", excerpt(text));
     let mut total = Duration::ZERO;
@@ -74,14 +74,14 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         total = total.checked_add(Duration::from_millis(millis)).ok_or_else(fault)?;
         rest = after[letters..].trim_start();
     }
-    // A hundred years: stamps are milliseconds in an i64, and sums of them are to stay there.
+    // A hundred years: timestamps are milliseconds in an i64, and their sums must fit too.
     if total > Duration::from_secs(100 * 366 * 86_400) { Err(fault()) } else { Ok(total) }
 }
 
 /// Reads `0%`, `2.5%`: a share from 0 to 1.
 ///
 /// # Errors
-/// What such a text looks like.
+/// A description of the expected form.
 pub fn share(text: &str) -> Result<f64, String> {
     let number = text.trim().strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
     match number {
@@ -93,7 +93,7 @@ pub fn share(text: &str) -> Result<f64, String> {
 /// Reads `5`, `0.25`: US dollars, above zero.
 ///
 /// # Errors
-/// What such a text looks like.
+/// A description of the expected form.
 pub fn dollars(text: &str) -> Result<MicroUsd, String> {
     match text.trim().parse::<f64>() {
         Ok(usd) if (0.000_001..=1e9).contains(&usd) => {

@@ -1,4 +1,4 @@
-//! A TOML file walked field by field: everything wrong with it is told at once, each at its line.
+//! Walks a TOML file field by field. All faults are reported at once, each with its line.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -13,11 +13,11 @@ use super::{
 };
 use crate::domain::options::nearest;
 
-/// Why a value was not taken.
+/// Why a value was refused.
 pub enum Wrong {
-    /// Of another type than the one named.
+    /// The value has another type than the one named.
     Type(&'static str),
-    /// Of the right type, but not a valid value.
+    /// The type is right, but the value is not valid.
     Value(String),
 }
 
@@ -25,29 +25,29 @@ pub enum Wrong {
 pub struct TomlWalk<'t> {
     file: &'t str,
     text: &'t str,
-    /// What was found wrong so far.
+    /// The faults so far.
     pub faults: Vec<Fault>,
-    /// Where the value of each dotted name stands: line and character.
+    /// The position of each dotted name's value: line and character.
     pub places: BTreeMap<String, (u64, u64)>,
     known: Vec<String>,
     unknown: Vec<(String, Range<usize>)>,
 }
 
-/// One table of it; absent tables read as empty.
+/// One table of the file; absent tables read as empty.
 pub struct Section<'t> {
-    /// Its dotted name; empty for the file's own.
+    /// Its dotted name; empty for the root table.
     prefix: String,
     table: Option<&'t DeTable<'t>>,
     asked: Vec<String>,
 }
 
 impl<'t> Section<'t> {
-    /// The file's own table.
+    /// The root table.
     pub fn root(table: &'t DeTable<'t>) -> Self {
         Self { prefix: String::new(), table: Some(table), asked: Vec::new() }
     }
 
-    /// The names in it that nobody has asked for yet.
+    /// The names in it that were not taken yet.
     pub fn others(&self) -> Vec<String> {
         let names = self.table.into_iter().flat_map(|table| table.keys()).map(|name| name.get_ref().to_string());
         names.filter(|name| !self.asked.contains(name)).collect()
@@ -59,13 +59,13 @@ impl<'t> Section<'t> {
 }
 
 impl<'t> TomlWalk<'t> {
-    /// A walk through this text of a file of this name.
+    /// A walk through `text`, of a file called `file`.
     pub fn new(file: &'t str, text: &'t str) -> Self {
         let (faults, places, known, unknown) = Default::default();
         Self { file, text, faults, places, known, unknown }
     }
 
-    /// Notes a fault at a byte of the file.
+    /// Records a fault at a byte of the file.
     pub fn fault(&mut self, at: usize, field: Option<String>, message: impl Into<String>) {
         let (line, position) = self.line_of(at);
         self.faults.push(Fault {
@@ -76,7 +76,7 @@ impl<'t> TomlWalk<'t> {
         });
     }
 
-    /// Notes a fault of a field that was read rightly.
+    /// Records a fault of a field that was read.
     pub fn fault_of(&mut self, dotted: &str, message: impl Into<String>) {
         let place = Some(Place::Field(dotted.to_owned()));
         let Some(&(line, position)) = self.places.get(dotted) else { return };
@@ -93,7 +93,7 @@ impl<'t> TomlWalk<'t> {
         (line, before[start..].chars().count() as u64 + 1)
     }
 
-    /// Takes one field through `read`; a fault is noted and reads as absent.
+    /// Takes one field and parses it with `read`. A fault is recorded, and the field reads as absent.
     pub fn take<T>(
         &mut self,
         section: &mut Section<'t>,
@@ -121,7 +121,7 @@ impl<'t> TomlWalk<'t> {
         }
     }
 
-    /// A text that `parse` understands.
+    /// A string that `parse` accepts.
     pub fn text<T>(
         &mut self,
         section: &mut Section<'t>,
@@ -134,7 +134,7 @@ impl<'t> TomlWalk<'t> {
         })
     }
 
-    /// A value of any type that `parse` understands.
+    /// A value of any type that `parse` accepts.
     pub fn any_of<T>(
         &mut self,
         section: &mut Section<'t>,
@@ -160,7 +160,7 @@ impl<'t> TomlWalk<'t> {
         })
     }
 
-    /// A list of texts that `parse` understands.
+    /// A list of strings that `parse` accepts.
     pub fn list<T>(
         &mut self,
         section: &mut Section<'t>,
@@ -186,7 +186,7 @@ impl<'t> TomlWalk<'t> {
         taken
     }
 
-    /// A table of texts. `name_of` takes a name and its value, beside those taken before, and gives the name to keep.
+    /// A table of strings. `name_of` gets a name, its value and the entries before it, and returns the name to keep.
     pub fn texts(
         &mut self,
         section: &mut Section<'t>,
@@ -214,7 +214,7 @@ impl<'t> TomlWalk<'t> {
         Section { prefix: parent.dotted(name), table, asked: Vec::new() }
     }
 
-    /// Notes what stands in a table and was not asked for.
+    /// Records the names in a table that were not taken.
     pub fn close(&mut self, section: Section<'t>) {
         for (key, _) in section.table.into_iter().flat_map(|table| table.iter()) {
             let name = key.get_ref();
@@ -224,7 +224,7 @@ impl<'t> TomlWalk<'t> {
         }
     }
 
-    /// Tells the unknown fields; after all tables are closed, since a field may have been meant for another table.
+    /// Reports the unknown fields. Call it after all tables are closed, since a field may belong to another table.
     pub fn report_unknown(&mut self) {
         for (dotted, span) in std::mem::take(&mut self.unknown) {
             let (table, name) = dotted.rsplit_once('.').unwrap_or(("", &dotted));

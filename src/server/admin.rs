@@ -1,4 +1,4 @@
-//! The admin address: whether the process is alive, whether the ledger can be written, and everything that is counted.
+//! The admin address: whether the process is alive, whether the ledger can be written, and the metrics.
 
 use std::{collections::HashMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -23,19 +23,19 @@ use crate::{
     store::Store,
 };
 
-/// What a scraper is told that the page is.
+/// The content type of the metrics page.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-/// How long a write may take before the ledger counts as one that cannot be written.
+/// A write that takes longer counts as a failure.
 const WRITE_TIME: Duration = Duration::from_secs(2);
 
-/// What the admin address works with.
+/// The settings of the admin address.
 #[derive(Debug)]
 pub struct AdminSettings {
-    /// Where it listens. Not for everybody: it asks nobody who he is.
+    /// The address to listen on. There is no authentication, so it must not be public.
     pub listen: SocketAddr,
-    /// The ledger that is looked at.
+    /// The ledger to report on.
     pub store: Store,
-    /// What is counted.
+    /// The metrics of this process.
     pub metrics: Metrics,
     /// The account: a hash of base URL and key.
     pub account: String,
@@ -45,11 +45,11 @@ pub struct AdminSettings {
     pub limits: HashMap<Pool, Limits>,
     /// What the account may spend in a day and in a month.
     pub spend: Option<Arc<SpendRule>>,
-    /// The tasks, each of which is counted whether it has jobs or not.
+    /// The tasks. Each task is shown, with jobs or without.
     pub tasks: Vec<TaskName>,
 }
 
-/// An admin address that listens. It stops when dropped.
+/// A running admin address. It stops when dropped.
 #[derive(Debug)]
 pub struct Admin(Listening);
 
@@ -57,12 +57,12 @@ pub struct Admin(Listening);
 struct AdminState {
     metrics: Metrics,
     watched: Watched,
-    /// One write at a time: while the ledger is stuck they must not pile up in its writer.
+    /// One write at a time: while the ledger is stuck, writes must not pile up.
     writing: Arc<Semaphore>,
 }
 
 impl Admin {
-    /// Starts to listen.
+    /// Starts listening.
     ///
     /// # Errors
     /// The address cannot be listened on.
@@ -74,13 +74,13 @@ impl Admin {
         Ok(Self(Listening::start(listen, routes, ServerTimeouts::default()).await?))
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     #[must_use]
     pub const fn addr(&self) -> SocketAddr {
         self.0.addr
     }
 
-    /// Takes no more, and waits a little for what is under way.
+    /// Accepts no more connections, and waits a little for requests in progress.
     pub async fn shutdown(self) {
         self.0.shutdown().await;
     }
@@ -109,7 +109,7 @@ impl AdminState {
         let (writing, store) = (Arc::clone(&self.writing), self.watched.store.clone());
         let written = async move {
             let turn = writing.acquire_owned().await;
-            // It goes on when nobody waits for it any more: its turn is over when the writer has let go of it.
+            // The write continues after its client is gone: its permit is held until the writer has finished.
             let written = tokio::spawn(async move {
                 let written = store.can_be_written().await;
                 drop(turn);

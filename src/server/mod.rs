@@ -1,5 +1,5 @@
-//! What a service does besides working lines: it receives callbacks, starts batches on time, looks after them and tells of
-//! them, and has an address for who watches over it all.
+//! The parts of a service besides the workers: it receives callbacks, starts scheduled batches, supervises batches,
+//! sends notifications, and has an admin address for monitoring.
 
 mod admin;
 mod metrics;

@@ -1,5 +1,5 @@
-//! The self-probe: whether what the vendor would post reaches this receiver, through `public_url` and all that stands
-//! between. An expired certificate at the proxy must not be found out the next morning.
+//! The self-probe checks that callbacks would reach this receiver through `public_url` and all proxies. So an expired
+//! certificate at a proxy is noticed at once.
 
 use std::{error::Error, io, time::Duration};
 
@@ -15,25 +15,25 @@ use crate::{
     domain::callback::{Secret, probe_address},
 };
 
-/// What a probe works with.
+/// The settings of a probe.
 #[derive(Debug, Clone)]
 pub struct ProbeSettings {
-    /// What the vendor reaches us by.
+    /// The URL at which the vendor reaches us.
     pub public_url: Url,
-    /// What addresses are made with.
+    /// The secret of callback URLs.
     pub secret: Secret,
-    /// The time, for the metric.
+    /// The clock for the metric.
     pub clock: Clock,
-    /// From one probe to the next.
+    /// The interval between probes.
     pub every: Duration,
-    /// How long one may take.
+    /// The time limit of a probe.
     pub timeouts: Duration,
-    /// How often a failure that lasts is told again.
+    /// The interval for repeated warnings about a lasting failure.
     pub again: Duration,
 }
 
 impl ProbeSettings {
-    /// A probe each minute, told of again each hour.
+    /// A probe each minute, with a repeated warning each hour.
     #[must_use]
     pub const fn new(public_url: Url, secret: Secret, clock: Clock) -> Self {
         let (every, timeouts, again) = (Duration::from_secs(60), Duration::from_secs(10), Duration::from_secs(3_600));
@@ -44,40 +44,40 @@ impl ProbeSettings {
 /// Why a callback would not reach us.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
-    /// No client can be made.
+    /// No HTTP client can be made.
     #[error("TLS could not be set up; are the system's CA certificates installed?")]
     Tls(#[source] reqwest::Error),
-    /// Its name leads nowhere.
+    /// The host name does not resolve.
     #[error("the name {0} is not resolved; look at its DNS record")]
     Name(String),
-    /// Nobody listens there.
+    /// The connection is refused.
     #[error("{0} refuses the connection; is the reverse proxy running, and the port open?")]
     Refused(String),
-    /// Its certificate will not do.
+    /// The TLS certificate is not valid.
     #[error("the certificate of {host} {why}")]
     Certificate {
-        /// Whose.
+        /// The host.
         host: String,
         /// What is wrong with it.
         why: String,
     },
-    /// Nobody answered in time.
+    /// There was no answer in time.
     #[error("{host} did not answer within {} s; is a firewall in the way?", timeouts.as_secs())]
     TimedOut {
-        /// Who.
+        /// The host.
         host: String,
-        /// How long was waited.
+        /// The time limit.
         timeouts: Duration,
     },
-    /// The connection broke, or never was one.
+    /// The connection failed or broke.
     #[error("{host} cannot be talked to: {why}")]
     Broken {
-        /// Who.
+        /// The host.
         host: String,
-        /// The innermost reason.
+        /// The innermost cause.
         why: String,
     },
-    /// Somebody else answered, or the receiver did not know the address.
+    /// Another server answered, or the receiver did not know the URL.
     #[error("{}", message_of(*.0))]
     Status(u16),
 }
@@ -106,7 +106,7 @@ pub async fn once(settings: &ProbeSettings) -> Result<(), ProbeError> {
     probe(&client(settings)?, settings).await
 }
 
-/// Probes at once, and then again and again until it is stopped. Says when it begins to fail, and when it is well again.
+/// Probes now and then periodically until it is stopped. Logs when it starts to fail, and when it succeeds again.
 pub async fn watch(settings: ProbeSettings, metrics: Metrics, stop: CancellationToken) {
     let client = client(&settings);
     let mut tick = interval(settings.every);
@@ -138,14 +138,14 @@ pub async fn watch(settings: ProbeSettings, metrics: Metrics, stop: Cancellation
     }
 }
 
-/// What is worth a word.
+/// A change to log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Change {
     Fails,
     Well,
 }
 
-/// When a failure was last told of, while there is one.
+/// When the current failure was last logged, if there is one.
 #[derive(Debug, Default)]
 struct Mood(Option<Instant>);
 
@@ -163,18 +163,18 @@ impl Mood {
 }
 
 fn client(settings: &ProbeSettings) -> Result<Client, ProbeError> {
-    // An error says that the process has a provider already, which is as good.
+    // An error means that the process already has a provider, which is fine.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = Client::builder()
         .timeout(settings.timeouts)
         .redirect(Policy::none())
         .retry(retry::never())
         .referer(false)
-        // The vendor makes a new connection each time, and meets the certificate of the day.
+        // The vendor opens a new connection each time, and so sees the current certificate.
         .pool_max_idle_per_host(0)
         .user_agent(concat!("wavebatch/", env!("CARGO_PKG_VERSION")));
     if settings.public_url.scheme() == "http" {
-        // Only this machine is reached so: neither a certificate nor a proxy is needed.
+        // Plain http is only for this machine: neither certificates nor a proxy are needed.
         builder = builder.tls_certs_only([]).no_proxy();
     }
     builder.build().map_err(ProbeError::Tls)
@@ -213,7 +213,7 @@ fn of_causes(mut next: Option<&(dyn Error + 'static)>, host: String, place: Stri
         if io.is_some_and(|io| io.kind() == io::ErrorKind::ConnectionRefused) {
             return ProbeError::Refused(place);
         }
-        // Its own `source` leaves out what it is made of.
+        // The `source` of an I/O error leaves out its inner error.
         next = match io.and_then(io::Error::get_ref) {
             Some(inner) => Some(inner),
             None => cause.source(),

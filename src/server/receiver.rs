@@ -1,4 +1,4 @@
-//! Callbacks: proved by their address before a byte of their body is read, kept before they are acknowledged.
+//! Receives callbacks. Each is authenticated by its URL before its body is read, and stored before it is acknowledged.
 
 use std::{
     io,
@@ -39,37 +39,39 @@ use crate::{
     waves::{Posted, read_callback},
 };
 
-/// The largest callback, in bytes.
+/// The maximum size of a callback, in bytes.
 const MAX_BODY: u64 = 64 << 20;
-/// What bodies may take up that are being read, or are not on disk yet, in KiB: four of the largest.
+/// The memory for bodies that are being read or are not on disk yet, in KiB: four of the largest.
 const ROOM: u32 = 512 << 10;
-/// What every body takes up at least, in KiB, with all that comes with it.
+/// The minimum memory per body, in KiB, with its overhead.
 const LEAST_ROOM: u32 = 16;
-/// What a body takes up while it is read, times its length: itself, and what it is packed into or its longest text.
+/// The memory while a body is read, as a multiple of its length: the body, and its compressed form or its longest
+/// text.
 const WHILE_READ: u64 = 2;
-/// What it takes up until it is on disk, times what is kept of it: itself, and what the ledger's driver copies.
+/// The memory until a body is on disk, as a multiple of its stored size: the body, and the copy of the ledger's
+/// driver.
 const WHILE_KEPT: u64 = 3;
-/// What a body is taken to be that does not say its length, in bytes, until more has come.
+/// The assumed size of a body without a declared length, in bytes, until more has arrived.
 const UNSAID: u64 = 1 << 20;
-/// When the vendor may try again while the ledger cannot be written, in seconds.
+/// The wait before a retry while the ledger cannot be written, in seconds.
 const RETRY_AFTER: &str = "10";
 
-/// What a receiver works with.
+/// The settings of a receiver.
 #[derive(Debug, Clone)]
 pub struct ReceiverSettings {
-    /// Where it listens.
+    /// The address to listen on.
     pub listen: SocketAddr,
-    /// What addresses are made with: one, or two while it is changed.
+    /// The secrets of callback URLs: one, or two during a rotation.
     pub secrets: Vec<Secret>,
     /// List prices.
     pub rates: Rates,
-    /// How long the other side may take.
+    /// The time limits.
     pub timeouts: ServerTimeouts,
-    /// Where callbacks are counted.
+    /// The metrics that count callbacks.
     pub metrics: Metrics,
 }
 
-/// A receiver that listens. It stops when dropped.
+/// A running receiver. It stops when dropped.
 #[derive(Debug)]
 pub struct Receiver(Listening);
 
@@ -80,12 +82,12 @@ struct ReceiverState {
     rates: Rates,
     timeouts: ServerTimeouts,
     metrics: Metrics,
-    /// In KiB.
+    /// Free memory in KiB.
     room: Arc<Semaphore>,
 }
 
 impl Receiver {
-    /// Starts to listen.
+    /// Starts listening.
     ///
     /// # Errors
     /// The address cannot be listened on.
@@ -97,19 +99,19 @@ impl Receiver {
         Ok(Self(Listening::start(listen, routes, timeouts).await?))
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     #[must_use]
     pub const fn addr(&self) -> SocketAddr {
         self.0.addr
     }
 
-    /// Takes no more, and waits a little for what is under way.
+    /// Accepts no more connections, and waits a little for requests in progress.
     pub async fn shutdown(self) {
         self.0.shutdown().await;
     }
 }
 
-/// What is answered. Nothing tells a wrong MAC from an unknown call.
+/// The reply to a request. It does not distinguish a wrong MAC from an unknown call.
 enum ReceiverReply {
     Kept,
     Probed,
@@ -161,7 +163,7 @@ impl ReceiverState {
             Ok(Err(error)) => return Err(later(call, Some(&error))),
             Err(_) => return Err(later(call, None)),
         };
-        // The ledger's time is one, however often it is asked.
+        // The time limit of the ledger covers all its operations together.
         let left = self.timeouts.ledger.saturating_sub(asked.elapsed());
         let (body, mut room) = match self.read(request).await {
             Err(reply @ ReceiverReply::Refused(Refusal::TooLarge, _)) => {
@@ -176,7 +178,7 @@ impl ReceiverState {
         self.keep(Callback { call, body, content }, &expected, room, left).await
     }
 
-    /// The vendor sends it again, and then gives up: what is noted now keeps the call from being made again.
+    /// The vendor retries and then gives up. The record made now prevents the call from being made again.
     async fn note_too_large(&self, call: CallId, left: Duration) {
         let reply = format!("the answer that was posted has more than {} MB, and is not kept", MAX_BODY >> 20);
         match timeout(left, self.store.note_too_large(call, &reply)).await {
@@ -188,7 +190,8 @@ impl ReceiverState {
         }
     }
 
-    /// The body, and the room that it takes up. One that does not say its length takes up more as it comes.
+    /// Reads the body, and reserves memory for it. For a body without a declared length, the reserve grows as data
+    /// arrives.
     async fn read(&self, request: Request) -> Result<(Arrived, OwnedSemaphorePermit), ReceiverReply> {
         let declared: Option<u64> =
             request.headers().get(header::CONTENT_LENGTH).and_then(|len| len.to_str().ok()?.parse().ok());
@@ -222,8 +225,8 @@ impl ReceiverState {
             }
             let lacks = room_of(len * WHILE_READ).saturating_sub(permits(room));
             if lacks > 0 {
-                // Twice as much, so that it is not asked for with each piece; and without a wait, for which others would
-                // have to wait.
+                // The reserve doubles, so that it does not grow with each piece. It never waits, since others would
+                // have to wait too.
                 let more = lacks.max(permits(room)).min(ROOM - permits(room));
                 let Ok(more) = Arc::clone(&self.room).try_acquire_many_owned(more) else { return Err(crowded()) };
                 room.merge(more);
@@ -253,8 +256,8 @@ impl ReceiverState {
         }
     }
 
-    /// While the ledger cannot be written its writer holds on to what it was given, and so does the room: what is kept
-    /// later than the vendor was told is one delivery more.
+    /// Stores a callback. While the ledger cannot be written, its writer keeps the callback and its memory stays
+    /// reserved. If it is stored after the reply to the vendor, the retry is only a duplicate.
     async fn keep(
         &self,
         delivery: Callback,
@@ -278,13 +281,13 @@ impl ReceiverState {
         match timeout(left, keeping).await {
             Ok(Ok(Ok(kept))) => kept.map(|_: Effect| ReceiverReply::Kept).ok_or_else(|| Refusal::Unknown.into()),
             Ok(Ok(Err(error))) => Err(later(call, Some(&error))),
-            // A task that broke told so itself.
+            // A panicking task has logged its own error.
             Ok(Err(_)) | Err(_) => Err(later(call, None)),
         }
     }
 }
 
-/// The vendor tries again: what is not on disk is not acknowledged.
+/// The vendor retries: a callback that is not on disk is not acknowledged.
 fn later(call: CallId, error: Option<&StoreError>) -> ReceiverReply {
     let error = error.map_or_else(|| "the ledger does not answer in time".to_owned(), ToString::to_string);
     tracing::error!(call.id = %call, error, "a callback could not be kept; the vendor is asked to send it again");
@@ -296,7 +299,7 @@ fn crowded() -> ReceiverReply {
     Refusal::Crowded.into()
 }
 
-/// In KiB.
+/// The memory for so many bytes, in KiB.
 fn room_of(bytes: u64) -> u32 {
     u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(ROOM).clamp(LEAST_ROOM, ROOM)
 }
@@ -305,12 +308,12 @@ fn permits(room: &OwnedSemaphorePermit) -> u32 {
     u32::try_from(room.num_permits()).unwrap_or(ROOM)
 }
 
-/// Gives back what is more than `need`.
+/// Releases what exceeds `need`.
 fn shrink(room: &mut OwnedSemaphorePermit, need: u32) {
     drop(room.split(room.num_permits().saturating_sub(need as usize)));
 }
 
-/// Call and MAC of a path that ends in `/callbacks/{call}/{mac}`, whatever a proxy left before it.
+/// Call and MAC from a path that ends in `/callbacks/{call}/{mac}`; a proxy may add a prefix.
 fn address_of(path: &str) -> Option<(&str, &str)> {
     let mut from_end = path.rsplit('/');
     let (mac, call, what) = (from_end.next()?, from_end.next()?, from_end.next()?);

@@ -1,21 +1,21 @@
-//! Why a callback was not kept.
+//! The reasons to refuse a callback.
 
 use crate::domain::options::listed;
 
 listed! {
-    /// Why a callback was not kept.
+    /// The reason to refuse a callback.
     Refusal, "refusal" {
-        /// Nothing proves that it is one of ours.
+        /// Nothing proves that it belongs to one of our calls.
         Unknown = "unknown",
-        /// It is no callback, or not all of it.
+        /// It is not a callback, or it is incomplete.
         Unreadable = "unreadable",
-        /// Over the limit.
+        /// It is larger than the limit.
         TooLarge = "too_large",
-        /// It did not come in time.
+        /// It did not arrive in time.
         TooSlow = "too_slow",
-        /// The ledger could not take it.
+        /// The ledger could not store it.
         Ledger = "ledger",
-        /// There was no room to read it into.
+        /// There was no memory free for its body.
         Crowded = "crowded",
     }
 }

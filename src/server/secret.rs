@@ -1,5 +1,5 @@
-//! The secrets that addresses of callbacks are made with, and that notifications are signed with: given, or made once and
-//! kept beside the ledger.
+//! The secrets for callback URLs and for signatures of notifications. A secret is given, or generated once and stored
+//! beside the ledger.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -10,52 +10,52 @@ use std::{
 
 use crate::domain::callback::Secret;
 
-/// The variable that holds one secret, or two while it is changed: the first makes addresses, both are known.
+/// The variable with one secret, or two during a rotation: the first signs new URLs, both are accepted.
 pub const WEBHOOK_SECRET: &str = "WAVEBATCH_WEBHOOK_SECRET";
-/// The variable that holds what notifications are signed with.
+/// The variable with the secret that signs notifications.
 pub const NOTIFY_SECRET: &str = "WAVEBATCH_NOTIFY_SECRET";
 
 /// Why there is no secret.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    /// The variable holds something else.
+    /// The variable is not a valid secret.
     #[error("{name}: {why}")]
     Variable {
-        /// Which.
+        /// Its name.
         name: &'static str,
         /// What is wrong.
         why: String,
     },
-    /// The file holds something else.
+    /// The file is not a valid secret.
     #[error("{}: {why}", path.display())]
     File {
-        /// Which.
+        /// Its path.
         path: PathBuf,
         /// What is wrong.
         why: String,
     },
-    /// Who can read it can make up callbacks, or notifications.
+    /// The file is readable by others, who could forge callbacks or notifications.
     #[error("{} can be read by others (mode {mode:o}); chmod 600 it, or remove it for a new one", path.display())]
     Open {
-        /// Which.
+        /// Its path.
         path: PathBuf,
         /// Its permissions.
         mode: u32,
     },
-    /// It cannot be read or made.
+    /// The file cannot be read or made.
     #[error("{} cannot be used", path.display())]
     Io {
-        /// Which.
+        /// Its path.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// The secrets of a ledger's callbacks: of the variable, else of the file beside it, which is made if it is not there.
+/// The secrets of a ledger's callbacks: from the variable, else from the file beside it. A missing file is made.
 ///
 /// # Errors
-/// One that cannot be read, or that others can read.
+/// A secret that is invalid or cannot be read, or that others can read.
 pub fn secrets(ledger: &Path, variable: Option<&str>) -> Result<Vec<Secret>, SecretError> {
     let Some(text) = variable else { return beside(ledger, "-webhook-secret").map(|secret| vec![secret]) };
     let message = |why| SecretError::Variable { name: WEBHOOK_SECRET, why };
@@ -67,11 +67,11 @@ pub fn secrets(ledger: &Path, variable: Option<&str>) -> Result<Vec<Secret>, Sec
     }
 }
 
-/// What a ledger's notifications are signed with: the variable's, else that of the file beside it, which is made if it is
-/// not there.
+/// The secret that signs a ledger's notifications: from the variable, else from the file beside it. A missing file is
+/// made.
 ///
 /// # Errors
-/// One that cannot be read, or that others can read.
+/// A secret that is invalid or cannot be read, or that others can read.
 pub fn notify_secret(ledger: &Path, variable: Option<&str>) -> Result<Secret, SecretError> {
     let Some(text) = variable else { return beside(ledger, "-notify-secret") };
     Secret::parse(text.trim()).map_err(|why| SecretError::Variable { name: NOTIFY_SECRET, why })
@@ -89,7 +89,7 @@ fn kept(path: &Path) -> Result<Secret, SecretError> {
         Ok(file) => read(path, file),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             make(path).map_err(failed)?;
-            // Whoever was first has made it.
+            // Another process has made it first.
             read(path, File::open(path).map_err(failed)?)
         }
         Err(e) => Err(failed(e)),
@@ -107,7 +107,7 @@ fn read(path: &Path, mut file: File) -> Result<Secret, SecretError> {
     Secret::parse(text.trim()).map_err(|why| SecretError::File { path: path.to_owned(), why })
 }
 
-/// Makes it whole or not at all: two processes may start at once.
+/// Makes the file atomically: two processes may start at once.
 fn make(path: &Path) -> io::Result<()> {
     let mut bytes = [0; 32];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;

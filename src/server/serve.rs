@@ -1,4 +1,4 @@
-//! Listening: connections are taken, served, and left when they say nothing, whatever stands behind them.
+//! The listener: accepts and serves connections, and closes idle ones.
 
 use std::{
     io,
@@ -25,29 +25,29 @@ use crate::{
     process,
 };
 
-/// Connections at once, at most; who comes then waits in the kernel's queue.
+/// The maximum number of connections; others wait in the kernel's queue.
 const CONNECTIONS: u64 = 2_048;
-/// Whatever the machine allows, so many can be served.
+/// The minimum number of connections, whatever the machine allows.
 const FEWEST: u64 = 8;
-/// How long connections that cannot be taken are told of with one word.
+/// How long failures to accept connections are logged only once.
 const REPEAT: Duration = Duration::from_secs(60);
 
-/// Connections at once, where so many files may be open: the others belong to the ledger, the recordings, and the API.
+/// The number of connections for this many open files. The rest is for the ledger, the recordings and the API.
 fn connections(open_files: u64) -> usize {
     let most = (open_files / 4).clamp(FEWEST, CONNECTIONS);
     usize::try_from(most).expect("2,048 fit")
 }
 
-/// How long the other side, or the ledger, may take.
+/// Time limits for the client and for the ledger.
 #[derive(Debug, Clone, Copy)]
 pub struct ServerTimeouts {
-    /// For the head of a request, and between two.
+    /// For the head of a request, and between two requests.
     pub head: Duration,
-    /// For its body, and before that for room to read it into.
+    /// For the body, and before that for free memory for it.
     pub body: Duration,
-    /// For the ledger to take what has come; after that the other side is asked to come again.
+    /// For the ledger to store the content. After it, the client is asked to retry.
     pub ledger: Duration,
-    /// For what is under way when the end is near.
+    /// For requests in progress at the end.
     pub end: Duration,
 }
 
@@ -62,7 +62,7 @@ impl Default for ServerTimeouts {
     }
 }
 
-/// An address that is listened on. It is left when this is dropped.
+/// A listener on one address. Dropping it closes the listener.
 #[derive(Debug)]
 pub(super) struct Listening {
     pub(super) addr: SocketAddr,
@@ -79,7 +79,7 @@ impl Listening {
         Ok(Self { addr, stop, serving: Some(serving) })
     }
 
-    /// Takes no more, and waits a little for what is under way.
+    /// Accepts no more connections, and waits a little for requests in progress.
     pub(super) async fn shutdown(mut self) {
         self.stop.cancel();
         if let Some(serving) = self.serving.take() {
@@ -94,7 +94,7 @@ impl Drop for Listening {
     }
 }
 
-/// Takes connections until it is stopped.
+/// Accepts connections until it is stopped.
 async fn serve(listener: TcpListener, routes: Router, timeouts: ServerTimeouts, stop: CancellationToken) {
     let (mut open, room) = (JoinSet::new(), Arc::new(Semaphore::new(connections(process::open_files()))));
     let mut message: Option<Instant> = None;
@@ -116,7 +116,7 @@ async fn serve(listener: TcpListener, routes: Router, timeouts: ServerTimeouts, 
                     drop(place);
                 });
             }
-            // No more files: it passes when others are closed.
+            // No more files: this passes when others are closed.
             Err(error) if IoFault::of(&error) == IoFault::Machine => {
                 if message.is_none_or(|at| at.elapsed() >= REPEAT) {
                     tracing::warn!(error = %error, "no connection can be taken; {}", remedy(&error));
@@ -124,7 +124,7 @@ async fn serve(listener: TcpListener, routes: Router, timeouts: ServerTimeouts, 
                 }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
-            // The other side has gone again.
+            // The client is gone again.
             Err(error) => {
                 tracing::debug!(error = %error, "a connection was not taken");
                 tokio::time::sleep(Duration::from_millis(1)).await;
@@ -136,7 +136,7 @@ async fn serve(listener: TcpListener, routes: Router, timeouts: ServerTimeouts, 
     let _ = timeout(timeouts.end, async { while open.join_next().await.is_some() {} }).await;
 }
 
-/// Serves one connection. Who says nothing is left after a while.
+/// Serves one connection. An idle connection is closed after a while.
 async fn converse(stream: TcpStream, routes: Router, timeouts: ServerTimeouts, stop: CancellationToken) {
     let _ = stream.set_nodelay(true);
     let mut http = hyper::server::conn::http1::Builder::new();

@@ -1,4 +1,4 @@
-//! Batches of a service: their ends are noted and told, their reports written, and pauses that wavebatch made are tried.
+//! Supervises a service's batches: records and posts their ends, writes their reports, and probes paused batches.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -24,29 +24,29 @@ use crate::{
 };
 
 const TICK: Duration = Duration::from_secs(1);
-/// Reports that are written at once; the others' turn comes with the next look.
+/// The maximum number of reports written at once; the others follow in a later round.
 const AT_ONCE: usize = 4;
-/// After so many tries at its report, a batch's end is told without it.
+/// After this many failed tries at its report, the end of a batch is posted without it.
 const MAX_TRIES: u32 = 3;
-/// A batch whose submission takes longer was most likely left half submitted, in ms.
+/// A submission that takes longer was most likely aborted halfway, in ms.
 const SUBMITTING_LONG: Millis = 15 * 60_000;
 const FIRST_WAIT: Duration = Duration::from_secs(10);
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
-/// A batch stands otherwise than it did.
+/// A change in the status of a batch.
 #[derive(Debug, Clone)]
 pub struct BatchNews {
     /// The batch.
     pub batch: BatchRow,
-    /// How it stands now.
+    /// Its new status.
     pub batch_status: BatchStatus,
-    /// The same on one page.
+    /// Its summary.
     pub summary: Summary,
-    /// Why report and summary are not where they should be.
+    /// Why the report and the summary could not be written.
     pub unpublished: Option<String>,
 }
 
-/// Looks after the batches of one environment.
+/// Supervises the batches of one environment.
 #[derive(Debug)]
 pub struct Supervisor<T> {
     store: Store,
@@ -57,7 +57,7 @@ pub struct Supervisor<T> {
     /// Batches whose report is being written.
     writing: HashSet<BatchId>,
     failed: HashMap<BatchId, Failed>,
-    /// Batches that are being submitted, since when as far as we saw; `None`: that it takes long is told.
+    /// Batches being submitted, since when we have seen it; `None`: the warning about the long time was given.
     submitting: HashMap<BatchId, Option<Millis>>,
 }
 
@@ -73,7 +73,8 @@ where
     T: Fn(BatchNews) -> F + Clone + Send + 'static,
     F: Future<Output = Result<(), StoreError>> + Send,
 {
-    /// A supervisor that tells news by `notify`. What is told was never told before, unless a process was killed just then.
+    /// A supervisor that posts news with `notify`. Each item of news is posted once, or twice if a process was killed
+    /// in between.
     #[must_use]
     pub fn new(
         store: Store,
@@ -93,10 +94,10 @@ where
         }
     }
 
-    /// Looks after them until it is stopped.
+    /// Supervises until it is stopped.
     ///
     /// # Errors
-    /// The ledger could not be told.
+    /// The ledger cannot be used, and waiting does not help.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), StoreError> {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -114,7 +115,7 @@ where
                         self.writing.remove(&batch);
                         match result {
                             Ok(unpublished) => self.note(batch, unpublished),
-                            // One batch that does not read is no reason to leave the others alone.
+                            // One batch that cannot be read must not stop the others.
                             Err(e) if !e.is_fatal() => self.note(batch, Some(e.reason())),
                             Err(e) => return Err(e),
                         }
@@ -137,7 +138,7 @@ where
         }
     }
 
-    /// Probes what is paused, and finds what there is to tell.
+    /// Probes paused batches, and finds the news.
     async fn look(&mut self) -> Result<Vec<(BatchRow, BatchStatus)>, StoreError> {
         self.store.watch_clock().await?;
         self.probe().await?;
@@ -156,7 +157,7 @@ where
         async move { write(&store, (&rates, &tasks), batch, batch_status, without_report, notify).await }
     }
 
-    /// One line of each batch that wavebatch paused is tried now and then.
+    /// Tries one line of each batch that wavebatch paused, from time to time.
     async fn probe(&self) -> Result<(), StoreError> {
         for (batch, kind) in self.store.probe_paused(self.environment).await? {
             tracing::info!(batch.id = batch.0, kind = %kind, "one line of a paused batch is tried");
@@ -164,7 +165,7 @@ where
         Ok(())
     }
 
-    /// The batches of which there is something to tell, now.
+    /// The batches with news now.
     async fn news(&mut self) -> Result<Vec<(BatchRow, BatchStatus)>, StoreError> {
         let mut news = Vec::new();
         let batch_statuses = self.store.batch_statuses(self.environment).await?;
@@ -190,7 +191,7 @@ where
         Ok(news)
     }
 
-    /// Tells, once, of batches that nobody may ever finish submitting: nobody works them either.
+    /// Warns once about batches whose submission may never end: until it ends, nobody works them.
     fn watch_submissions<'b>(&mut self, batches: impl Iterator<Item = &'b BatchRow>) {
         let now = self.store.clock().now();
         let mut before = std::mem::take(&mut self.submitting);
@@ -221,7 +222,7 @@ where
     }
 }
 
-/// Writes a batch's report and tells how it stands. Returns why the report could not be written, if so.
+/// Writes a batch's report and posts its status. Returns why the report could not be written, if so.
 async fn write<T, F>(
     store: &Store,
     (rates, tasks): (&Rates, &Tasks<dyn ReportTask>),

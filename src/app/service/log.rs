@@ -1,4 +1,4 @@
-//! What a service writes into its log.
+//! The log of a service.
 
 use jiff::Timestamp;
 
@@ -7,7 +7,7 @@ use crate::{
     store::BatchStatus,
 };
 
-/// What becomes of schedules.
+/// Logs an event of a schedule.
 pub(super) fn scheduling(event: &Scheduling) {
     let message = |at: i64| Timestamp::from_millisecond(at).map(|at| at.to_string()).unwrap_or_default();
     match event {
@@ -52,7 +52,7 @@ pub(super) fn scheduling(event: &Scheduling) {
     }
 }
 
-/// How a batch stands.
+/// Logs the status of a batch.
 pub(super) fn batch(news: &BatchNews) {
     let (name, summary) = (news.batch.name.as_str(), &news.summary);
     let lines: Vec<String> =

@@ -1,5 +1,4 @@
-//! A service: everything that runs side by side on one ledger until it is stopped, with nothing between its parts but the
-//! ledger.
+//! A service: its parts run side by side on one ledger until it is stopped. They communicate only through the ledger.
 
 mod log;
 
@@ -33,27 +32,27 @@ use crate::{
     tasks::synthesize,
 };
 
-/// What is in flight has so long after SIGTERM; then it is handed back.
+/// The time for work in flight after SIGTERM. After it, the work is handed back.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
-/// And so long each takes at most of what follows: the workers that are handed back, what listens, the ledger.
+/// The maximum time for each later step: handing work back, closing listeners, closing the ledger.
 const CLOSE_TIME: Duration = Duration::from_millis(800);
-/// How often it is looked whether a spend limit is close.
+/// The interval for checks of spend limits.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// What a service does.
+/// The settings of a service.
 #[derive(Debug, Clone)]
 pub struct ServiceSettings {
-    /// The directories whose schedules are kept.
+    /// The directories whose schedules are run.
     pub definitions: Vec<PathBuf>,
     /// Whether lines are worked.
     pub workers: bool,
-    /// Where callbacks are received, if the command line says so.
+    /// The address for callbacks, if the command line sets it.
     pub listen: Option<Listen>,
-    /// Where health and metrics are.
+    /// The address of health checks and metrics.
     pub admin_listen: Listen,
 }
 
-/// A service whose addresses are open.
+/// A service with open listeners.
 pub struct Service {
     session: Session,
     settings: ServiceSettings,
@@ -65,10 +64,10 @@ pub struct Service {
 type Tasks = JoinSet<Result<(), StoreError>>;
 
 impl Service {
-    /// Opens what listens.
+    /// Opens the listeners.
     ///
     /// # Errors
-    /// A directory is none; a secret is missing; an address is taken.
+    /// A path is not a directory; a secret is missing; an address is in use.
     pub async fn open(session: Session, settings: ServiceSettings) -> Result<Self, AppError> {
         if let Some(now) = session.settings.env.now {
             let clock = session.store.clock();
@@ -86,35 +85,35 @@ impl Service {
         Ok(Self { session, settings, callbacks, admin, metrics })
     }
 
-    /// The session that it works with.
+    /// The session of the service.
     #[must_use]
     pub const fn session(&self) -> &Session {
         &self.session
     }
 
-    /// Where callbacks are received, and the address that they are asked for by.
+    /// The address that receives callbacks, and the public URL for them.
     #[must_use]
     pub fn callbacks(&self) -> (Option<std::net::SocketAddr>, Option<&url::Url>) {
         let addr = self.callbacks.receiver.as_ref().map(crate::server::Receiver::addr);
         (addr, self.callbacks.webhook.as_ref().map(|webhook| &webhook.public_url))
     }
 
-    /// Where health and metrics are.
+    /// The address of health checks and metrics.
     #[must_use]
     pub fn admin(&self) -> Option<std::net::SocketAddr> {
         self.admin.as_ref().map(Admin::addr)
     }
 
-    /// What it does.
+    /// The settings of the service.
     #[must_use]
     pub const fn settings(&self) -> &ServiceSettings {
         &self.settings
     }
 
-    /// Does everything until a signal comes, or something cannot go on; then ends it all in order.
+    /// Runs all parts until a signal comes or a part cannot continue. Then ends them in order.
     ///
     /// # Errors
-    /// The ledger cannot be used, and waiting does not help; a part broke.
+    /// The ledger cannot be used, and waiting does not help; a part panicked.
     pub async fn run(self) -> Result<(), AppError> {
         let Self { session, settings, mut callbacks, admin, metrics } = self;
         let stop = CancellationToken::new();
@@ -133,7 +132,7 @@ impl Service {
                 admin.shutdown().await;
             }
         };
-        // Who began to ask and says no more is not waited for.
+        // A client that sent half a request is not waited for.
         let _ = timeout(CLOSE_TIME, async { tokio::join!(received, asked) }).await;
         session.store.give_up();
         if timeout(CLOSE_TIME, session.close()).await.is_err() {
@@ -220,10 +219,10 @@ fn of_schedules(session: &Session, settings: &ServiceSettings) -> SchedulerSetti
     }
 }
 
-/// Waits for a signal, or for a part that cannot go on; then for all parts to end, as long as that may take.
+/// Waits for a signal, or for a part that cannot continue. Then waits for all parts to end, within limits.
 async fn until_stopped(session: &Session, tasks: &mut Tasks, stop: &CancellationToken) -> Result<(), AppError> {
     let shutdown = &session.shutdown;
-    // The first that ends by itself could not go on; after a signal, all are to end.
+    // A part that ends by itself could not continue. After a signal, all parts must end.
     let broken: Option<Result<Result<(), StoreError>, JoinError>> = tokio::select! {
         () = shutdown.drain.cancelled() => None,
         Some(ended) = tasks.join_next() => Some(ended),
@@ -247,7 +246,7 @@ async fn until_stopped(session: &Session, tasks: &mut Tasks, stop: &Cancellation
     }
 }
 
-/// What was submitted while nobody was here may speak by words that are not on the account any more.
+/// A batch submitted while no service ran may need a dictionary that is no longer on the account.
 async fn renew_dictionaries(session: &Session) -> Result<(), AppError> {
     for (batch, _) in session.store.batch_statuses(session.environment()).await? {
         if batch.finished_at.is_none()
@@ -267,7 +266,7 @@ async fn follow(events: Events, metrics: Metrics, mut heard: UnboundedReceiver<r
     }
 }
 
-/// Tells how a batch stands.
+/// Posts the status of a batch, and logs it.
 async fn tell_batch(store: &Store, notifications: &Notifications, news: BatchNews) -> Result<(), StoreError> {
     if let Some(occasion) = occasion_of(store, &news).await? {
         notifications.post(store, &news.batch, &news.summary, occasion, news.unpublished.clone()).await?;
@@ -276,7 +275,7 @@ async fn tell_batch(store: &Store, notifications: &Notifications, news: BatchNew
     Ok(())
 }
 
-/// What is to be told of a batch.
+/// The event of a batch to notify about.
 async fn occasion_of(store: &Store, news: &BatchNews) -> Result<Option<Occasion>, StoreError> {
     let (event, at, about) = match news.batch_status {
         BatchStatus::Finished(at) => (NoticeEvent::Finished, at, at),
@@ -287,7 +286,7 @@ async fn occasion_of(store: &Store, news: &BatchNews) -> Result<Option<Occasion>
     Ok(Some(Occasion { event, at, about: about.to_string() }))
 }
 
-/// Tells what becomes of schedules, and keeps their metrics.
+/// Posts and logs schedule events, and updates their metrics.
 async fn tell_schedules(
     store: Store,
     notifications: Notifications,
@@ -310,7 +309,7 @@ async fn tell_schedules(
     }
 }
 
-/// Tells, until it is stopped, that spend limits are close.
+/// Posts spend limits that are close, until it is stopped.
 async fn tell_spend_limits(
     store: Store,
     notifications: Notifications,

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::Moment;
 use crate::clock::Millis;
 
-/// The kept answers of a ledger, and what of them can go.
+/// The kept answers of a ledger, and which of them can be removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct AnswersView {
     /// All of them.
@@ -14,13 +14,13 @@ pub struct AnswersView {
     /// Those of batches that finished longer ago than their `keep_answers`.
     #[serde(rename = "prunable")]
     pub past: KeptView,
-    /// Those that can go next.
+    /// Those that can be removed next.
     pub next: Option<KeptView>,
-    /// When these can go.
+    /// When these can be removed.
     pub next_at: Option<Moment>,
 }
 
-/// So many answers, and their bytes in the ledger.
+/// A number of answers, and their bytes in the ledger.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct KeptView {
     /// How many.
@@ -30,7 +30,7 @@ pub struct KeptView {
 }
 
 impl AnswersView {
-    /// Of batches, each with the moment at which its answers can go, if there is one, how many they are, and their bytes.
+    /// Sums over batches. Each batch has its answers, and the moment at which they can be removed, if there is one.
     pub fn of(batches: impl Iterator<Item = (Option<Millis>, KeptView)>, now: Millis) -> Self {
         let mut view = Self::default();
         for (until, one) in batches {

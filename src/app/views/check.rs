@@ -1,4 +1,4 @@
-//! What submitting a definition would do.
+//! The preview of a submission.
 
 use std::{
     collections::BTreeMap,
@@ -24,112 +24,112 @@ use crate::{
     tasks::synthesize::{PartLine, TextFindings, TextNote},
 };
 
-/// A definition, what submitting it would do, and what was not looked at.
+/// A definition, the result that submitting it would have, and what was not checked.
 #[derive(Debug, Clone, Serialize)]
 pub struct CheckView<'v> {
     /// The batch's name.
     pub batch: &'v BatchName,
-    /// What is done with each line.
+    /// The task.
     pub task: TaskName,
     /// The model.
     pub model: &'v str,
     /// The ledger.
     pub ledger: LedgerPlaceView<'v>,
-    /// The file of the settings, if there is one.
+    /// The settings file, if there is one.
     pub settings: Option<&'v PathBuf>,
     /// The address of the manifest.
     pub manifest: &'v str,
-    /// Where outputs go.
+    /// The output's location.
     pub outputs: &'v str,
-    /// Where the report goes, if not beside the outputs.
+    /// The report's location, if not beside the outputs.
     pub report: Option<&'v str>,
-    /// What the definition's author should know.
+    /// Notes for the definition's author.
     pub notes: Vec<String>,
-    /// What is in none of the vendor's lists, and passed on as it is.
+    /// Values that are in none of the vendor's lists; they are passed on unchanged.
     pub unlisted: Vec<String>,
-    /// What submitting would do, if the manifest could be read.
+    /// The plan, if the manifest could be read.
     pub plan: Option<PlanView<'v>>,
-    /// What was not looked at.
+    /// What was not checked.
     pub not_checked: &'v [String],
-    /// What is told of the voices.
+    /// Notes about the voices.
     pub voices: &'v [String],
 }
 
-/// Where a ledger is.
+/// The location of a ledger.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct LedgerPlaceView<'v> {
     /// Its file.
     pub path: &'v Path,
-    /// Whether it is still to be made.
+    /// Whether it does not exist yet.
     pub new: bool,
 }
 
-/// What submitting would do.
+/// The changes that a submission would make.
 #[derive(Debug, Clone, Serialize)]
 pub struct PlanView<'v> {
-    /// Whether the ledger has the batch.
+    /// Whether the ledger has the batch already.
     pub existed: bool,
     /// Why the batch is paused, if it is.
     pub pause: Option<PauseReasonView<'v>>,
-    /// How it stands in the ledger, if that has it.
+    /// Its state in the ledger, if the ledger has it.
     pub state: Option<BatchPhase>,
     /// Good lines of the manifest.
     pub lines: u64,
-    /// The jobs that they come to.
+    /// The jobs of these lines.
     pub jobs: u64,
-    /// Jobs that are new.
+    /// New jobs.
     pub new: u64,
-    /// Jobs with another source or other options than before.
+    /// Jobs whose source or options have changed.
     pub changed: u64,
-    /// Jobs that are there and done.
+    /// Existing jobs that are done.
     pub done: u64,
-    /// Jobs that are there and not done.
+    /// Existing jobs that are not done.
     pub open: u64,
-    /// Lines that are bad.
+    /// Bad lines.
     pub bad: u64,
-    /// Lines that name no source.
+    /// Lines without a source.
     pub without_source: u64,
-    /// Jobs of the ledger that are asked for no more.
+    /// Jobs of the ledger that the manifest no longer has.
     pub gone: u64,
-    /// What comparing local recordings with the ledger's has found.
+    /// The result of comparing local recordings with the ledger.
     pub recordings: ComparedView<'v>,
-    /// Jobs whose captions share their length out, since they were bought without word times.
+    /// Jobs whose caption times are spread over the length, since they were bought without word times.
     pub without_word_times: u64,
     /// Columns that set options of their lines.
     pub option_columns: &'v [String],
-    /// What is wrong with bad lines, the first of them.
+    /// The faults of the first bad lines.
     pub bad_lines: Vec<String>,
-    /// What would be bought again.
+    /// The jobs that would be bought again.
     pub rebuy: Option<RebuyView>,
-    /// Of a synthesis, what would be bought.
+    /// For a synthesis, the parts that would be bought.
     pub synthesis: Option<SpeechPlanView<'v>>,
-    /// What the jobs that are to be worked cost, and how long they take.
+    /// Cost and time of the jobs to work.
     pub estimate: EstimateView,
 }
 
-/// Why a batch is paused.
+/// The reason for a pause.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct PauseReasonView<'v> {
     /// What paused it.
     pub kind: PauseKind,
-    /// In words.
+    /// The message.
     pub reason: &'v str,
 }
 
-/// What comparing local recordings with the ledger's has found.
+/// The result of comparing local recordings with the ledger.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct ComparedView<'v> {
-    /// Files that were read.
+    /// The number of files read.
     pub read: u64,
     /// Their bytes.
     pub read_bytes: u64,
-    /// Files that are the same recordings in another place or with another time.
+    /// Files with the same recording at another path or with another modification time.
     pub renewed: u64,
-    /// Lines that have another recording.
+    /// Lines with a different recording.
     pub other: u64,
     /// Files that cannot be read.
     pub unreadable: u64,
-    /// The address that the manifest had, if it has another one now.
+    /// The manifest's former address, if it has changed.
     pub address_before: Option<&'v str>,
 }
 
@@ -146,80 +146,80 @@ impl<'v> ComparedView<'v> {
     }
 }
 
-/// Finished jobs that other options would buy again.
+/// Finished jobs that would be bought again with other options.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct RebuyView {
-    /// How many.
+    /// The number of jobs.
     pub lines: u64,
-    /// What that costs at list price.
+    /// Their cost at list price.
     pub cost_usd: MicroUsd,
 }
 
-/// Cost and time of the jobs that are to be worked.
+/// Cost and time of the jobs to work.
 #[derive(Debug, Clone, Serialize)]
 pub struct EstimateView {
-    /// How many they are.
+    /// The number of jobs.
     pub lines: u64,
-    /// Those of them whose length nobody knows.
+    /// Those of unknown length.
     pub of_unknown_length: u64,
-    /// Audio of the others.
+    /// The audio of the others.
     pub audio_seconds: Seconds,
-    /// How far off that may be.
+    /// The margin of error of that length.
     pub audio_seconds_give_or_take: Seconds,
-    /// How many recordings' headers were read for that.
+    /// The number of recordings whose headers were read for it.
     pub headers_read: u64,
-    /// What the others cost at list price, if there is a price.
+    /// The cost of the others at list price, if there is a price.
     pub cost_usd: Option<MicroUsd>,
-    /// How far off that may be.
+    /// The margin of error of that cost.
     pub cost_usd_give_or_take: Option<MicroUsd>,
-    /// The least time that all calls take under the limit of requests, in whole seconds.
+    /// The least time for all calls under the request limit, in whole seconds.
     pub least_seconds: Option<u64>,
     /// That limit.
     pub requests_per_minute: Option<u32>,
-    /// Who set it.
+    /// The origin of that limit.
     pub limit_set_by: String,
 }
 
-/// What a synthesis would buy.
+/// The purchases of a synthesis.
 #[derive(Debug, Clone, Serialize)]
 pub struct SpeechPlanView<'v> {
-    /// Jobs that would be worked.
+    /// Jobs to work.
     pub outputs: u64,
     /// Parts of all texts.
     pub parts: u64,
     /// Their characters, by model.
     pub characters: BTreeMap<String, u64>,
-    /// Parts that are to be bought.
+    /// Parts to buy.
     pub new_parts: u64,
     /// Their characters, by model.
     pub new_characters: BTreeMap<String, u64>,
-    /// What they cost at list price, if all of them have a price.
+    /// Their cost at list price, if all of them have a price.
     pub cost_usd: Option<MicroUsd>,
-    /// What may not be meant to be spoken, the first of it.
+    /// The first warnings about text that may not be meant to be read aloud.
     pub warnings: Vec<TextWarningView<'v>>,
-    /// How many more such warnings there are.
+    /// The number of further warnings.
     pub more_warnings: u64,
-    /// What is left out of files.
+    /// The parts of files that are left out.
     pub left_out: Vec<LeftOutView<'v>>,
 }
 
-/// What may not be meant to be spoken.
+/// A warning about text that may not be meant to be read aloud.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct TextWarningView<'v> {
     /// The line.
     pub line: u64,
     /// Its key.
     pub key: &'v str,
-    /// What it is.
+    /// The text in question.
     pub what: &'v str,
 }
 
-/// What is left out of a file.
+/// The parts of a file that are left out.
 #[derive(Debug, Clone, Serialize)]
 pub struct LeftOutView<'v> {
     /// The file.
     pub file: &'v str,
-    /// What it is.
+    /// Their kinds and numbers.
     pub what: String,
 }
 
@@ -246,7 +246,7 @@ impl<'v> SpeechPlanView<'v> {
 }
 
 impl<'v> PlanView<'v> {
-    /// Of a plan, under these limits and prices. `priced`: whether what is transcribed has a price.
+    /// The view of a plan, under these limits and prices. `priced`: whether transcriptions have a price.
     #[must_use]
     pub fn of(plan: &'v Plan, limits: &PoolLimits, rates: &Rates, priced: bool) -> Self {
         let (scan, diff, estimate) = (&plan.scan, &plan.diff, &plan.estimate);
@@ -288,7 +288,7 @@ impl<'v> PlanView<'v> {
 }
 
 impl<'v> CheckView<'v> {
-    /// Of a definition under these settings; the rest is what checking it has found.
+    /// The view of a definition under these settings, without the results of the check.
     #[must_use]
     pub fn of(definition: &'v Definition, config: &'v Config, new_ledger: bool) -> Self {
         Self {
@@ -316,11 +316,11 @@ pub struct PartView<'v> {
     pub line: u64,
     /// Its key.
     pub key: &'v str,
-    /// Who speaks.
+    /// The voice.
     pub voice_id: &'v str,
-    /// The format that is bought.
+    /// The format to buy.
     pub format: AudioFormat,
-    /// Samples a second.
+    /// Sample rate in Hz.
     pub sample_rate: u32,
     /// Its number in the text, from 1.
     pub part: u64,
@@ -328,7 +328,7 @@ pub struct PartView<'v> {
     pub characters: u64,
     /// Whether its audio is in the cache.
     pub kept: bool,
-    /// What is sent.
+    /// The text to send.
     pub text: &'v str,
 }
 

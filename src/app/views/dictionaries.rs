@@ -7,9 +7,9 @@ use crate::{domain::pronunciation::Pronunciation, waves::AccountDictionary};
 /// A dictionary.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct DictionaryView<'v> {
-    /// What a call names it by.
+    /// Its id for calls.
     pub id: &'v str,
-    /// When it was made, in the vendor's words.
+    /// When it was made, as the vendor writes it.
     pub created_at: Option<&'v str>,
     /// Its words.
     pub items: &'v [Pronunciation],

@@ -15,7 +15,7 @@ use crate::{
     store::{CallRow, JobDetail},
 };
 
-/// A job, and its calls.
+/// A job and its calls.
 #[derive(Debug, Clone, Serialize)]
 pub struct JobView {
     /// Its line in the manifest.
@@ -24,27 +24,27 @@ pub struct JobView {
     pub key: String,
     /// Its state.
     pub state: JobState,
-    /// Whether it is asked for.
+    /// Whether the manifest still has it.
     pub wanted: Wanted,
-    /// Where its recording is, without what gives access there.
+    /// The location of its recording, without credentials.
     pub source: Option<String>,
     /// Length of its audio.
     pub audio_seconds: Option<Seconds>,
-    /// Tries used up in all.
+    /// Total number of tries used.
     pub tries: u32,
     /// Calls that may have been billed.
     pub billed_calls: u32,
     /// What they cost at list price.
     pub cost_usd: MicroUsd,
-    /// The vendor's id of the request that counts.
+    /// The vendor's id of the request whose answer is used.
     pub request_id: Option<String>,
     /// Why it failed or is suspect.
     pub error_kind: Option<String>,
-    /// The same in words.
+    /// The error message.
     pub error: Option<String>,
-    /// What else there is to say.
+    /// Further notes.
     pub notes: Vec<String>,
-    /// Where its outputs are.
+    /// The locations of its outputs.
     pub outputs: Vec<String>,
     /// When it was submitted.
     pub submitted_at: Moment,
@@ -52,31 +52,31 @@ pub struct JobView {
     pub started_at: Option<Moment>,
     /// When it was finished.
     pub finished_at: Option<Moment>,
-    /// When somebody must look at it again.
+    /// When a worker must look at it again.
     pub due_at: Option<Moment>,
     /// Its calls, oldest first.
     pub calls: Vec<CallView>,
-    /// What a job of a synthesis has besides.
+    /// Further fields of a synthesis job.
     #[serde(flatten)]
     pub rendition: Option<RenditionView>,
 }
 
-/// A text spoken by one voice in one format.
+/// A text synthesized with one voice in one format.
 #[derive(Debug, Clone, Serialize)]
 pub struct RenditionView {
-    /// Who speaks.
+    /// The voice.
     pub voice_id: String,
     /// The format of its audio.
     pub output_format: AudioFormat,
-    /// Samples a second.
+    /// Sample rate in Hz.
     pub sample_rate: u32,
-    /// The name of its file.
+    /// The name of its output file.
     pub output_name: String,
     /// Length of its text, in Unicode scalar values.
     pub characters: Option<u64>,
-    /// Parts that it was cut into.
+    /// The number of its parts.
     pub parts: Option<u64>,
-    /// Those of them that were there already.
+    /// The number of parts that did not have to be bought.
     pub reused_parts: Option<u64>,
 }
 
@@ -89,27 +89,27 @@ pub struct CallView {
     pub state: CallState,
     /// Why it was made.
     pub why: Why,
-    /// When it was noted that it would be made.
+    /// When the intent of the call was recorded.
     pub sent_at: Moment,
     /// When it ended.
     pub ended_at: Option<Moment>,
     /// The vendor's id of the request.
     pub request_id: Option<String>,
-    /// How HTTP answered.
+    /// The HTTP status of the answer.
     pub http_status: Option<u16>,
-    /// What went wrong.
+    /// The kind of its error.
     pub error_kind: Option<ErrorKind>,
-    /// The same in words.
+    /// The error message.
     pub error: Option<String>,
     /// What it cost at list price.
     pub cost_usd: MicroUsd,
-    /// Of a text in parts, which part it was for, from 1.
+    /// For a text in parts: the number of its part, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub part: Option<i64>,
 }
 
 impl JobView {
-    /// Of a job as the ledger has it.
+    /// The view of a job in the ledger.
     #[must_use]
     pub fn of(job: &JobDetail) -> Self {
         let row = &job.row;

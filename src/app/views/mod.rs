@@ -1,8 +1,8 @@
-//! What front ends show: the data behind every `--json`, each field under the name that users see. Money is in US dollars
-//! (`_usd`), times are RFC 3339 in UTC with milliseconds, lengths are in seconds, and sizes in bytes, unless a name says
-//! otherwise. Fields may be added; none changes its name or meaning.
+//! The data behind every `--json`, for all front ends. Field names are those that users see. Unless a name says
+//! otherwise, money is in US dollars (`_usd`), times are RFC 3339 in UTC with milliseconds, lengths are in seconds
+//! and sizes in bytes. Fields may be added; none changes its name or meaning.
 //!
-//! They are made from what the rooms below tell, and know nothing of this room.
+//! Views are made from the data of the rooms below, and use nothing of this room.
 
 mod answers;
 mod check;
@@ -34,7 +34,7 @@ pub use self::{
 };
 use crate::clock::Millis;
 
-/// A moment, in ms since 1970. It is shown as RFC 3339 in UTC, or as `null` if that has no such moment.
+/// A moment, in ms since 1970. Serialized as RFC 3339 in UTC, or as `null` if it is out of range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(pub Millis);
 
@@ -45,7 +45,7 @@ impl Serialize for Moment {
     }
 }
 
-/// A length, in ms. It is shown in seconds.
+/// A length, in ms. Serialized in seconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Seconds(pub u64);
 

@@ -1,11 +1,11 @@
-//! A text by the parts that it was cut into.
+//! The parts into which a text was cut.
 
 use serde::Serialize;
 
 use super::Seconds;
 use crate::domain::{job::JobState, synthesis_options::AudioFormat};
 
-/// A job by its parts.
+/// A job and its parts.
 #[derive(Debug, Clone, Serialize)]
 pub struct JobPartsView {
     /// Its line in the manifest.
@@ -14,13 +14,13 @@ pub struct JobPartsView {
     pub key: String,
     /// Its state.
     pub state: JobState,
-    /// Who speaks.
+    /// The voice.
     pub voice_id: String,
     /// The format of its audio.
     pub output_format: AudioFormat,
-    /// Samples a second.
+    /// Sample rate in Hz.
     pub sample_rate: u32,
-    /// The name of its file.
+    /// The name of its output file.
     pub output_name: String,
     /// Length of the joined audio, if all parts are there.
     pub audio_seconds: Option<Seconds>,
@@ -33,16 +33,16 @@ pub struct JobPartsView {
 pub struct JobPartView {
     /// Its number, from 1.
     pub part: usize,
-    /// When it is heard, if all parts before it are there.
+    /// The start of its audio, if all parts before it are there.
     pub start_seconds: Option<Seconds>,
     /// Its length, in Unicode scalar values.
     pub characters: usize,
-    /// Whether it is bought.
+    /// The state of its clip.
     pub state: &'static str,
     /// Its paragraph, from 1.
     pub paragraph: u32,
-    /// What is spoken.
+    /// The text of the part.
     pub text: String,
-    /// What names its audio in the cache.
+    /// The cache key of its clip.
     pub cache_key: String,
 }

@@ -1,15 +1,15 @@
-//! What runs when.
+//! Schedules and their runs.
 
 use serde::Serialize;
 
 use crate::domain::{batch::BatchName, schedule::Missed};
 
-/// Definitions, and when they run.
+/// Definitions and their next runs.
 #[derive(Debug, Clone, Serialize)]
 pub struct ListingView<'v> {
     /// Those with a schedule, the next to run first.
     pub definitions: Vec<ScheduledView<'v>>,
-    /// How many have none.
+    /// The number of definitions without a schedule.
     pub without_schedule: u64,
     /// Those that cannot be read.
     pub broken: Vec<BrokenView<'v>>,
@@ -22,16 +22,16 @@ pub struct ListingView<'v> {
 pub struct BrokenView<'v> {
     /// Its file.
     pub file: &'v str,
-    /// What is wrong with it.
+    /// Its faults.
     pub faults: Vec<String>,
-    /// How many more faults there are.
+    /// The number of further faults.
     pub more: u64,
 }
 
 /// Definitions that would make the same batch.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct SameBatchView<'v> {
-    /// Its name.
+    /// The batch's name.
     pub batch: &'v BatchName,
     /// Their files.
     pub files: &'v [String],
@@ -44,31 +44,31 @@ pub struct ScheduledView<'v> {
     pub name: &'v str,
     /// Its file.
     pub file: &'v str,
-    /// When it runs.
+    /// The cron expression of its runs.
     pub cron: String,
-    /// Where days begin, if that zone has a name.
+    /// The time zone of its days, if that zone has a name.
     pub timezone: Option<&'v str>,
-    /// How long its window is open, if it has one.
+    /// The length of its window, if it has one.
     pub window_seconds: Option<u64>,
-    /// What becomes of runs that were missed.
+    /// The treatment of missed runs.
     pub missed: Missed,
     /// Its next runs.
     pub next: Vec<RunView<'v>>,
-    /// How many more there are in the days that were asked for, at least.
+    /// The number of further runs in the requested days; a lower bound.
     pub more: u64,
-    /// The run that was started last.
+    /// The last run that was started.
     pub last: Option<LastRunView<'v>>,
-    /// Runs that are due and not started.
+    /// Runs that are due but not started.
     pub waiting: Vec<WaitingRunView<'v>>,
     /// Lines of older runs that wait for the next window.
     pub left_over: u64,
-    /// What the next run has to do.
+    /// The work of the next run.
     pub calls: LoadView,
-    /// What its author should know.
+    /// Notes for its author.
     pub notes: &'v [String],
 }
 
-/// A moment, in UTC and where the schedule is kept.
+/// A moment, in UTC and in the schedule's time zone.
 #[derive(Debug, Clone, Serialize)]
 pub struct ZonedView {
     /// In UTC.
@@ -77,16 +77,16 @@ pub struct ZonedView {
     pub local: String,
 }
 
-/// A run to come.
+/// A future run.
 #[derive(Debug, Clone, Serialize)]
 pub struct RunView<'v> {
-    /// When.
+    /// The scheduled moment.
     pub at: ZonedView,
-    /// What `{date}` stands for.
+    /// The value of `{date}`.
     pub date: String,
-    /// The batch that it makes.
+    /// Its batch.
     pub batch: &'v BatchName,
-    /// When its window closes, if it has one.
+    /// The end of its window, if it has one.
     pub until: Option<ZonedView>,
 }
 
@@ -97,43 +97,43 @@ pub struct LastRunView<'v> {
     pub at: ZonedView,
     /// When it was started.
     pub started: ZonedView,
-    /// The batch that it made.
+    /// Its batch.
     pub batch: &'v str,
 }
 
-/// A run that is due and not started.
+/// A run that is due but not started.
 #[derive(Debug, Clone, Serialize)]
 pub struct WaitingRunView<'v> {
     /// Its scheduled moment.
     pub at: ZonedView,
-    /// What `{date}` stands for.
+    /// The value of `{date}`.
     pub date: String,
-    /// When it is looked at again.
+    /// The next try.
     pub due: ZonedView,
     /// Why it was not started.
     pub why: Option<&'v str>,
 }
 
-/// What the next run has to do.
+/// The work of the next run.
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 pub enum LoadView {
-    /// It was counted.
+    /// The calls were counted.
     Counted {
-        /// Calls.
+        /// The number of calls.
         calls: u64,
-        /// How many of them its window cannot hold.
+        /// The number of calls that do not fit in the window.
         over_window: Option<u64>,
-        /// The least time that they take under the limit of requests, in whole seconds.
+        /// The least time for the calls under the request limit, in whole seconds.
         least_seconds: Option<u64>,
         /// That limit.
         requests_per_minute: Option<u32>,
-        /// Who set it.
+        /// The origin of that limit.
         limit_set_by: String,
     },
-    /// It was not.
+    /// The calls were not counted.
     Unknown {
-        /// Why not.
+        /// The reason.
         not_counted: &'static str,
     },
 }

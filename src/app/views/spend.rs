@@ -1,4 +1,4 @@
-//! What was spent, and of which limits.
+//! Amounts spent, and spend limits.
 
 use serde::Serialize;
 
@@ -13,28 +13,28 @@ use crate::{
     store::SpendSums,
 };
 
-/// What batches cost in some days, by group.
+/// The cost of batches in a range of days, by group.
 #[derive(Debug, Clone, Serialize)]
 pub struct SpendView<'v> {
-    /// What makes a group: day, batch, model or column.
+    /// The grouping: day, batch, model or column.
     pub by: &'static str,
-    /// The column, if one does.
+    /// The column of a grouping by column.
     pub column: Option<&'v str>,
-    /// The first day, if one is asked for.
+    /// The first day, if one was requested.
     pub since: Option<String>,
     /// The last day.
     pub until: Option<String>,
-    /// Where days begin.
+    /// The time zone of the days.
     pub timezone: Option<&'v str>,
-    /// The groups that are shown.
+    /// The groups shown.
     pub groups: Vec<GroupView<'v>>,
-    /// The sum of the others, if there are any.
+    /// The sum of the groups not shown, if there are any.
     pub others: Option<GroupsView>,
     /// The sum of all.
     pub total: GroupsView,
-    /// What these numbers are.
+    /// A note that these numbers are estimates.
     pub estimate: &'static str,
-    /// List prices of today.
+    /// The current list prices.
     pub rates: &'v Rates,
     /// Spend limits of the day and of the month.
     pub spend_limits: Vec<SpendLimitView>,
@@ -50,10 +50,10 @@ pub struct GroupView<'v> {
     pub sums: SumsView,
 }
 
-/// Several groups together.
+/// Several groups, summed.
 #[derive(Debug, Clone, Serialize)]
 pub struct GroupsView {
-    /// How many.
+    /// The number of groups.
     pub groups: u64,
     /// Their sums.
     #[serde(flatten)]
@@ -67,23 +67,23 @@ pub struct SumsView {
     pub lines: u64,
     /// Calls.
     pub calls: u64,
-    /// Those that may have been billed.
+    /// Calls that may have been billed.
     pub billed_calls: u64,
-    /// Audio of these, as often as it was sent.
+    /// The audio of the billed calls, once for each call.
     pub billed_audio_seconds: Seconds,
-    /// Characters of these, as often as they were sent.
+    /// The characters of the billed calls, once for each call.
     pub billed_characters: u64,
-    /// What they cost at list price.
+    /// Their cost at list price.
     pub cost_usd: MicroUsd,
-    /// The same by why the calls were made.
+    /// The cost by the reason of the calls.
     pub by_reason: ReasonsView,
-    /// What of it bought nothing that is used.
+    /// The part of the cost that bought nothing in use.
     pub not_used: NotUsedView,
-    /// What is reserved for calls that are open; in no cost yet.
+    /// The amount reserved for open calls; not in the cost yet.
     pub reserved_usd: MicroUsd,
 }
 
-/// Money by why calls were made.
+/// Cost by the reason of the calls.
 #[derive(Debug, Clone, Copy)]
 pub struct ReasonsView([(SpendReason, MicroUsd); 3]);
 
@@ -93,14 +93,14 @@ impl Serialize for ReasonsView {
     }
 }
 
-/// Money that bought nothing that is used.
+/// Cost that bought nothing in use.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct NotUsedView {
-    /// For calls that were given up.
+    /// Calls that were given up.
     pub lost: MicroUsd,
-    /// For answers that came after another had won.
+    /// Answers that came after another answer was taken.
     pub surplus: MicroUsd,
-    /// For answers that were set aside.
+    /// Answers that were replaced.
     pub replaced: MicroUsd,
 }
 
@@ -125,30 +125,30 @@ impl From<&SpendSums> for SumsView {
     }
 }
 
-/// What is committed of a spend limit.
+/// The committed amount of a spend limit.
 #[derive(Debug, Clone, Serialize)]
 pub struct SpendLimitView {
     /// Day or month.
     pub period: crate::domain::spend::Period,
     /// The limit.
     pub limit_usd: MicroUsd,
-    /// What was spent of it.
+    /// The amount spent in the period.
     pub spent_usd: MicroUsd,
-    /// What is reserved for calls in flight.
+    /// The amount reserved for calls in flight.
     pub reserved_usd: MicroUsd,
     /// When its period began.
     pub from: Moment,
     /// When it ends.
     pub until: Moment,
-    /// Where days begin.
+    /// The time zone of the days.
     pub timezone: Option<String>,
-    /// The end in that time zone, in words.
+    /// The end in that time zone, as text.
     #[serde(skip)]
     pub until_local: String,
 }
 
 impl SpendLimitView {
-    /// Of a rule and what is used of one of its limits.
+    /// The view of one limit's use under a rule.
     #[must_use]
     pub fn of(one: &SpendUse, rule: &SpendRule) -> Self {
         Self {

@@ -1,11 +1,11 @@
-//! Bought audio that is kept beside the ledger.
+//! Bought clips kept beside the ledger.
 
 use serde::Serialize;
 
 use super::Moment;
 use crate::store;
 
-/// So many clips, and their bytes.
+/// A number of clips, and their bytes.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct ClipsView {
     /// How many.
@@ -14,7 +14,7 @@ pub struct ClipsView {
     pub bytes: u64,
 }
 
-/// What is kept.
+/// The contents of the spool.
 #[derive(Debug, Clone, Serialize)]
 pub struct SpoolView {
     /// The folder.
@@ -24,22 +24,22 @@ pub struct SpoolView {
     pub all: ClipsView,
     /// What unfinished jobs need.
     pub needed: ClipsView,
-    /// When a clip was bought or used, the longest ago.
+    /// The earliest purchase or use of any clip.
     pub oldest_use: Option<Moment>,
-    /// The same, the latest.
+    /// The latest purchase or use of any clip.
     pub newest_use: Option<Moment>,
 }
 
-/// What was removed, and what stays.
+/// The clips removed by a pruning, and those that stay.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct SpoolPrunedView {
-    /// Whether it was only said.
+    /// Whether nothing was really removed.
     pub dry_run: bool,
-    /// What went, or would go.
+    /// Clips that were removed, or would be.
     pub removed: ClipsView,
-    /// What stays because unfinished jobs need it.
+    /// Clips that stay because unfinished jobs need them.
     pub needed: ClipsView,
-    /// What stays within the limits.
+    /// Clips that stay within the limits.
     pub within_limits: ClipsView,
 }
 
@@ -50,7 +50,7 @@ impl From<store::ClipTotals> for ClipsView {
 }
 
 impl SpoolView {
-    /// Of what is kept in this folder.
+    /// The view of this spool folder.
     #[must_use]
     pub fn of(view: &store::SpoolView, folder: String) -> Self {
         let moment = |at: std::time::SystemTime| {
@@ -68,7 +68,7 @@ impl SpoolView {
 }
 
 impl SpoolPrunedView {
-    /// Of what a pruning did, or would do.
+    /// The view of a pruning, done or planned.
     #[must_use]
     pub fn of(pruned: &store::SpoolPruned, dry_run: bool) -> Self {
         let store::SpoolPruned { taken, needed, within } = *pruned;

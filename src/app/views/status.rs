@@ -1,4 +1,4 @@
-//! How a ledger and its batches stand.
+//! The status of a ledger and its batches.
 
 use std::collections::BTreeMap;
 
@@ -23,40 +23,40 @@ use crate::{
 pub struct StatusView {
     /// The ledger.
     pub ledger: LedgerView,
-    /// The batches that were asked for.
+    /// The requested batches.
     pub batches: Vec<BatchView>,
-    /// The account's pools; none where it is not known which account that is.
+    /// The account's pools; empty if the account is unknown.
     pub pools: Vec<PoolUse>,
     /// Spend limits of the day and of the month.
     pub spend_limits: Vec<SpendLimitView>,
     /// Processes at work, by their ids.
     pub processes: Vec<i64>,
-    /// Whether processes work under different limits.
+    /// Whether processes run with different limits.
     pub processes_differ: bool,
-    /// Two processes that do.
+    /// Two processes with different limits.
     #[serde(skip)]
     pub differing: Option<(i64, i64)>,
 }
 
-/// What a ledger takes on disk.
+/// The size of a ledger on disk.
 #[derive(Debug, Clone, Serialize)]
 pub struct LedgerView {
-    /// Its file.
+    /// The path of its file.
     pub path: String,
-    /// The file.
+    /// The size of the file.
     pub bytes: u64,
     /// Free pages in it.
     pub free_bytes: u64,
     /// The write-ahead log beside it.
     pub wal_bytes: u64,
-    /// The folder beside it for what is too big for it.
+    /// The spool folder beside it, for large data.
     pub spool_bytes: u64,
     /// Kept answers.
     pub answers: AnswersView,
 }
 
 impl LedgerView {
-    /// Of a ledger at `path`.
+    /// The view of a ledger at `path`.
     #[must_use]
     pub fn of(path: String, sizes: LedgerSizes, answers: AnswersView) -> Self {
         let LedgerSizes { file: bytes, free: free_bytes, wal: wal_bytes, spool: spool_bytes } = sizes;
@@ -64,20 +64,20 @@ impl LedgerView {
     }
 }
 
-/// A batch, and how far it is.
+/// A batch and its progress.
 #[derive(Debug, Clone, Serialize)]
 pub struct BatchView {
     /// Its name.
     pub batch: String,
     /// Its definition's name.
     pub definition: String,
-    /// What it does with each line.
+    /// Its task.
     pub task: TaskName,
-    /// Where its calls go.
+    /// The environment of its calls.
     pub environment: Environment,
-    /// From when until when a service begins its calls, if that is set.
+    /// The window in which a service starts its calls, if there is one.
     pub window: Option<WindowView>,
-    /// How it stands.
+    /// Its state.
     pub state: BatchPhase,
     /// Its pause, if it is paused.
     pub pause: Option<PauseView>,
@@ -85,36 +85,36 @@ pub struct BatchView {
     pub manifest: Option<String>,
     /// Where its outputs go.
     pub outputs: Option<String>,
-    /// Why neither is known: its specification does not read.
+    /// Why neither is known: the specification cannot be read.
     #[serde(skip)]
     pub unreadable: Option<String>,
     /// Jobs by state.
     pub lines: BTreeMap<JobState, u64>,
-    /// All jobs.
+    /// The total number of jobs.
     pub total: u64,
     /// Failed and suspect jobs by kind.
     pub failures: Vec<FailureView>,
     /// Audio of the finished jobs.
     pub audio_seconds: Seconds,
-    /// What it cost over all its runs, at list price.
+    /// The cost over all its runs, at list price.
     pub spent_usd: MicroUsd,
-    /// What is reserved for calls in flight.
+    /// The amount reserved for calls in flight.
     pub reserved_usd: MicroUsd,
-    /// What it may cost, if that is limited.
+    /// Its spend limit, if it has one.
     pub max_spend_usd: Option<MicroUsd>,
     /// When it was first submitted.
     pub submitted_at: Moment,
     /// When its first job was claimed.
     pub started_at: Option<Moment>,
-    /// When nothing was left to do.
+    /// When its last job was finished.
     pub finished_at: Option<Moment>,
-    /// Of a synthesis, how much is spoken.
+    /// For a synthesis, its progress in characters and parts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub synthesis: Option<SpeechView>,
 }
 
 impl BatchView {
-    /// Jobs that are not finished.
+    /// The number of unfinished jobs.
     #[must_use]
     pub fn unfinished(&self) -> u64 {
         let of = |state| self.lines.get(&state).copied().unwrap_or(0);
@@ -122,76 +122,76 @@ impl BatchView {
     }
 }
 
-/// From when until when.
+/// A time window.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct WindowView {
-    /// Its begin.
+    /// Its start.
     pub from: Moment,
     /// Its end.
     pub until: Moment,
 }
 
-/// Why a batch is paused.
+/// The reason for a pause.
 #[derive(Debug, Clone, Serialize)]
 pub struct PauseView {
     /// What paused it.
     pub kind: PauseKind,
-    /// In words.
+    /// The message.
     pub reason: String,
-    /// When it ends by itself, if it does.
+    /// When the pause ends by itself, if it does.
     pub until: Option<Moment>,
 }
 
-/// Jobs that went wrong in one way.
+/// Jobs with the same kind of failure.
 #[derive(Debug, Clone, Serialize)]
 pub struct FailureView {
     /// Failed or suspect.
     pub state: JobState,
-    /// What went wrong.
+    /// The kind of failure.
     pub kind: String,
-    /// How many jobs.
+    /// The number of jobs.
     pub count: u64,
     /// The key of one of them.
     pub key: String,
 }
 
-/// How much of a synthesis is there.
+/// The progress of a synthesis.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct SpeechView {
-    /// Characters that are asked for.
+    /// The characters of all its texts.
     pub characters: u64,
-    /// Those of them that are bought, or were there.
+    /// The characters whose audio is bought or was in the cache.
     pub characters_there: u64,
-    /// Parts that texts were cut into so far.
+    /// The number of parts so far.
     pub parts: u64,
-    /// Those of them that were there already.
+    /// The parts that did not have to be bought.
     pub reused_parts: u64,
 }
 
-/// What is in use of a pool's limits.
+/// The use of a pool's limits.
 #[derive(Debug, Clone, Serialize)]
 pub struct PoolUse {
     /// The pool.
     pub pool: Pool,
     /// The limits that are set.
     pub limits: Limits,
-    /// The limits in force, which 429s lower.
+    /// The limits in force. 429 responses lower them.
     pub effective: Limits,
     /// Calls in flight.
     pub in_flight: u32,
     /// Calls in the last minute.
     pub calls_in_last_minute: u32,
-    /// Until when the API said to wait, if that is to come.
+    /// The end of the wait that the API requested, if it is in the future.
     pub cooldown_until: Option<Moment>,
-    /// Since when the API is out of reach.
+    /// Since when the API is unreachable.
     pub outage_since: Option<Moment>,
-    /// When it is tried next whether it is.
+    /// When the API is probed next.
     #[serde(skip)]
     pub probe_at: Moment,
 }
 
 impl PoolUse {
-    /// Of a pool at `now`, in ms since 1970.
+    /// The view of a pool at `now`, in ms since 1970.
     #[must_use]
     pub fn of(view: &PoolView, limits: Limits, now: Millis) -> Self {
         let (state, traffic) = (&view.state, &view.traffic);

@@ -4,14 +4,14 @@ use serde::Serialize;
 
 use crate::{domain::synthesis_options::TtsModel, waves::Voice};
 
-/// A voice, with all that the catalog says.
+/// A voice with all fields of the catalog.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct VoiceView<'v> {
-    /// What `voice_id` takes.
+    /// The value for `voice_id`.
     pub id: &'v str,
-    /// What it is called.
+    /// Its display name.
     pub name: &'v str,
-    /// The models that it speaks by.
+    /// The models that support it.
     pub models: &'v [TtsModel],
     /// The languages it was trained on.
     pub languages: &'v [String],
@@ -21,9 +21,9 @@ pub struct VoiceView<'v> {
     pub accent: Option<&'v str>,
     /// E.g. `middle aged`.
     pub age: Option<&'v str>,
-    /// Moods that it has.
+    /// Its emotions.
     pub emotions: &'v [String],
-    /// What it is good for.
+    /// Its recommended uses.
     pub use_cases: &'v [String],
 }
 

@@ -1,4 +1,4 @@
-//! One part of a line, spoken again.
+//! Retries one part of a line.
 
 use std::collections::HashMap;
 
@@ -18,27 +18,27 @@ use crate::{
     store::{JobDetail, Store},
 };
 
-/// Which part of a line is meant.
+/// The part that the user means.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Which {
-    /// By its number, counted from 1.
+    /// The part with this number, counted from 1.
     Numbered(u32),
-    /// By when it is heard.
+    /// The part at this moment of the audio.
     HeardAt(Moment),
 }
 
-/// A part that can be spoken again, and what that takes.
+/// A part that can be synthesized again, with its cost.
 pub(super) struct PartRetry {
-    /// Counted from 0.
+    /// The index of the part, from 0.
     pub(super) part: i64,
     jobs: u64,
     first_words: String,
     bought: Bill,
-    /// Parts beside it that the spool does not have: nothing is joined without them.
+    /// Other parts that the spool lacks: joining needs them too.
     missing: Bill,
 }
 
-/// Clips to buy, each once however many jobs need it.
+/// Clips to buy, each once, even if several jobs need it.
 #[derive(Default)]
 struct Bill(HashMap<Identity, (u64, MicroUsd)>);
 
@@ -90,7 +90,7 @@ impl PartRetry {
         }))
     }
 
-    /// What is bought, and what it costs.
+    /// The purchases and their cost.
     pub(super) fn message(&self, batch: &str, key: &str, rates: &Rates) -> String {
         let (jobs, price) = (counted(self.jobs, "job"), self.bought.message());
         let part = self.part + 1;
@@ -105,8 +105,8 @@ impl PartRetry {
     }
 }
 
-/// Characters to buy when all of these jobs are retried. Of those that failed or were cancelled only what is missing is
-/// bought, of suspect ones what makes them so.
+/// Characters to buy when all of these jobs are retried. For failed or cancelled jobs only missing parts are bought,
+/// for suspect jobs the parts that make them suspect.
 pub(super) async fn characters(
     store: &Store,
     asked: &Synthesis,

@@ -1,4 +1,4 @@
-//! What runs when, in words.
+//! Schedules and their runs, as text.
 
 use jiff::{Timestamp, tz::TimeZone};
 
@@ -16,7 +16,7 @@ use crate::{
     store::ScheduleView,
 };
 
-/// Runs of a definition that are told one by one.
+/// The maximum number of runs shown per definition.
 const SHOWN: usize = 10;
 
 pub(super) fn message(listing: &Listing) -> String {
@@ -61,7 +61,7 @@ fn planned(planned: &Planned) -> String {
     facts.join("\n")
 }
 
-/// What the ledger says of it.
+/// The state in the ledger.
 fn stood(view: &ScheduleView, zone: &TimeZone) -> Vec<String> {
     let wall = |at: Millis| {
         let at = Timestamp::from_millisecond(at).unwrap_or(Timestamp::MAX).to_zoned(zone.clone());

@@ -1,4 +1,4 @@
-//! What was spent, as a table.
+//! The amounts spent, as a table.
 
 use super::{
     super::words::{counted, dollars, fact, grouped, shorten, table},
@@ -12,13 +12,13 @@ use crate::{
 const EMPTY: &str = "(empty)";
 const NO_COLUMN: &str = "(no such column)";
 
-/// A row for each group, and their sum.
+/// One row per group, and the total.
 pub(super) fn lines(spent: &Spent, by: &By, width: usize) -> String {
-    // Amounts below a cent would all be $0.00.
+    // Amounts below one cent would all be $0.00.
     let costs = spent.groups.iter().map(|group| group.sums.cost).filter(|cost| *cost > 0);
     let exact = costs.min().is_some_and(|least| least < 10_000);
     let money = |micros: i64| if exact { format!("${}", MicroUsd(micros)) } else { dollars(micros) };
-    // Minutes are of what was heard, characters of what was spoken: a column for nothing but noughts is left out.
+    // Minutes belong to transcriptions, characters to syntheses. A column of zeros is left out.
     let spoken = spent.total.characters > 0;
     let heard = spent.total.audio_ms > 0 || !spoken;
     let row = |name: String, sums: &SpendSums| {
@@ -28,7 +28,7 @@ pub(super) fn lines(spent: &Spent, by: &By, width: usize) -> String {
         cells.extend([money(sums.cost), money(sums.unknown.saturating_add(sums.retry))]);
         cells
     };
-    // Numbers are never cut, names may be.
+    // Numbers are never cut; names may be.
     let room = width.saturating_sub(60).max(16);
     let mut rows: Vec<_> = spent.groups.iter().map(|group| row(shorten(&name(group), room), &group.sums)).collect();
     let (n, sums) = &spent.others;
@@ -68,7 +68,7 @@ fn minutes(ms: u64) -> String {
     format!("{}.{}", grouped(tenths / 10), tenths % 10)
 }
 
-/// Where the money went, and what these numbers are.
+/// The cost by reason, and a note about these numbers.
 pub(super) fn why(total: &SpendSums, rates: &Rates) -> String {
     let mut facts = Vec::new();
     let mut print =

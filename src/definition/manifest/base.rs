@@ -1,4 +1,4 @@
-//! Where the relative paths of a manifest begin.
+//! The base of a manifest's relative paths.
 
 use std::{
     io,
@@ -10,19 +10,19 @@ use url::Url;
 use super::super::{Definition, Origin, paths::absolute_dir};
 use crate::domain::s3::S3Address;
 
-/// Where relative sources begin.
+/// The base of relative sources.
 #[derive(Debug)]
 pub(crate) enum Base {
-    /// In a directory, absolute.
+    /// A directory, absolute.
     Dir(String),
-    /// At the address of the manifest that names them.
+    /// The URL of the manifest.
     Url(Url),
-    /// At that of a manifest in a store, or at a prefix.
+    /// The address of a manifest in a store, or a prefix.
     S3(S3Address),
 }
 
 impl Base {
-    /// That of a definition's manifest.
+    /// The base of a definition's manifest.
     pub(super) fn of(definition: &Definition) -> io::Result<Self> {
         let dir = match &definition.origin {
             Origin::Url(url) => return Ok(Self::Url(url.clone())),

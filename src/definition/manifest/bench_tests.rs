@@ -1,4 +1,4 @@
-//! What the tests of manifests read theirs with: a folder, and a command line.
+//! The bench of the manifest tests: a folder and a command line.
 
 use std::{fs, path::PathBuf};
 
@@ -8,7 +8,7 @@ use crate::{
     domain::{batch::LineOverrides, key::Key, s3::Listed, transcription::Transcription},
 };
 
-/// A good line of recordings, in one piece.
+/// A good line of a recording, as one value.
 #[derive(Debug, PartialEq)]
 pub(super) struct Line {
     pub(super) number: u64,

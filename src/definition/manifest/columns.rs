@@ -1,4 +1,4 @@
-//! Finding what columns are for: by name, and by templates over them.
+//! Finds the uses of columns, by name and by templates over columns.
 
 use std::borrow::Cow;
 
@@ -14,7 +14,7 @@ use crate::domain::{
     key::Key,
 };
 
-/// The columns that hold the key where none is named.
+/// The default names of the key column.
 pub(crate) const KEY_NAMES: [&str; 2] = ["key", "id"];
 
 /// How a text is made from a line's cells.
@@ -22,11 +22,11 @@ pub(crate) const KEY_NAMES: [&str; 2] = ["key", "id"];
 pub(crate) enum NameRule {
     /// One cell as it is.
     Cell(usize),
-    /// Several, with text between.
+    /// Several cells with text between them.
     Filled(Vec<Part>),
 }
 
-/// A stretch of a template whose columns are found.
+/// A part of a template whose columns are resolved.
 #[derive(Debug)]
 pub(crate) enum Part {
     Text(String),
@@ -34,7 +34,7 @@ pub(crate) enum Part {
 }
 
 impl NameRule {
-    /// The text for a line, without the space around it; empty where all of its cells are.
+    /// The text for a line, without surrounding white space; empty if all of its cells are.
     pub(crate) fn text<'r>(&self, record: &'r Record) -> Cow<'r, str> {
         match self {
             Self::Cell(index) => Cow::Borrowed(record.cell(*index).trim()),
@@ -56,7 +56,7 @@ impl NameRule {
         }
     }
 
-    /// The one column whose cell it is.
+    /// The column, if the text is exactly one cell.
     pub(crate) fn column(&self) -> Option<usize> {
         match self {
             Self::Cell(index) => Some(*index),
@@ -65,7 +65,7 @@ impl NameRule {
     }
 }
 
-/// The key of a line that names none: the name of its file without the ending, else its number.
+/// The key of a line without one: the stem of its file's name, else its number.
 pub(crate) fn key_of(source: Option<&str>, number: u64) -> Cow<'static, str> {
     let name = source.map(|source| {
         let name = stem(file_name(source));
@@ -78,8 +78,8 @@ pub(crate) fn key_of(source: Option<&str>, number: u64) -> Cow<'static, str> {
     }
 }
 
-/// The columns that set a parameter which this release does not know, with its name. Where no column may override an option,
-/// none may do that either.
+/// The columns that set a parameter unknown to this release, with its name. None, if no column may override an
+/// option.
 pub(crate) fn extras(
     columns: &[String],
     free: impl Fn(usize) -> bool,
@@ -96,7 +96,7 @@ pub(crate) fn extras(
         .collect()
 }
 
-/// What a template over columns is read with.
+/// The context in which a template over columns is read.
 pub(crate) struct Uses<'a> {
     pub(crate) definition: &'a Definition,
     pub(crate) columns: &'a [String],
@@ -105,8 +105,8 @@ pub(crate) struct Uses<'a> {
 }
 
 impl Uses<'_> {
-    /// The first of these names that is one of the first `limit` columns. Among files a group goes before what a listing
-    /// makes itself.
+    /// The first of these names that is one of the first `limit` columns. In listings, a group of `name_pattern` goes
+    /// before the listing's own columns.
     pub(crate) fn find(&self, names: &[&str], limit: usize) -> Option<usize> {
         names.iter().find_map(|name| self.columns[..limit].iter().rposition(|column| column == name))
     }
@@ -121,7 +121,7 @@ impl Uses<'_> {
             date: self.definition.date,
         };
         let parts = template.segments().iter().map(|segment| {
-            // A column goes before a name of the same spelling: the manifest is nearer.
+            // A column goes before `{name}`, `{batch}` and `{date}`: the manifest is more specific.
             if let Segment::Name(name) = segment
                 && let Some(index) = self.find(&[name], limit)
             {
@@ -169,7 +169,7 @@ pub(crate) fn rule_name(rule: &NameRule, columns: &[String]) -> String {
     }
 }
 
-/// Checks the names that a CSV's first line gives its columns.
+/// Checks the column names in the header of a CSV.
 pub(super) fn check_names(shown: &str, line: u64, columns: &[String]) -> Faults {
     let mut faults = Faults::default();
     let mut tell = |column: Option<&str>, message: String| faults.push(Fault::of_line(shown, line, column, message));

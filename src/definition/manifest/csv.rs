@@ -1,5 +1,5 @@
-//! CSV and TSV, read strictly: a quote that is opened and never closed, or closed in the middle of a cell, would
-//! otherwise swallow the lines after it without a word.
+//! CSV and TSV, read strictly. Otherwise a quote that is never closed, or closes in the middle of a cell, would
+//! silently swallow the lines after it.
 
 use std::io::{self, BufRead};
 
@@ -12,16 +12,17 @@ use super::{
 pub(super) struct Csv {
     input: Input,
     parser: Parser,
-    /// The last byte ended a line as `\r`: a `\n` now belongs to it.
+    /// The last byte ended a line as `\r`: a following `
+    /// ` belongs to that line end.
     after_return: bool,
 }
 
-/// One record in the making.
+/// The parser of one record.
 struct Parser {
     delimiter: u8,
-    /// The line that the next byte is on.
+    /// The line of the next byte.
     line: u64,
-    /// The line that the record began on.
+    /// The line on which the record began.
     start: u64,
     at: At,
     bytes: Vec<u8>,
@@ -29,15 +30,15 @@ struct Parser {
     fault: Option<String>,
 }
 
-/// Where in a record the parser is.
+/// The parser's position in a record.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum At {
     CellStart,
     Plain,
     Quoted,
-    /// Just after a quote in a quoted cell: its end, or the first half of `""`.
+    /// Just after a quote in a quoted cell: the end of the cell, or the first half of `""`.
     Quote,
-    /// Past a fault: on to the end of the line.
+    /// After a fault: the rest of the line is skipped.
     Lost,
 }
 
@@ -52,7 +53,7 @@ impl Csv {
         self.input
     }
 
-    /// Reads the next record that has anything in it.
+    /// Reads the next record that is not blank.
     pub(super) fn next(&mut self, record: &mut Record) -> io::Result<Next> {
         while self.skip_line_ends()? {
             self.parser.begin();
@@ -64,7 +65,7 @@ impl Csv {
             if let Err(cell) = record.adopt(&mut self.parser.bytes, &mut self.parser.ends) {
                 return Ok(Next::unreadable(record.number, Some(cell), "is not UTF-8"));
             }
-            // Spreadsheets leave rows of nothing but commas behind.
+            // Spreadsheets leave rows with only commas.
             if !record.is_blank() {
                 return Ok(Next::Line);
             }
@@ -72,7 +73,7 @@ impl Csv {
         Ok(Next::End)
     }
 
-    /// Passes over blank lines; `false` at the end of the file.
+    /// Skips blank lines; `false` at the end of the file.
     fn skip_line_ends(&mut self) -> io::Result<bool> {
         loop {
             let Some(byte) = self.input.fill_buf()?.first().copied() else { return Ok(false) };
@@ -123,7 +124,7 @@ impl Parser {
         self.at = At::CellStart;
     }
 
-    /// Takes bytes up to the record's end: how many, and the byte that ended it.
+    /// Consumes bytes up to the record's end. Returns their number, and the byte that ended the record.
     fn feed(&mut self, buffer: &[u8]) -> (usize, Option<u8>) {
         let mut used = 0;
         while let Some(&byte) = buffer.get(used) {
@@ -159,7 +160,7 @@ impl Parser {
         (used, None)
     }
 
-    /// A stretch of a quoted cell, with the quote that may end it.
+    /// Consumes a part of a quoted cell, with the quote that may end it.
     fn quoted(&mut self, rest: &[u8]) -> usize {
         let run = rest.iter().position(|b| *b == b'"').unwrap_or(rest.len());
         self.line += rest[..run].iter().filter(|b| **b == b'\n').count() as u64;
@@ -170,7 +171,7 @@ impl Parser {
         rest.len().min(run + 1)
     }
 
-    /// A stretch of a plain cell.
+    /// Consumes a part of a plain cell.
     fn plain(&mut self, rest: &[u8]) -> usize {
         let delimiter = self.delimiter;
         let ends = |b: &u8| *b == delimiter || *b == b'\n' || *b == b'\r';
@@ -188,7 +189,7 @@ impl Parser {
         self.end_cell();
     }
 
-    /// Holds no more of it, and goes on to its end.
+    /// Stores no more of the record, and skips to its end.
     fn too_long(&mut self) {
         let quoted = matches!(self.at, At::Quoted | At::Quote);
         let hint = if quoted { "; is a quote never closed?" } else { "" };
@@ -211,7 +212,7 @@ mod tests {
 
     use super::*;
 
-    /// A line's number with its cells, or with what is wrong with it.
+    /// A line's number with its cells or with its fault.
     type Read = Result<(u64, Vec<String>), (u64, String)>;
 
     fn read(bytes: &[u8]) -> Vec<Read> {

@@ -1,4 +1,4 @@
-//! A manifest's bytes: unpacked, hashed, without a byte order mark.
+//! The bytes of a manifest: decompressed, hashed, without a byte order mark.
 
 use std::{
     fs::File,
@@ -16,7 +16,7 @@ pub(super) struct Input {
     reader: BufReader<Hashing>,
 }
 
-/// Hashes what passes, as it would be without compression.
+/// Hashes the decompressed content.
 struct Hashing {
     inner: Box<dyn Read>,
     hash: Sha256,
@@ -31,7 +31,7 @@ impl Read for Hashing {
 }
 
 impl Input {
-    /// Opens a file, gzipped or not, whatever it is called.
+    /// Opens a file. Compression is detected by content, not by name.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         if file.metadata()?.is_dir() {
@@ -51,7 +51,7 @@ impl Input {
         Ok(Self { reader })
     }
 
-    /// Reads to the end and gives the hash of all of it.
+    /// Reads to the end and returns the hash of the whole content.
     pub(super) fn finish(mut self) -> io::Result<[u8; 32]> {
         loop {
             let rest = self.reader.fill_buf()?.len();
@@ -62,8 +62,8 @@ impl Input {
         }
     }
 
-    /// Reads one line into `line`, without its end; `false` at the end of the file. Never holds more than `limit` bytes:
-    /// of a longer line the rest is passed over and `line` has more than `limit`.
+    /// Reads one line into `line`, without its line end; `false` at the end of the file. Never holds much more than
+    /// `limit` bytes: the rest of a longer line is skipped, and `line` has more than `limit`.
     pub(super) fn read_line(&mut self, line: &mut Vec<u8>, limit: usize) -> io::Result<bool> {
         line.clear();
         let read = self.reader.by_ref().take(limit as u64 + 2).read_until(b'\n', line)?;

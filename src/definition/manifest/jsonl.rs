@@ -1,5 +1,5 @@
-//! JSON Lines: an object a line. Texts are cells as they are, `null` and what is absent are empty cells, everything
-//! else is its JSON without spaces.
+//! JSON Lines: one object per line. A string is a cell as it is; `null` and absent fields are empty cells; any other
+//! value is a cell with its JSON, without spaces.
 
 use std::{borrow::Cow, collections::HashMap, fmt, io};
 
@@ -14,7 +14,7 @@ use super::{
     record::{Next, Record},
 };
 
-/// More columns than this are no table.
+/// A file with more columns is not a table.
 pub(super) const MAX_COLUMNS: usize = 4096;
 
 /// A file's objects.
@@ -23,7 +23,7 @@ pub(super) struct Jsonl {
     columns: HashMap<String, usize>,
 }
 
-/// An object's fields, in order; names and values point into the line.
+/// The fields of an object, in order; names and values are borrowed from the line.
 struct Fields<'l>(Vec<(Cow<'l, str>, &'l RawValue)>);
 
 impl<'de: 'l, 'l> Deserialize<'de> for Fields<'l> {
@@ -60,11 +60,11 @@ impl Jsonl {
         self.lines
     }
 
-    /// Reads all objects (or the first `limit` lines) for the names in them, in the order first seen. What cannot be
-    /// read has none; it is told when it is read as a line.
+    /// Reads the field names of all objects (or of the first `limit` lines), in the order first seen. An unreadable
+    /// line adds no names; it is reported when it is read as a line.
     ///
     /// # Errors
-    /// `Ok(Err(line))`: the line with which there are too many columns.
+    /// `Ok(Err(line))`: the first line with which there are too many columns.
     pub(super) fn columns_of(mut lines: LineReader, limit: u64) -> io::Result<Result<Vec<String>, u64>> {
         let mut columns = Vec::new();
         let mut seen = HashMap::new();
@@ -113,7 +113,7 @@ impl Jsonl {
     }
 }
 
-/// A parser's words, with the character but without its line, which is always the first.
+/// A parser's message, with the character but without the line number, which is always 1.
 fn without_line(error: &serde_json::Error) -> String {
     let message = error.to_string();
     let words = message.split(" at line ").next().unwrap_or(&message);
@@ -131,7 +131,7 @@ fn text_of(value: &RawValue) -> Cow<'_, str> {
     }
 }
 
-/// JSON without the spaces between its parts; numbers stay as they were written.
+/// JSON without spaces between its tokens; numbers stay as written.
 fn compact(json: &str) -> String {
     let mut in_text = false;
     let mut escaped = false;

@@ -1,20 +1,21 @@
-//! Finding keys that stand twice among a million, in 16 bytes each.
+//! Finds duplicate keys among a million, with 16 bytes per key.
 
 use std::hash::{DefaultHasher, Hasher};
 
-/// The keys seen: 87 bits of hash, 40 of line, one for a line that is bad anyway. Sorting brings the same ones together.
+/// The keys seen: 87 bits of hash, 40 bits of line, one bit for a line that is already bad. Sorting makes equal keys
+/// adjacent.
 #[derive(Debug, Default)]
 pub(super) struct Keys(Vec<u128>);
 
 const LINE_BITS: u32 = 40;
 
-/// A line whose key another line before it has.
+/// A line whose key an earlier line has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Doubled {
     pub(super) line: u64,
     /// The first line with that key.
     pub(super) first: u64,
-    /// The later line is a bad one, and its key the one made for it.
+    /// The later line is bad, and its key is the one generated for it.
     pub(super) of_bad: bool,
 }
 
@@ -32,7 +33,7 @@ impl Keys {
         self.0.push(kept | (line << 1) | u128::from(bad));
     }
 
-    /// The doubled ones, by line.
+    /// The duplicates, by line.
     pub(super) fn doubled(mut self) -> Vec<Doubled> {
         self.0.sort_unstable();
         let line = |entry: u128| u64::try_from((entry >> 1) & ((1 << LINE_BITS) - 1)).expect("40 bits fit");

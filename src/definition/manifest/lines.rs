@@ -1,4 +1,4 @@
-//! Plain lines: one cell each.
+//! Plain lines: one cell per line.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use super::{
     record::{MAX_BYTES, Next, Record},
 };
 
-/// A file's lines.
+/// The lines of a file.
 pub(super) struct LineReader {
     input: Input,
     line: u64,
@@ -23,7 +23,7 @@ impl LineReader {
         self.input
     }
 
-    /// Reads the next line that has anything in it; its text without the space around it.
+    /// Reads the next line that is not blank. Its text has no surrounding white space.
     pub(super) fn next_text(&mut self) -> io::Result<Option<(u64, Result<&str, Next>)>> {
         loop {
             if !self.input.read_line(&mut self.bytes, MAX_BYTES)? {

@@ -1,5 +1,5 @@
-//! The listing of an S3 prefix as a manifest. Whoever lists writes a file, object by object; it is read as a stream, as
-//! often as needed, and decides by the same rules as the listing of a directory.
+//! The listing of an S3 prefix as a manifest. The caller writes the listing to a file, object by object. The file is
+//! read as a stream, as often as needed, with the same rules as the listing of a directory.
 
 use std::{
     io::{self, BufWriter, Write},
@@ -28,46 +28,47 @@ pub struct ListedObject {
     pub etag: String,
 }
 
-/// Writes a listing: a line an object, as a JSON list, which holds any key; a text alone is something passed over.
+/// Writes a listing: one JSON list per object, since JSON can hold any key. A line with only a string is an ignored
+/// entry.
 #[derive(Debug)]
 pub struct ListingWriter<W: Write> {
     to: BufWriter<W>,
 }
 
 impl<W: Write> ListingWriter<W> {
-    /// A listing without objects, so far.
+    /// A listing without objects yet.
     pub fn new(to: W) -> Self {
         Self { to: BufWriter::with_capacity(64 << 10, to) }
     }
 
-    /// Adds an object, whatever it is: the reader knows what is a recording.
+    /// Adds any object; the reader decides which objects are recordings.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// The object cannot be written.
     pub fn write(&mut self, object: &ListedObject) -> io::Result<()> {
         serde_json::to_writer(&mut self.to, &(&object.path, object.bytes, &object.etag))?;
         self.to.write_all(b"\n")
     }
 
-    /// Counts something that is no object to look at, by its ending (`.json`) or the reason.
+    /// Counts an ignored entry by its extension (`.json`) or the reason.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// The entry cannot be written.
     pub fn ignore(&mut self, kind: &str) -> io::Result<()> {
         serde_json::to_writer(&mut self.to, kind)?;
         self.to.write_all(b"\n")
     }
 
-    /// Writes what is still in memory, and gives the file back.
+    /// Flushes the buffer, and returns the file.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// The rest cannot be written.
     pub fn finish(self) -> io::Result<W> {
         self.to.into_inner().map_err(io::IntoInnerError::into_error)
     }
 }
 
-/// A reading of such a file.
+/// A reading of such a listing.
 pub(super) struct Objects {
     input: Input,
     /// `s3://bucket/prefix/`
@@ -127,7 +128,7 @@ impl Objects {
         Ok(Next::End)
     }
 
-    /// Reads to the end; the hash of prefix, names, sizes and ETags, and what was passed over.
+    /// Reads to the end. Returns the hash of prefix, names, sizes and ETags, and what was ignored.
     pub(super) fn finish(mut self) -> io::Result<([u8; 32], Ignored)> {
         let mut record = Record::default();
         while self.next(&mut record)? != Next::End {}
@@ -135,7 +136,7 @@ impl Objects {
     }
 }
 
-/// As in directories: other systems leave their own beside recordings.
+/// The same rule as in directories: other systems leave their own files beside recordings.
 fn is_hidden(path: &str) -> bool {
     path.split('/').any(|part| part.starts_with('.') && !matches!(part, "." | ".."))
 }

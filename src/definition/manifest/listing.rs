@@ -1,4 +1,4 @@
-//! A directory, a glob or a list of recordings as a manifest: one line a file, told by its ending.
+//! A directory, a glob or a list of recordings as a manifest: one line per file, recognized by its extension.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -17,11 +17,11 @@ use super::super::{
 };
 use super::record::{Next, Record};
 
-/// Why links are passed over.
+/// The reason why such links are ignored.
 const TO_FOLDER: &str = "symbolic link to a folder";
 const LISTED_ALREADY: &str = "symbolic link to what is listed already";
 
-/// What was passed over, by ending (`.txt`) or reason (`hidden`), with its count.
+/// Ignored entries by extension (`.txt`) or reason (`hidden`), with their counts.
 pub type Ignored = BTreeMap<String, u64>;
 
 /// The files below a directory, in an order that depends on their names alone.
@@ -30,14 +30,14 @@ pub(super) struct Listing {
     pattern: Option<GlobMatcher>,
     filters: Filters,
     walk: walkdir::IntoIter,
-    /// What links have led to outside of the folder: each real file is a line once.
+    /// The targets of links that lie outside the folder: each real file is a line only once.
     linked: HashSet<PathBuf>,
     position: u64,
     ignored: Ignored,
     hash: Sha256,
 }
 
-/// Reads a glob's pattern over paths below its root.
+/// Parses a glob over paths below its root.
 pub(in super::super) fn pattern(text: &str) -> Result<GlobMatcher, String> {
     let glob = GlobBuilder::new(text).literal_separator(true).build();
     glob.map(|glob| glob.compile_matcher()).map_err(|e| format!("`{text}` is not a pattern: {}", e.kind()))
@@ -102,19 +102,19 @@ impl Listing {
         Ok(Next::End)
     }
 
-    /// Why a link to a folder is not followed, if it is not.
+    /// The reason why a link to a folder is not followed; `None` if it is followed.
     fn passes_folder_over(&mut self, link: &Path) -> Option<&'static str> {
         if !self.filters.follow_links {
             return Some(TO_FOLDER);
         }
         let real = link.canonicalize().ok()?;
-        // What is below the listed folder is met in its own place, unless that is hidden.
+        // A target below the listed folder is found at its own place, unless that place is hidden.
         let below = real.strip_prefix(&self.root).ok();
         let met = below.is_some_and(|below| !below.components().any(is_hidden_part));
         (met || !self.linked.insert(real)).then_some(LISTED_ALREADY)
     }
 
-    /// Whether a file is, or was, a line by its real path.
+    /// Whether the real path of a file is or was a line of its own.
     fn is_elsewhere_too(&mut self, entry: &DirEntry) -> bool {
         if !entry.path_is_symlink() && self.linked.is_empty() {
             return false;
@@ -128,7 +128,7 @@ impl Listing {
         {
             return true;
         }
-        // What is no recording is passed over by its own name.
+        // Other files are ignored by their own name.
         let below = entry.path().strip_prefix(&self.root).unwrap_or(entry.path());
         self.lists(below) && !self.linked.insert(real)
     }
@@ -141,7 +141,7 @@ impl Listing {
             && passed_over(&below.to_string_lossy(), &self.filters).is_none()
     }
 
-    /// A link to nothing is a line like any other (its source will be missing); one to a folder above it is passed over.
+    /// A broken link is a line like any other (its source will be missing). A link to a folder above it is ignored.
     fn broken_link(&mut self, error: &walkdir::Error) -> io::Result<Option<PathBuf>> {
         if error.loop_ancestor().is_some() {
             self.ignore("symbolic link to a folder above it");
@@ -182,7 +182,7 @@ impl Listing {
         count_ignored(&mut self.ignored, kind);
     }
 
-    /// Walks to the end; the hash of names and sizes, and what was passed over.
+    /// Walks to the end. Returns the hash of names and sizes, and what was ignored.
     pub(super) fn finish(mut self) -> io::Result<([u8; 32], Ignored)> {
         let mut record = Record::default();
         while self.next(&mut record)? != Next::End {}
@@ -194,7 +194,7 @@ fn is_hidden_part(part: Component<'_>) -> bool {
     part.as_os_str().as_encoded_bytes().starts_with(b".")
 }
 
-/// Why a file with this path below the root is passed over, if it is.
+/// The reason why a file with this path below the root is ignored, if it is.
 pub(super) fn passed_over(below: &str, filters: &Filters) -> Option<String> {
     let name = file_name(below);
     let is_wanted = if filters.texts { ProseKind::of_path(name).is_some() } else { is_audio(name) };
@@ -206,7 +206,7 @@ pub(super) fn passed_over(below: &str, filters: &Filters) -> Option<String> {
     left_out.then(|| "left out by include or exclude".to_owned())
 }
 
-/// Counts what was passed over; of very many kinds, as where a number stands for an ending, only some by name.
+/// Counts ignored entries. Beyond a limit of kinds (for example numeric extensions), the rest is counted together.
 pub(super) fn count_ignored(ignored: &mut Ignored, kind: &str) {
     const KINDS: usize = 100;
     if let Some(count) = ignored.get_mut(kind) {
@@ -217,12 +217,12 @@ pub(super) fn count_ignored(ignored: &mut Ignored, kind: &str) {
     }
 }
 
-/// Other systems leave their own beside recordings: `._call.wav`, `.DS_Store`.
+/// Other systems leave their own files beside recordings: `._call.wav`, `.DS_Store`.
 fn is_hidden(entry: &DirEntry) -> bool {
     entry.file_name().as_encoded_bytes().starts_with(b".")
 }
 
-/// A path without the ending of its last part.
+/// A path without the extension of its last part.
 pub(super) fn stem_below(path: &str) -> &str {
     let name = file_name(path);
     &path[..path.len() - name.len() + stem(name).len()]
@@ -232,7 +232,7 @@ pub(super) fn stem_below(path: &str) -> &str {
 pub(super) struct Files {
     files: Vec<String>,
     ignored: Ignored,
-    /// The folder that all the paths among them have in common.
+    /// The folder that all local paths share.
     root: PathBuf,
     at: usize,
 }
@@ -276,7 +276,7 @@ impl Files {
     }
 }
 
-/// The files without links to others of them, and how many such links there are.
+/// The files without links to others of them, and the number of such links.
 fn once(all: &[String]) -> (Vec<String>, Ignored) {
     let is_link = |file: &&String| Path::new(file).symlink_metadata().is_ok_and(|meta| meta.is_symlink());
     if !all.iter().any(|file| is_link(&file)) {
@@ -375,7 +375,7 @@ mod tests {
         found.sort();
         assert_eq!(found, ["20/1", "20/2", "nine", "seven", "x/8"]);
         assert_eq!((ignored.get(TO_FOLDER), ignored[LISTED_ALREADY]), (None, 5));
-        // Where the real file is no line, the link is one.
+        // If the real file is not a line, the link is.
         assert_eq!(list(Some("*.wav"), false).0, ["a", "nine", "seven"]);
     }
 

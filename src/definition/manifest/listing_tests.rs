@@ -1,4 +1,4 @@
-//! What a night finds: listings of a store, names that are columns, exports of telephone systems, and nothing at all.
+//! Tests of store listings, columns from file names, exports of telephone systems, and empty manifests.
 
 use std::fs;
 
@@ -238,7 +238,7 @@ fn times_and_numbers_are_carried_untouched() {
     let reading = ListedBench::new("manifest = \"calls.csv\"");
     reading.bench.write("calls.csv", format!("id,url,{}\n1,/a.wav,{}\n", columns.join(","), values.join(",")));
     assert_eq!(reading.good()[0].carried, values);
-    // JSON has no leading zeros or plus signs: those come as texts.
+    // JSON has no leading zeros or plus signs: such values are strings.
     let reading = ListedBench::new("manifest = \"calls.jsonl\"");
     let bare = |value: &str| ["1.50", "1e400", "-0"].contains(&value) || value.len() > 20;
     let fields = values.iter().zip(&columns);

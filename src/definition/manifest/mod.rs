@@ -1,5 +1,5 @@
-//! Manifests: what a batch has to do, line by line. Read twice, as a stream: first for faults and counts, then for the
-//! lines themselves; both readings come to the same decisions.
+//! Manifests: the work of a batch, line by line. A manifest is read twice as a stream: first for faults and counts,
+//! then for the lines themselves. Both readings make the same decisions.
 
 mod base;
 #[cfg(test)]
@@ -62,11 +62,11 @@ pub use super::manifest_format::ManifestFormat;
 /// The copy of a manifest that came from a store, the web or standard input, or the listing of a prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spooled {
-    /// The copy, byte for byte; the listing, by a [`ListingWriter`].
+    /// The path of the copy, byte for byte, or of a listing written by a [`ListingWriter`].
     pub path: PathBuf,
 }
 
-/// A manifest whose columns are known.
+/// A manifest with known columns.
 #[derive(Debug)]
 pub struct Manifest<'d> {
     definition: &'d Definition,
@@ -75,11 +75,11 @@ pub struct Manifest<'d> {
 }
 
 impl<'d> Manifest<'d> {
-    /// Opens the manifest of a definition, and finds out what its columns are for. `copy` is where the caller has brought it,
-    /// where [`Origin::needs_copy`].
+    /// Opens the manifest of a definition, and finds the uses of its columns. `copy` is the caller's local copy,
+    /// required where [`Origin::needs_copy`].
     ///
     /// # Errors
-    /// A manifest that is missing, empty, without header, or without a column for what is to be worked on.
+    /// The manifest is missing or empty, or has no header or no column for the content to work on.
     ///
     /// # Panics
     /// If a copy is needed and none is given.
@@ -113,7 +113,7 @@ impl<'d> Manifest<'d> {
         self.kind.rows(&columns.all[..columns.own]).map_err(|e| self.io_fault(None, &e))
     }
 
-    /// Reads the next line, with the cells that are made of others.
+    /// Reads the next line, and adds the cells that are derived from others.
     fn next(&self, rows: &mut Rows, record: &mut Record) -> Result<Next, Faults> {
         let next = rows.next(record).map_err(|e| self.io_fault(Some(record.number), &e))?;
         if next == Next::Line {
@@ -159,7 +159,7 @@ fn kind_of(definition: &Definition, copy: Option<&Spooled>) -> Kind {
     }
 }
 
-/// The names of the manifest's columns, checked.
+/// The checked names of the manifest's columns.
 fn columns_of(definition: &Definition, kind: &Kind) -> Result<Vec<String>, Faults> {
     let shown = definition.manifest.as_str();
     let message = |e: io::Error| match e.kind() {
@@ -191,7 +191,7 @@ fn columns_of(definition: &Definition, kind: &Kind) -> Result<Vec<String>, Fault
             let columns = Jsonl::columns_of(PlainLines::new(input), limit).map_err(message)?;
             let columns = columns.map_err(|line| too_many_columns(shown, line))?;
             if columns.is_empty() {
-                // Then what is wrong with its lines says more than that no column was found.
+                // The faults of the lines say more than the absence of columns.
                 unreadable_objects(shown, path, limit).map_err(message)?.map_or(Ok(columns), Err)
             } else {
                 Ok(columns)

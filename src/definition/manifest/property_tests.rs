@@ -1,4 +1,4 @@
-//! What is written as a manifest, in whichever format and however it is quoted, is what is read.
+//! A manifest reads back as it was written, in every format and with any quoting.
 
 use std::io::Write;
 
@@ -6,7 +6,7 @@ use proptest::{collection::vec, prelude::*, sample::select};
 
 use super::bench_tests::Bench;
 
-/// One line as its writer has it: what its source is named, and two cells that are only carried.
+/// One line as written: the name of its source, and two cells that are only carried.
 type Written = (String, [String; 2]);
 
 /// How a table is written.
@@ -28,13 +28,13 @@ fn style() -> impl Strategy<Value = Style> {
     )
 }
 
-/// Odd, but not so that the line is a bad one.
+/// Unusual values that do not make the line bad.
 fn lines() -> impl Strategy<Value = Vec<Written>> {
     let cell = || "[a-z0-9\"',;:#=\\\\{}\\[\\]\r\n\t é😀-]{0,9}";
     vec(("[a-z \"',;#é-]{0,7}x", [cell(), cell()]), 1..12)
 }
 
-/// The source that a line names.
+/// The source of a line.
 fn source(nth: usize, name: &str) -> String {
     format!("/srv/{name}-{nth}.wav")
 }
@@ -65,7 +65,7 @@ fn table(lines: &[Written], style: Style) -> Vec<u8> {
     table
 }
 
-/// Number, key, source and what is carried, as it was written.
+/// Number, key, source and carried cells, as written.
 fn expected(lines: &[Written]) -> Vec<(String, String, Vec<String>)> {
     let line = |(nth, (name, carried)): (usize, &Written)| (format!("k{nth}"), source(nth, name), carried.to_vec());
     lines.iter().enumerate().map(line).collect()
@@ -97,7 +97,7 @@ proptest! {
         let mut file = String::new();
         for (nth, (name, carried)) in lines.iter().enumerate() {
             let mut fields = [("key", format!("k{nth}")), ("source", source(nth, name)), ("one", carried[0].clone()), ("two", carried[1].clone())];
-            // Only the first object says the order of the columns.
+            // Only the first object decides the order of the columns.
             if nth > 0 {
                 fields.rotate_left(nth % 4);
             }

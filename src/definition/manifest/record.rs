@@ -1,4 +1,4 @@
-//! One line of a manifest, whatever it is written in: its cells, in one buffer that is used again for every line.
+//! One line of a manifest in any format: its cells, in one buffer that is used again for every line.
 
 use std::ops::Range;
 
@@ -12,16 +12,16 @@ pub(super) const MAX_BYTES: usize = 1 << 20;
 pub struct Record {
     /// Line in the file, from 1, or position in a listing.
     pub(crate) number: u64,
-    /// What the listing of a store knew of its object.
+    /// The data about the object in the store's listing.
     pub(crate) listed: Option<Listed>,
-    /// Its file's name does not match `name_pattern`.
+    /// The file's name does not match `name_pattern`.
     pub(crate) unmatched: bool,
     text: String,
     ends: Vec<usize>,
 }
 
 impl Record {
-    /// Empties it for the line `number`.
+    /// Empties the record for the line `number`.
     pub(crate) fn start(&mut self, number: u64) {
         self.number = number;
         self.listed = None;
@@ -36,13 +36,13 @@ impl Record {
         self.ends.push(self.text.len());
     }
 
-    /// Adds a cell made of several texts.
+    /// Adds a cell that is a concatenation of texts.
     pub(crate) fn push_all(&mut self, parts: &[&str]) {
         parts.iter().for_each(|part| self.text.push_str(part));
         self.ends.push(self.text.len());
     }
 
-    /// How many cells it has.
+    /// The number of cells.
     pub(super) fn len(&self) -> usize {
         self.ends.len()
     }
@@ -52,7 +52,7 @@ impl Record {
         start..self.ends[index]
     }
 
-    /// A cell; past the last one, nothing.
+    /// A cell; empty past the last one.
     #[must_use]
     pub fn cell(&self, index: usize) -> &str {
         if index < self.ends.len() { &self.text[self.range(index)] } else { "" }
@@ -63,12 +63,12 @@ impl Record {
         (0..self.len()).map(|index| self.cell(index))
     }
 
-    /// Whether no cell has anything in it.
+    /// Whether all cells are empty.
     pub(super) fn is_blank(&self) -> bool {
         self.text.is_empty()
     }
 
-    /// Takes the cells that a reader has collected as bytes, without copying them.
+    /// Takes cells as bytes from a reader, without copying them.
     ///
     /// # Errors
     /// The first cell that is not UTF-8.
@@ -78,7 +78,7 @@ impl Record {
         own.clear();
         let found = std::mem::replace(bytes, own);
         match String::from_utf8(found) {
-            // Two cells, each cut in a character, could make one of it.
+            // Two cells that each end inside a character could together be valid UTF-8.
             Ok(text) if self.ends.iter().all(|end| text.is_char_boundary(*end)) => {
                 self.text = text;
                 Ok(())
@@ -103,18 +103,18 @@ impl Record {
 pub(super) struct Unreadable {
     /// Its line.
     pub(super) number: u64,
-    /// The column, where it is one.
+    /// The column, if the fault is in one.
     pub(super) column: Option<usize>,
     /// What is wrong with it.
     pub(super) message: String,
 }
 
-/// What reading on has found.
+/// The result of reading on.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
     /// The record holds a line.
     Line,
-    /// A line is there, but cannot be read.
+    /// There is a line, but it cannot be read.
     Unreadable(Unreadable),
     /// No more lines.
     End,

@@ -1,5 +1,5 @@
-//! Where the reader of manifests and a task meet: the reader knows files, formats, keys and limits; the task knows what its
-//! columns are for, and what one record asks for.
+//! The interface between the manifest reader and a task. The reader knows files, formats, keys and limits. The task
+//! knows the meaning of its columns and what one record asks for.
 
 use std::{any::Any, borrow::Cow, fmt, sync::Arc};
 
@@ -11,21 +11,21 @@ use super::{
 };
 use crate::domain::{identity::Identity, key::Key, open::Strangers, pool::Pool, s3::Listed};
 
-/// A manifest whose columns are found, for a task to say what they are for.
+/// A manifest with known columns, for a task to interpret.
 pub struct OpenManifest<'m> {
     pub(crate) definition: &'m Definition,
-    /// Where relative paths begin.
+    /// The base of relative paths.
     pub(crate) base: Base,
-    /// Its lines are files, found or named, with columns of the task's own making.
+    /// Whether the lines are files, found or named; then the columns are the task's own.
     pub(crate) of_files: bool,
-    /// The names of its columns; `None`: it is empty, and may be.
+    /// The names of its columns; `None`: the manifest is empty and may be.
     pub(crate) columns: Option<Vec<String>>,
-    /// Reads its first record, for guessing in a hint.
+    /// Reads the first record, for a guess in a hint.
     pub(crate) first: &'m dyn Fn(&[String]) -> Option<Record>,
 }
 
 impl OpenManifest<'_> {
-    /// The names of its columns; `None`: it is empty, and may be.
+    /// The names of its columns; `None`: the manifest is empty and may be.
     pub fn take_columns(&mut self) -> Option<Vec<String>> {
         self.columns.take()
     }
@@ -36,117 +36,117 @@ impl OpenManifest<'_> {
     }
 }
 
-/// The columns that a manifest has without naming them.
+/// The names of columns that a manifest does not name itself.
 #[derive(Debug, Clone, Copy)]
 pub struct UnnamedColumns {
-    /// Of plain lines.
+    /// The column of plain lines.
     pub line: &'static str,
-    /// Of files found or named: their address, and the key that is made of it.
+    /// The columns of files found or named: the address, and the key that is made from it.
     pub files: [&'static str; 2],
 }
 
-/// A manifest's columns and what is made of them.
+/// The columns of a manifest and their uses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Columns {
-    /// All of them, in order: the manifest's own, then those that file names make.
+    /// All columns, in order: the manifest's own, then those made from file names.
     pub all: Vec<String>,
-    /// How many are the manifest's own.
+    /// The number of the manifest's own columns.
     pub own: usize,
     /// The column or template of the key; `None`: the file's name, else the line's number.
     pub key: Option<String>,
-    /// The columns or templates of what is worked on.
+    /// The columns or templates of the content to work on.
     pub content: Vec<String>,
-    /// Those that override an option, or set a parameter which this release does not know.
+    /// The columns that override an option, or set a parameter that this release does not know.
     pub options: Vec<String>,
-    /// Those carried into the report.
+    /// The columns carried into the report.
     pub carried: Vec<String>,
-    /// Their places.
+    /// Their indexes.
     pub carried_at: Vec<usize>,
 }
 
-/// How much of a manifest the first reading looks at.
+/// How much the first reading inspects.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ScanDepth {
-    /// What is needed to submit it.
+    /// Only what a submission needs.
     #[default]
     Faults,
-    /// Besides, what a user should see before it is paid for.
+    /// Also what a user should see before paying.
     Look,
 }
 
-/// A task's reader of the records of one manifest. It is made when the columns are known, and serves every reading.
+/// A task's reader of the records of one manifest. It is made when the columns are known, and used by every reading.
 pub trait RecordReader: fmt::Debug {
     /// The columns and their uses.
     fn columns(&self) -> &Columns;
 
-    /// Adds the cells that are made of others.
+    /// Adds the cells that are derived from others.
     fn complete(&self, _record: &mut Record) {}
 
-    /// Begins a reading. All readings come to the same decisions.
+    /// Begins a reading. All readings make the same decisions.
     fn begin(&self, depth: ScanDepth) -> Box<dyn LineJudge + '_>;
 
-    /// What is wrong with a line whose key the line `first` has already.
+    /// The fault of a line whose key the line `first` already has.
     fn doubled_key(&self, key: &str, first: u64) -> LineFault;
 
-    /// What is told of a manifest without lines.
+    /// The message for a manifest without lines.
     fn nothing(&self, of: Emptiness) -> String;
 
-    /// What is told of a line that has an output of the same name as the line `first`, which may be the same line.
+    /// The message for a line with an output name that the line `first` also has. Both may be the same line.
     fn clash(&self, _line: &ManifestLine, _first: &ManifestLine) -> Option<String> {
         None
     }
 }
 
-/// One reading: judges record by record, and gathers what the task wants to know of all.
+/// One reading: judges record by record, and gathers the task's facts about all of them.
 pub trait LineJudge {
-    /// The key of a record with which nothing is wrong.
+    /// The key of a good record.
     ///
     /// # Errors
-    /// What is wrong with the record, or what keeps all from being read.
+    /// The faults of the record, or the obstacle that stops the whole reading.
     fn judge<'r>(&mut self, record: &'r Record) -> Result<Cow<'r, str>, Refusal>;
 
-    /// Gathers from the record that was judged last. `name` hears the names of its outputs, where its key alone does not make
-    /// them unique.
+    /// Gathers from the record that was judged last. `name` is called with each output name where the key alone does
+    /// not make it unique.
     fn gather(&mut self, name: &mut dyn FnMut(&str));
 
     /// The jobs of the record that was judged last.
     fn jobs(&mut self, record: &Record) -> Vec<JobDraft>;
 
-    /// The hash of the manifest's lines and of all that they name and the task has read.
+    /// The hash of the manifest's lines and of all named content that the task has read.
     fn hash(&self, lines: [u8; 32]) -> [u8; 32] {
         lines
     }
 
-    /// What was gathered.
+    /// The gathered result.
     fn gathered(self: Box<Self>) -> Gathered;
 }
 
-/// Why a record is not taken.
+/// Why a record is refused.
 #[derive(Debug)]
 pub enum Refusal {
     /// The line is bad.
     Line(Vec<LineFault>),
-    /// What it names cannot be read now, and no line is to blame: what stands in the way, in words.
+    /// The named content cannot be read now, and the line is not the cause; the obstacle, as a message.
     Stop(String),
 }
 
-/// What a reading has gathered of its good lines.
+/// What a reading gathered from the good lines.
 #[derive(Debug, Clone)]
 pub struct Gathered {
     /// Their jobs.
     pub jobs: u64,
-    /// Those of them that have nothing to do.
+    /// The number of them with nothing to do.
     pub idle: u64,
-    /// What lines ask for that is in none of our lists.
+    /// Values in lines that are in none of our lists.
     pub strangers: Strangers,
-    /// What only the task understands.
+    /// Findings that only the task understands.
     pub findings: Arc<dyn Any + Send + Sync>,
 }
 
-/// In what there are no lines.
+/// The kind of manifest that has no lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Emptiness {
-    /// A table below its header.
+    /// A table with a header only.
     Table,
     /// Any other file, or the command line.
     File,
@@ -157,32 +157,32 @@ pub enum Emptiness {
 /// One fault of a line.
 #[derive(Debug, Clone)]
 pub struct LineFault {
-    /// The column, if it is one.
+    /// The column, if the fault is in one.
     pub(crate) column: Option<String>,
     pub(crate) message: String,
     pub(crate) about: About,
 }
 
 impl LineFault {
-    /// One of a column, if it is one, in words that follow its name.
+    /// A fault of a line, in a column if there is one. The message follows the column's name.
     pub fn new(column: Option<String>, message: impl Into<String>) -> Self {
         Self { column, message: message.into(), about: About::Line }
     }
 
-    /// One of a cell that is read as an option.
+    /// A fault of a cell that is read as an option.
     pub(crate) fn of_option(column: Option<String>, message: String) -> Self {
         Self { about: About::Option, ..Self::new(column, message) }
     }
 }
 
-/// A good line, whatever its task.
+/// A good line of any task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManifestLine {
     /// Line in the file, from 1, or position in a listing.
     pub number: u64,
     /// Its key, unique in the manifest.
     pub key: Key,
-    /// What it comes to: at least one job.
+    /// Its jobs, at least one.
     pub jobs: Vec<JobDraft>,
     /// The cells of [`Columns::carried`].
     pub carried: Vec<String>,
@@ -191,27 +191,27 @@ pub struct ManifestLine {
 /// A job as its line asks for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobDraft {
-    /// What it is made from: an http(s) URL as written, an `s3://` address, or an absolute path; `None`: the line names none.
+    /// The source: an http(s) URL as written, an `s3://` address, or an absolute path; `None`: the line names none.
     pub source: Option<String>,
-    /// Of a local source: its path relative to the folder of the manifest, or below the folder that is listed; one that lies
-    /// elsewhere is absolute.
+    /// The path of a local source, relative to the folder of the manifest or to the listed folder; absolute if it lies
+    /// elsewhere.
     pub local: Option<String>,
-    /// What the listing knew of its object, where it comes from one.
+    /// The listing's data about the object, if the source comes from a listing.
     pub expected: Option<Listed>,
-    /// The text that is worked on, in place of what the source has. The jobs of a line share it.
+    /// The text to work on, in place of the source's content. The jobs of a line share it.
     pub text: Option<Arc<str>>,
-    /// Which of its line's jobs it is; empty where there is one.
+    /// Distinguishes the jobs of a line; empty where there is only one.
     pub variant: String,
-    /// JSON of what the task keeps with the job, where it differs from the batch's.
+    /// JSON of the task's settings for this job, where they differ from the batch's.
     pub overrides: Option<String>,
-    /// Identity of what shapes its calls.
+    /// Identity of the options that shape its calls.
     pub options_id: Identity,
-    /// Where its calls go.
+    /// The pool of its calls.
     pub pool: Pool,
 }
 
 impl JobDraft {
-    /// Whether there is nothing to do for it.
+    /// Whether there is nothing to do for this job.
     #[must_use]
     pub const fn is_idle(&self) -> bool {
         self.source.is_none() && self.text.is_none()

@@ -1,15 +1,15 @@
-//! Faults that a whole column of lines may have alike: told with what to do about it once, not a thousand times.
+//! Faults that a whole column of lines may share. The remedy is shown once, not a thousand times.
 
 use super::super::{Fault, Faults};
 
-/// What a fault is about, where many lines may have the same.
+/// The subject of a fault that many lines may share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum About {
     /// Its line alone.
     Line,
     /// A column that is read as an option.
     Option,
-    /// The source that a line does not have.
+    /// The missing source of a line.
     NoSource,
 }
 
@@ -25,10 +25,10 @@ impl About {
     }
 }
 
-/// So many alike are told one by one.
+/// Up to this many alike faults are shown one by one.
 const FEW: usize = 3;
 
-/// The faults that may repeat themselves, by what they are about and their column.
+/// The faults that may repeat, by subject and column.
 #[derive(Debug, Default)]
 pub(super) struct Repeats(Vec<Alike>);
 
@@ -54,7 +54,7 @@ impl Repeats {
         }
     }
 
-    /// The faults to tell: a few as they are, many as the first and a count.
+    /// The faults to show: a few as they are, many as the first one and a count.
     pub(super) fn message(self) -> Faults {
         let mut message = Faults::default();
         for Alike { about, mut first, count } in self.0 {

@@ -1,4 +1,4 @@
-//! A manifest's lines, whatever it is: one arm a kind.
+//! The lines of any kind of manifest: one match arm per kind.
 
 use std::{io, path::PathBuf};
 
@@ -15,20 +15,20 @@ use super::{
 };
 use crate::domain::s3::S3Address;
 
-/// What a manifest is, and where.
+/// The kind and place of a manifest.
 #[derive(Debug)]
 pub(super) enum Kind {
-    /// A file of lines.
+    /// A file with lines.
     File(PathBuf, ManifestFormat),
     /// A directory, or a pattern below one.
     Listing { root: PathBuf, pattern: Option<String>, filters: Filters },
-    /// The copy of a listing of what is below a prefix.
+    /// The copy of a listing of an S3 prefix.
     Listed { copy: PathBuf, root: S3Address, filters: Filters },
-    /// Recordings one by one.
+    /// Recordings named one by one.
     Files(Vec<String>),
 }
 
-/// A reading of it.
+/// A reading in progress.
 pub(super) enum Rows {
     Csv { csv: Box<Csv>, width: usize },
     Jsonl(Box<Jsonl>),
@@ -39,12 +39,12 @@ pub(super) enum Rows {
 }
 
 impl Kind {
-    /// Whether its lines are files found or named, with columns of its own making.
+    /// Whether its lines are files, found or named; then the manifest has no columns of its own.
     pub(super) const fn is_of_files(&self) -> bool {
         !matches!(self, Self::File(..))
     }
 
-    /// Begins a reading, past the header. `columns` are the manifest's own.
+    /// Begins a reading, after the header. `columns` are the manifest's own.
     pub(super) fn rows(&self, columns: &[String]) -> io::Result<Rows> {
         Ok(match self {
             Self::File(path, format) => {
@@ -88,7 +88,7 @@ impl Rows {
         }
     }
 
-    /// Reads to the end: the hash of everything, and what a listing passed over.
+    /// Reads to the end. Returns the hash of the whole content, and what a listing ignored.
     pub(super) fn finish(self) -> io::Result<([u8; 32], Ignored)> {
         let input = match self {
             Self::Csv { csv, .. } => csv.into_input(),

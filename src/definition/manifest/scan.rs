@@ -20,39 +20,39 @@ use crate::domain::{key::Key, open::Strangers};
 /// What the first reading found.
 #[derive(Debug, Clone)]
 pub struct Scan {
-    /// Good lines, those without a source among them.
+    /// Good lines, including those without a source.
     pub lines: u64,
-    /// The jobs that they come to.
+    /// The jobs of these lines.
     pub jobs: u64,
     /// Jobs without a source: nothing to do for them.
     pub without_source: u64,
     /// Bad lines; none unless they are skipped.
     pub bad: u64,
-    /// What is wrong with the bad lines.
+    /// The faults of the bad lines.
     pub faults: Faults,
     /// The columns and their uses.
     pub columns: Columns,
-    /// SHA-256 of the manifest's whole content (unpacked), or of a listing's names and sizes (of objects, ETags too), and of
-    /// what its lines name and the task has read.
+    /// SHA-256 of the manifest's whole content (decompressed), or of a listing's names and sizes (for objects, also
+    /// ETags), and of all named content that the task has read.
     pub hash: [u8; 32],
-    /// What a listing passed over, by ending.
+    /// What a listing ignored, by extension.
     pub ignored: Ignored,
-    /// What definition and lines ask for that is in none of our lists.
+    /// Values in the definition and the lines that are in none of our lists.
     pub strangers: Strangers,
-    /// What only the task understands.
+    /// Findings that only the task understands.
     pub findings: Arc<dyn Any + Send + Sync>,
-    /// Lines whose key stands on an earlier line, and that line.
+    /// Lines whose key an earlier line has, each with that earlier line.
     doubled: HashMap<u64, u64>,
 }
 
-/// A bad line that is skipped. It stands in the report under [`Key::of_line`] of its number.
+/// A bad line that is skipped. In the report, its key is [`Key::of_line`] of its number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadLine {
     /// Line in the file, from 1, or position in a listing.
     pub number: u64,
-    /// What is wrong with it.
+    /// The fault of the line.
     pub fault: String,
-    /// The cells of [`Columns::carried`], empty where the line cannot be read.
+    /// The cells of [`Columns::carried`]; empty if the line cannot be read.
     pub carried: Vec<String>,
 }
 
@@ -65,7 +65,7 @@ pub enum ManifestRow {
     Bad(BadLine),
 }
 
-/// A reading on its way through the manifest.
+/// A reading in progress.
 struct Reading<'m> {
     manifest: &'m Manifest<'m>,
     rows: Rows,
@@ -74,7 +74,7 @@ struct Reading<'m> {
     read: u64,
 }
 
-/// What the first reading counts.
+/// The counts of the first reading.
 #[derive(Default)]
 struct Tally {
     lines: u64,
@@ -86,7 +86,7 @@ struct Tally {
 }
 
 impl Reading<'_> {
-    /// Reads the next line; `None` at the end, and where the definition asks for no more.
+    /// Reads the next line; `None` at the end, or at the definition's limit.
     fn next(&mut self) -> Result<Option<Result<(), Unreadable>>, Faults> {
         if self.read >= self.manifest.definition.limit.unwrap_or(u64::MAX) {
             return Ok(None);
@@ -99,7 +99,7 @@ impl Reading<'_> {
         })
     }
 
-    /// Reads to the end of the file: the hash of everything, and what a listing passed over.
+    /// Reads to the end of the file. Returns the hash of the whole content, and what a listing ignored.
     fn finish(self) -> Result<([u8; 32], Ignored, Gathered), Faults> {
         let Self { manifest, rows, judge, record, .. } = self;
         let (lines, ignored) = rows.finish().map_err(|e| manifest.io_fault(Some(record.number), &e))?;
@@ -111,13 +111,13 @@ impl<'d> Manifest<'d> {
     /// The first reading: every fault, and the counts.
     ///
     /// # Errors
-    /// The faults, unless bad lines are skipped; two outputs with one name; a manifest without lines; a file that cannot
-    /// be read to its end.
+    /// The faults, unless bad lines are skipped; two outputs with the same name; a manifest without lines; a file
+    /// that cannot be read to its end.
     pub fn scan(&self, depth: ScanDepth) -> Result<Scan, Faults> {
         let skip = self.definition.bad_lines == BadLines::Skip;
         let (mut tally, mut reading) = self.read_all(depth, &HashSet::new())?;
         let doubled = std::mem::take(&mut tally.keys).doubled();
-        // Of a key that stands twice the later lines are bad, and come to nothing.
+        // Of lines with the same key, the later ones are bad and have no jobs.
         let later: HashSet<u64> = doubled.iter().map(|doubled| doubled.line).collect();
         if skip && !later.is_empty() {
             (tally, reading) = self.read_all(depth, &later)?;
@@ -156,7 +156,7 @@ impl<'d> Manifest<'d> {
     /// The second reading: the lines themselves.
     ///
     /// # Errors
-    /// A manifest that can no longer be opened.
+    /// The manifest can no longer be opened.
     pub fn lines<'m>(&'m self, scan: &'m Scan) -> Result<ManifestLines<'m>, Faults> {
         Ok(ManifestLines { scan, reading: Some(self.reading(ScanDepth::Faults)?) })
     }
@@ -166,7 +166,7 @@ impl<'d> Manifest<'d> {
         Ok(Reading { manifest: self, rows, judge, record: Record::default(), read: 0 })
     }
 
-    /// Judges every line, and counts all but `without`.
+    /// Judges every line, and counts all lines except `without`.
     fn read_all(&self, depth: ScanDepth, without: &HashSet<u64>) -> Result<(Tally, Reading<'_>), Faults> {
         let mut reading = self.reading(depth)?;
         let mut tally = Tally::default();
@@ -212,7 +212,7 @@ impl<'d> Manifest<'d> {
         LineFault::new(column, unreadable.message)
     }
 
-    /// Tells doubled keys in words, which takes another reading: the first kept only their hashes.
+    /// The messages for duplicate keys. They need another reading: the first one kept only hashes.
     fn doubled_keys(&self, doubled: &[Doubled]) -> Result<Faults, Faults> {
         let mut faults = Faults::default();
         let mut listed = doubled.iter().take(Faults::LIMIT).peekable();
@@ -236,7 +236,7 @@ impl<'d> Manifest<'d> {
         Ok(faults)
     }
 
-    /// Tells outputs of one name in words, which takes another reading: the first kept only their hashes.
+    /// The messages for outputs with the same name. They need another reading: the first one kept only hashes.
     fn doubled_names(&self, clashes: &[Doubled], without: &HashSet<u64>) -> Result<Faults, Faults> {
         let mut numbers: Vec<(u64, u64)> = clashes.iter().map(|clash| (clash.line, clash.first)).collect();
         numbers.sort_unstable();
@@ -248,7 +248,7 @@ impl<'d> Manifest<'d> {
         let wanted = listed.iter().flat_map(|(line, first)| [*line, *first]);
         let lines = self.some_lines(&wanted.filter(|number| !without.contains(number)).collect())?;
         let mut repeats = Faults::default();
-        // What clashes in one line does so in all: one line is listed.
+        // Outputs that clash within one line clash in all lines: one line is listed.
         let mut within = 0;
         for (number, first) in listed {
             let (Some(line), Some(first)) = (lines.get(number), lines.get(first)) else { continue };
@@ -266,7 +266,7 @@ impl<'d> Manifest<'d> {
         Ok(repeats)
     }
 
-    /// The good ones among some lines, without their texts.
+    /// The good lines among `wanted`, without their texts.
     fn some_lines(&self, wanted: &HashSet<u64>) -> Result<HashMap<u64, ManifestLine>, Faults> {
         let mut lines = HashMap::new();
         let mut reading = self.reading(ScanDepth::Faults)?;
@@ -340,9 +340,9 @@ impl ManifestLines<'_> {
         Ok(Some(ManifestRow::Bad(BadLine { number, fault: in_words(&faults), carried: carried() })))
     }
 
-    /// At the end: the same content as in the first reading?
+    /// Checks at the end that the content is the same as in the first reading.
     fn finish(&mut self) -> Result<(), Faults> {
-        // What is limited is not read to its end.
+        // A limited manifest is not read to its end.
         let Some(reading) = self.reading.take().filter(|reading| reading.manifest.definition.limit.is_none()) else {
             return Ok(());
         };

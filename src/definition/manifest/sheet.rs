@@ -1,4 +1,4 @@
-//! A small CSV for others of this room, read as strictly as a manifest.
+//! A small CSV for other modules here, read as strictly as a manifest.
 
 use std::{io, path::Path};
 
@@ -14,9 +14,9 @@ pub struct Sheet {
     record: Record,
 }
 
-/// One row of it.
+/// One row of a CSV file.
 pub struct SheetRow {
-    /// The line it begins on, from 1.
+    /// The line on which it begins, from 1.
     pub line: u64,
     /// Its cells, or why it cannot be read.
     pub cells: Result<Vec<String>, String>,
@@ -28,7 +28,7 @@ impl Sheet {
         Ok(Self { csv: Csv::new(Input::open(path)?, b','), record: Record::default() })
     }
 
-    /// The next row that has anything in it, its cells without the white space around them.
+    /// The next row that is not blank, its cells without surrounding white space.
     pub fn next_row(&mut self) -> io::Result<Option<SheetRow>> {
         Ok(match self.csv.next(&mut self.record)? {
             Next::Line => {

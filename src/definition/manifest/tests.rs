@@ -1,4 +1,4 @@
-//! Manifests on disk, read as a user's are: every rule of columns, keys and sources, and every bad row.
+//! Manifests on disk, as a user's: every rule of columns, keys and sources, and every bad row.
 
 use std::{io::Write, path::Path};
 

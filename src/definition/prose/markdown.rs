@@ -1,4 +1,4 @@
-//! Markdown, read for its text.
+//! Extracts text from Markdown.
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
@@ -13,7 +13,7 @@ pub(super) fn parse(text: &str) -> Prose {
     let left_out = LeftOut { front_matter, ..LeftOut::default() };
     let mut reader =
         MarkdownReader { paragraphs: Vec::new(), left_out, text: String::new(), heading: false, skipping: 0 };
-    // Known so that they are not taken for text.
+    // Enabled so that this syntax is recognized and not taken for text.
     let syntax = Options::ENABLE_TABLES
         | Options::ENABLE_FOOTNOTES
         | Options::ENABLE_STRIKETHROUGH
@@ -25,7 +25,7 @@ pub(super) fn parse(text: &str) -> Prose {
     Prose { paragraphs: reader.paragraphs, left_out: reader.left_out }
 }
 
-/// The text behind YAML at the very top. A line of dashes alone is not enough: it may part two scenes.
+/// The text after YAML front matter. A line of dashes alone is not enough: it may separate two scenes.
 fn without_front_matter(text: &str) -> Option<&str> {
     let mut lines = text.split_inclusive('\n');
     let mut at = lines.next().filter(|line| line.trim_end() == "---")?.len();
@@ -47,14 +47,14 @@ fn is_field(line: &str) -> bool {
     line.starts_with('#') || line.len() > name.len() && !name.is_empty() && name.chars().all(is_name)
 }
 
-/// Gathers paragraphs from what the parser sees.
+/// Collects paragraphs from the parser's events.
 struct MarkdownReader {
     paragraphs: Vec<Paragraph>,
     left_out: LeftOut,
-    /// Of the paragraph under way.
+    /// The text of the current paragraph.
     text: String,
     heading: bool,
-    /// How deep inside of what is left out.
+    /// The nesting depth inside a skipped element.
     skipping: u32,
 }
 
@@ -91,7 +91,7 @@ impl MarkdownReader {
         }
     }
 
-    /// Where it is counted, if it is left out.
+    /// The counter of an element that is left out.
     fn counter(&mut self, tag: &Tag<'_>) -> Option<&mut u32> {
         match tag {
             Tag::Table(_) => Some(&mut self.left_out.tables),

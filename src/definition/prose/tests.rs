@@ -7,7 +7,7 @@ fn markdown(text: &str) -> Prose {
     parse(text.as_bytes(), ProseKind::Markdown).unwrap()
 }
 
-/// Paragraphs, headings with `#`.
+/// Paragraphs; headings begin with `#`.
 fn said(text: &str) -> Vec<String> {
     let message = |p: Paragraph| if p.heading { format!("#{}", p.text) } else { p.text };
     markdown(text).paragraphs.into_iter().map(message).collect()

@@ -1,4 +1,4 @@
-//! Labels. Closed lists all of them, but for the names of definitions.
+//! Labels. All are closed lists, except the names of definitions.
 
 use prometheus_client::encoding::EncodeLabelSet;
 
@@ -11,7 +11,7 @@ macro_rules! labels {
     )+};
 }
 
-/// The label of a pool: those of models that this release does not know share one.
+/// The label of a pool. Pools of models unknown to this release share one.
 pub(super) fn label_of(pool: Pool) -> &'static str {
     pool.known().unwrap_or("other")
 }

@@ -1,4 +1,4 @@
-//! What the ledger knows, read when somebody asks: the same for all processes that work on it.
+//! Metrics from the ledger, read on request. They are the same for all processes that work on the ledger.
 
 use std::{
     collections::HashMap,
@@ -26,7 +26,7 @@ use crate::{
 
 pub(super) type Float = Gauge<f64, AtomicU64>;
 
-/// Whose numbers are read.
+/// The scope of the metrics.
 #[derive(Debug, Clone)]
 pub(in crate::server) struct Watched {
     pub(in crate::server) store: Store,
@@ -39,7 +39,7 @@ pub(in crate::server) struct Watched {
     pub(in crate::server) tasks: Vec<TaskName>,
 }
 
-/// One look at the ledger.
+/// One sample of the ledger.
 pub(super) struct LedgerSample {
     vitals: Vitals,
     tasks: Vec<TaskName>,
@@ -115,12 +115,12 @@ impl LedgerGauges {
         );
     }
 
-    /// Nothing could be read: the numbers stay, and say that they are old.
+    /// Marks the numbers as old after a failed read; they stay.
     pub(super) fn lost(&self) {
         self.up.set(0);
     }
 
-    /// Every value of a closed list is there, nought or not: what comes and goes cannot be watched.
+    /// Every value of a closed list is set, zero or not: a series that comes and goes cannot be monitored.
     pub(super) fn set(&self, seen: &LedgerSample) {
         let LedgerSample { vitals, tasks, pools, spend, now } = seen;
         self.up.set(1);
@@ -158,7 +158,7 @@ impl LedgerGauges {
                     Some(most) => {
                         self.limit_use.get_or_create(&labels).set((f64::from(used) / f64::from(most.max(1))).min(1.0));
                     }
-                    // One that a slow-down had set is gone with it.
+                    // A limit that only a slow-down had set is removed with it.
                     None => {
                         self.limit_use.remove(&labels);
                     }
@@ -172,7 +172,7 @@ fn count(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
-/// Of milliseconds.
+/// Converts milliseconds to seconds.
 #[expect(clippy::cast_precision_loss, reason = "exact for ages of the environment")]
 pub(super) fn seconds(ms: i64) -> f64 {
     ms as f64 / 1_000.0

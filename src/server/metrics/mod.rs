@@ -1,5 +1,5 @@
-//! What is counted, and shown to who asks at `/metrics`. Names are stable and listed in the README ("Watching it"); no
-//! label has a batch, a key or an address.
+//! The metrics served at `/metrics`. Names are stable and listed in the README ("Watching it"). No label contains a
+//! batch, a key or an address.
 
 mod labels;
 mod ledger;
@@ -38,17 +38,17 @@ use crate::{
 
 pub(super) use ledger::Watched;
 
-/// For how long the ledger's numbers are shown again, in ms.
+/// How long a sample of the ledger is reused, in ms.
 const FRESH_MS: i64 = 5_000;
-/// How long the ledger may take to be read.
+/// The time limit for reading the ledger.
 const LEDGER_TIME: Duration = Duration::from_secs(5);
-/// Bounds of the delay of callbacks, in seconds: from a short recording's to half a day.
+/// Bucket bounds of the callback delay, in seconds: from the delay of a short recording to half a day.
 const DELAYS: [f64; 13] =
     [1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1_800.0, 3_600.0, 10_800.0, 43_200.0];
-/// A sink that fails is tried at least every 30 s; one that was not tried for longer is nobody's trouble any more.
+/// A failing sink is tried at least every 30 s. A sink that was not tried for longer no longer counts as failing.
 const SINK_FAILURE: Duration = Duration::from_secs(120);
 
-/// Everything that this process counts. Clones count together.
+/// All metrics of this process. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Metrics(Arc<Inner>);
 
@@ -57,11 +57,11 @@ struct Inner {
     registry: Registry,
     counts: Counts,
     ledger: LedgerGauges,
-    /// When the ledger's numbers were read, ms since 1970.
+    /// When the ledger was last sampled, ms since 1970.
     read_at: tokio::sync::Mutex<Option<Millis>>,
-    /// When a delivery last failed, by batch, until one succeeds.
+    /// When a delivery last failed, by batch; removed by a success.
     sinks: Mutex<HashMap<BatchId, Instant>>,
-    /// Held while numbers are set that belong together, and while a page is written.
+    /// Held while related numbers are set, and while a page is written.
     page: Mutex<()>,
 }
 
@@ -76,7 +76,7 @@ struct Counts {
     callbacks_refused: Family<OfReason, Counter>,
     callbacks_overdue: Family<OfPool, Counter>,
     callback_delay: Histogram,
-    /// Where nothing is probed there is neither of the two.
+    /// Without a probe, both of these are absent.
     probe_success: Perhaps,
     probe_last_success: Perhaps,
     notifications: Family<OfResult, Counter>,
@@ -94,7 +94,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Everything at nought.
+    /// All metrics at zero.
     #[must_use]
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("wavebatch");
@@ -108,7 +108,7 @@ impl Metrics {
         Self(Arc::new(Inner { registry, counts, ledger, read_at, sinks, page }))
     }
 
-    /// Counts what the runner says.
+    /// Counts an event of the runner.
     pub fn event(&self, event: &Event) {
         let counts = &self.0.counts;
         match event {
@@ -135,7 +135,7 @@ impl Metrics {
             Event::CallbackOverdue { pool } => {
                 counts.callbacks_overdue.get_or_create(&OfPool { pool: label_of(*pool) }).inc();
             }
-            // From here on it is a paused batch, whatever its sink does.
+            // From now on the batch counts as paused, whatever its sink does.
             Event::Paused { batch, .. } => {
                 lock(&self.0.sinks).remove(batch);
             }
@@ -147,12 +147,12 @@ impl Metrics {
         }
     }
 
-    /// Counts a notification that was sent, or given up.
+    /// Counts a try to send a notification.
     pub fn notice(&self, ok: bool) {
         self.0.counts.notifications.get_or_create(&OfResult { result: if ok { "sent" } else { "failed" } }).inc();
     }
 
-    /// Shows these schedules, and no others.
+    /// Sets the metrics of these schedules, and removes all others.
     pub fn schedules(&self, schedules: Vec<ScheduleState>) {
         let counts = &self.0.counts;
         let _page = lock(&self.0.page);
@@ -174,22 +174,22 @@ impl Metrics {
         }
     }
 
-    /// Counts a callback that was kept. `delay`: from its call's intent, in ms.
+    /// Counts a callback that was kept. `delay`: since its call's intent, in ms.
     pub(super) fn callback(&self, effect: Effect, delay: Millis) {
         let counts = &self.0.counts;
         counts.callbacks.get_or_create(&OfEffect { effect: effect.as_str() }).inc();
-        // The first of its call tells how long the vendor took; what comes again tells nothing.
+        // Only the first callback of a call measures the vendor's time; repeats do not.
         if matches!(effect, Effect::Answered | Effect::Surplus | Effect::Failed) {
             counts.callback_delay.observe(seconds(delay.max(0)));
         }
     }
 
-    /// Counts a callback that was not.
+    /// Counts a refused callback.
     pub(super) fn refused(&self, reason: Refusal) {
         self.0.counts.callbacks_refused.get_or_create(&OfReason { reason: reason.as_str() }).inc();
     }
 
-    /// Notes how a probe ended, at `now`.
+    /// Records the result of a probe, at `now`.
     pub(super) fn probed(&self, well: bool, now: Millis) {
         let counts = &self.0.counts;
         counts.probe_success.set(if well { 1.0 } else { 0.0 });
@@ -198,11 +198,11 @@ impl Metrics {
         }
     }
 
-    /// The whole page, as OpenMetrics text. The ledger is read for it, but for pages that follow each other closely.
+    /// The whole page, as OpenMetrics text. Pages within a short time share one sample of the ledger.
     pub(super) async fn page(&self, watched: &Watched) -> Result<String, std::fmt::Error> {
         let mut read_at = self.0.read_at.lock().await;
         let now = watched.store.clock().now();
-        // A clock that jumped back must not make the numbers last.
+        // A clock that was set back must not keep the sample alive.
         let seen = if read_at.is_some_and(|at| (at..at + FRESH_MS).contains(&now)) {
             None
         } else {
@@ -282,7 +282,7 @@ impl Counts {
         to.register("schedule_lines_left_over", help, self.left_over.clone());
     }
 
-    /// A counter that appears with its first event does not rise by it: all are there from the start.
+    /// A counter that appears with its first event shows no increase: all counters exist from the start.
     fn begin(&self) {
         for pool in Pool::ALL {
             let pool = label_of(*pool);

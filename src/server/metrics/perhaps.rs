@@ -1,4 +1,4 @@
-//! A number that is not there before it is known.
+//! A metric that is absent until its value is known.
 
 use std::{
     fmt,

@@ -1,4 +1,4 @@
-//! A notification by a command of the shell: what is told comes on its stdin.
+//! A notification by a shell command, with the content on its stdin.
 
 use std::{
     collections::VecDeque,
@@ -16,17 +16,18 @@ use tokio::{
     time::timeout,
 };
 
-/// What of its stderr is looked at, in bytes.
+/// How much of its stderr is kept, in bytes.
 const KEPT: usize = 4_096;
-/// What of that is told, in characters.
+/// How much of that is shown, in characters.
 const LISTED: usize = 300;
-/// How long stderr is read on after the command ended: what it left running may hold it open.
+/// How long stderr is read after the command ended: a background process may hold it open.
 const LAST_WORDS: Duration = Duration::from_millis(500);
-/// What gives access to something, beside `WAVEBATCH_…_SECRET`.
+/// Variables with credentials, besides `WAVEBATCH_…_SECRET`.
 const SECRETS: [&str; 4] =
     ["SMALLEST_API_KEY", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN"];
 
-/// Runs it in `dir`, with `body` on its stdin and `news`, the same, in its environment. Dropped, it kills the command.
+/// Runs the command in `dir`, with `body` on its stdin and the same `news` in its environment. Dropping it kills the
+/// command.
 pub(super) async fn run(
     command: &str,
     dir: &Path,
@@ -67,7 +68,7 @@ pub(super) async fn run(
     Err(format!("the command {}{words}", how(status)))
 }
 
-/// Its input, and its end. One that reads nothing is none the worse for it.
+/// Writes the input and waits for the end. A command that does not read its input is no error.
 async fn feed(child: &mut Child, body: &str) -> std::io::Result<ExitStatus> {
     let stdin = child.stdin.take();
     let write = async {
@@ -79,7 +80,7 @@ async fn feed(child: &mut Child, body: &str) -> std::io::Result<ExitStatus> {
     ended
 }
 
-/// Everything is read, so that nobody is held up; the end of it is kept.
+/// Reads everything, so that the command never blocks, and keeps the end of it.
 async fn listen(mut stderr: impl AsyncRead + Unpin, heard: Arc<Mutex<VecDeque<u8>>>) {
     let mut some = [0; 1_024];
     while let Ok(read @ 1..) = stderr.read(&mut some).await {
@@ -109,7 +110,7 @@ fn last_line(heard: &[u8]) -> String {
     format!(": {message}")
 }
 
-/// A command with all that it started. Dropped, it is killed.
+/// The process group of a command. Dropping it kills the group.
 struct Group(Option<Pid>);
 
 impl Drop for Group {

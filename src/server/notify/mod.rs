@@ -1,5 +1,5 @@
-//! Who wants to know how batches go is told, once for each thing, whatever becomes of the process that saw it. A
-//! notification that fails fails nothing else: it is a warning, and tried again.
+//! Delivers notifications about batches, each once, even if the process that posted it dies. A failed notification is
+//! only a warning: it is retried, and nothing else fails.
 
 mod command;
 mod news;
@@ -24,38 +24,38 @@ use crate::{
     store::{NewNotice, Notice, Store, StoreError, Undelivered},
 };
 
-/// Notifications under way at once.
+/// The maximum number of notifications in progress.
 const AT_ONCE: usize = 8;
-/// Longer than any way of telling may take.
+/// Longer than any delivery may take.
 const LEASE_MS: i64 = 90_000;
-/// How often the ledger is looked at for what others posted.
+/// The interval for reads of the outbox, which other processes also fill.
 const LOOK_MS: i64 = 1_000;
-/// How long to leave a ledger alone that cannot be used.
+/// The wait after a failure of the ledger.
 const LEDGER_MS: i64 = 30_000;
-/// When to look again at what we know nobody to tell of.
+/// The wait before the next look at a notification without a known target.
 const LEFT_MS: i64 = 15 * 60_000;
-/// Between two rounds of forgetting.
+/// The interval for pruning old notifications.
 const PRUNE_MS: i64 = 3_600_000;
-/// What a service that ends gives to what is under way.
+/// The time for deliveries in progress when a service ends.
 const LAST_WAIT: Duration = Duration::from_secs(3);
-/// How long it may take to note what became of what was cut off. A ledger that does not take it knows by the lease.
+/// The time to record deliveries that were aborted. If the ledger does not record them, their leases expire.
 const LAST_NOTE: Duration = Duration::from_secs(1);
 
-/// Where it goes.
+/// The target of a notification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     /// The command or the URL.
     pub to: Notify,
-    /// The directory of the file that says so, in which a command runs.
+    /// The directory of the file that names it; a command runs there.
     pub dir: PathBuf,
 }
 
-/// How long the other side may take.
+/// The time limits of delivery.
 #[derive(Debug, Clone, Copy)]
 pub struct NotifyTimeouts {
-    /// Whoever is posted to.
+    /// For a POST request.
     pub url: Duration,
-    /// A command.
+    /// For a command.
     pub command: Duration,
 }
 
@@ -65,21 +65,21 @@ impl Default for NotifyTimeouts {
     }
 }
 
-/// What a definition of this name says, if it is known and says something.
+/// The target that the definition of this name sets, if it is known and sets one.
 pub type OwnTarget = Arc<dyn Fn(&str) -> Option<Target> + Send + Sync>;
 
-/// What notifications are made with.
+/// The settings of the notifier.
 #[derive(Clone)]
 pub struct NotifySettings {
-    /// Who is told where a definition names nobody: of `wavebatch.toml`.
+    /// The target of `wavebatch.toml`, for definitions that name none.
     pub target: Option<Target>,
-    /// Who is told where it does. Asked each time, since definitions change.
+    /// The targets of definitions. Called each time, since definitions change.
     pub own: OwnTarget,
-    /// What posts are signed with. Without one, nothing is posted.
+    /// The secret that signs POST requests. Without one, nothing is posted to URLs.
     pub secret: Option<Secret>,
-    /// How long the other side may take.
+    /// The time limits of delivery.
     pub timeouts: NotifyTimeouts,
-    /// Hears of each try, whether it went well.
+    /// Called after each try with its success.
     pub on_sent: Arc<dyn Fn(bool) + Send + Sync>,
 }
 
@@ -90,20 +90,20 @@ impl fmt::Debug for NotifySettings {
 }
 
 impl NotifySettings {
-    /// These targets with everything else as usual.
+    /// Settings with these targets and the defaults for the rest.
     #[must_use]
     pub fn new(target: Option<Target>, own: OwnTarget, secret: Option<Secret>) -> Self {
         Self { target, own, secret, timeouts: NotifyTimeouts::default(), on_sent: Arc::new(|_| ()) }
     }
 
-    /// Whether somebody wants to know of this definition's batches. `own`: that it names somebody itself.
+    /// Whether this definition's batches have a target. `own`: the definition names one itself.
     #[must_use]
     pub fn notifies(&self, definition: &str, own: bool) -> bool {
         self.target_of(definition, own).is_some()
     }
 
-    /// Where a notification of this definition goes. `own`: that it named somebody itself when it was posted; then nobody
-    /// else is told.
+    /// The target of a notification of this definition. `own`: the definition named one itself when the notification
+    /// was posted; then there is no other target.
     fn target_of(&self, definition: &str, own: bool) -> Option<Target> {
         (self.own)(definition).or_else(|| self.target.clone().filter(|_| !own))
     }
@@ -126,7 +126,8 @@ impl NotifySettings {
         }
     }
 
-    /// Tells it now, once, without a ledger: where that is what is wrong. `None`: nobody wants to know.
+    /// Delivers a notification now, once, without a ledger, in case the ledger is the problem. `None`: there is no
+    /// target.
     pub async fn notify_directly(&self, notice: &NewNotice) -> Option<Result<(), String>> {
         let target = self.target_of(&notice.definition, notice.own)?;
         let sent = self.send(&target, &Uuid::now_v7().to_string(), &notice.body, Clock::system().now()).await;
@@ -135,7 +136,7 @@ impl NotifySettings {
     }
 }
 
-/// Tells what stands in the ledger's outbox.
+/// Delivers the ledger's outbox.
 #[derive(Debug, Clone)]
 pub struct Notifier {
     store: Store,
@@ -143,14 +144,14 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// One for this ledger.
+    /// A notifier for this ledger.
     #[must_use]
     pub fn new(store: Store, settings: NotifySettings) -> Self {
         Self { store, settings: Arc::new(settings) }
     }
 
-    /// Tells what is due until it is stopped; then what is under way has three seconds more. What it had no time for is
-    /// told by whoever comes next.
+    /// Delivers what is due until it is stopped. Then deliveries in progress get three more seconds. The next
+    /// notifier delivers the rest.
     pub async fn run(&self, stop: CancellationToken) {
         let (mut under_way, cut) = (JoinSet::new(), CancellationToken::new());
         let clock = self.store.clock().clone();
@@ -174,8 +175,8 @@ impl Notifier {
         let _ = timeout(LAST_NOTE, drain(&mut under_way)).await;
     }
 
-    /// Tells what is due, and tries again what fails, for so long at most. Returns how many are left for whoever comes
-    /// next.
+    /// Delivers what is due and retries failures, for at most `limit`. Returns the number of notifications left for
+    /// the next notifier.
     ///
     /// # Errors
     /// The ledger cannot be used.
@@ -203,7 +204,7 @@ impl Notifier {
         self.store.notices_waiting().await
     }
 
-    /// Begins what is due, as far as there is room.
+    /// Starts the deliveries that are due, up to the maximum.
     async fn round(
         &self,
         under_way: &mut JoinSet<()>,
@@ -266,7 +267,7 @@ async fn drain(under_way: &mut JoinSet<()>) {
     while under_way.join_next().await.is_some() {}
 }
 
-/// 0..1, from the clock's lowest digits: enough to spread retries.
+/// 0..1, from the clock's lowest digits: random enough to spread retries.
 fn jitter() -> f64 {
     let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.subsec_nanos());
     f64::from((nanos / 64) % 1_024) / 1_024.0

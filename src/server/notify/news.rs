@@ -1,4 +1,4 @@
-//! What is told, as JSON.
+//! The content of a notification, as JSON.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::{
     store::{BatchRow, NewNotice, SpendNotice},
 };
 
-/// What is told of a batch. Fields may be added; none changes its meaning.
+/// A notification about a batch. Fields may be added; none changes its meaning.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct News {
     /// What happened.
@@ -23,26 +23,27 @@ pub struct News {
     pub batch: String,
     /// Its definition's name.
     pub definition: String,
-    /// How it stands, where it was begun.
+    /// Its state, if it was started.
     pub state: Option<SummaryState>,
-    /// Why it paused, or could not start; how close a spend limit is; of what finished, why its report could not be written.
+    /// Why it paused or could not start; how close a spend limit is; for a finished batch, why its report could not
+    /// be written.
     pub reason: Option<String>,
-    /// Lines by status; what is not there is nought.
+    /// Lines by status. An absent status means 0.
     pub lines: BTreeMap<RowStatus, u64>,
-    /// Those that somebody must still look at.
+    /// The lines that need attention from a user.
     pub lines_left: u64,
     /// What the batch cost over all its runs: an estimate at list price.
     pub spend_usd: MicroUsd,
-    /// Where its report is.
+    /// The location of its report.
     pub report: Option<String>,
-    /// Where its summary is.
+    /// The location of its summary.
     pub summary: Option<String>,
-    /// Whether it is the sandbox's.
+    /// Whether it belongs to the sandbox.
     pub sandbox: bool,
 }
 
 impl News {
-    /// Of a batch whose summary is written.
+    /// News of a batch with a summary.
     #[must_use]
     pub fn of(event: NoticeEvent, definition: &str, summary: &Summary, at: Millis) -> Self {
         let outputs = summary.outputs.trim_end_matches('/');
@@ -62,7 +63,7 @@ impl News {
         }
     }
 
-    /// Of a run that ended before there was anything to sum up.
+    /// News of a run that ended before it had a summary.
     #[must_use]
     pub fn could_not_start(definition: &str, batch: &str, reason: &str, at: Millis) -> Self {
         Self {
@@ -81,7 +82,7 @@ impl News {
         }
     }
 
-    /// Of a spend limit that is close. The batch is the one whose call brought it close.
+    /// News of a spend limit that is close. The batch is the one whose call came close to it.
     #[must_use]
     pub fn spend_close(batch: &BatchRow, close: &SpendNotice) -> Self {
         Self {
@@ -91,7 +92,8 @@ impl News {
         }
     }
 
-    /// The same for the ledger. `about`: which of several like events of the batch; `own`: its definition names who is told.
+    /// The notice for the ledger. `about` distinguishes like events of a batch; `own`: the definition names its
+    /// target itself.
     #[must_use]
     pub fn notice(&self, about: impl Into<String>, own: bool) -> NewNotice {
         NewNotice {

@@ -1,4 +1,4 @@
-//! A notification by POST, signed.
+//! A notification by a signed POST request.
 
 use std::{error::Error, time::Duration};
 
@@ -7,14 +7,14 @@ use url::Url;
 
 use crate::{clock::Millis, domain::callback::Secret};
 
-/// The header of the moment that is signed, in seconds since 1970.
+/// The header with the signed time, in seconds since 1970.
 pub const TIMESTAMP: &str = "wavebatch-timestamp";
-/// The header of the signature.
+/// The header with the signature.
 pub const SIGNATURE: &str = "wavebatch-signature";
-/// The header of the notification's id.
+/// The header with the notification's id.
 pub const NOTIFICATION: &str = "wavebatch-notification";
 
-/// Posts `body`; any 2xx will do. What is told of a failure has nothing of the address.
+/// Posts `body`; any 2xx status is a success. The error message never contains the URL.
 pub(super) async fn send(
     url: &Url,
     secret: &Secret,
@@ -24,7 +24,7 @@ pub(super) async fn send(
 ) -> Result<(), String> {
     let timestamp = (now / 1_000).to_string();
     let signature = format!("v1={}", secret.sign(&[timestamp.as_bytes(), b".", body.as_bytes()]));
-    // An error says that the process has a provider already, which is as good.
+    // An error means that the process already has a provider, which is fine.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = || {
         Client::builder()
@@ -33,7 +33,7 @@ pub(super) async fn send(
             .timeout(limit)
             .user_agent(concat!("wavebatch/", env!("CARGO_PKG_VERSION")))
     };
-    // Without a system's certificates http:// goes all the same.
+    // Without system certificates, http:// still works.
     let client = builder().build().or_else(|_| builder().tls_certs_only([]).build()).map_err(|e| innermost(&e))?;
     let request = client
         .post(url.clone())
@@ -53,7 +53,7 @@ pub(super) async fn send(
     }
 }
 
-/// The cause of all causes, which is what says something.
+/// The innermost cause, which has the useful message.
 fn innermost(error: &(dyn Error + 'static)) -> String {
     let mut error = error;
     while let Some(cause) = error.source() {

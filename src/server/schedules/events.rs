@@ -1,58 +1,58 @@
-//! What a scheduler says.
+//! The events of a scheduler.
 
 use std::path::PathBuf;
 
 use crate::{clock::Millis, definition::Faults, domain::job::BatchId};
 
-/// What happened to definitions and their runs. Moments are scheduled ones, in ms since 1970.
+/// A change of definitions or their runs. Moments are scheduled ones, in ms since 1970.
 #[derive(Debug, Clone)]
 pub enum Scheduling {
-    /// A definition came.
+    /// A definition was added.
     Found {
         /// Its name.
         definition: String,
         /// Its file.
         file: PathBuf,
-        /// Whether it runs by itself.
+        /// Whether it has a schedule.
         scheduled: bool,
     },
-    /// A definition is another one now.
+    /// A definition has changed.
     Changed {
         /// Its name.
         definition: String,
         /// Its file.
         file: PathBuf,
-        /// Whether it runs by itself.
+        /// Whether it has a schedule.
         scheduled: bool,
     },
-    /// A definition, or a folder of them, cannot be read: it starts nothing.
+    /// A definition, or a folder of definitions, cannot be read: it starts nothing.
     Broken {
         /// The file or folder.
         file: PathBuf,
-        /// What is wrong.
+        /// Its faults.
         faults: Faults,
     },
-    /// What was broken can be read again.
+    /// A definition or folder can be read again.
     Mended {
-        /// The definition's name; of a folder, its path.
+        /// The definition's name, or the folder's path.
         definition: String,
         /// The file or folder.
         file: PathBuf,
     },
-    /// A definition was taken away: it starts nothing more. What its batches left stays in the ledger.
+    /// A definition was removed: it starts nothing more. Its batches stay in the ledger.
     Gone {
-        /// Its name, if it could ever be read.
+        /// Its name, if it was ever read.
         definition: Option<String>,
         /// Its file.
         file: PathBuf,
     },
-    /// A definition cannot have the name that it has, or that its batches would have.
+    /// A definition's name, or that of its batches, clashes with another.
     Clash {
         /// Its name.
         definition: String,
         /// Its file.
         file: PathBuf,
-        /// With whom, and what becomes of it.
+        /// The clash and its effect.
         why: String,
     },
     /// A run's batch was submitted.
@@ -67,60 +67,60 @@ pub enum Scheduling {
         name: String,
         /// Lines that are new or changed.
         added: u64,
-        /// It is the batch of an older night, which had the same manifest and options.
+        /// The batch belongs to an older date, with the same manifest and options.
         older_batch: bool,
-        /// What the user should know.
+        /// Warnings for the user.
         warnings: Vec<String>,
-        /// What is wrong with lines that are skipped.
+        /// The faults of skipped lines.
         faults: Faults,
     },
-    /// A run could not be started, and is tried again. Told once for each reason.
+    /// A run could not be started, and will be tried again. Emitted once for each reason.
     CouldNotStart {
         /// The definition's name.
         definition: String,
-        /// The batch's name, as far as that is known.
+        /// The batch's name, if known.
         batch: Option<String>,
         /// The scheduled moment.
         at: Millis,
-        /// Why not.
+        /// The reason.
         why: String,
-        /// What can be done.
+        /// A remedy.
         hint: Option<String>,
     },
-    /// A run waits, and nothing is wrong. Told once for each reason.
+    /// A run waits, without a fault. Emitted once for each reason.
     Waits {
         /// The definition's name.
         definition: String,
         /// The scheduled moment.
         at: Millis,
-        /// For what.
+        /// The reason.
         why: String,
     },
-    /// A run is let go.
+    /// A run was dropped.
     Dropped {
         /// The definition's name.
         definition: String,
         /// The scheduled moment.
         at: Millis,
-        /// Why.
+        /// The reason.
         why: String,
     },
-    /// How all schedules stand, whenever that has changed.
+    /// The states of all schedules, emitted after each change.
     States(Vec<ScheduleState>),
 }
 
-/// How a definition with a schedule stands.
+/// The state of a definition with a schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScheduleState {
     /// Its name.
     pub definition: String,
-    /// It starts nothing: it cannot be read, or its name is another's.
+    /// It starts nothing: it cannot be read, or its name clashes.
     pub broken: bool,
     /// The scheduled moment of its next run.
     pub next: Option<Millis>,
-    /// When a run was last started: not the scheduled moment, but the real one.
+    /// When a run was last started: the real moment, not the scheduled one.
     pub last_started: Option<Millis>,
-    /// Runs that came and are not started yet.
+    /// Runs that are due but not started.
     pub waiting: u64,
     /// Unfinished lines of its batches that wait for their next window.
     pub left_over: u64,

@@ -1,4 +1,5 @@
-//! The folders of definitions, as they are now. A broken definition starts nothing until it is mended, and stops no other.
+//! The folders of definitions in their present state. A faulty definition starts nothing until it is fixed, and
+//! affects no other.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,10 +20,10 @@ use crate::{
     domain::{batch::BatchName, schedule::Schedule},
 };
 
-/// Days ahead on which names are held against each other.
+/// The number of days ahead for which batch names are compared.
 const NAME_DAYS: i32 = 400;
 
-/// Definitions directly in a folder.
+/// The definitions directly in a folder.
 ///
 /// # Errors
 /// The folder cannot be read.
@@ -30,7 +31,7 @@ pub fn definitions_in(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in dir.read_dir()? {
         let path = entry?.path();
-        // The settings are no definition.
+        // The settings file is not a definition.
         let settings = path.file_name().is_some_and(|name| name == "wavebatch.toml");
         if path.extension().is_some_and(|ending| ending == "toml") && path.is_file() && !settings {
             found.push(path);
@@ -39,7 +40,7 @@ pub fn definitions_in(dir: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Each file once, however often it is named; sorted.
+/// Each file once and sorted, however often it is named.
 #[must_use]
 pub fn distinct(files: impl IntoIterator<Item = PathBuf>) -> Vec<PathBuf> {
     let mut real = BTreeMap::new();
@@ -51,7 +52,7 @@ pub fn distinct(files: impl IntoIterator<Item = PathBuf>) -> Vec<PathBuf> {
     files
 }
 
-/// All names that the batches of a schedule will have, as far as anybody looks.
+/// The names of a schedule's batches in the days ahead.
 #[must_use]
 pub fn names_ahead(table: &Timetable, schedule: &Schedule, now: Timestamp) -> BTreeSet<BatchName> {
     let today = schedule.zone.to_datetime(now).date();
@@ -60,7 +61,7 @@ pub fn names_ahead(table: &Timetable, schedule: &Schedule, now: Timestamp) -> BT
     days.filter_map(|day| table.batch(schedule.date_of(day)).ok()).collect()
 }
 
-/// A definition that runs by itself.
+/// A definition with a schedule.
 #[derive(Debug, Clone)]
 pub(super) struct Planned {
     pub(super) file: PathBuf,
@@ -68,7 +69,7 @@ pub(super) struct Planned {
     pub(super) schedule: Schedule,
 }
 
-/// Folders that are looked at again and again.
+/// Folders of definitions, read periodically.
 #[derive(Debug)]
 pub struct Folder {
     dirs: Vec<PathBuf>,
@@ -79,22 +80,22 @@ pub struct Folder {
 #[derive(Debug, Default)]
 struct FolderEntries {
     files: BTreeMap<PathBuf, FolderEntry>,
-    /// Folders that could not be read, and how that was told.
+    /// Folders that could not be read, with the last reported message.
     dirs: BTreeMap<PathBuf, String>,
 }
 
 #[derive(Debug)]
 struct FolderEntry {
     stamp: Stamp,
-    /// As it was read last; of a broken one, before it broke.
+    /// The last valid content; for a faulty file, the content before the fault.
     table: Option<Timetable>,
-    /// What is wrong with it, if anything is.
+    /// Its faults, if it has any.
     broken: Option<Faults>,
-    /// Whose name it has, if that is another's.
+    /// Why its name clashes with another definition's, if it does.
     clash: Option<String>,
 }
 
-/// When this differs, a file is read again.
+/// A file is read again if this value changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     modified: (i64, i64),
@@ -117,7 +118,7 @@ impl Folder {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Who is told how the batches of a definition go, where it says so itself; and the folder that its file is in.
+    /// The target that a definition sets for notifications, with the folder of its file.
     #[must_use]
     pub fn notify_of(&self, definition: &str) -> Option<(Notify, PathBuf)> {
         let entries = self.lock();
@@ -127,7 +128,7 @@ impl Folder {
         Some((notify, file.parent().unwrap_or(Path::new("")).to_owned()))
     }
 
-    /// The definitions that run by themselves, and that nothing is wrong with.
+    /// The definitions with a schedule and without faults.
     pub(super) fn planned(&self) -> Vec<Planned> {
         let entries = self.lock();
         let good = entries.files.iter().filter(|(_, entry)| entry.is_good());
@@ -138,14 +139,14 @@ impl Folder {
         planned.collect()
     }
 
-    /// Those that do not run by themselves, by name.
+    /// The names of definitions without a schedule.
     pub(super) fn unplanned(&self) -> Vec<String> {
         let entries = self.lock();
         let tables = entries.files.values().filter(|entry| entry.is_good()).filter_map(|entry| entry.table.as_ref());
         tables.filter(|table| table.schedule.is_none()).map(|table| table.name.clone()).collect()
     }
 
-    /// Those that start nothing because something is wrong with them: by name or, where nobody knows that, by file.
+    /// The definitions that start nothing because of a fault: by name or, if that is unknown, by file.
     pub(super) fn broken(&self) -> Vec<String> {
         let entries = self.lock();
         let broken = entries.files.iter().filter(|(_, entry)| !entry.is_good());
@@ -153,13 +154,13 @@ impl Folder {
         broken.map(name).collect()
     }
 
-    /// Reads what has changed since the last look, and says what that is.
+    /// Reads changed files, and returns the changes.
     pub(super) fn look(&self, now: Timestamp) -> Vec<Scheduling> {
         let mut entries = self.lock();
         let mut said = Vec::new();
         let mut there = BTreeMap::new();
         for file in distinct(self.list(&mut entries, &mut said)) {
-            // What is gone again is not there.
+            // A file that has just been removed does not count.
             if let Ok(meta) = file.metadata() {
                 there.insert(file, Stamp::of(&meta));
             }
@@ -172,7 +173,7 @@ impl Folder {
         }
         for (file, stamp) in there {
             let known = entries.files.get(&file);
-            // What else a broken one needs may have come.
+            // A faulty definition is read again even if unchanged: a file that it needs may have arrived.
             if known.is_some_and(|entry| entry.stamp == stamp && entry.broken.is_none()) {
                 continue;
             }
@@ -186,7 +187,7 @@ impl Folder {
         said
     }
 
-    /// The files that are there. Of a folder that cannot be read just now, those that were.
+    /// The present files. For a folder that cannot be read now, the files known before.
     fn list(&self, entries: &mut FolderEntries, said: &mut Vec<Scheduling>) -> Vec<PathBuf> {
         let mut files = Vec::new();
         for dir in &self.dirs {
@@ -225,7 +226,7 @@ fn stem(file: &Path) -> String {
     file.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Reads one file, and says what has become of it.
+/// Reads one file, and returns what has changed.
 fn reread(
     (file, stamp): (&Path, Stamp),
     tasks: &Tasks<dyn DefinitionTask>,
@@ -254,10 +255,10 @@ fn reread(
     }
 }
 
-/// What a file says of its runs, if nothing is wrong with it. Its manifest may be still to come.
+/// The schedule of a file without faults. The manifest may not exist yet.
 fn read(file: &Path, tasks: &Tasks<dyn DefinitionTask>, now: Timestamp) -> Result<Timetable, Faults> {
     let at = |now| Overrides { now: Some(now), ..Overrides::default() };
-    // Of a file that is wrong by itself, all is told that is.
+    // If the file itself is faulty, all of its faults are reported.
     let all = |faults| Definition::load(file, tasks, &at(now)).err().unwrap_or(faults);
     let table = Timetable::read(file, tasks, &at(now)).map_err(all)?;
     let next = table.schedule.as_ref().and_then(|schedule| schedule.next(now));
@@ -267,13 +268,14 @@ fn read(file: &Path, tasks: &Tasks<dyn DefinitionTask>, now: Timestamp) -> Resul
     }
 }
 
-/// Finds definitions of one name, and such as would make the same batch: the second by its file's name starts nothing.
+/// Finds definitions with the same name or the same batch names. Of two, the one whose file name sorts later starts
+/// nothing.
 fn clashes(files: &mut BTreeMap<PathBuf, FolderEntry>, now: Timestamp) -> Vec<Scheduling> {
     let (mut names, mut batches) = (BTreeMap::new(), BTreeMap::new());
     let mut said = Vec::new();
     let good = files.iter_mut().filter(|(_, entry)| entry.broken.is_none());
     let mut good: Vec<_> = good.filter_map(|(file, entry)| Some((file, entry.table.clone()?, entry))).collect();
-    // What does not run by itself gives way.
+    // Definitions without a schedule come last.
     good.sort_by_key(|(file, table, _)| (table.schedule.is_none(), file.file_name().map(ToOwned::to_owned), *file));
     for (file, table, entry) in good {
         let shown = file.display().to_string();

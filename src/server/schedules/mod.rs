@@ -1,5 +1,5 @@
-//! Schedules that act: looks at folders of definitions, notices the runs that come, and submits their batches. It calls no
-//! API for lines; whoever works the ledger does, within the windows that are set here.
+//! The scheduler: reads folders of definitions, notices due runs, and submits their batches. It makes no calls for
+//! lines. Workers make them within the windows set here.
 
 mod events;
 mod folder;
@@ -35,50 +35,50 @@ pub use self::{
     folder::{Folder, definitions_in, distinct, names_ahead},
 };
 
-/// How often the folders are looked at, and what is due, in ms.
+/// The interval for reading the folders and checking for due runs, in ms.
 const LOOK_EVERY: Millis = 10_000;
-/// How often it is noted that nothing came, in ms: what was not due under the cron of that time is not missed under a
-/// later one.
+/// The interval for recording that no run was due, in ms. A time without runs under the present cron is then never a
+/// missed run under a later cron.
 const SETTLE_EVERY: Millis = 3_600_000;
-/// How often it is looked at how schedules stand, in ms.
+/// The interval for reading the states of schedules, in ms.
 const STATES_EVERY: Millis = 30_000;
-/// How long it sleeps at most, whatever the clock does meanwhile.
+/// The longest sleep, whatever the clock does.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// Definitions whose runs are started at once: one store that does not answer is not to hold the others up.
+/// The maximum number of runs started at once: one store that does not answer must not block the others.
 const AT_ONCE: usize = 4;
 
-/// What a scheduler works with.
+/// The settings of a scheduler.
 #[derive(Debug)]
 pub struct SchedulerSettings {
     /// The folders of definitions.
     pub dirs: Vec<PathBuf>,
-    /// Where the calls of the batches go that are started.
+    /// The environment of the batches' calls.
     pub environment: Environment,
-    /// Where speech is asked for, if not at the vendor's own address.
+    /// The origin of the API, if it is not the vendor's own.
     pub origin: Option<String>,
     /// List prices.
     pub rates: Rates,
-    /// The account whose voices are to speak; without one they are not checked.
+    /// The account for checks of voices; without one they are not checked.
     pub account: Option<intake::Account>,
-    /// Where outputs of the sandbox go, whatever a definition says.
+    /// The output of sandbox batches, whatever a definition says.
     pub sandbox_output: Option<String>,
-    /// What can be done with lines.
+    /// The tasks of the program.
     pub tasks: Registry,
 }
 
-/// Starts batches on time.
+/// Starts scheduled batches.
 #[derive(Debug)]
 pub struct Scheduler {
     shared: Arc<SchedulerState>,
-    /// The rule that each definition was last looked at under.
+    /// The schedule under which each definition was last checked.
     rules: HashMap<String, Schedule>,
-    /// When the folders are looked at again.
+    /// When the folders are read next.
     next_look: Millis,
-    /// When it is looked at again how schedules stand.
+    /// When the states of schedules are read next.
     next_states: Millis,
 }
 
-/// What all starts share.
+/// The state shared by all starts.
 #[derive(Debug)]
 struct SchedulerState {
     store: Store,
@@ -91,18 +91,18 @@ struct SchedulerState {
 
 impl SchedulerState {
     fn emit(&self, event: Scheduling) {
-        // Nobody may be listening; that is no reason to stop.
+        // A missing receiver is no reason to stop.
         let _ = self.events.send(event);
     }
 }
 
-/// A moment of the ledger.
+/// Converts a moment of the ledger.
 fn moment(at: Millis) -> Timestamp {
     Timestamp::from_millisecond(at).unwrap_or(Timestamp::MAX)
 }
 
 impl Scheduler {
-    /// A scheduler that has not started.
+    /// A scheduler that is not running yet.
     #[must_use]
     pub fn new(
         store: Store,
@@ -116,20 +116,20 @@ impl Scheduler {
         Self { shared, rules: HashMap::new(), next_look: Millis::MIN, next_states: Millis::MIN }
     }
 
-    /// The definitions that it looks at.
+    /// Its folders of definitions.
     #[must_use]
     pub fn folder(&self) -> Arc<Folder> {
         Arc::clone(&self.shared.folder)
     }
 
-    /// Starts what is due, until it is told to stop. A submission that is under way then is left, and begun again by
-    /// whoever comes next.
+    /// Starts due runs until it is stopped. A submission in progress is then abandoned, and the next scheduler starts
+    /// it again.
     ///
     /// # Errors
     /// The ledger cannot be used, and waiting does not help.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), StoreError> {
         let mut starts = JoinSet::new();
-        // However this ends, no start goes on by itself.
+        // However the scheduler ends, no start continues by itself.
         let ending = stop.child_token();
         let _guard = ending.clone().drop_guard();
         let ended = self.keep(&mut starts, &ending).await;
@@ -145,12 +145,12 @@ impl Scheduler {
         let clock = self.shared.store.clock().clone();
         while !stop.is_cancelled() {
             let now = clock.now();
-            // A clock that was set back is no reason to look away until then.
+            // A clock that was set back must not delay the next look.
             if now >= self.next_look || self.next_look > now + LOOK_EVERY {
                 self.look().await?;
                 self.next_look = now + LOOK_EVERY;
             }
-            // Runs are noticed by the wall clock: one that was set back must not silence them until it has caught up.
+            // Runs depend on the wall clock. After it was set back, runs must not wait until it has caught up.
             wait_out(self.shared.store.watch_clock().await)?;
             wait_out(self.check(starts, stop).await)?;
             let wake = self.next_moment().await?;
@@ -167,10 +167,10 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Looks at the folders, and says what is new there.
+    /// Reads the folders, and emits the changes.
     async fn look(&mut self) -> Result<(), StoreError> {
         let (folder, now) = (self.folder(), moment(self.shared.store.clock().now()));
-        // What breaks there is looked at again the next time.
+        // A panic there is tried again at the next look.
         let said = tokio::task::spawn_blocking(move || folder.look(now)).await.unwrap_or_default();
         let any = !said.is_empty();
         said.into_iter().for_each(|event| self.shared.emit(event));
@@ -181,7 +181,7 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Tells of definitions whose next batch has the name of another definition's.
+    /// Reports definitions whose next batch name belongs to another definition's batch.
     async fn report_foreign_names(&self, now: Timestamp) -> Result<(), StoreError> {
         for Planned { file, table, schedule } in self.shared.folder.planned() {
             let next = schedule.next(now).and_then(|run| table.batch(run.date).ok());
@@ -198,7 +198,7 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Notices what came, and starts what is due.
+    /// Records the runs that are due, and starts them.
     async fn check(&mut self, starts: &mut Starts, stop: &CancellationToken) -> Result<(), StoreError> {
         let planned = self.shared.folder.planned();
         self.set_windows(&planned).await?;
@@ -222,14 +222,14 @@ impl Scheduler {
         self.report_states(&planned).await
     }
 
-    /// The rules of definitions that are broken just now: they hold until those are mended.
+    /// The schedules of definitions that are faulty now. They stay valid until the definitions are fixed.
     fn broken_rules(&self) -> Vec<(String, Schedule)> {
         let broken = self.shared.folder.broken();
         let rules = broken.into_iter().filter_map(|name| Some((name.clone(), self.rules.get(&name)?.clone())));
         rules.collect()
     }
 
-    /// Gives the batches of each definition the window that is open now, or comes next.
+    /// Sets the window of each definition's batches: the one that is open now, or the next one.
     async fn set_windows(&self, planned: &[Planned]) -> Result<(), StoreError> {
         let (store, environment) = (&self.shared.store, self.shared.settings.environment);
         let now = moment(store.clock().now());
@@ -244,14 +244,14 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Notes the runs that came since the last look; `all`: and, of each definition, that nothing else did.
+    /// Records the runs due since the last look; with `all`, also that no other run was due.
     async fn notice(&self, planned: &[Planned], all: bool) -> Result<(), StoreError> {
         let (store, environment) = (&self.shared.store, self.shared.settings.environment);
         let settled: BTreeMap<String, Millis> = store.settled(environment).await?.into_iter().collect();
         for one in planned {
             let Some(from) = settled.get(&one.table.name) else {
                 store.begin_schedule(&one.table.name, environment).await?;
-                // From the first moment on, batches have a window.
+                // Batches have a window from the first moment on.
                 self.set_windows(std::slice::from_ref(one)).await?;
                 continue;
             };
@@ -263,7 +263,7 @@ impl Scheduler {
     async fn notice_one(&self, one: &Planned, from: Millis, all: bool) -> Result<(), StoreError> {
         let (store, name) = (&self.shared.store, &one.table.name);
         let to = store.clock().now();
-        // Until now the old rule held: its nights are not those of the new one.
+        // Until now the old schedule was valid: its runs differ from those of the new one.
         let old = self.rules.get(name).filter(|old| rule(old) != rule(&one.schedule));
         let schedule = old.unwrap_or(&one.schedule);
         let runs = due(Some(moment(from)), moment(to), schedule);
@@ -291,7 +291,7 @@ impl Scheduler {
         Ok(())
     }
 
-    /// When to look again.
+    /// The moment of the next look.
     async fn next_moment(&self) -> Result<Millis, StoreError> {
         let now = self.shared.store.clock().now();
         let planned = self.shared.folder.planned();
@@ -306,7 +306,7 @@ impl Scheduler {
         Ok(moments.chain([self.next_look]).min().unwrap_or(self.next_look).max(now + 1))
     }
 
-    /// Says how all schedules stand, if that has changed.
+    /// Emits the states of all schedules, if they have changed.
     async fn report_states(&self, planned: &[Planned]) -> Result<(), StoreError> {
         let now = moment(self.shared.store.clock().now());
         let views = self.shared.store.schedule_views(self.shared.settings.environment).await?;
@@ -345,7 +345,7 @@ fn flat(done: Result<Result<(), StoreError>, tokio::task::JoinError>) -> Result<
     })
 }
 
-/// What passes, or is the failure of one definition, is waited for: all that is due stays so.
+/// A passing failure, or one of a single definition, is only logged: all due runs stay due.
 fn wait_out(result: Result<(), StoreError>) -> Result<(), StoreError> {
     result.or_else(|e| {
         if e.is_fatal() {
@@ -356,7 +356,7 @@ fn wait_out(result: Result<(), StoreError>) -> Result<(), StoreError> {
     })
 }
 
-/// What decides which runs there are.
+/// The fields that decide the runs.
 fn rule(schedule: &Schedule) -> impl PartialEq + use<> {
     let Schedule { cron, zone, missed, day, .. } = schedule;
     (cron.clone(), zone.clone(), *missed, *day)

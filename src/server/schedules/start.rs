@@ -17,13 +17,13 @@ use crate::{
     store::{StoreError, TakenRun},
 };
 
-/// How long after its first failure a run is tried again, in ms; doubled with each, up to the longest.
+/// The wait after the first failure of a run, in ms. It doubles with each failure, up to the longest.
 const FIRST_WAIT: Millis = 60_000;
 const LONGEST_WAIT: Millis = 15 * 60_000;
-/// How often a run that waits looks again, in ms.
+/// The interval between checks of a run that waits, in ms.
 const LOOK_AGAIN: Millis = 60_000;
 
-/// What became of a try.
+/// The result of a try.
 enum Tried {
     Started(Box<Submission>),
     Failed { batch: Option<String>, why: String, hint: Option<String> },
@@ -37,8 +37,8 @@ impl Tried {
     }
 }
 
-/// Starts a run that is taken, holding its lease meanwhile. Told to stop, it gives the lease back: the run is due as before,
-/// and a batch that is half submitted is completed by who submits it again.
+/// Starts a run that this process has taken, and holds its lease meanwhile. On `stop` it gives the lease back: the
+/// run is due again, and the next submission completes a half-submitted batch.
 pub(super) async fn start(
     shared: Arc<SchedulerState>,
     planned: Planned,
@@ -60,7 +60,7 @@ pub(super) async fn start(
     }
 }
 
-/// Renews the lease until it is lost to somebody else.
+/// Renews the lease until another process has it.
 async fn hold(shared: &SchedulerState, run: &TakenRun) -> Result<(), StoreError> {
     let beat = Duration::from_millis(u64::try_from(shared.store.timing().beat_ms).unwrap_or(1_000));
     loop {
@@ -92,7 +92,8 @@ async fn attempt(shared: &SchedulerState, planned: &Planned, run: &TakenRun) -> 
     shared.store.run_begins(run, &name).await?;
     match submit(shared, planned, &definition).await {
         Ok(done) => Ok(Tried::Started(Box::new(done))),
-        // Neither the definition nor its manifest is to blame, and what is wrong cannot be noted either.
+        // The ledger is the cause, not the definition or its manifest; and the failure cannot be recorded there
+        // either.
         Err(IntakeError::Store(e)) if e.is_passing() => Err(e),
         Err(e) => {
             let hint = hint(&e, planned, run);
@@ -101,7 +102,7 @@ async fn attempt(shared: &SchedulerState, planned: &Planned, run: &TakenRun) -> 
     }
 }
 
-/// Why a run is not started any more.
+/// Why a run is dropped.
 fn over(shared: &SchedulerState, planned: &Planned, run: &TakenRun) -> Option<String> {
     let now = moment(shared.store.clock().now());
     let too_many = run.newer_dates as usize >= MOST_MISSED;
@@ -129,7 +130,7 @@ async fn load(shared: &SchedulerState, planned: &Planned, run: &TakenRun) -> Res
     loaded.map(|definition| definition.asked_at(settings.origin.clone()))
 }
 
-/// Why nothing is to be submitted now, though nothing is wrong.
+/// Why a run must wait, though there is no fault.
 async fn waits(
     shared: &SchedulerState,
     planned: &Planned,
@@ -139,7 +140,7 @@ async fn waits(
     let name = definition.batch.as_str();
     let Some(row) = shared.store.batch(name).await? else { return Ok(None) };
     if row.definition != definition.name || row.environment != shared.settings.environment {
-        return Ok(None); // The submission refuses it, with all the words.
+        return Ok(None); // The submission refuses it, with a full message.
     }
     if let Some((kind, reason)) = &row.pause
         && kind.only_the_user_lifts()
@@ -147,7 +148,7 @@ async fn waits(
         let paused = kind.in_words(reason);
         return Ok(Some(format!("the batch `{name}` is {paused}; `wavebatch resume {name}` lets it go on")));
     }
-    // What somebody left half submitted has to be submitted again; so has what this run itself began.
+    // A half-submitted batch must be submitted again, and so must a batch that this run itself began.
     if row.finished_at.is_some()
         || row.submitting_at.is_some()
         || row.pause.is_some()
@@ -168,8 +169,8 @@ async fn submit(
     let SchedulerState { store, settings, fetcher, .. } = shared;
     let copy = intake::copy_manifest(definition, &store.spool(), fetcher, tokio::io::empty()).await?;
     let options = SubmitOptions {
-        // A date that decides the lines makes a night of its own. Where it does not, the manifest of yesterday is the work
-        // of yesterday, as with `run`.
+        // If the date decides the lines, each date is a separate batch. If not, the same manifest is the same work as
+        // on the day before, as with `run`.
         again: planned.schedule.dated_lines,
         rates: settings.rates.clone(),
         account: settings.account.clone(),
@@ -228,7 +229,7 @@ fn started(run: &TakenRun, done: Submission) -> Scheduling {
     }
 }
 
-/// What can be done, in words for somebody who typed no command.
+/// A hint that suits a user who typed no command.
 fn hint(error: &IntakeError, planned: &Planned, run: &TakenRun) -> Option<String> {
     let by_hand = |flag: &str| {
         let day = moment(run.at).to_zoned(planned.schedule.zone.clone()).date();
