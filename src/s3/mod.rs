@@ -61,7 +61,7 @@ pub struct S3Timeouts {
     pub answer: Duration,
     /// For all tries together; the last one is cut short.
     pub all: Duration,
-    /// The delays between tries.
+    /// The number of tries, and the delays between them.
     pub pace: Pace,
     /// Bytes sent with a try, whose transfer time is added.
     pub body: u64,
