@@ -47,8 +47,8 @@ pub(super) async fn judge(job: SynthesisJob<'_>, surveyed: &Surveyed) -> Result<
     Ok(LostDecision::End(Box::new(script.failed(ErrorKind::AnswerLost, message))))
 }
 
-/// The end of a job whose outputs were written once, and whose audio is gone since: they keep their state and quality. `None`:
-/// they were never written.
+/// The end of a job whose outputs were written once, and whose audio is gone since: they stay succeeded or suspect. `None`: they
+/// were never written.
 pub(super) async fn pruned(job: SynthesisJob<'_>) -> Result<Option<Finish>, StoreError> {
     let claimed = job.on.job();
     let filter =

@@ -38,7 +38,7 @@ pub(super) fn resolve(base: &Base, source: &str) -> String {
     }
 }
 
-/// The path of a resolved source relative to its folder, if it is a local file.
+/// The path of a local file: relative to the base directory if the file is below it, else absolute. `None` for other sources.
 pub(super) fn local(base: &Base, resolved: &str) -> Option<String> {
     if !resolved.starts_with('/') {
         return None;
