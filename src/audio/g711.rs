@@ -1,10 +1,10 @@
-//! G.711, the codes of telephony: 16-bit samples as eight bits on a logarithmic scale, µ-law and A-law.
+//! G.711, the telephony codecs: 16-bit samples as eight bits on a logarithmic scale, µ-law and A-law.
 
-/// What µ-law adds to a magnitude, so that every segment begins at a power of two.
+/// The number that µ-law adds to a magnitude, so that every segment begins at a power of two.
 const BIAS: i32 = 0x84;
-/// The greatest magnitude that µ-law can tell.
+/// The greatest magnitude that µ-law can represent.
 const CLIP: i32 = 0x7FFF - BIAS;
-/// A-law turns every other bit over, so that silence has edges to synchronise by.
+/// A-law inverts every other bit, so that silence has edges for synchronization.
 const EVEN_BITS: u8 = 0x55;
 
 /// The sample of a µ-law code.
@@ -40,7 +40,7 @@ pub const fn alaw_decode(code: u8) -> i16 {
 /// The A-law code of a sample.
 #[must_use]
 pub const fn alaw_encode(sample: i16) -> u8 {
-    // One's complement: A-law has no zero, and its negative half is the mirror of the other about -½.
+    // One's complement: A-law has no zero, and its negative half mirrors the positive one about -½.
     let (sign, magnitude) = if sample < 0 { (0, !sample) } else { (0x80, sample) };
     let exponent = if magnitude < 0x100 { 0 } else { magnitude.ilog2() - 7 };
     let shift = if exponent == 0 { 4 } else { exponent + 3 };

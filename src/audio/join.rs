@@ -1,4 +1,4 @@
-//! Joining parts into one file as a stream: what is in memory does not grow with the length.
+//! Joins parts into one file as a stream: memory use does not grow with the length.
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
@@ -11,10 +11,10 @@ use super::{
 };
 use crate::domain::synthesis_options::{AudioFormat, SampleRate};
 
-/// What is read and written at once, in bytes. Even, so that no sample is cut.
+/// Bytes that are read and written at a time. Even, so that no sample is split.
 const BLOCK: usize = 64 << 10;
 
-/// Parts and pauses in their order, the parts checked as they are added; then written as often as wanted.
+/// Parts and pauses in order. Parts are checked when they are added; the file can then be written any number of times.
 #[derive(Debug)]
 pub struct Joiner<S> {
     bought: AudioFormat,
@@ -22,41 +22,41 @@ pub struct Joiner<S> {
     pieces: Vec<Piece<S>>,
     samples: u64,
     part_starts: Vec<u64>,
-    /// Samples of pauses that were asked for and not given, or given too many: MP3 has only whole frames.
+    /// Samples of pauses that are still missing, or negative if too many were written: MP3 has only whole frames.
     owed: i64,
 }
 
 #[derive(Debug)]
 enum Piece<S> {
     Part(S, Checked),
-    /// That many samples of silence.
+    /// This many samples of silence.
     Pause(u64),
 }
 
-/// What was written.
+/// The written file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Joined {
     /// Size of the file.
     pub bytes: u64,
     /// Its length, in samples of one channel.
     pub samples: u64,
-    /// Samples a second.
+    /// Sample rate.
     pub rate: SampleRate,
     /// The sample at which each part begins.
     pub part_starts: Vec<u64>,
 }
 
 impl<S: Source> Joiner<S> {
-    /// Joins parts of that format and rate.
+    /// Joins parts of this format and rate.
     #[must_use]
     pub const fn new(bought: AudioFormat, rate: SampleRate) -> Self {
         Self { bought, rate, pieces: Vec::new(), samples: 0, part_starts: Vec::new(), owed: 0 }
     }
 
-    /// Adds a part, if it is whole and what was asked for.
+    /// Adds a part, if it is complete and in the expected format.
     ///
     /// # Errors
-    /// What is wrong with it, as [`check`] tells; nothing is added then.
+    /// The fault that [`check`] finds; then nothing is added.
     pub fn part(&mut self, source: S) -> Result<Checked, AudioError> {
         let checked = check(&mut source.open().map_err(AudioError::Read)?, self.bought, self.rate)?;
         if let Some(first) = self.first() {
@@ -68,7 +68,8 @@ impl<S: Source> Joiner<S> {
         Ok(checked)
     }
 
-    /// Adds silence, in milliseconds; none to a format that is not known. Of MP3 whole frames, so many that all pauses so far are right to half a frame.
+    /// Adds silence, in milliseconds; none to an unknown format. For MP3 it adds whole frames, so that the sum of all pauses is
+    /// right to half a frame.
     pub fn pause(&mut self, ms: u32) {
         if self.bought.is_opaque() {
             return;
@@ -81,7 +82,7 @@ impl<S: Source> Joiner<S> {
         }
     }
 
-    /// Length of all that was added, in samples.
+    /// Length of everything that was added, in samples.
     #[must_use]
     pub const fn samples(&self) -> u64 {
         self.samples
@@ -93,7 +94,7 @@ impl<S: Source> Joiner<S> {
         &self.part_starts
     }
 
-    /// Writes all of it as one file of `format`.
+    /// Writes everything as one file of `format`.
     ///
     /// # Errors
     /// As [`Joiner::join_many`].
@@ -102,11 +103,11 @@ impl<S: Source> Joiner<S> {
         Ok(all.pop().expect("one output was asked for"))
     }
 
-    /// Writes all of it once for each output, reading the parts once; says what each has become.
+    /// Writes everything once for each output, and reads the parts once; returns the result for each output.
     ///
     /// # Errors
-    /// `Unmakeable`, `TooLong` and `Empty` (no part) before anything is written; `Read`, and what [`check`] tells, where a
-    /// part is not what it was when it was added; `Write`. What was written is then of no use.
+    /// `Unmakeable`, `TooLong` and `Empty` (no part) before anything is written; `Read`, and the faults that [`check`] finds,
+    /// if a part has changed since it was added; `Write`. The written data is then unusable.
     pub fn join_many<W: Write>(&self, outputs: &mut [(AudioFormat, W)]) -> Result<Vec<Joined>, AudioError> {
         for (format, _) in &*outputs {
             self.can_become(*format)?;
@@ -151,7 +152,7 @@ impl<S: Source> Joiner<S> {
         given.cast_unsigned()
     }
 
-    /// Bytes of all MP3 frames, if a silent one has that many.
+    /// Bytes of all MP3 frames, if a silent frame has `silent` bytes.
     fn frame_bytes(&self, silent: u64) -> u64 {
         let bytes = |piece: &Piece<S>| match piece {
             Piece::Part(_, Checked { body: Body::Frames { bytes, .. }, .. }) => *bytes,
@@ -190,7 +191,7 @@ impl<S: Source> Joiner<S> {
         Ok(())
     }
 
-    /// The one part, as it came.
+    /// Copies the single part unchanged.
     fn copy_opaque<W: Write>(&self, outputs: &mut [Output<'_, W>]) -> Result<(), AudioError> {
         let mut block = vec![0; BLOCK];
         for piece in &self.pieces {
@@ -272,7 +273,7 @@ impl<W: Write> Output<'_, W> {
         self.to.write_all(bytes).map_err(AudioError::Write)
     }
 
-    /// `block` again and again, until it is `len` bytes.
+    /// Writes `block` repeatedly, `len` bytes in all.
     fn write_repeated(&mut self, block: &[u8], mut len: u64) -> Result<(), AudioError> {
         while len > 0 {
             let here = usize::try_from(len).unwrap_or(usize::MAX).min(block.len());
@@ -283,7 +284,7 @@ impl<W: Write> Output<'_, W> {
     }
 }
 
-/// How one sample is written.
+/// The encoding of one sample.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Code {
     Linear,
@@ -305,7 +306,7 @@ impl Code {
         if matches!(self, Self::Linear) { 2 } else { 1 }
     }
 
-    /// The byte of which silence is made.
+    /// The byte that represents silence.
     const fn silence(self) -> u8 {
         match self {
             Self::Linear => 0,
@@ -315,7 +316,7 @@ impl Code {
     }
 }
 
-/// Turns blocks of samples from one code into another.
+/// Converts blocks of samples from one encoding to another.
 struct Coder {
     from: Code,
     samples: Vec<i16>,

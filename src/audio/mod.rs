@@ -1,4 +1,4 @@
-//! Audio containers and codes: pure format code over readers and writers. Part of the ground.
+//! Audio containers and encodings: pure format code over readers and writers. Depends on no task and no network.
 
 use std::io;
 
@@ -17,13 +17,13 @@ pub use verify::verify;
 
 use crate::domain::synthesis_options::{AudioFormat, SampleRate};
 
-/// Why audio is not what it should be, or could not be read or written.
+/// Why audio is invalid, or could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum AudioError {
-    /// Nothing was in it, or nothing but headers.
+    /// It is empty, or has only headers.
     #[error("it holds no audio")]
     Empty,
-    /// Not a file of the format at all; of a JSON error message, for one.
+    /// It is no file of the format at all, but for example a JSON error message.
     #[error("it is not {format}: {why}")]
     NotThat {
         /// The format that was expected.
@@ -31,27 +31,27 @@ pub enum AudioError {
         /// What is wrong with it.
         why: String,
     },
-    /// A good file, but of another rate, length or number of channels than asked for.
+    /// A valid file with another rate, length or number of channels than expected.
     #[error("its {what} is {found}, not {wanted}")]
     Differs {
         /// What differs.
         what: &'static str,
-        /// What it has.
+        /// The value found.
         found: u64,
-        /// What it should have.
+        /// The expected value.
         wanted: u64,
     },
     /// Its end is missing.
     #[error("it is cut short: {has} {unit} of {declared}")]
     CutShort {
-        /// What is counted: bytes or frames.
+        /// The counted unit: bytes or frames.
         unit: &'static str,
         /// How many there are.
         has: u64,
         /// How many there should be.
         declared: u64,
     },
-    /// A WAV header of a streaming writer: whether the end is missing cannot be known.
+    /// A WAV header of a streaming writer: it is unknown whether the end is missing.
     #[error("its header leaves its length open")]
     OpenLength,
     /// Bytes that belong to no MP3 frame, between frames or more than a tag would have.
@@ -66,12 +66,12 @@ pub enum AudioError {
         /// Its length, in samples.
         samples: u64,
     },
-    /// One format cannot be made of the other without a codec that is not here.
+    /// The conversion needs a codec that this program lacks.
     #[error("{wanted} cannot be made of {bought}")]
     Unmakeable {
         /// The format of the parts.
         bought: AudioFormat,
-        /// The format asked for.
+        /// The requested format.
         wanted: AudioFormat,
     },
     /// A part cannot be read.
@@ -82,19 +82,19 @@ pub enum AudioError {
     Write(#[source] io::Error),
 }
 
-/// The moment of a sample in milliseconds, to the nearest one.
+/// The time of a sample in milliseconds, rounded.
 #[must_use]
 pub fn sample_to_ms(sample: u64, rate: SampleRate) -> u64 {
     scale(sample, 1_000, u64::from(rate.hz()))
 }
 
-/// The sample at a moment in milliseconds, to the nearest one.
+/// The sample at a time in milliseconds, rounded.
 #[must_use]
 pub fn ms_to_sample(ms: u64, rate: SampleRate) -> u64 {
     scale(ms, u64::from(rate.hz()), 1_000)
 }
 
-/// `n × times / by`, a half rounded up; the greatest number where it would overflow.
+/// `n × times / by`, with a half rounded up; the greatest number on overflow.
 fn scale(n: u64, times: u64, by: u64) -> u64 {
     let (n, times, by) = (u128::from(n), u128::from(times), u128::from(by));
     u64::try_from((2 * n * times + by) / (2 * by)).unwrap_or(u64::MAX)

@@ -1,4 +1,4 @@
-//! One part of speech as it was bought: is it whole, and what it was asked to be?
+//! Checks one part of a synthesis as it was bought: is it complete, and in the requested format?
 
 use std::{
     fs::File,
@@ -13,16 +13,16 @@ use super::{
 };
 use crate::domain::synthesis_options::{AudioFormat, SampleRate};
 
-/// Where the bytes of a part are. It is opened when it is its turn: a book has more parts than a process may have open
+/// Where the bytes of a part are. A part is opened only when it is needed: a book has more parts than a process may have open
 /// files.
 pub trait Source {
-    /// What reads them.
+    /// Its reader.
     type Reader: Read + Seek;
 
     /// Opens it at its start.
     ///
     /// # Errors
-    /// What the file system said.
+    /// The file system's error.
     fn open(&self) -> io::Result<Self::Reader>;
 }
 
@@ -42,44 +42,44 @@ impl<'a> Source for &'a [u8] {
     }
 }
 
-/// A part that is whole, and what it was asked to be.
+/// A part that is complete, and in the requested format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Checked {
     /// Its length, in samples of one channel.
     pub samples: u64,
-    /// Samples a second.
+    /// Sample rate.
     pub rate: SampleRate,
     /// Number of channels; more than one only in MP3.
     pub channels: u16,
-    /// MP3 frames at its start that need bytes from before it, and that nothing can decode. Joined they are silent.
+    /// MP3 frames at its start that need bytes from before it, and cannot be decoded. In the joined file they are silent.
     pub lost_frames: u64,
     pub(super) body: Body,
 }
 
 impl Checked {
-    /// Whether some of its sound cannot be had without encoding it again; see [`Checked::lost_frames`].
+    /// Whether some of its audio is lost unless it is encoded again; see [`Checked::lost_frames`].
     #[must_use]
     pub const fn needs_reencode(&self) -> bool {
         self.lost_frames > 0
     }
 }
 
-/// Where the sound is.
+/// Where the audio is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Body {
     /// In these bytes.
     Samples { offset: u64, len: u64 },
-    /// In frames like this one, this many bytes of them; before them, perhaps, a header of the whole file.
+    /// In frames like this one, with this many bytes in all; a header of the whole file may precede them.
     Frames { head: Header, bytes: u64, info: Option<Info> },
-    /// Somewhere in this many bytes, of which nothing is known.
+    /// Somewhere in this many bytes of an unknown format.
     Opaque { len: u64 },
 }
 
-/// Checks a part: a WAV header that is valid and true, 16-bit mono of the rate asked for; whole samples where there is no
-/// header; MP3 frames of one kind to the end. Of MP3 everything is read, else only the header.
+/// Checks a part: a WAV header that is valid and true, 16-bit mono of the requested rate; whole samples if there is no header;
+/// MP3 frames of one kind to the end. An MP3 is read completely, other formats only up to the header.
 ///
 /// # Errors
-/// What is wrong with it; see [`AudioError`].
+/// The fault; see [`AudioError`].
 pub fn check<R: Read + Seek>(reader: &mut R, format: AudioFormat, rate: SampleRate) -> Result<Checked, AudioError> {
     match format {
         AudioFormat::Wav => check_wav(reader, rate),
@@ -131,7 +131,7 @@ fn samples(rate: SampleRate, offset: u64, len: u64, width: u64) -> Result<Checke
     Ok(Checked { samples: len / width, rate, channels: 1, lost_frames: 0, body: Body::Samples { offset, len } })
 }
 
-/// Of an unknown format nothing can be said but that there is something. Its length is 0: nobody knows it.
+/// For an unknown format, only emptiness can be checked. The length is set to 0, since it is unknown.
 fn check_opaque<R: Seek>(reader: &mut R, rate: SampleRate) -> Result<Checked, AudioError> {
     match reader.seek(SeekFrom::End(0)).map_err(AudioError::Read)? {
         0 => Err(AudioError::Empty),
@@ -157,7 +157,7 @@ fn check_mp3<R: Read + Seek>(reader: &mut R, rate: SampleRate) -> Result<Checked
 }
 
 /// # Errors
-/// `Differs`, unless it is what is wanted.
+/// `Differs`, unless it is the wanted value.
 pub(super) fn differs(what: &'static str, found: u64, wanted: u64) -> Result<(), AudioError> {
     if found == wanted { Ok(()) } else { Err(AudioError::Differs { what, found, wanted }) }
 }

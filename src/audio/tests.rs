@@ -1,4 +1,4 @@
-//! What was joined, decoded by a decoder that is not ours.
+//! Joined files, decoded by a third-party decoder.
 
 use std::io::{self, Cursor, Write};
 
@@ -17,7 +17,7 @@ const VBR: &[u8] = include_bytes!("testdata/24k-vbr.mp3");
 const LOW: &[u8] = include_bytes!("testdata/8k.mp3");
 const HIGH: &[u8] = include_bytes!("testdata/44k.mp3");
 
-/// The rate and the samples of a file with a header of its own, as Symphonia hears them. An error anywhere is a panic.
+/// The rate and the samples of a file with a header of its own, decoded by Symphonia. Any error is a panic.
 pub(crate) fn decode(file: Vec<u8>) -> (u32, Vec<i16>) {
     let stream = MediaSourceStream::new(Box::new(Cursor::new(file)), Default::default());
     let mut format =
@@ -52,7 +52,7 @@ fn wrap(tag: u16, rate: SampleRate, codes: &[u8]) -> Vec<u8> {
     file
 }
 
-/// Something to hear that is different everywhere.
+/// Samples that differ everywhere.
 fn sound(len: usize, seed: i32) -> Vec<i16> {
     (0..len as i32).map(|i| ((i + seed).wrapping_mul(7_919) ^ (i >> 3)) as i16).collect()
 }
@@ -81,7 +81,7 @@ fn joiner<'a>(bought: AudioFormat, rate: SampleRate, pieces: &[Piece<'a>]) -> Jo
     joiner
 }
 
-/// Joins into that format, sees that the file is found true, and gives it.
+/// Joins into this format, verifies the file, and returns it.
 fn join(joiner: &Joiner<&[u8]>, format: AudioFormat, rate: SampleRate) -> (Joined, Vec<u8>) {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     let joined = joiner.join(format, &mut file).unwrap();
@@ -128,7 +128,7 @@ fn telephony_is_what_another_decoder_hears() {
         let heard = decode(wrap(tag, rate, &codes)).1;
         assert_eq!(heard, codes.iter().map(|code| decode_one(*code)).collect::<Vec<_>>(), "{format}");
 
-        // Bought as codes: the same codes, and the samples they stand for.
+        // For parts bought as codes: the same codes, and the samples that they represent.
         let all: Vec<u8> = (0..=u8::MAX).collect();
         let bought = self::joiner(format, rate, &[Part(&all), Pause(1), Part(&codes)]);
         let silence = [encode(0); 8];
@@ -158,12 +158,12 @@ fn mp3_is_joined_frame_by_frame() {
     let pieces = [Part(TAGGED), Pause(600), Part(VBR), Part(TAGGED), Pause(7), Pause(7), Pause(7), Part(VBR)];
     let joiner = joiner(AudioFormat::Mp3, rate, &pieces);
     let (joined, file) = join(&joiner, AudioFormat::Mp3, rate);
-    // 600 ms are 25 frames, three times 7 ms one.
+    // 600 ms are 25 frames, three times 7 ms is one frame.
     assert_eq!(joined.part_starts, [0, 52, 73, 101].map(|frames| frames * 576));
     let (heard_rate, heard) = decode(file.clone());
     assert_eq!((heard_rate, heard.len() as u64), (24_000, joined.samples));
     assert!(heard[29 * 576..52 * 576].iter().all(|sample| *sample == 0), "silent, once the part before has rung out");
-    // Past the first frames, where the part before still fades out, each part sounds as it does alone.
+    // After the first frames, where the previous part still fades out, each part decodes as it does alone.
     let alone = decode(VBR.to_vec()).1;
     let at = joined.part_starts[1] as usize;
     assert_eq!(heard[at + 2 * 576..at + alone.len()], alone[2 * 576..]);

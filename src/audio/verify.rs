@@ -1,4 +1,4 @@
-//! A second look at a finished file, by its own bytes alone.
+//! Verifies a finished file from its own bytes alone.
 
 use std::{fs::File, path::Path};
 
@@ -8,11 +8,11 @@ use super::{
 };
 use crate::domain::synthesis_options::{AudioFormat, SampleRate};
 
-/// Reads a finished file again: one valid header whose lengths are true, or MP3 frames and a
-/// true header of them, none of which needs what is not there; and as long as it should be, in samples.
+/// Reads a finished file again: it has one valid header with true lengths, or MP3 frames and a true header of them, none of
+/// which needs missing bytes; and its length in samples is the expected one.
 ///
 /// # Errors
-/// What is wrong with it; see [`AudioError`].
+/// The fault; see [`AudioError`].
 pub fn verify(path: &Path, format: AudioFormat, rate: SampleRate, expected_samples: u64) -> Result<(), AudioError> {
     let mut file = File::open(path).map_err(AudioError::Read)?;
     let file_len = file.metadata().map_err(AudioError::Read)?.len();

@@ -1,7 +1,7 @@
-//! RIFF/WAVE: reading headers as they occur in the wild, and writing 16-bit PCM.
+//! RIFF/WAVE: reads headers as they occur in practice, and writes 16-bit PCM.
 //!
-//! Recorders that stream leave 0 or 0xFFFFFFFF where a size belongs, and files get cut; so what a header *says* and
-//! what the file *has* are kept apart, and [`Wav::sizes_agree`] tells whether the one can be trusted for the other.
+//! Streaming recorders leave 0 or 0xFFFFFFFF as a size, and files may be cut short; so what a header *declares* and what the
+//! file *has* are separate, and [`Wav::sizes_agree`] says whether the two agree.
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
@@ -15,17 +15,17 @@ pub const ALAW: u16 = 0x0006;
 pub const MULAW: u16 = 0x0007;
 const EXTENSIBLE: u16 = 0xFFFE;
 
-/// More chunks than any real file has; a walk over a damaged one ends here.
+/// More chunks than any real file has; reading a damaged file stops here.
 const MAX_CHUNKS: usize = 512;
-/// The longest `LIST` that is looked into, in bytes.
+/// The longest `LIST` that is read, in bytes.
 const MAX_LIST: u64 = 1 << 20;
 /// Bytes of our own header, without a comment, that the RIFF size counts.
 const HEAD_AFTER_RIFF: u64 = 36;
 
-/// What a WAVE header says, and what the file has.
+/// What a WAVE header declares, and what the file has.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Wav {
-    /// The sample format; of an extensible header the one in its sub-format.
+    /// The sample format; for an extensible header, the one in its sub-format.
     pub format_tag: u16,
     /// Number of channels.
     pub channels: u16,
@@ -41,11 +41,11 @@ pub struct Wav {
     pub data_offset: u64,
     /// Bytes of samples that the file really has.
     pub data_len: u64,
-    /// Bytes of samples that the header declares; `None` where a streaming writer left the size open.
+    /// Bytes of samples that the header declares; `None` if a streaming writer left the size open.
     pub declared_data_len: Option<u64>,
     /// Size of the file, in bytes.
     pub file_len: u64,
-    /// Whether the sizes in the header and the size of the file agree (a byte of padding aside).
+    /// Whether the sizes in the header and the size of the file agree (apart from a padding byte).
     pub sizes_agree: bool,
     /// The comment (`ICMT`) of the `LIST/INFO` chunk, without its terminator.
     pub comment: Option<String>,
@@ -58,8 +58,8 @@ impl Wav {
         matches!(self.format_tag, PCM | FLOAT | ALAW | MULAW)
     }
 
-    /// Length of the samples that the file really has, in milliseconds. For compressed formats the declared average
-    /// decides; `None` where the header gives nothing to count with.
+    /// Length of the samples that the file really has, in milliseconds. For compressed formats it follows from the declared
+    /// average rate; `None` if the header lacks the necessary values.
     #[must_use]
     pub fn duration_ms(&self) -> Option<u64> {
         let rate = if self.has_fixed_frames() && self.block_align > 0 {
@@ -74,7 +74,7 @@ impl Wav {
 /// Reads the header of `reader` and walks its chunks; samples are skipped, never read.
 ///
 /// # Errors
-/// `InvalidData` where it is not a WAVE file, or one without `fmt` and `data`; else what the reader said.
+/// `InvalidData` if it is no WAVE file, or one without `fmt` and `data`; otherwise the reader's error.
 pub fn read<R: Read + Seek>(reader: &mut R) -> io::Result<Wav> {
     let file_len = reader.seek(SeekFrom::End(0))?;
     reader.seek(SeekFrom::Start(0))?;
@@ -141,7 +141,7 @@ fn read_format<R: Read>(reader: &mut R, len: u64, wav: &mut Wav) -> io::Result<(
     Ok(())
 }
 
-/// The `ICMT` of a `LIST` chunk, if that is an `INFO` list and has one.
+/// The `ICMT` of a `LIST` chunk, if it is an `INFO` list and has one.
 fn read_comment<R: Read>(reader: &mut R, len: u64) -> io::Result<Option<String>> {
     let mut list = vec![0; len.min(MAX_LIST) as usize];
     reader.read_exact(&mut list)?;
@@ -161,7 +161,7 @@ fn read_comment<R: Read>(reader: &mut R, len: u64) -> io::Result<Option<String>>
 /// Writes a 16-bit PCM file: header, comment if there is one, then `samples` (channels interleaved).
 ///
 /// # Errors
-/// `InvalidInput` where it would not fit into a WAVE file's 4 GiB; else what the writer said.
+/// `InvalidInput` if it would exceed a WAVE file's 4 GiB; otherwise the writer's error.
 pub fn write_pcm16<W: Write>(
     out: &mut W,
     channels: u16,
@@ -181,19 +181,19 @@ pub fn write_pcm16<W: Write>(
     out.flush()
 }
 
-/// The 44 bytes that stand before `samples` 16-bit mono samples; `None` where [`fits`] says no.
+/// The 44 bytes before `samples` 16-bit mono samples; `None` if [`fits`] returns false.
 #[must_use]
 pub fn mono_header(sample_rate: u32, samples: u64) -> Option<Vec<u8>> {
     if fits(samples) { head(1, sample_rate, &[], samples * 2) } else { None }
 }
 
-/// Whether that many 16-bit mono samples fit into a WAVE file, whose sizes are 32 bits wide.
+/// Whether this many 16-bit mono samples fit into a WAVE file, whose sizes are 32 bits wide.
 #[must_use]
 pub const fn fits(samples: u64) -> bool {
     samples <= (u32::MAX as u64 - HEAD_AFTER_RIFF) / 2
 }
 
-/// All that stands before `data_len` bytes of 16-bit samples; `None` where they are too many.
+/// Everything before `data_len` bytes of 16-bit samples; `None` if they are too many.
 fn head(channels: u16, sample_rate: u32, list: &[u8], data_len: u64) -> Option<Vec<u8>> {
     let riff_len = u32::try_from(HEAD_AFTER_RIFF + list.len() as u64 + data_len).ok()?;
     let block_align = channels.saturating_mul(2);
@@ -214,10 +214,10 @@ fn head(channels: u16, sample_rate: u32, list: &[u8], data_len: u64) -> Option<V
     Some(head)
 }
 
-/// A whole 16-bit PCM file in memory; see [`write_pcm16`].
+/// A complete 16-bit PCM file in memory; see [`write_pcm16`].
 ///
 /// # Panics
-/// Where the samples would not fit into a WAVE file's 4 GiB.
+/// The samples exceed a WAVE file's 4 GiB.
 #[must_use]
 pub fn pcm16(channels: u16, sample_rate: u32, comment: Option<&str>, samples: &[i16]) -> Vec<u8> {
     let mut file = Vec::with_capacity(samples.len() * 2 + 64);
@@ -226,7 +226,7 @@ pub fn pcm16(channels: u16, sample_rate: u32, comment: Option<&str>, samples: &[
     file
 }
 
-/// A `LIST/INFO` chunk with a comment and nothing else.
+/// A `LIST/INFO` chunk with only a comment.
 fn info_list(comment: &str) -> Vec<u8> {
     let text_len = comment.len() + 1;
     let padded = text_len + text_len % 2;
@@ -267,7 +267,7 @@ mod tests {
         pcm16(1, 8000, Some("Hello"), &[7; 8000])
     }
 
-    /// A file of these chunks, its RIFF size right.
+    /// A file of these chunks with a correct RIFF size.
     fn riff(chunks: &[(&[u8; 4], &[u8])]) -> Vec<u8> {
         let mut body = b"WAVE".to_vec();
         for (id, data) in chunks {

@@ -1,4 +1,4 @@
-//! What local recordings contain: SHA-256 of all their bytes, taken of a file that stays what it is meanwhile.
+//! The content of local recordings: SHA-256 of all their bytes, read from a file that does not change meanwhile.
 
 use std::{
     fs::{File, Metadata},
@@ -11,13 +11,13 @@ use sha2::{Digest, Sha256};
 
 use crate::domain::identity::{ContentHash, SeenFile};
 
-/// Bytes that are read at once.
+/// Bytes that are read at a time.
 const CHUNK: usize = 256 * 1024;
 
-/// By what a file is known again: whoever writes to it, or puts another in its place, changes some of this.
+/// Identifies an unchanged file: writing to the file or replacing it changes some of these values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
-    /// What its directory says of it.
+    /// The file's metadata as its directory has it.
     pub seen: SeenFile,
     device: u64,
 }
@@ -28,14 +28,14 @@ impl Stamp {
         Self { seen: SeenFile { bytes: meta.len(), modified_ns, inode: meta.ino() }, device: meta.dev() }
     }
 
-    /// That of the file at `path`; `None` where there is no regular file to be seen.
+    /// The stamp of the file at `path`; `None` if it is missing, unreadable or no regular file.
     #[must_use]
     pub fn at(path: &Path) -> Option<Self> {
         std::fs::metadata(path).ok().filter(Metadata::is_file).map(|meta| Self::of(&meta))
     }
 }
 
-/// Why the content of a file is not known.
+/// Why the content of a file is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum ContentError {
     /// It cannot be read.
@@ -46,10 +46,10 @@ pub enum ContentError {
     Changed,
 }
 
-/// Reads a file to its end. `read` hears of each piece: its length in bytes.
+/// Reads a file to its end. `read` receives the length of each piece in bytes.
 ///
 /// # Errors
-/// It cannot be read, or does not stay what it is.
+/// The file cannot be read, or changes.
 pub fn hash_file(path: &Path, mut read: impl FnMut(u64)) -> Result<(Stamp, ContentHash), ContentError> {
     let mut file = File::open(path)?;
     let stamp = Stamp::of(&file.metadata()?);
@@ -65,13 +65,13 @@ pub fn hash_file(path: &Path, mut read: impl FnMut(u64)) -> Result<(Stamp, Conte
         };
         hash.update(&buffer[..n]);
         total += n as u64;
-        // One that grows as fast as it is read has no end.
+        // A file that grows as fast as it is read has no end.
         if total > stamp.seen.bytes {
             return Err(ContentError::Changed);
         }
         read(n as u64);
     }
-    // By its path: another file may have been put in its place.
+    // Checked by path: another file may have replaced it.
     if total != stamp.seen.bytes || Stamp::at(path) != Some(stamp) {
         return Err(ContentError::Changed);
     }

@@ -1,4 +1,4 @@
-//! Fetching a recording over http(s), with resumption.
+//! Downloads a recording over http(s), and resumes interrupted transfers.
 
 use std::{
     path::Path,
@@ -28,18 +28,18 @@ use crate::{
     pace::{Pace, Waits},
 };
 
-/// How patient a fetcher is.
+/// The limits of a fetcher.
 #[derive(Debug, Clone)]
 pub struct FetchSettings {
-    /// For name, connection and handshake together.
+    /// The time-out for DNS lookup, connection and handshake together.
     pub connect_timeout: Duration,
-    /// The longest silence, before the answer and within it.
+    /// The longest silence, before the response and within it.
     pub idle_timeout: Duration,
-    /// For one recording, with all its tries.
+    /// The time-out for one recording, with all its tries.
     pub whole_timeout: Duration,
     /// The tries of one fetch.
     pub pace: Pace,
-    /// What the fetcher calls itself.
+    /// The `User-Agent` header.
     pub user_agent: String,
 }
 
@@ -56,14 +56,14 @@ impl Default for FetchSettings {
     }
 }
 
-/// What was fetched.
+/// A downloaded recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fetched {
     /// Its length.
     pub bytes: u64,
-    /// Its media type, as the server said.
+    /// Its media type according to the server.
     pub content_type: Option<String>,
-    /// The whole of it, where it is small and may be kept in memory: then there is no file.
+    /// Its bytes, if it is small and may be kept in memory: then there is no file.
     pub content: Option<Bytes>,
 }
 
@@ -71,11 +71,10 @@ pub struct Fetched {
 #[derive(Debug, Clone)]
 pub struct Fetcher {
     http: Client,
-    /// The same, but it connects to addresses of the internet alone. Made when it is needed: it reads the system's
-    /// certificates.
+    /// The same client, restricted to public internet addresses. Created when it is needed: it reads the system's certificates.
     guarded: Arc<OnceLock<Client>>,
     network: Network,
-    /// Whether the internet may redirect into private networks.
+    /// Whether public servers may redirect into private networks.
     private_redirects: bool,
     settings: FetchSettings,
 }
@@ -83,25 +82,25 @@ pub struct Fetcher {
 /// What a fetch keeps from one try to the next.
 #[derive(Debug, Default)]
 struct Progress {
-    /// What proves that the server still has the same file: a strong ETag, else its date.
+    /// Identifies the server's file: a strong ETag, else its date.
     validator: Option<String>,
     content_type: Option<String>,
 }
 
 impl Fetcher {
-    /// Makes a fetcher. A machine without CA certificates gets one that can do http alone.
+    /// Makes a fetcher. On a machine without CA certificates it supports only http.
     ///
     /// # Errors
     /// The transport cannot be set up at all.
     pub fn new(settings: FetchSettings) -> Result<Self, reqwest::Error> {
-        // An error says that the process has a provider already, which is as good.
+        // An error means that the process has a provider already, which is sufficient.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = client(&settings, |builder| builder)?;
         let network = Network::new(settings.connect_timeout);
         Ok(Self { http, guarded: Arc::default(), network, private_redirects: false, settings })
     }
 
-    /// The client that connects to addresses of the internet alone.
+    /// The client that connects only to public internet addresses.
     fn guarded(&self) -> Result<&Client, reqwest::Error> {
         match self.guarded.get() {
             Some(client) => Ok(client),
@@ -112,31 +111,31 @@ impl Fetcher {
         }
     }
 
-    /// The same, but servers of the internet may redirect into private networks if `allowed`.
+    /// Sets whether public servers may redirect into private networks.
     #[must_use]
     pub fn with_private_redirects(self, allowed: bool) -> Self {
         Self { private_redirects: allowed, ..self }
     }
 
-    /// The same on another network.
+    /// The same with another network.
     #[cfg(test)]
     pub(super) fn on_network(self, is_public: fn(std::net::IpAddr) -> bool) -> Self {
         Self { network: self.network.with_public(is_public), guarded: Arc::default(), ..self }
     }
 
-    /// Fetches `url` into the file `dest`, which appears whole or not at all, readable by its owner alone. Until then
-    /// `{dest}.part` is used, so a `dest` belongs to one fetch at a time.
+    /// Downloads `url` to the file `dest`, which appears complete or not at all, and is readable by its owner alone. Until then
+    /// `{dest}.part` is used, so only one fetch at a time may use a `dest`.
     ///
-    /// User info in the URL becomes basic authentication. A transfer that is cut is resumed where the server can
-    /// prove that the file is still the same, else begun again.
+    /// User info in the URL becomes basic authentication. An interrupted transfer is resumed if the server can prove that the
+    /// file is unchanged; otherwise it starts again.
     ///
     /// # Errors
-    /// The source cannot be had, is empty, or has over `max_bytes`; or `dest` cannot be written. Nothing is left.
+    /// The source cannot be read, is empty, or is larger than `max_bytes`; or `dest` cannot be written. No file is left.
     pub async fn fetch(&self, url: &Url, dest: &Path, max_bytes: u64) -> Result<Fetched, FetchError> {
         self.fetch_into(url, PartialFile::create(dest, max_bytes, 0).await?).await
     }
 
-    /// The same, but up to 64 KiB are kept in memory, and only more becomes the file `dest`.
+    /// The same, but up to 64 KiB stay in memory, and only more is written to the file `dest`.
     ///
     /// # Errors
     /// As of [`Fetcher::fetch`].
@@ -170,7 +169,7 @@ impl Fetcher {
         }
     }
 
-    /// One request; appends to `part` what it brings. `asked` gets the server's `Retry-After`.
+    /// Makes one request, and appends the body to `part`. `asked` receives the server's `Retry-After`.
     async fn try_once(
         &self,
         url: &Url,
@@ -210,7 +209,7 @@ impl Fetcher {
         Receiving { url, idle_timeout: self.settings.idle_timeout, expected }.copy(response, part).await
     }
 
-    /// The answer of whoever has the recording in the end. `rest`: from this byte on, if the file is still the same.
+    /// The response after all redirects. `rest`: from this byte on, if the file is unchanged.
     async fn get(&self, url: &Url, rest: Option<(u64, &str)>) -> Result<Response, SourceFailure> {
         let mut way = Way::new(url);
         loop {
@@ -247,7 +246,7 @@ impl Fetcher {
     }
 }
 
-/// A client that follows no redirect by itself. Without certificates of the system it can do http alone.
+/// A client that follows no redirect itself. Without the system's certificates it supports only http.
 fn client(settings: &FetchSettings, ready: impl Fn(ClientBuilder) -> ClientBuilder) -> Result<Client, reqwest::Error> {
     let builder = || {
         Client::builder()
@@ -261,7 +260,7 @@ fn client(settings: &FetchSettings, ready: impl Fn(ClientBuilder) -> ClientBuild
     ready(builder()).build().or_else(|_| ready(builder().tls_certs_only([])).build())
 }
 
-/// What kept the resolver from giving an address, if it was it.
+/// The resolver's reason for refusing an address, if it refused one.
 fn fault_of(error: &reqwest::Error) -> Option<&RedirectFault> {
     let mut next = std::error::Error::source(error);
     while let Some(source) = next {
@@ -277,7 +276,7 @@ fn misdirected(url: &Url, fault: &RedirectFault) -> SourceFailure {
     SourceFailure::lasting(ErrorKind::SourceRefused, format!("{} cannot be fetched: {fault}", shown_url(url)))
 }
 
-/// The error that caused the others: the one worth telling.
+/// The root cause of an error, which is the useful message.
 fn innermost(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut cause: &dyn std::error::Error = &error;
@@ -287,14 +286,14 @@ fn innermost(error: reqwest::Error) -> String {
     cause.to_string()
 }
 
-/// The server's file is not the one that was begun: forget it, and say so in a way that is tried again.
+/// Handles a file that changed on the server: drops the progress, and returns a failure that is tried again.
 fn start_again(url: &Url, progress: &mut Progress) -> FetchError {
     *progress = Progress::default();
     let message = format!("{} could not be resumed where it was cut", shown_url(url));
     SourceFailure::passing(ErrorKind::SourceUnavailable, message).into()
 }
 
-/// A weak ETag promises likeness, not the same bytes, so it is good for nothing here.
+/// A weak ETag guarantees only equivalence, not equal bytes, so it is not used here.
 fn validator(headers: &HeaderMap) -> Option<String> {
     text(headers, ETAG).filter(|etag| !etag.starts_with("W/")).or_else(|| text(headers, LAST_MODIFIED))
 }

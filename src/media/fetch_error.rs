@@ -10,15 +10,15 @@ pub enum FetchError {
     /// The source is to blame.
     #[error(transparent)]
     Source(#[from] SourceFailure),
-    /// Who asks is to blame: no credentials, wrong ones, or for another region; and so no line.
+    /// The caller's credentials are to blame (none, wrong, or for another region), not a line.
     #[error("{0}")]
     Credentials(String),
-    /// The disk here is to blame (full, read-only), and so no line.
+    /// The local disk is to blame (full, read-only), not a line.
     #[error("`{}` cannot be written", path.display())]
     Disk {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
 }

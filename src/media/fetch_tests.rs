@@ -1,4 +1,4 @@
-//! Fetching from servers that behave badly, on real sockets.
+//! Fetching from faulty servers, on real sockets.
 
 use std::{
     os::unix::fs::PermissionsExt,
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{domain::call::ErrorKind, pace::Pace};
 
-/// What a server does with one request: bytes to write, and whether it then keeps the connection open in silence.
+/// A server's reaction to one request: the bytes to write, and whether it then keeps the connection open in silence.
 type Reply = (String, bool);
 
 /// Answers the n-th request (from 0), given its head.
@@ -68,7 +68,7 @@ fn fetcher() -> Fetcher {
     .unwrap()
 }
 
-/// Fetches at most 100 bytes, and gives what then lies on the disk.
+/// Fetches at most 100 bytes, and returns what is then on the disk.
 async fn fetch(url: &Url) -> Result<(Fetched, String), SourceFailure> {
     let dir = tempfile::tempdir().unwrap();
     let dest = dir.path().join("a.wav");
@@ -187,7 +187,7 @@ async fn a_circle_is_told() {
     assert_eq!(heads.lock().unwrap().len(), 2);
 }
 
-/// A server that cuts the first transfer after three of nine bytes, and then does `later`.
+/// A server that interrupts the first transfer after three of nine bytes, and then does `later`.
 async fn cutting(validator: &'static str, later: fn(&str) -> Reply) -> (Url, Arc<Mutex<Vec<String>>>) {
     server(move |round, head| match round {
         0 => (format!("HTTP/1.1 200 OK\r\n{validator}Content-Length: 9\r\n\r\nabc"), false),
@@ -276,7 +276,7 @@ async fn what_is_small_stays_in_memory_and_the_rest_becomes_a_file() {
     assert_eq!(std::fs::read(&dest).unwrap().len(), 70_000);
 }
 
-/// Servers of the internet and of a private network, side by side on this machine: Linux has all of 127/8 for itself.
+/// Public and private servers on this machine: Linux has all of 127/8 for itself.
 #[cfg(target_os = "linux")]
 mod private_networks {
     use std::net::{IpAddr, Ipv4Addr};
@@ -309,7 +309,7 @@ mod private_networks {
         }
     }
 
-    /// However the private address is written, nobody there is asked.
+    /// However the private address is written, no request reaches it.
     #[tokio::test]
     async fn the_internet_does_not_redirect_into_a_private_network() {
         let (inside, asked) = giving(PRIVATE).await;
@@ -347,7 +347,7 @@ mod private_networks {
         assert_eq!(get(&outside, false).await.unwrap().bytes, 3);
     }
 
-    /// A private server that sends us out does not vouch for whoever sends us back in.
+    /// A redirect from a private server to the internet does not permit a redirect back into the private network.
     #[tokio::test]
     async fn each_step_counts() {
         let (inside, asked) = giving(PRIVATE).await;

@@ -1,5 +1,4 @@
-//! Where audio comes from: what a manifest's source means, whether it can be had, fetching it, and what can be told about
-//! it without decoding it.
+//! Sources of audio: parsing a manifest's source, checking and downloading it, and reading its properties without decoding it.
 
 pub mod content;
 pub mod fetch;

@@ -1,15 +1,15 @@
-//! Which addresses belong to everybody, and which to a machine or to somebody's own network.
+//! Distinguishes public internet addresses from those of a machine or a private network.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use url::{Host, Url};
 
-/// Names of networks that nobody outside of them knows.
+/// Domain suffixes of private networks.
 const PRIVATE_ZONES: [&str; 6] = ["localhost", "local", "internal", "lan", "intranet", "home.arpa"];
-/// What a machine of Azure asks about itself by. It looks like an address of the internet, and is none.
+/// The metadata address of Azure machines. It looks like a public address, and is not one.
 const AZURE_HOST: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
 
-/// Whether the host of `url` is one of the internet, as far as its spelling tells. No name is looked up.
+/// Whether the host of `url` is public, as far as its spelling shows. No name is looked up.
 pub(super) fn has_public_host(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => is_public_name(name),
@@ -25,7 +25,7 @@ fn is_public_name(name: &str) -> bool {
     name.contains('.') && !PRIVATE_ZONES.into_iter().any(within)
 }
 
-/// Whether everybody means the same machine by this address.
+/// Whether the address means the same machine everywhere.
 pub(super) fn is_public(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(ip) => is_public_v4(ip),
@@ -35,7 +35,7 @@ pub(super) fn is_public(ip: IpAddr) -> bool {
 
 fn is_public_v4(ip: Ipv4Addr) -> bool {
     let [first, second, third, _] = ip.octets();
-    // This network, carriers' own, the protocol's own (and clouds' machines about themselves), and the reserved rest.
+    // This network, carriers' networks, the protocol's own addresses (and clouds' metadata), and the reserved rest.
     let reserved =
         first == 0 || (first == 100 && second & 0xc0 == 64) || (first, second, third) == (192, 0, 0) || first >= 240;
     let closed = ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_multicast() || ip == AZURE_HOST;
@@ -46,12 +46,12 @@ fn is_public_v6(ip: Ipv6Addr) -> bool {
     let segments = ip.segments();
     let v4_of = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
     match segments {
-        // A v4 address within: as it was once written, translated, or tunnelled.
+        // An embedded IPv4 address: compatible, translated, or tunnelled.
         [0, 0, 0, 0, 0, 0, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => is_public_v4(v4_of(high, low)),
         [0x2002, high, low, ..] => is_public_v4(v4_of(high, low)),
         // Translated within one network.
         [0x64, 0xff9b, 1, ..] => false,
-        // Site-local, of old.
+        // Site-local (deprecated).
         [first, ..] if first & 0xffc0 == 0xfec0 => false,
         _ => !(ip.is_multicast() || ip.is_unique_local() || ip.is_unicast_link_local()),
     }

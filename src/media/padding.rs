@@ -1,5 +1,5 @@
-//! Padding for uploads: extra bytes that a recording's container provides for, so that an upload can be given a size of
-//! its own. No sample, no frame and no tag of the recording changes.
+//! Padding for uploads: extra bytes that a recording's container allows, so that an upload can have a distinct size. No sample,
+//! no frame and no tag of the recording changes.
 //!
 //! | container | padding | bytes that change besides |
 //! | --- | --- | --- |
@@ -9,8 +9,8 @@
 //! | FLAC | a `PADDING` block, the last of the metadata | the last-block flag of the block before it |
 //! | MP4, M4A | a `free` box at the end of the file | none |
 //!
-//! Any other container has no plan, and neither has a file whose headers and size do not agree to the byte: what a decoder
-//! makes of such a file may depend on where it ends.
+//! Any other container has no plan, nor has a file whose headers and size do not agree to the byte: how a decoder reads such a
+//! file may depend on where it ends.
 
 use std::io::{Read, Seek, SeekFrom};
 
@@ -29,14 +29,14 @@ mod wav;
 /// The most extra bytes.
 const MOST: u32 = 64 * 1024;
 
-/// Both readings of the API's limit of "250 MB". No padding takes a recording over one that it is within: if the smaller
-/// reading is the true one, it would be refused.
+/// The two readings of the API's limit of "250 MB". No padding takes a recording over a limit that it is within: if the smaller
+/// reading is right, the recording would be refused.
 const LIMITS: [u64; 2] = [250_000_000, MAX_SOURCE_BYTES];
 
-/// The most places of a recording that are read to make its plan: far more than the container of a real one has parts.
+/// The most places of a recording that are read to make its plan: far more than the parts of a real container.
 const READS: u32 = 1024;
 
-/// What a padded recording may take more of them.
+/// Additional reads for a padded recording.
 const READS_OF_PADDING: u32 = 8;
 
 /// How one recording can be padded.
@@ -47,8 +47,8 @@ pub struct PaddingPlan {
     sizes: PaddingSizes,
 }
 
-/// Looks whether and how a recording can be padded. Reads a few bytes at the head of each part of its container, and
-/// none of its samples; where the reader stands afterwards is undefined.
+/// Determines whether and how a recording can be padded. Reads a few bytes at the head of each part of its container, and none
+/// of its samples; the reader's position afterwards is undefined.
 #[must_use]
 pub fn plan<R: Read + Seek>(reader: &mut R) -> Option<PaddingPlan> {
     let mut look = SparseReader::new(reader, READS)?;
@@ -66,7 +66,7 @@ impl PaddingPlan {
         self.sizes
     }
 
-    /// The patch that makes the recording exactly `extra` bytes longer; `None` where [`Self::takes`] has no such size.
+    /// The patch that makes the recording exactly `extra` bytes longer; `None` if [`Self::takes`] lacks that size.
     #[must_use]
     pub fn apply(&self, extra: u32) -> Option<Patch> {
         let edits = self.sizes.contains(extra).then(|| self.layout.pad(self.len, extra))?;
@@ -74,8 +74,8 @@ impl PaddingPlan {
     }
 }
 
-/// The patch that takes all padding out of a recording at the places where [`PaddingPlan::apply`] puts it; `None` where
-/// there is none. A recording and its padded version are the same without their padding.
+/// The patch that removes all padding from a recording at the places where [`PaddingPlan::apply`] puts it; `None` if there is
+/// none. A recording and its padded version are equal without their padding.
 #[must_use]
 pub fn strip<R: Read + Seek>(reader: &mut R) -> Option<Patch> {
     let mut look = SparseReader::new(reader, READS + READS_OF_PADDING)?;
@@ -83,7 +83,7 @@ pub fn strip<R: Read + Seek>(reader: &mut R) -> Option<Patch> {
     Some(Patch::new(look.len, edits).expect("the edits are made from offsets in order, all within the recording"))
 }
 
-/// What has to be known of a container to put padding into it, and to take it out.
+/// What must be known of a container to add and remove padding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Layout {
     Wav(wav::Layout),
@@ -139,18 +139,18 @@ impl Layout {
     }
 }
 
-/// A header, and zeros after it until it all has `extra` bytes.
+/// A header followed by zeros, `extra` bytes in all.
 fn zeros_after(header: &[u8], extra: u32) -> Vec<u8> {
     let mut padding = header.to_vec();
     padding.resize(extra as usize, 0);
     padding
 }
 
-/// A recording that is read at a few places.
+/// A recording of which only a few places are read.
 struct SparseReader<'r, R> {
     reader: &'r mut R,
     len: u64,
-    /// How many places may yet be read.
+    /// The number of places that may still be read.
     reads: u32,
 }
 
@@ -165,7 +165,7 @@ impl<'r, R: Read + Seek> SparseReader<'r, R> {
         self.reader.seek(SeekFrom::Start(at)).ok().map(drop)
     }
 
-    /// The bytes at `at`, all of them.
+    /// Exactly `N` bytes at `at`; `None` if there are fewer.
     fn bytes<const N: usize>(&mut self, at: u64) -> Option<[u8; N]> {
         let mut bytes = [0; N];
         self.seek(at)?;
@@ -173,7 +173,7 @@ impl<'r, R: Read + Seek> SparseReader<'r, R> {
         Some(bytes)
     }
 
-    /// The bytes at `at`: as many as there are, at most `most`.
+    /// The bytes at `at`, at most `most` of them.
     fn up_to(&mut self, at: u64, most: u64) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();
         self.seek(at)?;

@@ -1,5 +1,5 @@
-//! What can be told about a recording from its first bytes and its headers: kind, length, channels. Nothing is decoded,
-//! and nothing is refused that the API might take: only what is *known* not to be audio says so.
+//! Reads a recording's kind, length and channels from its first bytes and its headers. Nothing is decoded, and nothing is
+//! refused that the API might accept: only data that is *known* not to be audio is reported as such.
 
 use std::{
     fs::File,
@@ -21,36 +21,36 @@ mod quiet;
 
 pub use ends::probe_ends;
 
-/// Bytes looked at to tell the kind.
+/// Bytes that are read to determine the kind.
 const HEAD: u64 = 4096;
-/// Bytes that may be read to find the length. A damaged file, whose frames must be searched, goes without.
+/// Bytes that may be read to find the length. A damaged file, whose frames must be searched, gets no length.
 const BUDGET: u64 = 1 << 20;
 
-/// What a recording seems to be.
+/// The apparent kind of a recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A container or codec that is known here.
+    /// A known container or codec.
     Audio,
     /// Anything else that may be audio: telephony codecs, raw samples, unknown headers.
     Unknown,
-    /// Known not to be audio; the name of what it is, e.g. `HTML`.
+    /// Known not to be audio; the name of its format, e.g. `HTML`.
     NotAudio(&'static str),
 }
 
-/// What could be told about a recording.
+/// The known properties of a recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Probe {
     /// Its size, in bytes.
     pub bytes: u64,
-    /// What it seems to be.
+    /// Its apparent kind.
     pub kind: Kind,
-    /// Its length in milliseconds, where the headers tell.
+    /// Its length in milliseconds, if the headers contain it.
     pub audio_ms: Option<u64>,
-    /// Whether the header and the size of the file agree, so that `audio_ms` can be held against an answer.
+    /// Whether the header and the size of the file agree, so that `audio_ms` can be compared with an answer.
     pub exact: bool,
-    /// Number of channels, where the headers tell.
+    /// Number of channels, if the headers contain it.
     pub channels: Option<u16>,
-    /// The media type to send it under.
+    /// The media type for sending it.
     pub content_type: &'static str,
 }
 
@@ -63,12 +63,12 @@ impl Probe {
 /// Probes the file at `path`. Cheap for files of any size; blocks on the disk.
 ///
 /// # Errors
-/// Only where the file cannot be opened or read. A header that makes no sense is no error.
+/// The file cannot be opened or read. A senseless header is no error.
 pub fn probe(path: &Path) -> io::Result<Probe> {
     probe_reader(&mut BufReader::new(File::open(path)?))
 }
 
-/// Probes a recording that is in memory.
+/// Probes a recording in memory.
 #[must_use]
 pub fn probe_bytes(bytes: &[u8]) -> Probe {
     probe_reader(&mut Cursor::new(bytes)).unwrap_or(Probe::new(bytes.len() as u64, Kind::Unknown, RAW))
@@ -76,10 +76,10 @@ pub fn probe_bytes(bytes: &[u8]) -> Probe {
 
 const RAW: &str = "application/octet-stream";
 
-/// Probes a recording through a reader, from its start; where the reader stands afterwards is not told.
+/// Probes a recording through a reader, from its start; the reader's position afterwards is undefined.
 ///
 /// # Errors
-/// Only where the reader fails on the recording's first bytes.
+/// The reader fails on the recording's first bytes.
 pub fn probe_reader<R: Read + Seek>(reader: &mut R) -> io::Result<Probe> {
     let bytes = reader.seek(SeekFrom::End(0))?;
     reader.seek(SeekFrom::Start(0))?;
@@ -117,7 +117,7 @@ fn probe_lofty<R: Read + Seek>(reader: &mut R, bytes: u64, file_type: FileType, 
     }
     let options = ParseOptions::new().read_tags(false).read_cover_art(false).parsing_mode(ParsingMode::Relaxed);
     let budgeted = Budgeted { inner: reader, left: BUDGET };
-    // The library divides by lengths that a damaged file can make nought. Such a file goes without a length, too.
+    // The library divides by lengths that can be zero in a damaged file. Such a file gets no length either.
     let read = || Lofty::with_file_type(budgeted, file_type).options(options).read();
     if let Some(Ok(file)) = quiet::caught(read) {
         let ms = u64::try_from(file.properties().duration().as_millis()).unwrap_or(u64::MAX);
@@ -132,7 +132,7 @@ fn probe_lofty<R: Read + Seek>(reader: &mut R, bytes: u64, file_type: FileType, 
 enum Container {
     Wav,
     Known(FileType, &'static str),
-    /// Audio, but its length is not looked for.
+    /// Audio whose length is not determined.
     Opaque(&'static str),
 }
 
@@ -172,7 +172,7 @@ fn ogg(head: &[u8]) -> Container {
     }
 }
 
-/// An MPEG audio frame's header with no impossible value: raw telephony samples must not pass for one by chance.
+/// Whether this is an MPEG audio frame's header without impossible values: raw telephony samples must not match by chance.
 fn is_mpeg_frame(head: &[u8]) -> bool {
     let [0xFF, b, c, ..] = head else { return false };
     let (sync, version, layer) = (b & 0xE0 == 0xE0, b >> 3 & 3, b >> 1 & 3);
@@ -180,7 +180,7 @@ fn is_mpeg_frame(head: &[u8]) -> bool {
     sync && version != 1 && layer != 0 && bitrate != 0 && bitrate != 15 && rate != 3
 }
 
-/// The name of what these bytes are, if that is known not to be audio.
+/// The name of the format, if it is known not to be audio.
 fn not_audio(head: &[u8]) -> Option<&'static str> {
     if head.starts_with(b"%PDF-") {
         return Some("PDF");
@@ -201,7 +201,7 @@ fn not_audio(head: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// `{` or `[` followed by what may follow it: raw samples begin with any byte they like.
+/// `{` or `[` followed by a valid continuation: raw samples may begin with any byte.
 fn looks_like_json(text: &str) -> bool {
     let inner = text[1..].trim_start();
     let first = inner.chars().next();
@@ -211,7 +211,7 @@ fn looks_like_json(text: &str) -> bool {
     }
 }
 
-/// The text at the start: up to the first byte that text does not have. Marks of UTF-8 and UTF-16 are understood.
+/// The text at the start, up to the first byte that is not text. UTF-8 and UTF-16 byte order marks are understood.
 fn leading_text(head: &[u8]) -> String {
     let is_text = |c: &char| !c.is_control() || matches!(c, '\t' | '\r' | '\n');
     let utf16 = |to_unit: fn([u8; 2]) -> u16, rest: &[u8]| -> String {
@@ -230,7 +230,7 @@ fn leading_text(head: &[u8]) -> String {
     }
 }
 
-/// A reader that gives up once too much was read: probing is not worth a walk through a damaged file.
+/// A reader that fails after too many bytes: probing must not read a damaged file to its end.
 struct Budgeted<'a, R> {
     inner: &'a mut R,
     left: u64,

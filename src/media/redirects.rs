@@ -1,5 +1,5 @@
-//! Where a server of recordings may send us: not in circles, not out of http, and from the internet not into a private
-//! network, where the machine's metadata and other people's consoles answer to whoever asks.
+//! Where a server of recordings may redirect to: never in circles, never to another scheme than http(s), and never from the
+//! internet into a private network, where metadata services and admin consoles answer anyone.
 
 use std::{collections::HashSet, env, net::IpAddr, sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use url::{Host, Url};
 use super::network;
 
 const MAX_REDIRECTS: usize = 10;
-/// Where a proxy is named. Whoever has one lets it look names up, and connects to it alone.
+/// The variables that name a proxy. With a proxy, the proxy resolves names, and is the only host connected to.
 const PROXIES: [&str; 6] = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 
 /// Why a redirect is not followed.
@@ -32,31 +32,31 @@ pub(super) enum RedirectFault {
     Private { host: String },
 }
 
-/// Whose addresses are whose, and how names become addresses.
+/// Which addresses are public, and how names are resolved.
 #[derive(Debug, Clone)]
 pub(super) struct Network {
     is_public: fn(IpAddr) -> bool,
-    /// Hosts of the proxies that the environment names.
+    /// Hosts of the proxies in the environment.
     proxies: Arc<HashSet<String>>,
-    /// The longest that a name may take.
+    /// The longest time for resolving a name.
     timeouts: Duration,
 }
 
 impl Network {
-    /// The real one.
+    /// The real network.
     pub(super) fn new(timeouts: Duration) -> Self {
         let proxies = PROXIES.iter().filter_map(|name| host_of(&env::var(name).ok()?)).collect();
         Self { is_public: network::is_public, proxies: Arc::new(proxies), timeouts }
     }
 
-    /// One in which others are public.
+    /// A network with another set of public addresses.
     #[cfg(test)]
     pub(super) fn with_public(self, is_public: fn(IpAddr) -> bool) -> Self {
         Self { is_public, ..self }
     }
 
-    /// Whether an answer came from a private network. The address that it came from tells, and not its name: that may
-    /// mean another machine by now. Behind a proxy only the spelling is known.
+    /// Whether a response came from a private network. The peer's address shows that, and not its name, which may mean another
+    /// machine by now. Behind a proxy only the spelling is known.
     fn came_from_private(&self, at: &Url, answer: &Response) -> bool {
         let peer = answer.remote_addr().filter(|_| self.proxies.is_empty());
         match peer {
@@ -73,21 +73,21 @@ impl Network {
         }
     }
 
-    /// Whether `url` leads into a private network, as far as its spelling or the names of this machine tell.
+    /// Whether `url` leads into a private network, as far as its spelling or this machine's name resolution shows.
     async fn leads_into_private(&self, url: &Url) -> bool {
         if self.is_private_by_spelling(url) {
             return true;
         }
         let Some(Host::Domain(name)) = url.host() else { return false };
-        // Who cannot be found is not reached either; a proxy may know the name.
+        // A host that cannot be resolved cannot be reached either; a proxy may know the name.
         let Ok(Ok(found)) = timeout(self.timeouts, lookup_host((name, 0))).await else { return false };
         let found: Vec<IpAddr> = found.map(|addr| addr.ip()).collect();
         !found.is_empty() && !found.iter().any(|ip| (self.is_public)(*ip))
     }
 }
 
-/// Resolves names to addresses of the internet alone: what was public a moment ago cannot have become private by the time
-/// that a connection is made.
+/// Resolves names to public addresses only: an address that was public during the check cannot become private before the
+/// connection is made.
 impl Resolve for Network {
     fn resolve(&self, name: Name) -> Resolving {
         let network = self.clone();
@@ -112,23 +112,23 @@ fn host_of(proxy: &str) -> Option<String> {
     Some(url.ok()?.host_str()?.to_ascii_lowercase())
 }
 
-/// A way from address to address.
+/// A chain of redirects.
 #[derive(Debug)]
 pub(super) struct Way {
     been: Vec<Url>,
-    /// Where it leads now.
+    /// The current URL.
     pub(super) at: Url,
-    /// Whether only addresses of the internet are connected to.
+    /// Whether only public addresses are connected to.
     pub(super) guarded: bool,
 }
 
 impl Way {
-    /// It begins where the user says.
+    /// Starts at the user's URL.
     pub(super) fn new(url: &Url) -> Self {
         Self { been: Vec::new(), at: url.clone(), guarded: false }
     }
 
-    /// Goes where `answer` says, if it redirects, and says whether it did. `anywhere`: also into private networks.
+    /// Follows a redirect in `answer`, and returns whether there was one. `anywhere`: also into private networks.
     pub(super) async fn follow(
         &mut self,
         network: &Network,
@@ -160,7 +160,7 @@ impl Way {
     }
 }
 
-/// Where an answer redirects to. User and password go along to the same server alone.
+/// The target of a redirect. User and password are kept for the same server only.
 fn target(at: &Url, answer: &Response) -> Option<Url> {
     let redirects = matches!(
         answer.status(),
@@ -178,7 +178,7 @@ fn next_of(at: &Url, location: &str) -> Option<Url> {
     let mut next = at.join(location).ok()?;
     let same = next.host_str() == at.host_str() && next.port_or_known_default() == at.port_or_known_default();
     if same && next.username().is_empty() && next.password().is_none() {
-        // Both fail only where there is no host, and then there was none before.
+        // Both fail only if there is no host, and then there was none before.
         let _ = next.set_username(at.username());
         let _ = next.set_password(at.password());
     }
@@ -220,7 +220,7 @@ mod tests {
         let leads = async |url: &str| network.leads_into_private(&url.parse().unwrap()).await;
         assert!(leads("http://localhost/").await && leads("http://0x7f.1/").await);
         assert!(!leads("http://8.8.8.8/").await);
-        // A name that is public by its spelling, and means this machine: as `localtest.me` does.
+        // A name that looks public, and resolves to this machine, as `localtest.me` does.
         let everything_else = network.clone().with_public(|ip| !ip.is_loopback());
         let resolved = everything_else.resolve("localhost".parse().unwrap()).await;
         let fault = resolved.err().expect("only loopback").to_string();

@@ -1,4 +1,4 @@
-//! Recordings and manifests in an S3 store: listing them, fetching them, and lending them to the vendor.
+//! Recordings and manifests in an S3 store: listing, downloading and presigning them.
 
 use std::{
     io,
@@ -37,41 +37,41 @@ pub struct Objects {
     settings: FetchSettings,
 }
 
-/// Why a listing ended before its end.
+/// Why a listing ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum ListError {
     /// The store is to blame.
     #[error(transparent)]
     Store(#[from] S3Error),
-    /// Whoever took the keys.
+    /// The receiver of the keys failed.
     #[error("the listing could not be taken in")]
     Taken(#[source] io::Error),
 }
 
 impl Objects {
-    /// The store of these settings. Nothing is looked up before the first call.
+    /// The store with these settings. Nothing is looked up before the first call.
     #[must_use]
     pub fn new(settings: &S3Settings) -> Self {
         Self::on(S3::new(settings))
     }
 
-    /// The objects of a store that somebody else speaks to, too.
+    /// The objects of a store whose connection others share.
     #[must_use]
     pub fn on(s3: S3) -> Self {
         Self { s3, settings: FetchSettings::default() }
     }
 
-    /// With another patience than the usual.
+    /// Uses other time-outs than the default.
     #[must_use]
     pub fn patient(self, settings: FetchSettings) -> Self {
         Self { settings, ..self }
     }
 
-    /// Hands every object below `prefix` to `each`, in the order of the keys, and says how many they were. One page of
-    /// 1,000 is handled while the next one is on its way; there are never more than two in memory.
+    /// Passes every object below `prefix` to `each`, in the order of the keys, and returns their number. The next page of 1,000
+    /// is requested while one is handled; at most two are in memory.
     ///
     /// # Errors
-    /// The store cannot be asked, or refuses; or `each` failed.
+    /// The store cannot be reached, or refuses; or `each` failed.
     pub async fn list(
         &self,
         prefix: &S3Address,
@@ -88,12 +88,12 @@ impl Objects {
         Ok(count)
     }
 
-    /// Fetches an object into the file `dest`, which appears whole or not at all, readable by its owner alone; like
-    /// [`super::fetch::Fetcher::fetch`]. A transfer that is cut is resumed if the object is still the same.
+    /// Downloads an object to the file `dest`, which appears complete or not at all, and is readable by its owner alone; like
+    /// [`super::fetch::Fetcher::fetch`]. An interrupted transfer is resumed if the object is unchanged.
     ///
     /// # Errors
-    /// The object cannot be had, is not what the listing `expected`, is empty, or has over `max_bytes`; the credentials
-    /// do not do; or `dest` cannot be written. Nothing is left.
+    /// The object cannot be read, differs from the listing's `expected`, is empty, or is larger than `max_bytes`; the
+    /// credentials are rejected; or `dest` cannot be written. No file is left.
     pub async fn fetch(
         &self,
         at: &S3Address,
@@ -104,7 +104,7 @@ impl Objects {
         self.fetch_into(at, expected, PartialFile::create(dest, max_bytes, 0).await?).await
     }
 
-    /// The same, but up to 64 KiB are kept in memory, and only more becomes the file `dest`.
+    /// The same, but up to 64 KiB stay in memory, and only more is written to the file `dest`.
     ///
     /// # Errors
     /// As of [`Objects::fetch`].
@@ -155,7 +155,7 @@ impl Objects {
         }
     }
 
-    /// One request; appends to `part` what it brings.
+    /// Makes one request, and appends the body to `part`.
     async fn try_once(
         &self,
         at: &S3Address,
@@ -177,7 +177,7 @@ impl Objects {
             async move { Ok(request.send().await?) }
         });
         let answer = match answer.await {
-            // Only a listing makes it a fault that the object is another one now.
+            // A changed object is a fault only if a listing named another one.
             Err(e) if resuming && matches!(e.kind, S3Kind::Changed | S3Kind::PastEnd) && expected.is_none() => {
                 return Err(start_again(at, progress));
             }
@@ -187,10 +187,10 @@ impl Objects {
         Receiving { at, expected, idle_timeout: self.settings.idle_timeout }.copy(answer, part, progress).await
     }
 
-    /// Whether objects of this bucket can be read, judging by one of them, there or not.
+    /// Whether objects of this bucket can be read, tested with one of them, existing or not.
     ///
     /// # Errors
-    /// What stands against reading any of them: no bucket, no permission, no credentials, nobody who answers.
+    /// Why none of them can be read: no bucket, no permission, no credentials, or no response.
     pub async fn try_reading(&self, at: &S3Address) -> Result<(), S3Error> {
         let timeouts =
             S3Timeouts { pace: self.settings.pace, answer: self.settings.idle_timeout, ..S3Timeouts::default() };
@@ -207,7 +207,7 @@ impl Objects {
     /// The first `bytes` of an object, or all of it if it is shorter.
     ///
     /// # Errors
-    /// The object cannot be had, or the credentials do not do.
+    /// The object cannot be read, or the credentials are rejected.
     pub async fn fetch_start(&self, at: &S3Address, bytes: u64) -> Result<Vec<u8>, FetchError> {
         self.fetch_range(at, format!("bytes=0-{}", bytes.saturating_sub(1)), bytes).await
     }
@@ -215,7 +215,7 @@ impl Objects {
     /// The last `bytes` of an object, or all of it if it is shorter.
     ///
     /// # Errors
-    /// The object cannot be had, or the credentials do not do.
+    /// The object cannot be read, or the credentials are rejected.
     pub async fn fetch_end(&self, at: &S3Address, bytes: u64) -> Result<Vec<u8>, FetchError> {
         self.fetch_range(at, format!("bytes=-{bytes}"), bytes).await
     }
@@ -230,7 +230,7 @@ impl Objects {
                 let mut start = Vec::new();
                 while let Some(chunk) = answer.body.next().await {
                     start.extend_from_slice(&chunk.map_err(|e| S3Failure::broken(&e))?);
-                    // A store that does not know ranges sends everything.
+                    // A store without range requests sends everything.
                     if start.len() as u64 >= bytes {
                         break;
                     }
@@ -245,8 +245,8 @@ impl Objects {
         }
     }
 
-    /// Whether the object is there, can be read, and is what the listing `expected`: found out before it is lent to
-    /// somebody who could not say why not.
+    /// Checks that the object exists, can be read, and matches the listing's `expected`, before the vendor gets a presigned URL
+    /// and could not say what is wrong.
     ///
     /// # Errors
     /// As of [`Objects::fetch`].
@@ -268,12 +268,11 @@ impl Objects {
         }
     }
 
-    /// An address at which anybody can read the object for so long, but at most for seven days, and no longer than
-    /// the credentials live. Whether there is such an object is not looked at here, nor whether the region is its own:
-    /// [`Objects::look`] finds out both.
+    /// A URL at which anybody can read the object for this time, but at most for seven days, and no longer than the credentials
+    /// are valid. Whether the object exists and the region is right is not checked here: [`Objects::look`] checks both.
     ///
     /// # Errors
-    /// The credentials do not do.
+    /// The credentials are rejected.
     pub async fn presign(&self, at: &S3Address, valid: Duration) -> Result<Url, FetchError> {
         const LONGEST: Duration = Duration::from_secs(7 * 24 * 3_600);
         let valid = PresigningConfig::expires_in(valid.min(LONGEST)).expect("seven days are allowed");
@@ -289,7 +288,7 @@ impl Objects {
             .map_err(|e| SourceFailure::lasting(ErrorKind::SourceRefused, format!("{at} has no address: {e}")).into())
     }
 
-    /// One try: the loop around it knows what has arrived already.
+    /// The limits of one try: the loop around it knows what has arrived already.
     fn once(&self) -> S3Timeouts {
         S3Timeouts {
             answer: self.settings.idle_timeout,
@@ -299,7 +298,7 @@ impl Objects {
     }
 }
 
-/// The object is not the one that was begun: forget it, and say so in a way that is tried again.
+/// Handles an object that changed in the store: drops the progress, and returns a failure that is tried again.
 fn start_again(at: &S3Address, progress: &mut Progress) -> FetchError {
     *progress = Progress::default();
     let message = format!("{at} changed while it was fetched");
@@ -311,7 +310,7 @@ fn changed(at: &S3Address) -> SourceFailure {
     SourceFailure::lasting(ErrorKind::SourceChanged, message)
 }
 
-/// What a store's answer means for the line whose source it is.
+/// The consequence of a store's error for the line whose source it is.
 fn failure_of(at: &S3Address, error: S3Error) -> FetchError {
     let message = error.to_string();
     let lasting = |kind| SourceFailure::lasting(kind, message.clone());

@@ -1,4 +1,4 @@
-//! What a manifest's source means, and whether a file can be sent.
+//! Parses a manifest's source, and checks whether a file can be sent.
 
 use std::{
     fmt,
@@ -16,29 +16,29 @@ use crate::{
     io_fault::{self, IoFault},
 };
 
-/// The most bytes that the API takes. Its documents say "250 MB" and leave open which; this is the larger reading, so
-/// that nothing is withheld which the API would take. What lies between the two it refuses for nothing (413).
+/// The most bytes that the API accepts. Its documents say "250 MB" and leave open which; this is the larger reading, so that
+/// nothing is withheld that the API would accept. It refuses sizes between the two at no cost (413).
 pub const MAX_SOURCE_BYTES: u64 = 250 * 1024 * 1024;
 
-/// Why a recording cannot be had.
+/// Why a recording cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct SourceFailure {
     /// Its place in the closed list.
     pub kind: ErrorKind,
-    /// What happened, in words that a user can act on; no user info, no query.
+    /// A message that a user can act on; without user info and query.
     pub message: String,
     /// Whether trying again later may help.
     pub transient: bool,
 }
 
 impl SourceFailure {
-    /// A failure that stays, however often it is tried.
+    /// A failure that stays, whatever the number of tries.
     pub(super) fn lasting(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), transient: false }
     }
 
-    /// What an error of the system means for the line whose source is the file at `path`.
+    /// The failure for a system error of the line whose source is the file at `path`.
     #[must_use]
     pub fn of_file(path: &Path, error: &io::Error) -> Self {
         let name = path.display();
@@ -74,10 +74,10 @@ pub enum Source {
 }
 
 impl Source {
-    /// Understands a path, a `file://` URL, an http(s) URL, or `s3://bucket/key`.
+    /// Parses a path, a `file://` URL, an http(s) URL, or `s3://bucket/key`.
     ///
     /// # Errors
-    /// Nothing is written there, or an address of another kind, or one that is malformed ([`ErrorKind::BadLine`]).
+    /// The text is empty, an address of another kind, or malformed ([`ErrorKind::BadLine`]).
     pub fn parse(text: &str) -> Result<Self, SourceFailure> {
         let bad = |message: String| SourceFailure::lasting(ErrorKind::BadLine, message);
         if text.trim().is_empty() {
@@ -103,7 +103,7 @@ impl Source {
         }
     }
 
-    /// The same source, a relative path taken from `base`.
+    /// The same source, with a relative path resolved against `base`.
     #[must_use]
     pub fn below(self, base: &Path) -> Self {
         match self {
@@ -112,8 +112,8 @@ impl Source {
         }
     }
 
-    /// Whether the vendor can most likely fetch it by itself: an address without user info, on a host that is not
-    /// private. No name is looked up.
+    /// Whether the vendor can probably fetch it directly: an address without user info, on a host that is not private. No name
+    /// is looked up.
     #[must_use]
     pub fn is_public_http(&self) -> bool {
         let Self::Http(url) = self else { return false };
@@ -121,7 +121,7 @@ impl Source {
         !named && network::has_public_host(url)
     }
 
-    /// The source as it may be shown: without user info, and without the query, where signatures live.
+    /// The source in a form that may be shown: without user info, and without the query, which may contain a signature.
     #[must_use]
     pub fn shown(&self) -> String {
         match self {
@@ -141,7 +141,7 @@ impl fmt::Display for Source {
 /// A URL without user info, query and fragment.
 pub(super) fn shown_url(url: &Url) -> String {
     let mut url = url.clone();
-    // Both fail only where there is no host, and then there is no user info either.
+    // Both fail only if there is no host, and then there is no user info either.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.set_query(None);
@@ -149,7 +149,7 @@ pub(super) fn shown_url(url: &Url) -> String {
     url.into()
 }
 
-/// What stands before `://`, if that can be a scheme. A single letter is a drive.
+/// The text before `://`, if it can be a scheme. A single letter is a drive.
 fn scheme(text: &str) -> Option<&str> {
     let (scheme, _) = text.trim_start().split_once("://")?;
     let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
@@ -157,10 +157,10 @@ fn scheme(text: &str) -> Option<&str> {
         .then_some(scheme)
 }
 
-/// The length in bytes of a file that can be sent. Blocks for as long as the disk does.
+/// The length in bytes of a file that can be sent. Blocks on the disk.
 ///
 /// # Errors
-/// It is missing, empty, no file, unreadable, or over [`MAX_SOURCE_BYTES`]: none of these passes by waiting. Or this machine
+/// It is missing, empty, no file, unreadable, or over [`MAX_SOURCE_BYTES`]: waiting helps with none of these. Or this machine
 /// or the file's disk is to blame ([`ErrorKind::LocalOutage`]), which may pass.
 pub fn check_file(path: &Path) -> Result<u64, SourceFailure> {
     let unreadable = |error| SourceFailure::of_file(path, &error);
@@ -169,7 +169,7 @@ pub fn check_file(path: &Path) -> Result<u64, SourceFailure> {
     if meta.is_dir() {
         return Err(SourceFailure::lasting(ErrorKind::SourceUnreadable, format!("`{name}` is a directory")));
     }
-    // Before it is opened: opening a pipe waits for its writer.
+    // Checked before opening: opening a pipe waits for its writer.
     if !meta.is_file() {
         return Err(SourceFailure::lasting(ErrorKind::SourceUnreadable, format!("`{name}` is not a regular file")));
     }

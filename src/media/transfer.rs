@@ -1,4 +1,4 @@
-//! The bytes of a fetch on their way to the disk, and what a server's answer says about them.
+//! Writes the bytes of a download to the disk, and interprets the server's response.
 
 use std::{
     io,
@@ -23,12 +23,12 @@ use super::{
 };
 use crate::domain::call::ErrorKind;
 
-/// Up to so many bytes a recording may stay in memory: most of a night's are small, and a file takes many trips to the
+/// A recording of up to this size may stay in memory: most recordings of a batch are small, and a file takes many calls on the
 /// disk's threads.
 pub(super) const SMALL: u64 = 64 << 10;
 
-/// What is still being fetched: in memory as long as it is small enough to be kept there, then a file. It goes with this
-/// value, unless it was finished.
+/// An unfinished download: in memory while it is small enough, then a file. Dropping this value removes the file, unless it was
+/// finished.
 #[derive(Debug)]
 pub(super) struct PartialFile {
     file: Option<File>,
@@ -42,7 +42,7 @@ pub(super) struct PartialFile {
 }
 
 impl PartialFile {
-    /// A part of nothing yet, which becomes the file `dest` when it has more than `keep` bytes.
+    /// An empty download, which becomes the file `dest` when it has more than `keep` bytes.
     pub(super) async fn create(dest: &Path, max: u64, keep: u64) -> Result<Self, FetchError> {
         let mut path = dest.as_os_str().to_owned();
         path.push(".part");
@@ -55,7 +55,7 @@ impl PartialFile {
         Ok(part)
     }
 
-    /// Makes the file, with its folder if that is not there, and moves into it what was kept so far.
+    /// Creates the file, and its folder if necessary, and writes the bytes that were kept in memory.
     async fn open(&mut self) -> Result<(), FetchError> {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(0o600);
@@ -74,12 +74,12 @@ impl PartialFile {
         Ok(())
     }
 
-    /// Bytes so far.
+    /// The number of bytes so far.
     pub(super) const fn len(&self) -> u64 {
         self.len
     }
 
-    /// Bytes at most.
+    /// The maximum number of bytes.
     pub(super) const fn max(&self) -> u64 {
         self.max
     }
@@ -88,7 +88,7 @@ impl PartialFile {
         done.map_err(|source| FetchError::Disk { path: self.path.clone(), source })
     }
 
-    /// Forgets what there is.
+    /// Drops all bytes so far.
     pub(super) async fn restart(&mut self) -> Result<(), FetchError> {
         self.kept.clear();
         if self.len > 0
@@ -118,14 +118,14 @@ impl PartialFile {
         Ok(())
     }
 
-    /// Waits until what was appended is written, so that its length can be relied on.
+    /// Waits until the appended bytes are written, so that the length is reliable.
     pub(super) async fn settle(&mut self) -> Result<(), FetchError> {
         let Some(file) = &mut self.file else { return Ok(()) };
         let flushed = file.flush().await;
         self.on_disk(flushed)
     }
 
-    /// Gives the file its name, or what was kept to the caller.
+    /// Renames the file to its final name, or returns the bytes in memory.
     pub(super) async fn finish(mut self) -> Result<Option<Bytes>, FetchError> {
         self.finished = true;
         if self.file.is_none() {
@@ -140,22 +140,22 @@ impl PartialFile {
 impl Drop for PartialFile {
     fn drop(&mut self) {
         if !self.finished && self.file.is_some() {
-            // It may be gone already, and a leftover is swept at the next start.
+            // It may be gone already, and the next start sweeps a leftover.
             let _ = std::fs::remove_file(&self.path);
         }
     }
 }
 
-/// How an answer's body is received.
+/// How a response's body is received.
 pub(super) struct Receiving<'a> {
     pub(super) url: &'a Url,
     pub(super) idle_timeout: Duration,
-    /// The length of the whole file, where the server said it.
+    /// The length of the whole file, if the server sent it.
     pub(super) expected: Option<u64>,
 }
 
 impl Receiving<'_> {
-    /// Appends the answer's body to `part`, and checks that the file is then whole.
+    /// Appends the response's body to `part`, and checks that the file is then complete.
     pub(super) async fn copy(&self, mut response: Response, part: &mut PartialFile) -> Result<(), FetchError> {
         let ended = loop {
             match response.chunk().await {
@@ -200,7 +200,7 @@ pub(super) fn too_large(url: &Url, max: u64) -> SourceFailure {
     SourceFailure::lasting(ErrorKind::SourceTooLarge, message)
 }
 
-/// What an answer means that brings no file.
+/// The failure for a response without a file.
 pub(super) fn refused(url: &Url, status: StatusCode) -> SourceFailure {
     let url = shown_url(url);
     match status.as_u16() {
@@ -226,7 +226,7 @@ pub(super) fn content_range(headers: &HeaderMap) -> Option<(u64, Option<u64>)> {
     Some((first.trim().parse().ok()?, total.trim().parse().ok()))
 }
 
-/// The server's `Retry-After`, where it is in seconds: the form for short waits. Longer ones are the job's affair.
+/// The server's `Retry-After`, if it is in seconds, the form for short waits. The job handles longer ones.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }

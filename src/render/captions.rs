@@ -1,4 +1,4 @@
-//! From pieces to cues: two lines of 42 columns, one to seven seconds, split where people pause.
+//! Turns pieces into cues: two lines of 42 columns, one to seven seconds, split at pauses.
 
 use std::ops::Range;
 
@@ -18,13 +18,13 @@ const PAUSE_MS: u64 = 600;
 /// One caption.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cue<'c> {
-    /// Begin, from the start of the recording.
+    /// Start, from the beginning of the recording.
     pub start_ms: u64,
-    /// End; later than the begin, and not later than the next cue's begin.
+    /// End; after the start, and not after the next cue's start.
     pub end_ms: u64,
-    /// Who speaks, counted from 0.
+    /// The speaker, counted from 0.
     pub speaker: Option<u32>,
-    /// Whether somebody else spoke before.
+    /// Whether the speaker differs from the one before.
     pub turn: bool,
     /// One or two lines, without markup, with a line feed between them.
     pub text: &'c str,
@@ -38,7 +38,7 @@ pub struct Captions {
 }
 
 impl Captions {
-    /// All of them.
+    /// All cues.
     pub fn iter(&self) -> impl Iterator<Item = Cue<'_>> {
         self.slots.iter().scan(0, |from, slot| {
             let text = &self.text[std::mem::replace(from, slot.text_end)..slot.text_end];
@@ -48,8 +48,8 @@ impl Captions {
     }
 }
 
-/// The captions of a transcript, inside the audio where its length is known. With `labels`, room is left to name the
-/// speaker at the start of each turn.
+/// The captions of a transcript, within the audio if its length is known. With `labels`, there is room for the speaker's name
+/// at the start of each turn.
 #[must_use]
 pub fn captions(transcript: &Transcript, labels: bool) -> Captions {
     let transcript = &*shown(transcript);
@@ -73,14 +73,14 @@ pub fn captions(transcript: &Transcript, labels: bool) -> Captions {
     captions
 }
 
-/// Puts begins in order and everything inside the audio.
+/// Makes starts ascend, and limits all times to the audio.
 fn straighten(piece: &mut Piece<'_>, end_of_all: u64, last_ms: &mut u64) {
     piece.start_ms = piece.start_ms.min(end_of_all).max(*last_ms);
     piece.end_ms = piece.end_ms.min(end_of_all).max(piece.start_ms);
     *last_ms = piece.start_ms;
 }
 
-/// What is said between two pauses.
+/// The text between two pauses.
 #[derive(Default)]
 struct Phrase<'t> {
     pieces: Vec<Piece<'t>>,
@@ -88,8 +88,8 @@ struct Phrase<'t> {
 }
 
 impl<'t> Phrase<'t> {
-    /// Whether it ends before `next`: at pauses, at changes of speaker, and at ends of sentences unless what has been said
-    /// so far is too short to stand alone.
+    /// Whether it ends before `next`: at pauses, at changes of speaker, and at ends of sentences, unless the text so far is too
+    /// short for a cue of its own.
     fn ends_before(&self, next: &Piece<'_>) -> bool {
         let (Some(first), Some(before)) = (self.pieces.first(), self.pieces.last()) else { return false };
         let stops = next.speaker != before.speaker || next.start_ms.saturating_sub(self.said_until) > PAUSE_MS;
@@ -108,13 +108,13 @@ impl<'t> Phrase<'t> {
     }
 }
 
-/// Makes cues of phrases.
+/// Makes cues from phrases.
 struct Writer<'t> {
     labels: bool,
     most: usize,
-    /// Who said the phrase before, if there was one.
+    /// The speaker of the previous phrase, if there was one.
     before: Option<Option<u32>>,
-    /// The newest cue, which takes up the rest where there can be no more.
+    /// The newest cue, which takes the remaining text once no more cues are possible.
     pending: Option<(Vec<Piece<'t>>, Cut)>,
     captions: Captions,
 }
@@ -159,7 +159,7 @@ impl<'t> Writer<'t> {
     }
 }
 
-/// The pieces of one cue to be.
+/// The pieces of a future cue.
 struct Cut {
     range: Range<usize>,
     turn: bool,
@@ -170,7 +170,7 @@ fn label_columns(speaker: u32) -> usize {
     speaker_name(speaker).width() + 2
 }
 
-/// Halves what is too long for one cue until it fits.
+/// Halves what is too long for one cue until each half fits.
 fn divide(pieces: &[Piece<'_>], cut: Cut, cuts: &mut Vec<Cut>) {
     let said = &pieces[cut.range.clone()];
     let lasts = said.iter().map(|p| p.end_ms).max().unwrap_or(0).saturating_sub(said[0].start_ms);
@@ -183,7 +183,7 @@ fn divide(pieces: &[Piece<'_>], cut: Cut, cuts: &mut Vec<Cut>) {
     divide(pieces, Cut { range: middle..cut.range.end, turn: false, label: 0 }, cuts);
 }
 
-/// The best place to cut near the middle: after a comma, or where the speaker took a breath.
+/// The best place to cut near the middle: after a comma, or at a pause.
 fn middle(said: &[Piece<'_>]) -> usize {
     let all = width(said).max(said.len());
     let (mut left, mut best) = (0, (u64::MAX, 1));

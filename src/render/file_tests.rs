@@ -1,5 +1,5 @@
-//! Captions as whatever plays them reads them: blocks with times, in order, apart, inside the audio; and no text that
-//! makes a block of its own.
+//! Captions as a player reads them: blocks with times, in order, not overlapping, within the audio; and no text that makes a
+//! block of its own.
 
 use proptest::{collection::vec, prelude::*};
 
@@ -12,10 +12,10 @@ use crate::domain::{
     transcript::{TimedText, Timeline, Transcript},
 };
 
-/// Begin, end, and the lines of a block.
+/// Start, end, and the lines of a block.
 type Block = (u64, u64, Vec<String>);
 
-/// A strict reader: blocks are parted by empty lines, and each is a line of times (in SRT below its number) and text.
+/// A strict reader: empty lines separate blocks, and each block is a line of times (in SRT after its number) and text.
 fn blocks(file: &str, srt: bool) -> Vec<Block> {
     let body = if srt { file } else { file.strip_prefix("WEBVTT\n\n").expect("its first line") };
     let mut blocks = Vec::new();
@@ -100,7 +100,7 @@ proptest! {
         for (format, srt) in [(CaptionFormat::Srt, true), (CaptionFormat::Vtt, false)] {
             let file = synthesis_captions(format, &timed, at);
             let found = blocks(std::str::from_utf8(&file).unwrap(), srt);
-            // Where hundreds of sentences share no time at all, they get a millisecond each.
+            // If hundreds of sentences have no time at all, each gets a millisecond.
             ordered_and_inside(&found, (at > 5_000).then_some(at));
         }
     }

@@ -1,13 +1,13 @@
-//! Breaking a cue into at most two lines of like length.
+//! Breaks a cue into at most two lines of similar length.
 
 use super::pieces::{MAX_COLUMNS, Piece};
 
-/// Whether the pieces go into two lines, with `label` columns taken at the start of the first.
+/// Whether the pieces fit into two lines, with `label` columns taken at the start of the first.
 pub(super) fn fit(pieces: &[Piece<'_>], label: usize) -> bool {
     width(pieces) + label <= MAX_COLUMNS || break_at(pieces, label).is_some()
 }
 
-/// One line if it fits, else the two that differ least in length, else as many as it takes.
+/// One line if it fits, else the two that differ least in length, else as many as necessary.
 pub(super) fn lines(pieces: &[Piece<'_>], label: usize) -> Vec<String> {
     if width(pieces) + label <= MAX_COLUMNS {
         return vec![join(pieces)];
@@ -18,7 +18,7 @@ pub(super) fn lines(pieces: &[Piece<'_>], label: usize) -> Vec<String> {
     }
 }
 
-/// Where to break into two lines: as even as possible, rather after a comma, rather with the longer line below.
+/// Where to break into two lines: as even as possible, preferably after a comma, preferably with the longer line below.
 fn break_at(pieces: &[Piece<'_>], label: usize) -> Option<usize> {
     let (mut first, all) = (label, width(pieces));
     let mut best = None;
@@ -39,7 +39,7 @@ fn break_at(pieces: &[Piece<'_>], label: usize) -> Option<usize> {
     best.map(|(_, at)| at)
 }
 
-/// For a cue that had to take more than two lines hold.
+/// Lines for a cue that exceeds two lines.
 fn fill(pieces: &[Piece<'_>]) -> Vec<String> {
     let (mut lines, mut from) = (Vec::new(), 0);
     for to in 1..=pieces.len() {
@@ -73,7 +73,7 @@ pub(super) fn ends_sentence(word: &str) -> bool {
     bare(word).ends_with(['.', '!', '?', '…', '。', '！', '？', '।'])
 }
 
-/// Whether one may pause after this word.
+/// Whether a pause is possible after this word.
 pub(super) fn ends_clause(word: &str) -> bool {
     ends_sentence(word) || bare(word).ends_with([',', ';', ':', '–', '—', '，', '、', '；', '：'])
 }

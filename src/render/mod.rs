@@ -1,4 +1,4 @@
-//! Transcripts as files: one format, one file.
+//! Transcripts as files: one file for each format.
 
 use std::io::{self, Write};
 
@@ -20,13 +20,13 @@ mod vtt;
 pub use captions::{Captions, Cue, captions};
 pub use synthesis::synthesis_captions;
 
-/// Writes the transcript as a file of this format. `answer` is what the API sent (or what was kept of a recovered
-/// result), and is the JSON file as it is.
+/// Writes the transcript as a file of this format. `answer` is the API's response (or what was kept of a recovered result), and
+/// is written unchanged as the JSON file.
 ///
-/// Captions of a transcript without any times share the text out over the recording.
+/// If a transcript has no times, captions distribute the text over the recording.
 ///
 /// # Errors
-/// `out` cannot be written, or what is kept of the answer is damaged.
+/// `out` cannot be written, or the kept answer is damaged.
 pub fn write(format: TranscriptFormat, transcript: &Transcript, answer: &Body, out: &mut impl Write) -> io::Result<()> {
     match format {
         TranscriptFormat::Json => io::copy(&mut answer.reader(), out).map(|_| ()),
@@ -39,7 +39,7 @@ pub fn write(format: TranscriptFormat, transcript: &Transcript, answer: &Body, o
 /// The same in memory.
 ///
 /// # Errors
-/// What is kept of the answer is damaged.
+/// The kept answer is damaged.
 pub fn render(format: TranscriptFormat, transcript: &Transcript, answer: &Body) -> io::Result<Bytes> {
     if format == TranscriptFormat::Json {
         return answer.whole();
@@ -49,7 +49,7 @@ pub fn render(format: TranscriptFormat, transcript: &Transcript, answer: &Body) 
     Ok(file.into())
 }
 
-/// Speakers are counted from 0 by the API, and from 1 by people.
+/// The API counts speakers from 0, and readers from 1.
 fn speaker_name(speaker: u32) -> String {
     format!("Speaker {}", u64::from(speaker) + 1)
 }
@@ -70,7 +70,7 @@ pub(crate) mod tests {
         list.iter().map(|&(text, start_ms, end_ms, speaker)| TimedText { text, start_ms, end_ms, speaker }).collect()
     }
 
-    /// What is written, as text.
+    /// The output of `write` as text.
     pub(crate) fn written(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
         let mut file = Vec::new();
         write(&mut file).unwrap();

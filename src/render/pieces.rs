@@ -1,4 +1,4 @@
-//! A transcript as a row of small pieces, each with its time: the smallest units that captions are built of.
+//! A transcript as a sequence of small pieces, each with its time: the smallest units of captions.
 
 use std::{borrow::Cow, slice};
 
@@ -6,7 +6,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::domain::transcript::{TimedText, Timeline, Transcript};
 
-/// What a line of a caption holds.
+/// The width of a caption's line.
 pub(super) const MAX_COLUMNS: usize = 42;
 /// Reading speed for texts of unknown length: 15 columns a second.
 const MS_PER_COLUMN: u64 = 67;
@@ -20,9 +20,9 @@ pub(super) struct Piece<'t> {
     pub start_ms: u64,
     pub end_ms: u64,
     pub speaker: Option<u32>,
-    /// No space before it.
+    /// No space precedes it.
     pub glued: bool,
-    /// An utterance begins with it.
+    /// It begins an utterance.
     pub opens: bool,
 }
 
@@ -32,7 +32,7 @@ impl Piece<'_> {
     }
 }
 
-/// The transcript without control characters, but for white space: captions cannot show them.
+/// The transcript without control characters except white space: captions cannot show them.
 pub(super) fn shown(transcript: &Transcript) -> Cow<'_, Transcript> {
     let is_hidden = |c: char| c.is_control() && !c.is_whitespace();
     let lists = [&transcript.words, &transcript.utterances];
@@ -54,7 +54,7 @@ pub(super) fn shown(transcript: &Transcript) -> Cow<'_, Transcript> {
     })
 }
 
-/// Gives `each` the pieces of everything that was [`shown`], in order of time.
+/// Passes the pieces of a [`shown`] transcript to `each`, in order of time.
 pub(super) fn each_piece<'t>(transcript: &'t Transcript, mut each: impl FnMut(Piece<'t>)) {
     let mut last = None;
     match fullest(transcript, |_| true) {
@@ -76,18 +76,18 @@ pub(super) fn each_piece<'t>(transcript: &'t Transcript, mut each: impl FnMut(Pi
     }
 }
 
-/// The audio's length; an answer of 0 seconds knows nothing.
+/// The audio's length; 0 seconds in an answer means unknown.
 pub(super) fn known_length(transcript: &Transcript) -> Option<u64> {
     transcript.duration_ms.filter(|ms| *ms > 0)
 }
 
-/// The list that says when things were said.
+/// The list with the times of the text.
 pub(super) enum Fullest<'a> {
     Utterances(&'a Timeline),
     Words(&'a Timeline),
 }
 
-/// The utterances, unless the words hold the text more fully.
+/// The utterances, unless the words contain more of the text.
 pub(super) fn fullest(transcript: &Transcript, usable: impl Fn(TimedText<'_>) -> bool) -> Option<Fullest<'_>> {
     let whole = letters(&transcript.text);
     let off = |list: &Timeline| list.iter().map(|s| letters(s.text)).sum::<usize>().abs_diff(whole);
@@ -100,12 +100,12 @@ pub(super) fn fullest(transcript: &Transcript, usable: impl Fn(TimedText<'_>) ->
     }
 }
 
-/// How much text there is, whatever the spaces.
+/// The amount of text, without spaces.
 pub(super) fn letters(text: &str) -> usize {
     text.chars().filter(|c| !c.is_whitespace() && !c.is_control()).count()
 }
 
-/// The words of an utterance: those whose middle lies in it and that are not somebody else's.
+/// The words of an utterance: those whose middle lies in it, and that belong to no other speaker.
 fn inside<'t>(words: &'t Timeline, utterance: TimedText<'t>) -> Vec<TimedText<'t>> {
     let inside = words
         .from_point(|w| w.start_ms + 1_000 < utterance.start_ms)
@@ -117,8 +117,8 @@ fn inside<'t>(words: &'t Timeline, utterance: TimedText<'t>) -> Vec<TimedText<'t
     if inside.is_empty() { vec![utterance] } else { inside }
 }
 
-/// Cuts `said` into pieces. Each gets its time from where its letters stand among the letters of `timed`, which is
-/// exact where the texts agree and a fair share where they do not. `last` is the character that ends the piece before.
+/// Cuts `said` into pieces. Each gets its time from the position of its letters among the letters of `timed`, which is exact if
+/// the texts agree, and proportional if they do not. `last` is the character at the end of the previous piece.
 fn cut<'t>(
     said: TimedText<'t>,
     timed: &[TimedText<'_>],
@@ -142,7 +142,7 @@ fn cut<'t>(
     }
 }
 
-/// Times along the letters of what was said. Positions are (our letters × their letters), so that nothing is rounded.
+/// Maps the letters of the text to times. Positions are (our letters × their letters), so that nothing is rounded.
 struct Ruler {
     letters: u64,
     /// From position, to position, start, end.
@@ -181,8 +181,8 @@ impl Ruler {
     }
 }
 
-/// A word as it may be broken: CJK characters singly (with the punctuation that clings to them), and what is too wide
-/// to stand in one line beside a speaker's name in halves of a line.
+/// The parts into which a word may be broken: CJK characters one by one (with adjoining punctuation), and a word too wide for a
+/// line with a speaker's name in halves of a line.
 fn atoms(word: &str) -> Vec<&str> {
     let mut atoms = Vec::new();
     let (mut from, mut last) = (0, None);
@@ -212,7 +212,7 @@ fn push_narrow<'t>(text: &'t str, atoms: &mut Vec<&'t str>) {
     }
 }
 
-/// Whether no space belongs between two words of a list: in Chinese and Japanese, and before punctuation by itself.
+/// Whether there is no space between two words of a list: in Chinese and Japanese, and before lone punctuation.
 pub(super) fn sticks(last: char, after: &str) -> bool {
     let Some(first) = after.chars().next() else { return false };
     (is_cjk(last) && is_cjk(first)) || after.chars().all(|c| ".,;:!?%)]}…।".contains(c) || clings_back(c))

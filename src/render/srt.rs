@@ -8,7 +8,7 @@ use crate::domain::transcript::Transcript;
 pub(super) fn write(transcript: &Transcript, out: &mut impl Write) -> io::Result<()> {
     for (nth, cue) in captions(transcript, true).iter().enumerate() {
         let label = cue.speaker.filter(|_| cue.turn).map(|s| format!("{}: ", speaker_name(s))).unwrap_or_default();
-        // An arrow in a text would be taken for a line of times.
+        // A player would read an arrow in a text as a line of times.
         let text = cue.text.replace("-->", "-- >");
         let (start, end) = (clock(cue.start_ms, ','), clock(cue.end_ms, ','));
         write!(out, "{}\n{start} --> {end}\n{label}{text}\n\n", nth + 1)?;

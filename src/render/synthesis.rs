@@ -1,4 +1,4 @@
-//! Captions of speech: which sentence is spoken when.
+//! Captions of a synthesis: the sentences with their times.
 
 use bytes::Bytes;
 use serde_json::json;
@@ -11,8 +11,8 @@ use crate::domain::{
     transcript::{TimedText, Transcript},
 };
 
-/// The sentences of a speech as a file of this format. In JSON a sentence says whether its times are shared out; captions
-/// break long ones.
+/// The sentences of a synthesis as a file of this format. In JSON, each sentence says whether its times are estimated; captions
+/// break long sentences.
 #[must_use]
 pub fn synthesis_captions(format: CaptionFormat, sentences: &[TimedSentence], audio_ms: u64) -> Bytes {
     let format = match format {

@@ -1,13 +1,13 @@
-//! Last touch on the times of cues: ordered, apart, inside the audio, long enough to be read where there is room.
+//! Final adjustment of the times of cues: ordered, not overlapping, within the audio, and long enough to read if there is room.
 
-/// What a cue lasts at least, where the next one leaves it room.
+/// The shortest duration of a cue, if the next one leaves room.
 pub(super) const MIN_MS: u64 = 1_000;
-/// What a cue lasts at most.
+/// The longest duration of a cue.
 pub(super) const MAX_MS: u64 = 7_000;
-/// What every cue gets, even at the cost of its neighbours' times: begins of broken answers coincide.
+/// The duration that every cue gets, even at its neighbours' expense: starts coincide in broken answers.
 const FLOOR_MS: u64 = 100;
 
-/// One caption. Its text follows that of the one before.
+/// One caption. Its text follows the previous one's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Slot {
     pub(super) start_ms: u64,
@@ -17,7 +17,7 @@ pub(super) struct Slot {
     pub(super) text_end: usize,
 }
 
-/// Needs cues in order of their begins, and no more of them than `length` has milliseconds.
+/// Requires cues in order of their starts, and at most as many as `length` has milliseconds.
 pub(super) fn settle(cues: &mut [Slot], length: Option<u64>) {
     let count = cues.len() as u64;
     let Some(last) = cues.last() else { return };

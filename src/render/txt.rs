@@ -1,4 +1,4 @@
-//! Plain text: as the API wrote it, or a paragraph for each speaker's turn.
+//! Plain text: the API's own text, or a paragraph for each speaker's turn.
 
 use std::io::{self, Write};
 
@@ -23,12 +23,12 @@ pub(super) fn write(transcript: &Transcript, out: &mut impl Write) -> io::Result
     if is_empty { Ok(()) } else { out.write_all(b"\n") }
 }
 
-/// Whether next to nothing of the text would be lost.
+/// Whether almost all of the text is contained.
 fn is_whole(said: &Timeline, text: &str) -> bool {
     said.iter().map(|s| letters(s.text)).sum::<usize>() * 20 >= letters(text) * 19
 }
 
-/// What nobody in particular said belongs to the turn it stands in.
+/// Text without a speaker belongs to the turn that surrounds it.
 fn write_turns(said: &Timeline, out: &mut impl Write) -> io::Result<()> {
     let (mut before, mut speaking): (Option<char>, _) = (None, None);
     for one in said.iter() {

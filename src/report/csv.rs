@@ -13,14 +13,14 @@ use super::{
 use crate::domain::synthesis_options::{AudioFormat, SampleRate};
 
 const PREFIX: &str = "manifest_";
-/// The longest transcript that is put together with its row before it is written, in bytes.
+/// The longest transcript that is copied into its row before it is written, in bytes.
 const LONGEST_COPIED: usize = 1 << 20;
 
-/// Writes rows to `W`. Buffers by itself.
+/// Writes rows to `W`, with a buffer of its own.
 pub struct ReportWriter<W: io::Write> {
     csv: Writer<W>,
     record: ByteRecord,
-    /// Reused for cells that have to be put together.
+    /// A reused buffer for composed cells.
     scratch: String,
     columns: Vec<Column>,
     own: usize,
@@ -28,11 +28,11 @@ pub struct ReportWriter<W: io::Write> {
 }
 
 impl<W: io::Write> ReportWriter<W> {
-    /// Begins a report with its header: those of the task, then the manifest's `carried` columns. Without `transcript`
-    /// that column is left out.
+    /// Starts a report with its header: the task's columns, then the manifest's `carried` columns. Without `transcript`, that
+    /// column is left out.
     ///
     /// # Errors
-    /// If `writer` fails.
+    /// `writer` fails.
     pub fn new(writer: W, task: &dyn ReportTask, carried: &[String], transcript: bool) -> io::Result<Self> {
         let mut csv = WriterBuilder::new()
             .terminator(Terminator::Any(b'\n'))
@@ -45,10 +45,10 @@ impl<W: io::Write> ReportWriter<W> {
         Ok(Self { csv, record: ByteRecord::new(), scratch: String::new(), columns, own, carried: carried.len() })
     }
 
-    /// Appends a row. Carried cells that it lacks are empty, those beyond the header are dropped.
+    /// Appends a row. Missing carried cells are empty; those beyond the header are dropped.
     ///
     /// # Errors
-    /// If the writer fails.
+    /// The writer fails.
     pub fn write(&mut self, row: &Row) -> io::Result<()> {
         self.record.clear();
         for nth in 0..self.columns.len() {
@@ -66,7 +66,7 @@ impl<W: io::Write> ReportWriter<W> {
         }
     }
 
-    /// Writes the record with a long transcript in its place, which is not copied into it.
+    /// Writes the record with a long transcript inserted directly, without copying it into the record.
     fn write_beside(&mut self, transcript: &str) -> io::Result<()> {
         let place = self.columns.iter().position(|column| *column == Column::Transcript);
         for (nth, cell) in self.record.iter().enumerate() {
@@ -78,10 +78,10 @@ impl<W: io::Write> ReportWriter<W> {
         self.csv.write_record(None::<&[u8]>).map_err(cause)
     }
 
-    /// Ends the report and gives back what it was written to.
+    /// Ends the report and returns its writer.
     ///
     /// # Errors
-    /// If what was left in the buffer cannot be written.
+    /// The rest of the buffer cannot be written.
     pub fn finish(self) -> io::Result<W> {
         self.csv.into_inner().map_err(|e| io::Error::new(e.error().kind(), e.error().to_string()))
     }
@@ -133,7 +133,7 @@ impl<W: io::Write> ReportWriter<W> {
         self.text(cell.unwrap_or_default());
     }
 
-    /// A number of ours: never a formula.
+    /// Appends one of our own numbers, which is never a formula.
     fn plain(&mut self, cell: Option<impl Display>) {
         use std::fmt::Write;
         self.scratch.clear();
@@ -158,7 +158,7 @@ impl<W: io::Write> ReportWriter<W> {
     }
 }
 
-/// Appends a time (ms since 1970) as the report has it; nothing for one that is unknown.
+/// Appends a time (ms since 1970) in the report's format; nothing for an unknown time.
 pub(super) fn write_time(at: Option<i64>, cell: &mut String) {
     const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
     if let Some(at) = at.and_then(|ms| Timestamp::from_millisecond(ms).ok()) {
@@ -166,16 +166,16 @@ pub(super) fn write_time(at: Option<i64>, cell: &mut String) {
     }
 }
 
-/// The task's columns that are asked for.
+/// The task's columns that the report includes.
 fn shown(task: &dyn ReportTask, transcript: bool) -> impl Iterator<Item = Column> {
     task.columns().iter().copied().filter(move |column| transcript || *column != Column::Transcript)
 }
 
-/// Our names, then the manifest's: with a prefix, or several, where a name is taken.
+/// Our column names, then the manifest's: with one or more prefixes if a name is taken.
 fn header(task: &dyn ReportTask, carried: &[String], transcript: bool) -> Vec<String> {
     let own = || task.own_columns().iter().map(|name| (*name).to_owned());
     let mut taken: HashSet<String> = task.columns().iter().map(ToString::to_string).chain(own()).collect();
-    // A name that is free keeps it, whichever of the others would like to be called so.
+    // A free name stays as it is, even if another column's prefixed name would equal it.
     let safe: Vec<String> = carried.iter().map(|name| defuse(name).into_owned()).collect();
     let free: Vec<bool> = safe.iter().map(|name| taken.insert(name.clone())).collect();
     let mut header: Vec<String> = shown(task, transcript).map(|column| column.to_string()).chain(own()).collect();
@@ -188,7 +188,7 @@ fn header(task: &dyn ReportTask, carried: &[String], transcript: bool) -> Vec<St
     header
 }
 
-/// What the writer said: wrapped, nobody would know a reader that has gone.
+/// The writer's own error, unwrapped, so that a closed pipe can be recognized.
 fn cause(error: ::csv::Error) -> io::Error {
     match error.into_kind() {
         ::csv::ErrorKind::Io(error) => error,

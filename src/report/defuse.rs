@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-/// The cell with an apostrophe before it, if a spreadsheet would take it for a formula. What is wholly a number or a
-/// phone number stays as it is.
+/// The cell with an apostrophe before it, if a spreadsheet would read it as a formula. A cell that is a number or a phone
+/// number as a whole stays as it is.
 pub(super) fn defuse(cell: &str) -> Cow<'_, str> {
     let risky = cell.starts_with(['=', '+', '-', '@', '\t', '\r']);
     if risky && !is_number(cell) && !is_phone_number(cell) {
@@ -13,8 +13,8 @@ pub(super) fn defuse(cell: &str) -> Cow<'_, str> {
     }
 }
 
-/// The cell without the apostrophe that [`defuse`] put before it. A text that had one itself loses it too, and gets it back
-/// when it is defused: the cell stays the same.
+/// The cell without the apostrophe that [`defuse`] put before it. A text with an apostrophe of its own loses it too, and gets
+/// it back when it is defused: the cell stays the same.
 pub(super) fn undefuse(cell: &str) -> &str {
     cell.strip_prefix('\'').filter(|text| matches!(defuse(text), Cow::Owned(_))).unwrap_or(cell)
 }

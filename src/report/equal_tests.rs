@@ -1,4 +1,4 @@
-//! Reports of random rows and of random ledgers, read back by a reader of CSV: equal, field for field.
+//! Reports of random rows and of random ledgers, read back by a CSV reader: equal, field for field.
 
 mod back;
 
@@ -28,8 +28,8 @@ use crate::{
     tasks::{Synthesize, Transcribe},
 };
 
-/// What a cell may have to stand. An apostrophe of the user's own before a formula is the one thing that cannot be told
-/// from the one that disarms it.
+/// The text that a cell may hold. A user's own apostrophe before a formula is the only text that cannot be distinguished from
+/// our escaping.
 fn text() -> impl Strategy<Value = String> {
     let odd = prop_oneof![
         "[=+@\r\n\t\",;'a-zé😀 -]{1,12}",
@@ -101,7 +101,7 @@ fn row() -> impl Strategy<Value = Row> {
     })
 }
 
-/// How a line of a ledger goes.
+/// What happens to a line of a ledger.
 #[derive(Debug, Clone)]
 struct Fate {
     state: JobState,

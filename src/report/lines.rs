@@ -1,4 +1,4 @@
-//! From a row of the ledger to a row of the report.
+//! Turns a row of the ledger into a row of the report.
 
 use serde_json::Value;
 
@@ -24,7 +24,7 @@ use crate::{
 pub(super) struct RowContext {
     pub(super) batch: String,
     pub(super) spec: BatchSpec,
-    /// What its jobs ask for.
+    /// What its jobs request.
     pub(super) asked: Box<dyn AskedOfBatch>,
     /// Whether the report has transcripts.
     pub(super) transcripts: bool,
@@ -32,18 +32,18 @@ pub(super) struct RowContext {
 }
 
 impl RowContext {
-    /// Whether the line's transcript has to be had from elsewhere: it is done, and its answer is pruned, or never was the
-    /// ledger's.
+    /// Whether the line's transcript must come from elsewhere: the line is done, and its answer is pruned, or was never in the
+    /// ledger.
     pub(super) fn misses_answer(&self, line: &ReportRow) -> bool {
-        // Without the transcript's column the answers are not even looked for; those of speech are files.
+        // Without the transcript column, answers are not looked for; those of a synthesis are files.
         self.transcripts && line.answer.is_none() && matches!(line.state, JobState::Succeeded | JobState::Suspect)
     }
 
-    /// The report's row. Its transcript is that of an answer that came with it, or what was recalled of it.
+    /// The report's row. Its transcript comes from the answer in the row, or was recalled.
     pub(super) fn row(&self, line: ReportRow, recalled: Option<Recalled>) -> Row {
         let kind: Option<ErrorKind> = line.error_kind.as_deref().and_then(|kind| kind.parse().ok());
         let asked = self.asked_of(&line, kind);
-        // Of what was adopted the ledger has nothing else.
+        // For an adopted line the ledger has nothing else.
         let adopted = recalled.as_ref().filter(|_| is_adopted(&line));
         Row {
             batch: self.batch.clone(),
@@ -84,7 +84,7 @@ impl RowContext {
         }
     }
 
-    /// Of a bad line nobody knows what it asks for.
+    /// What the job requests. For a bad line this is unknown.
     fn asked_of(&self, line: &ReportRow, kind: Option<ErrorKind>) -> AskedOfJob {
         if kind == Some(ErrorKind::BadLine) { AskedOfJob::default() } else { self.asked.job(line) }
     }
@@ -108,7 +108,7 @@ impl RowContext {
     }
 }
 
-/// A state as readers of the report know it.
+/// A job's state as the report's status.
 pub(super) fn status(state: JobState) -> RowStatus {
     match state {
         JobState::Queued => RowStatus::Queued,
@@ -118,12 +118,12 @@ pub(super) fn status(state: JobState) -> RowStatus {
         JobState::Suspect => RowStatus::Suspect,
         JobState::Failed => RowStatus::Failed,
         JobState::Skipped => RowStatus::Skipped,
-        // The ledger gives no superseded rows to a report.
+        // The ledger returns no superseded rows for a report.
         JobState::Cancelled | JobState::Superseded => RowStatus::Cancelled,
     }
 }
 
-/// The addresses of receipts, whether they stand alone or with size and checksum.
+/// The addresses of receipts, with or without size and checksum.
 pub(super) fn addresses(outputs: Option<&str>) -> Vec<String> {
     let receipts: Vec<Value> = outputs.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
     let address = |receipt: &Value| receipt.get("address").unwrap_or(receipt).as_str().map(str::to_owned);

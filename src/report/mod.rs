@@ -1,4 +1,4 @@
-//! What is told of a batch: a CSV with a row per job, and a summary.
+//! The results of a batch: a CSV with a row per job, and a summary.
 
 pub mod csv;
 pub mod publish;

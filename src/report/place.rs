@@ -1,4 +1,4 @@
-//! Where a report is.
+//! The location of a report.
 
 use crate::{
     domain::batch::BatchSpec,
@@ -8,7 +8,7 @@ use crate::{
 /// The report's name in the sink.
 pub const REPORT: &str = BatchSpec::REPORT;
 
-/// Where the report of a batch goes: beside its outputs, or where its definition says.
+/// The report's location: beside its batch's outputs, or where the definition says.
 pub(super) fn report_place(spec: &BatchSpec, sink: &Sink) -> Result<(Sink, String), SinkError> {
     match &spec.report_to {
         Some(address) => Sink::open_file(address, spec.report_sink()),

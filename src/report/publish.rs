@@ -1,4 +1,4 @@
-//! From the ledger to `report.csv` and `summary.json`.
+//! Writes `report.csv` and `summary.json` from the ledger.
 
 use std::{
     fs::File,
@@ -32,9 +32,9 @@ pub const SUMMARY: &str = "summary.json";
 
 const CSV: &str = "text/csv; charset=utf-8";
 const PAGE: u32 = 1_000;
-/// Answers with their words can have a hundred kilobytes each.
+/// Rows on a page with answers: an answer with word times can have a hundred kilobytes.
 const PAGE_WITH_ANSWERS: u32 = 100;
-/// What a page comes to at least: too much for a thread that serves others.
+/// The assumed minimum size of a page, in bytes: too much work for a thread that serves others.
 const PAGE_BYTES: u64 = 1 << 20;
 
 /// Writes the report and the summary of a batch beside its outputs: each of them whole, or not at all.
@@ -50,7 +50,7 @@ pub async fn publish(
     rates: &Rates,
 ) -> Result<Summary, PublishError> {
     let written = write_report(store, batch, (spec, task), sink).await;
-    // A report that stays as it is keeps nobody from the summary.
+    // A failed report does not prevent the summary.
     let left = match written {
         Err(error @ PublishError::OldReport { .. }) => Some(error),
         written => written.map(|()| None)?,
@@ -60,7 +60,7 @@ pub async fn publish(
     left.map_or(Ok(summary), Err)
 }
 
-/// The same at the output that the batch was asked for.
+/// The same at the output in the batch's specification.
 ///
 /// # Errors
 /// As of [`publish`]; the output cannot be opened.
@@ -116,12 +116,12 @@ async fn put_at(
     Ok(())
 }
 
-/// Writes a report without lines where the definition wants it, which is how a place that cannot be written is found
-/// before money is spent. Beside the outputs the summary finds it. What is there already is left as it is, and the place is
-/// tried out beside it.
+/// Writes a report without lines to the location in the definition, to detect a location that cannot be written before money is
+/// spent. If the report is beside the outputs, the summary detects that. An existing report is left as it is, and the location
+/// is tested with another name.
 ///
 /// # Errors
-/// The sink does not take it.
+/// The sink refuses it.
 pub async fn put_blank_report((spec, task): (&BatchSpec, &dyn ReportTask), sink: &Sink) -> Result<(), SinkError> {
     if spec.report_to.is_none() {
         return Ok(());
@@ -139,12 +139,12 @@ pub async fn put_blank_report((spec, task): (&BatchSpec, &dyn ReportTask), sink:
 /// Writes a summary beside the outputs.
 ///
 /// # Errors
-/// The sink does not take it.
+/// The sink refuses it.
 pub async fn put_summary(sink: &Sink, summary: &Summary) -> Result<(), SinkError> {
     sink.put(SUMMARY, Content::Bytes(summary.to_json().into()), "application/json").await.map(|_| ())
 }
 
-/// Writes the report of a batch, page by page, and gives back what it was written to.
+/// Writes the report of a batch, page by page, and returns its writer.
 ///
 /// # Errors
 /// The ledger cannot be read, or `out` fails.
@@ -173,7 +173,7 @@ pub async fn report_to<W: Write + Send + 'static>(
         let after = (last.ordinal, last.job.0);
         let full = page.len() >= limit as usize;
         let writing = write_page(store, writer, &lines, &mut recall, page);
-        // While a page is written, the next is read.
+        // The next page is read while one is written.
         let reading = async {
             if full {
                 store.report_rows(batch.id, after, limit, (transcript, with_dropped)).await
@@ -192,10 +192,10 @@ pub async fn report_to<W: Write + Send + 'static>(
     finished.await.map_err(io::Error::other).flatten().map_err(PublishError::Output)
 }
 
-/// Rows that are put together at a time where some of them have their transcripts from elsewhere.
+/// Rows that are built at a time if some of them have transcripts from elsewhere.
 const RECALLED_AT_A_TIME: usize = 16;
 
-/// Writes a page. A row whose answer is apart is written by itself, when that is there.
+/// Writes a page. A row whose answer is stored separately is written on its own, if that answer exists.
 async fn write_page<W: Write + Send + 'static>(
     store: &Store,
     mut writer: ReportWriter<W>,
@@ -220,7 +220,7 @@ async fn write_page<W: Write + Send + 'static>(
     write_rows(writer, lines, recall, together, 0).await
 }
 
-/// Writes rows whose answers came with them, the longest of which has `len` bytes, or are to be recalled.
+/// Writes rows whose answers came with them (the longest has `len` bytes) or are to be recalled.
 async fn write_rows<W: Write + Send + 'static>(
     mut writer: ReportWriter<W>,
     lines: &Arc<RowContext>,

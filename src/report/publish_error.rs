@@ -7,10 +7,10 @@ use crate::{sink::SinkError, store::StoreError};
 /// Why a report or a summary could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
-    /// The ledger cannot tell.
+    /// The ledger cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The sink does not take it.
+    /// The sink refuses it.
     #[error(transparent)]
     Sink(#[from] SinkError),
     /// The file in the spool cannot be written.
@@ -21,7 +21,7 @@ pub enum PublishError {
         /// Why not.
         source: io::Error,
     },
-    /// The report that is there may be all that has some transcripts, and it does not read. It was left as it is.
+    /// The existing report may be the only copy of some transcripts, and cannot be read. It was left as it is.
     #[error("{address} is left as it is. It may have transcripts that are nowhere else, and cannot be read: {why}")]
     OldReport {
         /// Where that report is.
@@ -29,7 +29,7 @@ pub enum PublishError {
         /// Why it cannot be read.
         why: String,
     },
-    /// Where the user wants it, it cannot be written.
+    /// The user's own location for it cannot be written.
     #[error("the report cannot be written")]
     Output(#[source] io::Error),
 }

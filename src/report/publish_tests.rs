@@ -87,7 +87,7 @@ impl Fixture {
         Self::of(environment, (1..=lines).map(job).collect()).await
     }
 
-    /// These lines, and a bad one after them.
+    /// A ledger with these lines, and a bad one after them.
     pub(super) async fn of(environment: Environment, lines: Vec<NewJob>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(Opening::new(dir.path().join("wavebatch.db"))).await.unwrap().0;
@@ -237,7 +237,7 @@ async fn an_answer_that_was_pruned_is_noted() {
 async fn long_answers_stand_between_short_ones() {
     let w = Fixture::new(Environment::Live, 4).await;
     let _me = w.store.enlist("{}".into()).await.unwrap();
-    // Numbers do not pack well.
+    // Numbers compress badly.
     let long: String = (1..60_000_u64).map(|n| (n * n * 2_654_435_761 % 1_000_003).to_string() + " ").collect();
     let texts = [long.as_str(), "short", &long[1..], "last"];
     for (job, text) in w.claim(Environment::Live).await.iter().zip(texts) {

@@ -1,5 +1,4 @@
-//! Transcripts whose answers the ledger does not have any more: from the report that was published before, else from the
-//! outputs.
+//! Transcripts whose answers the ledger no longer has: they come from an earlier report, else from the outputs.
 
 use std::{
     fs::File,
@@ -35,27 +34,27 @@ use crate::{
     store::{ReportRow, Scratch},
 };
 
-/// Outputs that are read at a time.
+/// Outputs that are read concurrently.
 const AT_A_TIME: usize = 8;
-/// The longest output that is read, in bytes: as long as the longest answer that is kept.
+/// The longest output that is read, in bytes: the length of the longest answer that is kept.
 const LONGEST: u64 = 512 << 20;
 
-/// Where transcripts are looked for. Nothing is opened before the first is missed.
+/// Where transcripts are looked for. Nothing is opened before the first one is missing.
 pub(super) struct Recall {
     spec: BatchSpec,
     spool: PathBuf,
-    /// None before the first look.
+    /// `None` before the first lookup.
     sources: Option<Sources>,
 }
 
 struct Sources {
     outputs: Sink,
-    /// The report that is about to be written over, then those of before that stay where they are.
+    /// The report that is about to be overwritten, then the earlier ones that stay where they are.
     published: Vec<Published>,
     unreadable: Option<Unreadable>,
 }
 
-/// A report that is there, and of which not every row can be read.
+/// An existing report that cannot be read completely.
 #[derive(Clone)]
 struct Unreadable {
     address: String,
@@ -67,10 +66,10 @@ impl Recall {
         Self { spec: spec.clone(), spool, sources: None }
     }
 
-    /// What is known of each of these rows, where its answer is missed.
+    /// What is known of each of these rows whose answer is missing.
     ///
     /// # Errors
-    /// The sink cannot be reached; or the report that is there may have what is missed, and cannot be read.
+    /// The sink cannot be reached; or an existing report may have the missing transcript, and cannot be read.
     pub(super) async fn of(
         &mut self,
         lines: &RowContext,
@@ -127,7 +126,7 @@ impl Sources {
             }
             Err(why) => sources.unreadable = Some(Unreadable { address: address.clone(), why }),
         }
-        // Where a report was before this place was named. It stays, so it may be what it will.
+        // A former location of the report. That file stays, so its damage does no harm.
         if address != beside
             && let Ok(Some(published)) = open_report(&sources.outputs, REPORT, spool).await?
         {
@@ -171,7 +170,7 @@ impl Sources {
     }
 }
 
-/// The report under this name, if there is one; or why it cannot be read.
+/// The report with this name, if there is one; or why it cannot be read.
 async fn open_report(sink: &Sink, name: &str, spool: &Path) -> Result<Result<Option<Published>, String>, PublishError> {
     let message = |source: io::Error| PublishError::Spool { dir: spool.to_owned(), source };
     let (scratch, _) = Scratch::create(spool, "old-report.csv").map_err(message)?;
@@ -187,7 +186,7 @@ async fn open_report(sink: &Sink, name: &str, spool: &Path) -> Result<Result<Opt
     }
 }
 
-/// A line whose transcript is sought.
+/// A line whose transcript is looked for.
 struct Sought {
     batch: String,
     key: String,
@@ -216,30 +215,30 @@ impl Sought {
     }
 }
 
-/// What an older report has of a line.
+/// What an older report has for a line.
 #[derive(Debug, PartialEq, Eq)]
 enum RecalledRow {
     /// With its transcript.
     Whole(Recalled),
-    /// With an empty one, which was known to be empty.
+    /// With an empty transcript that was known to be empty.
     Empty(Recalled),
 }
 
-/// A report that was published, to be read row by row.
+/// A published report that is read row by row.
 struct Published {
     address: String,
     reader: Reader<File>,
     columns: Columns,
-    /// Hash of each row's key, and the row's offset in bytes; in order.
+    /// The hash of each row's key and the row's offset in bytes, sorted.
     index: Vec<(u64, u64)>,
-    /// Why nothing after the indexed rows could be read.
+    /// Why the rows after the indexed ones cannot be read.
     damage: Option<String>,
     record: ByteRecord,
-    /// The copy that is read, where it is one.
+    /// The local copy that is read, if there is one.
     _scratch: Scratch,
 }
 
-/// Places of columns in a row.
+/// The positions of columns in a row.
 struct Columns {
     key: usize,
     batch: Option<usize>,
@@ -253,7 +252,7 @@ struct Columns {
 }
 
 impl Published {
-    /// Reads the report once, for the places of its rows. An empty file is none.
+    /// Reads the report once to index its rows. An empty file is no report.
     fn open(path: &Path, address: String, scratch: Scratch) -> io::Result<Option<Self>> {
         let meta = path.metadata()?;
         if !meta.is_file() {
@@ -299,7 +298,7 @@ impl Published {
         Ok(Some(Self { address, reader, columns, index, damage, record, _scratch: scratch }))
     }
 
-    /// The row of the same key and request.
+    /// The row with the same key and request.
     fn find(&mut self, sought: &Sought) -> io::Result<Option<RecalledRow>> {
         let own = hash(sought.key.as_bytes());
         let from = self.index.partition_point(|(hash, _)| *hash < own);
@@ -321,9 +320,9 @@ impl Published {
         std::str::from_utf8(cell).unwrap_or_default()
     }
 
-    /// What was adopted has no request of this ledger's. Where the vendor gave no id, a line that was bought again since
-    /// ended later, and has more billed calls; one that only was delivered again, or of which an older call was billed after
-    /// all, has one of the two as before.
+    /// An adopted line has no request of this ledger. If the vendor gave no id, a line that was bought again since has a later
+    /// end and more billed calls; one that was only delivered again, or whose older call proved to be billed, still has one of
+    /// the two unchanged.
     fn is_of(&self, sought: &Sought) -> bool {
         let columns = &self.columns;
         if self.cell(Some(columns.key)) != sought.key {
@@ -363,20 +362,20 @@ fn hash(key: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// `61.050` as 61,050.
+/// `61.050` becomes 61,050.
 fn millis(seconds: &str) -> Option<u64> {
     let (whole, millis) = seconds.split_once('.').filter(|(_, millis)| millis.len() == 3)?;
     whole.parse::<u64>().ok()?.checked_mul(1_000)?.checked_add(millis.parse().ok()?)
 }
 
-/// The transcript as the line's outputs have it: the answer itself, or else plain text.
+/// The transcript from the line's outputs: the answer itself, or else plain text.
 async fn from_outputs(
     sink: &Sink,
     spool: &Path,
     spec: &BatchSpec,
     row: &ReportRow,
 ) -> Result<Option<Recalled>, PublishError> {
-    // A file that is not asked for any more may be another line's by now.
+    // A file that is no longer requested may belong to another line by now.
     if row.wanted == Wanted::Dropped {
         return Ok(None);
     }
@@ -398,7 +397,7 @@ async fn from_outputs(
     Ok(None)
 }
 
-/// Where an output is: at its address, or under its name where the outputs are now.
+/// Where an output may be: at its address, or with its name in the current output location.
 fn places(sink: &Sink, spec: &BatchSpec, address: &str, name: String) -> Vec<(Sink, String)> {
     if sink.address(&name) == address {
         return vec![(sink.clone(), name)];
@@ -410,7 +409,7 @@ fn places(sink: &Sink, spec: &BatchSpec, address: &str, name: String) -> Vec<(Si
     elsewhere.into_iter().chain([(sink.clone(), name)]).collect()
 }
 
-/// What stands under this name, if it can be had. What may pass by itself is an error.
+/// The content with this name, if it can be read. A passing failure is an error.
 async fn stored(sink: &Sink, name: &str, spool: &Path) -> Result<Option<Body>, PublishError> {
     let message = |source: io::Error| PublishError::Spool { dir: spool.to_owned(), source };
     let read = match sink.get(name).await {

@@ -13,7 +13,7 @@ use crate::{
     store::{Chosen, Claimed, End, Finish, NewJob},
 };
 
-/// Texts that a CSV has to quote, and that a spreadsheet would take for formulas.
+/// Texts that a CSV has to quote, and texts that a spreadsheet would read as formulas.
 const TEXTS: [&str; 6] = ["=1+1", "'=1+1", "two\nlines, \"quoted\"", "+919812345678", "'plain", "-dash — “ü”\r\nnext"];
 
 impl Fixture {
@@ -63,7 +63,7 @@ impl Fixture {
         assert!(self.store.prune(None, i64::MAX).await.unwrap().answers > 0);
     }
 
-    /// So many lines, done, with the texts in their turn.
+    /// This many finished lines, whose texts alternate.
     async fn done(lines: u64, request_ids: bool) -> Self {
         let w = Self::of(Environment::Live, (1..=lines).map(job).collect()).await;
         let _me = w.store.enlist("{}".into()).await.unwrap();
@@ -95,7 +95,7 @@ async fn what_is_pruned_stays_in_the_report() {
             assert!(w.report() == before, "ids: {request_ids}");
         }
         assert_eq!(fs::read_dir(w.store.spool()).unwrap().count(), 0, "nothing is left in the spool");
-        // Elsewhere too, as `report -o` writes it.
+        // To another file, as `report -o` writes it.
         let row = w.store.batch_by_id(w.batch).await.unwrap();
         let elsewhere =
             report_to(&w.store, &row, (&w.spec, &crate::tasks::Transcribe), true, Vec::new()).await.unwrap();
@@ -129,7 +129,7 @@ async fn a_report_elsewhere_is_read_there_and_one_beside_the_outputs_too() {
     w.written().await.unwrap();
     assert_eq!(fs::read_to_string(&to).unwrap(), before);
     assert!(!w.out(REPORT).exists());
-    // And moved once more.
+    // The report moves once more.
     w.spec.report.former = Some(w.spec.report_address());
     w.spec.report_to = Some(w.dir.path().join("third.csv").display().to_string());
     w.written().await.unwrap();
@@ -157,11 +157,11 @@ async fn without_the_old_report_the_outputs_have_it() {
     assert_eq!(w.cells("transcript"), expected);
     let pruned = ["", "", "answer_pruned", "", "answer_pruned", ""];
     assert_eq!(w.cells("notes"), pruned, "neither report nor output");
-    // From then on the report has them.
+    // From now on the report has them.
     fs::remove_file(w.out("k1.json")).unwrap();
     w.written().await.unwrap();
     assert_eq!(w.cells("transcript"), expected);
-    // What lies where the outputs are asked for now will do, where their folder was moved.
+    // If the output folder was moved, a file in the current output location is accepted.
     fs::remove_file(w.out(REPORT)).unwrap();
     let mut moved = w;
     fs::rename(moved.out(""), moved.dir.path().join("moved")).unwrap();
@@ -190,7 +190,7 @@ async fn a_line_bought_again_after_pruning_has_its_new_transcript() {
         w.prune().await;
         w.written().await.unwrap();
         assert_eq!(w.cells("transcript")[0], "the new words");
-        // A report from before the new call says nothing of it.
+        // A report from before the new call has no row for it.
         fs::write(w.out(REPORT), before_the_new).unwrap();
         w.written().await.unwrap();
         assert_eq!((w.cells("transcript")[0].as_str(), w.cells("notes")[0].as_str()), ("", "answer_pruned"));
@@ -238,7 +238,7 @@ async fn an_old_report_that_cannot_be_read_is_left_as_it_is() {
     }
     let summary = fs::read_to_string(w.out("summary.json")).unwrap();
     assert!(summary.contains("\"state\": \"finished\""), "{summary}");
-    // Where every transcript is had from elsewhere, nothing is lost with it.
+    // If every transcript is available elsewhere, losing the report loses nothing.
     fs::write(w.out(REPORT), "not,a,report\n").unwrap();
     (1..=3).for_each(|n| fs::write(w.out(&format!("k{n}.json")), r#"{"transcription":"kept"}"#).unwrap());
     assert!(w.written().await.is_err(), "the ledger knows no such outputs");

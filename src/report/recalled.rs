@@ -1,4 +1,4 @@
-//! What a line has beside its row of the ledger.
+//! What is known of a line beside its row of the ledger.
 
 use crate::{domain::row::Note, store::ReportRow};
 

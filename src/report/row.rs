@@ -9,7 +9,7 @@ use crate::domain::{
 };
 
 listed! {
-    /// A column of the report's own. The manifest's come after them.
+    /// One of the report's own columns. The manifest's columns follow them.
     Column, "column" {
         /// The batch's name.
         Batch = "batch",
@@ -19,21 +19,21 @@ listed! {
         Key = "key",
         /// The name of its file.
         OutputName = "output_name",
-        /// How it stands.
+        /// Its status.
         Status = "status",
         /// The recording's address.
         Source = "source",
-        /// Addresses of what was written.
+        /// Addresses of the outputs.
         Outputs = "outputs",
         /// The model.
         Model = "model",
-        /// The language asked for.
+        /// The requested language.
         Language = "language",
-        /// Who speaks.
+        /// The voice.
         VoiceId = "voice_id",
         /// The format of its file.
         OutputFormat = "output_format",
-        /// The file's samples a second.
+        /// The file's sample rate, in Hz.
         SampleRate = "sample_rate",
         /// Length of the text.
         Characters = "characters",
@@ -43,7 +43,7 @@ listed! {
         Channels = "channels",
         /// Parts that the text was cut into.
         Parts = "parts",
-        /// Those of them that were there already.
+        /// Those of them that were reused.
         ReusedParts = "reused_parts",
         /// Tries so far.
         Tries = "tries",
@@ -63,9 +63,9 @@ listed! {
         ProcessingMs = "processing_ms",
         /// Why it failed, from the closed list.
         ErrorKind = "error_kind",
-        /// Why it failed, in words.
+        /// Why it failed, as a message.
         Error = "error",
-        /// What else there is to know.
+        /// Further remarks.
         Notes = "notes",
         /// What the answer said about the deletion of its content.
         ContentExpiry = "content_expiry",
@@ -74,7 +74,7 @@ listed! {
     }
 }
 
-/// What the report says of one job. Times are milliseconds since 1970; `None` is an empty cell.
+/// The report's data for one job. Times are milliseconds since 1970; `None` is an empty cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     /// The batch's name.
@@ -83,23 +83,23 @@ pub struct Row {
     pub line: Option<u64>,
     /// The key, unique in the batch.
     pub key: String,
-    /// The name of its file, of speech.
+    /// The name of its file, for a synthesis.
     pub output_name: Option<String>,
-    /// How it stands.
+    /// Its status.
     pub status: RowStatus,
     /// The recording's address, without user info and signature.
     pub source: String,
-    /// Addresses of what was written.
+    /// Addresses of the outputs.
     pub outputs: Vec<String>,
     /// The model.
     pub model: Option<String>,
-    /// The language asked for.
+    /// The requested language.
     pub language: Option<String>,
-    /// Who speaks.
+    /// The voice.
     pub voice_id: Option<String>,
-    /// The format of its file, of speech.
+    /// The format of its file, for a synthesis.
     pub output_format: Option<AudioFormat>,
-    /// Its samples a second.
+    /// The file's sample rate, in Hz.
     pub sample_rate: Option<SampleRate>,
     /// Length of its text, in Unicode scalar values.
     pub characters: Option<u64>,
@@ -109,7 +109,7 @@ pub struct Row {
     pub channels: Option<u32>,
     /// Parts that its text was cut into.
     pub parts: Option<u64>,
-    /// Those of them that were there already.
+    /// Those of them that were reused.
     pub reused_parts: Option<u64>,
     /// Tries so far.
     pub tries: u32,
@@ -129,9 +129,9 @@ pub struct Row {
     pub processing_ms: Option<u64>,
     /// Why it failed, from the closed list.
     pub error_kind: Option<ErrorKind>,
-    /// Why it failed, in words.
+    /// Why it failed, as a message.
     pub error: Option<String>,
-    /// What else there is to know.
+    /// Further remarks.
     pub notes: Vec<Note>,
     /// What the answer said about the deletion of its content.
     pub content_expiry: Option<String>,

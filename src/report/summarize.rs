@@ -17,7 +17,7 @@ use crate::{
     store::{Counts, Spending, Store, StoreError},
 };
 
-/// How a batch stands. Short readings, no page of lines.
+/// The summary of a batch. Uses only short queries, and reads no page of lines.
 ///
 /// # Errors
 /// The ledger cannot be read, or has no such batch.

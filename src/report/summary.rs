@@ -1,4 +1,4 @@
-//! `summary.json`: a batch on one page, for people and programs, and the proof of whose outputs lie beside it.
+//! `summary.json`: a batch on one page, for people and programs, and the proof of who owns the outputs beside it.
 
 use std::collections::BTreeMap;
 
@@ -13,33 +13,33 @@ use crate::domain::{
     transcript::SuspectReason,
 };
 
-/// The version of the file's format; raised when a field changes its meaning or goes.
+/// The version of the file's format; it rises when a field changes its meaning or is removed.
 pub const FORMAT: u32 = 1;
 
 listed! {
-    /// How a batch stands when its summary is written.
+    /// The state of a batch when its summary is written.
     SummaryState, "state" {
-        /// Work goes on, or was killed.
+        /// Work continues, or the process was killed.
         Running = "running",
         /// Nothing is left to do.
         Finished = "finished",
-        /// Stopped for a reason that no line is to blame for, or by the user.
+        /// Stopped by the user, or for a reason that no line is to blame for.
         Paused = "paused",
-        /// Stopped by a signal; the same command goes on.
+        /// Stopped by a signal; the same command continues.
         Interrupted = "interrupted",
-        /// Its schedule's window closed with lines left; it goes on in the next.
+        /// Its schedule's window closed with lines left; it continues in the next window.
         Waiting = "waiting",
     }
 }
 
 listed! {
-    /// What money was spent for.
+    /// The reason for an expense.
     SpendReason, "reason to spend" {
         /// The first call for a part.
         FirstCall = "first_call",
         /// A call after one that may or may not have been billed.
         AfterUnknown = "after_unknown_outcome",
-        /// A call after an answer that could not be used, or by the user's `retry`.
+        /// A call after an unusable answer, or after the user's `retry`.
         Retry = "retry",
     }
 }
@@ -61,25 +61,25 @@ pub struct Summary {
     pub outputs: String,
     /// Where its report is.
     pub report: String,
-    /// How it stands.
+    /// Its state.
     pub state: SummaryState,
     /// Why it is paused.
     pub pause_reason: Option<String>,
-    /// When its first line was begun, in milliseconds since 1970; in the file RFC 3339.
+    /// When its first line was begun, in milliseconds since 1970; RFC 3339 in the file.
     #[serde(with = "time")]
     pub started_at: Option<i64>,
     /// When its last line was finished.
     #[serde(with = "time")]
     pub finished_at: Option<i64>,
-    /// Lines by status; what is not there is nought.
+    /// Lines by status; a missing status means 0.
     pub lines: BTreeMap<RowStatus, u64>,
     /// Failed lines by kind.
     pub failures: Vec<Failures>,
     /// Suspect lines by reason.
     pub suspects: Vec<Suspects>,
-    /// Audio of the lines that have a result.
+    /// Length of the audio of all lines with a result.
     pub audio_seconds: f64,
-    /// What they speak; of a transcription it is not there.
+    /// The totals of a synthesis; absent for other tasks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub synthesis: Option<SynthesisSummary>,
     /// Calls made.
@@ -88,25 +88,25 @@ pub struct Summary {
     pub billed_calls: u64,
     /// What they cost: an estimate at list price.
     pub spend: Spend,
-    /// The prices it is reckoned with, in dollars a minute or 10,000 characters.
+    /// The prices used for it, in dollars per minute or per 10,000 characters.
     pub rates: Rates,
 }
 
-/// What the jobs speak that have a result.
+/// The totals of the synthesis jobs that have a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SynthesisSummary {
     /// Characters of their texts.
     pub characters: u64,
     /// Parts that the texts were cut into.
     pub parts: u64,
-    /// Those of them that were there already.
+    /// Those of them that were reused.
     pub reused_parts: u64,
 }
 
 /// The ledger of a batch, as far as others need to know it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerRef {
-    /// Made with it.
+    /// Its id, created with it.
     pub id: String,
     /// Its absolute path.
     pub path: String,
@@ -119,37 +119,37 @@ pub struct LedgerRef {
 pub struct Failures {
     /// Why they failed.
     pub kind: ErrorKind,
-    /// How many.
+    /// Their number.
     pub count: u64,
     /// The key of one.
     pub key: String,
-    /// What that one ran into, in words.
+    /// The message of that line.
     pub error: String,
 }
 
 /// Suspect lines of one reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Suspects {
-    /// What speaks against them.
+    /// Why they are suspect.
     pub reason: SuspectReason,
-    /// How many.
+    /// Their number.
     pub count: u64,
     /// The key of one.
     pub key: String,
 }
 
-/// Money, split in two ways.
+/// Money, broken down in two ways.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Spend {
-    /// All of it.
+    /// The total.
     pub total_usd: MicroUsd,
     /// By model.
     pub by_model: BTreeMap<String, MicroUsd>,
-    /// By what it was spent for.
+    /// By the reason for the expense.
     pub by_reason: BTreeMap<SpendReason, MicroUsd>,
 }
 
-/// Whose outputs they are: the part of `summary.json` that every version can read.
+/// Who owns the outputs: the part of `summary.json` that every version can read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
     /// The batch's name.
@@ -159,7 +159,7 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// Reads the owner out of a `summary.json`, of this version or a later one; `None` if it is none.
+    /// Reads the owner from a `summary.json` of this version or a later one; `None` if the file is no summary.
     #[must_use]
     pub fn read(summary: &[u8]) -> Option<Self> {
         serde_json::from_slice(summary).ok()
@@ -179,7 +179,7 @@ impl Summary {
         self.lines.values().sum()
     }
 
-    /// The file: indented, with a newline at its end.
+    /// The content of the file: indented, with a newline at its end.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
         let mut json = serde_json::to_vec_pretty(self).expect("strings and numbers are JSON");

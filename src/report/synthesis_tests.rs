@@ -1,4 +1,4 @@
-//! Reports of speech, read back.
+//! Reports of a synthesis, read back.
 
 use std::collections::HashMap;
 

@@ -11,7 +11,7 @@ use super::{
 use crate::domain::{call::ErrorKind, row::RowStatus};
 
 impl Summary {
-    /// On one page, for a terminal of `width` columns.
+    /// The summary on one page, for a terminal of `width` columns.
     #[must_use]
     pub fn to_table(&self, width: usize) -> String {
         table(self, width)
@@ -95,8 +95,8 @@ const fn reason_words(reason: SpendReason) -> &'static str {
     }
 }
 
-/// What deals with lines that failed so. Source errors and deliveries cost nothing to try again, so `run` does it; a
-/// line that the API refuses has to be changed; everything else is `retry`'s.
+/// The command for lines that failed in this way. Failed sources and deliveries cost nothing to try again, so `run` does it; a
+/// line that the API refuses must be changed; `retry` handles everything else.
 fn remedy(kind: ErrorKind, summary: &Summary) -> String {
     let batch = shell(&summary.batch);
     let run = match &summary.definition {
@@ -158,7 +158,7 @@ impl Table {
         self.text.push('\n');
     }
 
-    /// Facts are never cut: addresses are there to be copied.
+    /// Appends a fact. Facts are never shortened: the user copies addresses.
     fn fact(&mut self, name: &str, value: &str) {
         writeln!(self.text, "  {name:<9} {}", printable(value)).expect("a String takes everything");
     }

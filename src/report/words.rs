@@ -1,10 +1,10 @@
-//! Small texts for terminals and shells.
+//! Short texts for terminals and shells.
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 pub(crate) use crate::domain::printable::printable;
 
-/// Cut to so many columns, with an ellipsis where something is missing.
+/// The text cut to this many columns, with an ellipsis if something is missing.
 pub(crate) fn shorten(text: &str, columns: usize) -> String {
     let text = printable(text);
     if text.width() <= columns {
@@ -21,7 +21,7 @@ pub(crate) fn shorten(text: &str, columns: usize) -> String {
     short + "…"
 }
 
-/// As one word for a shell.
+/// The text quoted as one word for a shell.
 pub(crate) fn shell(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "-_./:=@%+,".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
@@ -49,7 +49,7 @@ pub(crate) fn counted(number: u64, one: &str) -> String {
     format!("{} {one}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
-/// What is told where nobody has said what a model costs.
+/// The message for a model whose price is unknown.
 pub(crate) fn unpriced(model: &str) -> String {
     format!("not known, and counted as 0: [rates] of wavebatch.toml has no price for `{model}`")
 }

@@ -1,4 +1,4 @@
-//! What workers need to know of a batch, as it was submitted last.
+//! What workers need to know of a batch, as it was last submitted.
 
 use std::sync::{Arc, atomic::AtomicI64};
 
@@ -10,7 +10,7 @@ use crate::{
     store::{Store, StoreError},
 };
 
-/// Calls at once where neither the definition nor the account says otherwise.
+/// Concurrent calls where neither the definition nor the account sets a number.
 pub const DEFAULT_CONCURRENCY: u32 = 16;
 
 /// One batch, as its workers see it.
@@ -19,24 +19,24 @@ pub(super) struct Batch {
     pub(super) id: BatchId,
     pub(super) name: String,
     pub(super) spec: BatchSpec,
-    /// The same as it was read.
+    /// The specification as the ledger stores it.
     pub(super) read: Arc<str>,
     pub(super) sink: Sink,
     /// The store of its S3 sources.
     pub(super) objects: Objects,
-    /// Whether it is down.
+    /// Whether that store is down.
     pub(super) store_outage: StoreOutage,
-    /// Whether this machine keeps the sources from being read.
+    /// Whether this machine prevents the sources from being read.
     pub(super) local_outage: LocalOutage,
-    /// Since when the sink has taken nothing; 0 = it works.
+    /// Since when the sink has refused every write; 0 = it works.
     pub(super) sink_failing_since: AtomicI64,
 }
 
-/// Why a batch cannot be worked. No line is to blame, and no other batch.
+/// Why a batch cannot be worked. The fault lies with no line and with no other batch.
 #[derive(Debug, Clone)]
 pub(super) struct Unworkable {
     pub(super) kind: PauseKind,
-    /// In words.
+    /// The reason as text.
     pub(super) reason: String,
 }
 
@@ -79,7 +79,7 @@ impl Batch {
         }))
     }
 
-    /// Calls at once.
+    /// The number of concurrent calls.
     pub(super) fn concurrency(&self) -> u32 {
         self.spec.run.concurrency.unwrap_or(DEFAULT_CONCURRENCY).max(1)
     }

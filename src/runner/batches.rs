@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{domain::job::BatchId, store::StoreError};
 
-/// A batch, and its task.
+/// A batch and its task.
 #[derive(Debug)]
 pub(super) struct OpenBatch {
     pub(super) batch: Batch,
@@ -51,7 +51,7 @@ impl Batches {
         id: BatchId,
     ) -> Result<Result<Arc<OpenBatch>, Unworkable>, StoreError> {
         let known = self.0.get(&id).cloned();
-        // It may have been submitted again since.
+        // The batch may have been submitted again since.
         if let Some(open) = known
             && *open.batch.read == *shared.store().specification(id).await?
         {
@@ -69,7 +69,7 @@ impl Batches {
         self.0.values().map(|open| &open.batch)
     }
 
-    /// Forgets batches that are done, for a process that lives long.
+    /// Forgets finished batches, for a long-lived process.
     pub(super) async fn forget_finished(&mut self, shared: &RunnerShared) -> Result<(), StoreError> {
         let seen: Vec<BatchId> = self.0.keys().copied().collect();
         for batch in seen {

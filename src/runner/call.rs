@@ -1,4 +1,4 @@
-//! One call, whatever it buys: its permit, its request, its end in the journal, and what follows from that.
+//! One call of any kind: its permit, its request, its end in the journal, and what follows from that end.
 
 use std::{
     future::Future,
@@ -28,47 +28,47 @@ use crate::{
     waves::Departure,
 };
 
-/// After so many answers in a row that cannot have their content expire, the batch is paused.
+/// The batch is paused after this many answers in a row whose content cannot be made to expire.
 const EXPIRY_UNAVAILABLE_MOST: u32 = 3;
-/// Beyond this a call that left late is stamped again: the rate is counted from when the vendor saw it.
+/// A call that leaves later than this gets a new start time: the rate is counted from when the vendor saw it.
 const LATE_MS: i64 = 500;
 
 /// What is called for a part.
 pub trait Caller: Sync {
-    /// What an answer is by the time that it is durable, or can be made so by the journal.
+    /// An answer that is durable already, or that the journal can make durable.
     type Answer: Send;
 
-    /// What the call buys.
+    /// What the call pays for.
     fn buys(&self) -> Purchase;
 
-    /// Its model, if nobody has told what that costs.
+    /// Its model, if no price is known for it.
     fn unpriced(&self) -> Option<&str>;
 
-    /// What the vendor's log would show of it, where there is one.
+    /// What the vendor's log would show of the call, if there is a log.
     fn request_fingerprint(&self) -> RequestFingerprint;
 
-    /// The newest entry of the vendor's log that is known, if its calls stand in a log: its own will be newer.
+    /// The newest known entry of the vendor's log, if the log lists these calls: the call's own entry will be newer.
     fn log_cursor(&self) -> Option<String> {
         None
     }
 
-    /// The recording that it uploads, if it does.
+    /// The recording that it uploads, if any.
     fn upload(&self) -> Option<Upload> {
         None
     }
 
-    /// What the local file that it sends contains, and how that was found.
+    /// The content hash of the local file that it sends, and how the file was found.
     fn content(&self) -> Option<(SeenFile, ContentHash)> {
         None
     }
 
-    /// How long its answer is waited for.
+    /// How long to wait for its answer.
     fn timeout(&self) -> Duration;
 
     /// How long the vendor may work on it after this process died, in ms.
     fn grace_ms(&self) -> i64;
 
-    /// If its answer is posted to us: how long after its intent that is overdue, in ms.
+    /// If the answer comes by callback: how long after the call's intent it is overdue, in ms.
     fn overdue_after(&self) -> Option<i64> {
         None
     }
@@ -76,20 +76,20 @@ pub trait Caller: Sync {
     /// Sends the request.
     fn send(&self, permit: &Permit, departs: Departs) -> impl Future<Output = Outcome<Self::Answer>> + Send;
 
-    /// An answer as the journal takes it.
+    /// An answer in the form that the journal stores.
     fn answered(&self, answer: &Self::Answer) -> End;
 
-    /// What the answer says of its content's expiry, and what was asked for.
+    /// What the answer says about its content's expiry, and what was requested.
     fn expiry<'a>(&self, answer: &'a Self::Answer) -> (ExpireContent, Option<&'a str>);
 
-    /// Whether the API answers what costs nothing. Where its calls stand in a log, that is reading it; else the API is asked
-    /// how it is.
+    /// Whether the API answers a request that costs nothing. If a log lists the calls, that request reads the log; otherwise it
+    /// is a health check.
     fn reach(&self, on: JobInHand<'_>) -> impl Future<Output = Reach> + Send {
         async move { Reach::of_health(on.client().health().await.err()) }
     }
 }
 
-/// What an attempt leads to. The last three are for calls that buy something with a `cache_key`.
+/// The outcome of an attempt. The last three are for calls that buy something with a `cache_key`.
 #[derive(Debug)]
 pub enum Attempt<A> {
     /// The answer is on disk.
@@ -98,26 +98,26 @@ pub enum Attempt<A> {
         call: CallId,
         /// Its answer.
         answer: A,
-        /// From its intent to its answer, in ms.
+        /// Time from its intent to its answer, in ms.
         processing_ms: i64,
     },
     /// Anything else.
     Next(Next),
-    /// Another call buys what has the same key.
+    /// Another call is buying something with the same key.
     SameOpen {
         /// That call.
         call: CallId,
-        /// Until when; `None`: nobody waits for it any more.
+        /// Until when; `None`: nobody waits for that call any more.
         until: Option<i64>,
     },
-    /// What has the same key was bought meanwhile.
+    /// Something with the same key was bought in the meantime.
     SameKept,
-    /// A call for what has the same key is parked.
+    /// A call for the same key is in manual review.
     SameParked,
 }
 
-/// Makes a call, if it may be made, and another one for as long as only permits are in the way. `replaces`: an open call that is
-/// given up with the new one's intent.
+/// Makes a call if one is allowed, and repeats while only permits stand in the way. `replaces`: an open call that is given up
+/// together with the new call's intent.
 ///
 /// # Errors
 /// The ledger cannot be read or written.
@@ -144,7 +144,7 @@ pub async fn attempt<C: Caller>(
             Err(other) => return Ok(other),
         };
         crash::point("after-intent");
-        // Whatever was to be given up is given up by now.
+        // The call to be replaced is given up by now.
         replaces = None;
         if let Some(done) = send(part, caller, permit).await? {
             return Ok(done);
@@ -152,7 +152,7 @@ pub async fn attempt<C: Caller>(
     }
 }
 
-/// Pauses the batch where a spend limit cannot be kept, since nobody knows what the call costs.
+/// Pauses the batch if a spend limit cannot be enforced because the price of the call is unknown.
 async fn unpriced<C: Caller>(part: &PartInHand<'_>, caller: &C) -> Result<Option<Next>, StoreError> {
     let on = part.on;
     let limited = on.run().max_spend_usd.is_some() || on.config().rates.are_limited;
@@ -164,7 +164,7 @@ async fn unpriced<C: Caller>(part: &PartInHand<'_>, caller: &C) -> Result<Option
     Ok(Some(part.put_back(part.now())))
 }
 
-/// Makes the call that is permitted, and notes how it ended. `None`: ask for another permit.
+/// Makes the permitted call and records how it ended. `None`: ask for another permit.
 async fn send<C: Caller>(
     part: &mut PartInHand<'_>,
     caller: &C,
@@ -179,15 +179,15 @@ async fn send<C: Caller>(
     let reply = note_end(part, caller, (permit.call, departed_at), &outcome).await?;
     let failure = failure_of(&outcome).cloned();
     let failure = match outcome {
-        // Cancelled or changed meanwhile: another line's outputs may stand where its own would.
+        // The job was cancelled or changed in the meantime: another line's outputs may be at its paths.
         Outcome::Answered(_) if !reply.worked => return Ok(Some(Attempt::Next(Next::Lost))),
-        // Another call's answer came first, and is the one that counts.
+        // Another call's answer came first, and that one counts.
         Outcome::Answered(_) if reply.state != CallState::Answered => return Ok(Some(Attempt::Next(Next::Look))),
         Outcome::Answered(answer) => {
             let processing_ms = part.now() - permit.sent_at;
             return Ok(Some(Attempt::Answered { call: permit.call, answer, processing_ms }));
         }
-        // Whoever looks at the journal next sees until when its answer is awaited; or that it is there already.
+        // The next reader of the journal sees until when the answer is awaited, or that it has arrived.
         Outcome::Accepted { .. } => return Ok(Some(Attempt::Next(Next::Look))),
         Outcome::Stale => return Ok(None),
         _ => failure.expect("only an answer and a stale permit have none"),
@@ -195,11 +195,11 @@ async fn send<C: Caller>(
     tracing::info!(job.key = part.on.job().key, call.id = %permit.call, kind = %failure.kind, status = failure.status,
         request_id = failure.request_id, "call failed: {}", failure.message);
     part.reload().await?;
-    // Else the pool's cooldown does the waiting: the next permit comes when it is over.
+    // Otherwise the pool's cooldown does the waiting: the next permit comes when it is over.
     Ok(after(part, caller, permit.call, (&failure, &reply)).await?.map(Attempt::Next))
 }
 
-/// Notes how a call ended, and tells it.
+/// Records how a call ended, and emits the event.
 async fn note_end<C: Caller>(
     part: &PartInHand<'_>,
     caller: &C,
@@ -227,7 +227,7 @@ async fn note_end<C: Caller>(
     Ok(reply)
 }
 
-/// Waits for the right to call. A drain ends the wait.
+/// Waits for a permit to call. A drain ends the wait.
 async fn permit<C: Caller>(
     part: &PartInHand<'_>,
     caller: &C,
@@ -282,7 +282,7 @@ async fn permit<C: Caller>(
     })
 }
 
-/// The last moment before the first byte leaves: a permit that went stale meanwhile (SIGSTOP, suspend) must not be used,
+/// The last check before the first byte leaves: a permit that went stale in the meantime (SIGSTOP, suspend) must not be used,
 /// since another worker may have given the call up.
 #[derive(Debug)]
 pub struct Departs {
@@ -296,17 +296,17 @@ impl Departs {
         Self { permit, store, departed: Arc::default() }
     }
 
-    /// Asked when the first byte is to leave: whether it may.
+    /// Called when the first byte is about to leave: whether it may.
     #[must_use]
     pub fn asked(self) -> Departure {
-        // Before it is asked whether that is too late: then this moment is not, either.
+        // Taken before the check: if the check says that it is not too late, this moment is not too late either.
         let now = self.store.clock().now();
         if self.permit.is_stale() {
             return Departure::Stale;
         }
         self.departed.store(now, Ordering::Release);
         if now - self.permit.sent_at > LATE_MS {
-            // At once, and not with the call's end: until then the rate would be counted from too early.
+            // Immediately, not at the call's end: until then the rate would be counted from too early.
             let (store, call) = (self.store, self.permit.call);
             tokio::spawn(async move {
                 if let Err(error) = store.note_departure(call).await {
@@ -342,7 +342,7 @@ const fn how<A>(outcome: &Outcome<A>) -> CallEnd {
     }
 }
 
-/// What is no answer, as the journal takes it.
+/// An outcome without an answer, in the form that the journal stores.
 fn end_of_failed<A>(outcome: &Outcome<A>) -> End {
     let counts = retry::counts_as_try(outcome);
     match outcome {
@@ -369,7 +369,7 @@ fn end_of_failed<A>(outcome: &Outcome<A>) -> End {
         Outcome::Answered(_) | Outcome::Stale => End::Rejected { failure: None, effect: PoolEffect::None, counts },
         Outcome::Unknown(failure) => End::Unknown {
             failure: failure.clone(),
-            // Only our own time-out leaves the vendor at work; a broken connection ends its request.
+            // Only our own time-out leaves the vendor working; a broken connection ends its request.
             keeps_slot: failure.kind == ErrorKind::TimedOut,
             effect: match failure.kind {
                 ErrorKind::Gateway | ErrorKind::ConnectionLost => failed(false, failure),
@@ -381,12 +381,12 @@ fn end_of_failed<A>(outcome: &Outcome<A>) -> End {
     }
 }
 
-/// What a failure says of its pool. `ours` = nothing was sent.
+/// What a failure means for its pool. `ours` = nothing was sent.
 const fn failed(ours: bool, failure: &CallFailure) -> PoolEffect {
     PoolEffect::Failed { ours, retry_after: failure.retry_after }
 }
 
-/// What follows from the failure that a call ended with; `None` = ask for another permit.
+/// What follows from the failure of a call; `None` = ask for another permit.
 async fn after<C: Caller>(
     part: &mut PartInHand<'_>,
     caller: &C,
@@ -397,7 +397,7 @@ async fn after<C: Caller>(
         return Ok(Some(next));
     }
     let mut probe_at = reply.outage.map(|(_, probe_at)| probe_at);
-    // No other line says whether the API works: what costs nothing does.
+    // No other line shows whether the API works, so a free request does.
     if reply.in_doubt && caller.reach(part.on).await == Reach::Out {
         let (account, asked) = (part.on.config().account.clone(), failure.retry_after);
         probe_at = Some(part.on.store().out_of_reach(account, part.pool, call, asked).await?);
@@ -405,7 +405,7 @@ async fn after<C: Caller>(
         part.reload().await?;
     }
     if reply.state == CallState::Sent {
-        // Its outcome is unknown: the log is the first to be asked. Another call is not made before its time.
+        // The outcome is unknown: the log is asked first. No other call is made before `not_before`.
         part.not_before = failure.retry_after.map_or(0, |asked| part.now() + retry::asked_ms(asked));
         return Ok(Some(Next::Look));
     }
@@ -415,7 +415,7 @@ async fn after<C: Caller>(
     try_again(part, failure, reply.limited == Some(Limited::Isolated)).await
 }
 
-/// Another try, by what the part has used up. `isolated`: its 429 is its line's alone.
+/// Tries again, as far as the part has tries left. `isolated`: its 429 concerns its line alone.
 async fn try_again(part: &PartInHand<'_>, failure: &CallFailure, isolated: bool) -> Result<Option<Next>, StoreError> {
     let mut used = part.used();
     if isolated {
@@ -441,7 +441,7 @@ async fn try_again(part: &PartInHand<'_>, failure: &CallFailure, isolated: bool)
     })
 }
 
-/// A failure in one line, with the id that the vendor's support asks for.
+/// A failure in one line, with the id that the vendor's support needs.
 fn message(failure: &CallFailure) -> String {
     match &failure.request_id {
         Some(id) if !failure.message.contains(id.as_str()) => format!("{} (request id {id})", failure.message),
@@ -449,7 +449,7 @@ fn message(failure: &CallFailure) -> String {
     }
 }
 
-/// Pauses the batch when the API has been out of reach, or has answered nothing but 429, for too long.
+/// Pauses the batch if the API has been unreachable, or has answered only 429, for too long.
 async fn outage(part: &PartInHand<'_>, failure: &CallFailure, reply: &EndReply) -> Result<Option<Next>, StoreError> {
     let (limit, now) = (part.on.outage_limit_ms(), part.now());
     let reason = if reply.outage.is_some_and(|(since, _)| now - since >= limit) {
@@ -471,13 +471,13 @@ fn out_of_reach(part: &PartInHand<'_>, limit: i64) -> String {
 enum Probe {
     /// There is no outage.
     Needless,
-    /// The API answers what is free: this line may call, alone, and its answer says whether the outage is over.
+    /// The API answers a free request: this line may call, alone, and its answer shows whether the outage is over.
     Reached,
-    /// It is not its turn, or what is free is not answered either.
+    /// It is not this line's turn, or the free request is not answered either.
     Wait(Next),
 }
 
-/// In an outage a line whose last call may have been billed probes last, and not by calling: what is free comes first.
+/// In an outage, a line whose last call may have been billed probes last, and starts with a free request instead of a call.
 async fn probe<C: Caller>(part: &PartInHand<'_>, caller: &C, call: CallId) -> Result<Probe, StoreError> {
     let on = part.on;
     let account = on.config().account.clone();
@@ -488,7 +488,7 @@ async fn probe<C: Caller>(part: &PartInHand<'_>, caller: &C, call: CallId) -> Re
     if mine {
         match caller.reach(on).await {
             Reach::Within => return Ok(Probe::Reached),
-            // The vendor was not asked: its outage is neither longer nor over.
+            // The vendor was not asked: this says nothing about its outage.
             Reach::Unasked(message) => return Ok(Probe::Wait(part.put_back(on.wait_for_machine(&message)))),
             Reach::Out => {}
         }
@@ -502,19 +502,19 @@ async fn probe<C: Caller>(part: &PartInHand<'_>, caller: &C, call: CallId) -> Re
     Ok(Probe::Wait(part.put_back(again_at.max(part.now() + 200))))
 }
 
-/// Whether the API answers what costs nothing.
+/// Whether the API answers a free request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reach {
-    /// It answers, if only with a refusal.
+    /// It answers, even if only with a refusal.
     Within,
     /// It does not.
     Out,
-    /// It was not asked: this machine lacks what that takes.
+    /// It was not asked: this machine lacks the resources for it.
     Unasked(String),
 }
 
 impl Reach {
-    /// What the failure of asking how the API is says; none is the API's own `ok`.
+    /// Reads the outcome of a health check; no failure is the API's own `ok`.
     fn of_health(failure: Option<CallFailure>) -> Self {
         match failure {
             None => Self::Within,
@@ -524,7 +524,7 @@ impl Reach {
         }
     }
 
-    /// The same of asking for its log.
+    /// Reads the outcome of a request for the log.
     #[must_use]
     pub fn of_log(error: Option<LogError>) -> Self {
         match error {
@@ -535,7 +535,7 @@ impl Reach {
     }
 }
 
-/// Why the batch must stop after this answer: its content was to expire, and does not.
+/// Why the batch must stop after this answer: its content should expire and does not.
 fn broken_promise<C: Caller>(shared: &RunnerShared, caller: &C, answer: &C::Answer) -> Option<(PauseKind, String)> {
     let (policy, answered) = caller.expiry(answer);
     if !breaks_expiry(policy, answered, &shared.expiry_unavailable) {
@@ -549,8 +549,8 @@ fn broken_promise<C: Caller>(shared: &RunnerShared, caller: &C, answer: &C::Answ
     Some((PauseKind::Expiry, message))
 }
 
-/// Whether an answer breaks the promise that its content expires. That it is `unavailable` passes, by the vendor's word: it is
-/// asked for with the next calls again, and only the last of so many in a row breaks it.
+/// Whether an answer breaks the promise that its content expires. The vendor says that `unavailable` is temporary: the next
+/// calls request expiry again, and only too many in a row break the promise.
 fn breaks_expiry(policy: ExpireContent, answered: Option<&str>, unavailable: &AtomicU32) -> bool {
     match answered {
         _ if policy != ExpireContent::Required => false,

@@ -1,4 +1,4 @@
-//! What a runner works with, and under which terms.
+//! What a runner works with, and under which rules.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -24,7 +24,7 @@ pub struct Means {
     pub store: Store,
     /// The API.
     pub client: Client,
-    /// What brings remote sources here.
+    /// Downloads remote sources.
     pub fetcher: Fetcher,
 }
 
@@ -37,22 +37,22 @@ pub struct RunnerConfig {
     pub account: String,
     /// The account's limits by pool.
     pub limits: HashMap<Pool, Limits>,
-    /// What the account may spend in a day and in a month, in all batches together.
+    /// What the account may spend in a day and in a month, over all batches.
     pub spend: Option<Arc<SpendRule>>,
     /// List prices.
     pub rates: Rates,
-    /// Where answers can be posted to; `None`: all are waited for.
+    /// Where the API can post answers; `None`: every call waits for its answer.
     pub webhook: Option<Webhook>,
 }
 
-/// Where answers can be posted to.
+/// Where the API can post answers.
 #[derive(Debug, Clone)]
 pub struct Webhook {
-    /// What the vendor reaches a receiver of this ledger by.
+    /// The URL at which the vendor reaches a receiver of this ledger.
     pub public_url: Url,
-    /// What addresses are made with.
+    /// The secret from which callback addresses are made.
     pub secret: Secret,
-    /// When, and for how long.
+    /// When callbacks are used, and for how long they are awaited.
     pub rule: Rule,
 }
 

@@ -1,4 +1,4 @@
-//! What is wrong with this machine, its disks and mounts: no line's fault, and told with what to do about it.
+//! Faults of this machine, its disks and mounts. No line is to blame, and the message says what to do.
 
 use std::{
     io,
@@ -11,33 +11,33 @@ use std::{
 
 use crate::{domain::retry::LOCAL_WAIT_MS, io_fault};
 
-/// How long all lines that wait for it are told of with one word, in ms.
+/// The interval between two messages about the same fault, in ms: one message stands for all lines that wait.
 const REPEAT_MS: i64 = 60_000;
 
-/// Where it happened, what the system said, and what helps.
+/// Where it happened, what the system reported, and what helps.
 #[must_use]
 pub fn message(path: &Path, error: &io::Error) -> String {
     format!("{} cannot be written ({error}); {}", path.display(), io_fault::remedy(error))
 }
 
-/// When it was last told: a disk that is full befalls line after line.
+/// When the message was last sent: a full disk affects line after line.
 #[derive(Debug, Default)]
 pub(super) struct MessageInterval(AtomicI64);
 
 impl MessageInterval {
-    /// Whether it is to be told at `now`, in ms since 1970.
+    /// Whether a message is due at `now`, in ms since 1970.
     pub(super) fn is_due(&self, now: i64) -> bool {
         let due = |last: i64| (now - last).abs() >= REPEAT_MS;
         self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |last| due(last).then_some(now)).is_ok()
     }
 }
 
-/// How long the sources of a batch could not be read because of this machine, a disk or a mount.
+/// How long this machine, a disk or a mount has prevented the sources of a batch from being read.
 #[derive(Debug, Default)]
 pub(super) struct LocalOutage(Mutex<Option<(i64, String)>>);
 
 impl LocalOutage {
-    /// Takes note of a failure at `now`, in ms since 1970.
+    /// Records a failure at `now`, in ms since 1970.
     pub(super) fn failed(&self, now: i64, message: &str) {
         let mut failing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let since = failing.as_ref().map_or(now, |(since, _)| *since);
@@ -49,7 +49,7 @@ impl LocalOutage {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Why nothing could be read for `limit` ms, if that is so. It begins again for whoever lifts the pause.
+    /// The reason, if nothing could be read for `limit` ms. The period starts again when the pause is lifted.
     pub(super) fn too_long(&self, now: i64, limit: i64) -> Option<String> {
         let mut failing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (_, message) = failing.take_if(|(since, _)| now - *since >= limit)?;
@@ -57,10 +57,10 @@ impl LocalOutage {
     }
 }
 
-/// How soon it is tried again what this machine could not do, in ms.
+/// The delay before this machine's failed work is tried again, in ms.
 pub(super) const AGAIN_MS: i64 = LOCAL_WAIT_MS.cast_signed();
 
-/// The end of a sentence about what befell a line.
+/// The end of a message about a line that waits.
 pub(super) fn again() -> String {
     format!("its lines are tried again every {} s", LOCAL_WAIT_MS / 1_000)
 }

@@ -1,4 +1,5 @@
-//! The claim loop: as many jobs as there are free workers, until nothing is due; or, of a service, until it is stopped.
+//! The claim loop: it claims as many jobs as there are free workers, until nothing is due or, as a service, until it is
+//! stopped.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -34,17 +35,17 @@ use crate::{
 
 /// Workers for jobs that need no call: they render and write.
 const FREE_WORKERS: u32 = 16;
-/// Claims that could take but a few are so far apart: what ends meanwhile makes room for one larger claim.
+/// The minimum time between claims that could take only a few jobs: jobs that end in between make room for one larger claim.
 const CLAIMS_APART: Duration = Duration::from_millis(20);
-/// How often other processes' doings are looked at.
+/// How often the changes by other processes are read.
 const TICK: Duration = Duration::from_secs(1);
-/// How long lines that are being submitted to one of our batches are waited for: their submitter may be dead.
+/// How long to wait for lines that are being submitted to one of our batches: their submitter may be dead.
 const SUBMIT_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long a run that is over waits for its maintenance, which goes on in the next one.
+/// How long a finished run waits for its maintenance, which the next run continues.
 const MAINTENANCE_TIME: Duration = Duration::from_secs(5);
-/// A line that breaks its worker so often is given up.
+/// A line whose worker panics this often is given up.
 const BROKEN_MOST: u32 = 2;
-/// How often the dead are looked for, in ticks.
+/// How often dead processes are looked for, in ticks.
 const REAP_EVERY: u32 = 5;
 /// How often a service does maintenance, in ticks.
 const MAINTENANCE_TICKS: u32 = 6 * 3_600;
@@ -65,7 +66,7 @@ pub enum RunEnd {
 pub(super) enum Until {
     /// Nothing is due any more.
     NothingDue,
-    /// It is asked to stop.
+    /// It was asked to stop.
     Stopped,
 }
 
@@ -86,7 +87,7 @@ struct Engine {
     ticks: u32,
     /// How often each line broke its worker.
     broken: HashMap<JobId, u32>,
-    /// The pools that are known, and those of other models that lines wait for.
+    /// The known pools, and those of unknown models that lines wait for.
     pools: Vec<Pool>,
 }
 
@@ -123,7 +124,7 @@ pub(super) async fn run(
         pools: Pool::ALL.to_vec(),
     };
 
-    // Workers wait for permits, and perhaps for a ledger that cannot be written; a drain must reach them there.
+    // Workers wait for permits, or for a ledger that cannot be written; a drain must reach them there.
     let tell = tokio::spawn({
         let (drain, shared) = (drain.clone(), Arc::clone(&shared));
         async move {
@@ -136,7 +137,7 @@ pub(super) async fn run(
         end = engine.work(&drain) => end,
         () = abort.cancelled() => Ok(RunEnd::Interrupted),
     };
-    // After an abort or an error: nobody may go on working once the leases are given back.
+    // After an abort or an error: no worker may continue once the leases are given back.
     engine.workers.abort_all();
     while engine.workers.join_next().await.is_some() {}
     tell.abort();
@@ -146,7 +147,7 @@ pub(super) async fn run(
         let _ = tokio::time::timeout(MAINTENANCE_TIME, maintenance).await;
     }
     let left = match shared.store().leave(enlisted).await {
-        // All that was to be done is done, and in the ledger: this process's lock is free without a word there, too.
+        // All work is done and in the ledger: this process's lock is released even if that cannot be recorded.
         Err(e) if e.is_passing() && end.is_ok() && !drain.is_cancelled() => {
             tracing::warn!(error = %e, "the end of this process is not noted in the ledger; the next one notes it");
             Ok(())
@@ -154,7 +155,7 @@ pub(super) async fn run(
         left => left,
     };
     match end.and_then(|end| left.map(|()| end)) {
-        // It was told already; whoever comes next finds this process's lock free, and its leases with it.
+        // The message was sent already; the next process finds this process's lock free, and takes over its leases.
         Err(e) if e.is_passing() && drain.is_cancelled() => {
             tracing::error!(error = %e, "left without a word in the ledger: the next run asks what became of the calls in flight");
             Ok(RunEnd::Interrupted)
@@ -163,7 +164,7 @@ pub(super) async fn run(
     }
 }
 
-/// What `status` compares between live processes.
+/// The settings that `status` compares between live processes.
 fn settings(shared: &RunnerShared) -> String {
     let limits: std::collections::BTreeMap<&str, Limits> =
         shared.config.limits.iter().map(|(pool, limits)| (pool.as_str(), *limits)).collect();
@@ -178,9 +179,9 @@ impl Engine {
     async fn work(&mut self, drain: &CancellationToken) -> Result<RunEnd, StoreError> {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // Whoever starts may have raised the limit.
+        // The user may have raised the limit before this start.
         self.lift_spend_pauses(true).await?;
-        // Where it fails for the moment, the first tick finds them.
+        // If this fails for the moment, the first tick finds them.
         if let Err(error) = self.find_pools().await
             && error.is_fatal()
         {
@@ -192,7 +193,7 @@ impl Engine {
                 Ok(Some(end)) => return Ok(end),
                 Ok(None) => message = false,
                 Err(error) if error.is_fatal() => return Err(error),
-                // Too many files are open, memory is short, a row does not read: the others go on.
+                // Too many open files, low memory or an unreadable row: the other jobs continue.
                 Err(error) => {
                     if !std::mem::replace(&mut message, true) {
                         tracing::error!(error = %error.reason(), "the ledger cannot be read now; it is tried again every second");
@@ -203,7 +204,7 @@ impl Engine {
         }
     }
 
-    /// Looks and waits once. `Some`: the run is over.
+    /// Claims and waits once. `Some`: the run is over.
     async fn round(&mut self, drain: &CancellationToken, tick: &mut Interval) -> Result<Option<RunEnd>, StoreError> {
         let stopping = drain.is_cancelled();
         if stopping && self.workers.is_empty() {
@@ -232,14 +233,14 @@ impl Engine {
                 self.tick(self.ticks).await?;
             }
         }
-        // What ended meanwhile makes room for one larger claim instead of many small ones.
+        // Jobs that have ended in the meantime make room for one larger claim instead of many small ones.
         while let Some(done) = self.workers.try_join_next_with_id() {
             self.done(done).await?;
         }
         Ok(None)
     }
 
-    /// Until when no claim is worth its transaction, since it could take but a few.
+    /// Until when a claim is not worth its transaction, since it could take only a few jobs.
     fn rest(&self) -> Option<Instant> {
         let until = self.claimed_at + CLAIMS_APART;
         let much = |pool: &Pool| {
@@ -253,7 +254,7 @@ impl Engine {
         u32::try_from(self.held.values().filter(|(l, _)| *l == lane).count()).unwrap_or(u32::MAX)
     }
 
-    /// What there is room for.
+    /// The jobs that there is room for.
     fn room(&self) -> ClaimRequest {
         let calls = self
             .pools
@@ -266,7 +267,7 @@ impl Engine {
         ClaimRequest { batches, environment, free, calls, turn: self.turn, order: self.order }
     }
 
-    /// Takes what is due and fits. Returns whether there was anything, and the room that is left, if any is.
+    /// Claims what is due and fits. Returns whether there was anything, and the room that is left, if any.
     async fn claim(&mut self) -> Result<(bool, Option<ClaimRequest>), StoreError> {
         self.turn = self.turn.wrapping_add(1);
         let want = self.room();
@@ -286,7 +287,7 @@ impl Engine {
             }
             let lane = Lane::from(job.lane);
             let shared = Arc::clone(&self.shared);
-            // What is claimed has a worker in any case: without one its lease would be renewed for ever.
+            // Every claimed job gets a worker: without one its lease would be renewed for ever.
             let task = match &opened[&job.batch] {
                 Ok(Ok(open)) => {
                     self.shared.emit(Event::Claimed { batch: job.batch });
@@ -303,11 +304,11 @@ impl Engine {
             self.held.insert(task.id(), (lane, job));
         }
         let left = self.room();
-        // While everything is busy, the end of a job is what to wait for, not the clock.
+        // While every worker is busy, the loop waits for the end of a job, not for the clock.
         Ok((any, (!left.calls.is_empty()).then_some(left)))
     }
 
-    /// Enough workers to keep every permitted call on the wire while others prepare and deliver.
+    /// The number of workers that keeps every permitted call on the wire while others prepare and deliver.
     fn workers_for(&self, pool: Pool) -> u32 {
         let asked = self.batches.seen().map(Batch::concurrency).max().unwrap_or(DEFAULT_CONCURRENCY);
         let calls = self.shared.config.limits(pool).concurrency.map_or(asked, |n| n.min(asked));
@@ -331,8 +332,8 @@ impl Engine {
         }
     }
 
-    /// A worker could not read or write what it had to. It is one line's trouble, and ends with it; what passes is waited
-    /// for.
+    /// Handles a worker that could not read or write the ledger. The failure concerns one line and ends with it; a passing
+    /// failure is waited for.
     async fn failed_in_the_ledger(&mut self, job: &Claimed, error: StoreError) -> Result<(), StoreError> {
         let reason = error.reason();
         tracing::error!(job.key = job.key, error = %reason, "a line's worker failed in the ledger");
@@ -343,7 +344,8 @@ impl Engine {
         self.fail(job, ErrorKind::LedgerRefused, reason).await
     }
 
-    /// A worker panicked. Once it may have been a matter of time; a line that breaks its worker again is given up.
+    /// Handles a worker that panicked. One panic may have been a matter of timing; a line that panics its worker again is given
+    /// up.
     async fn broke(&mut self, job: &Claimed, error: &JoinError) -> Result<(), StoreError> {
         self.shared.store().abandon_calls(job.job).await?;
         let times = self.broken.entry(job.job).or_default();
@@ -364,7 +366,7 @@ impl Engine {
         self.settle(job, to).await
     }
 
-    /// Ends a line. What the ledger does not take of it either pauses its batch.
+    /// Ends a line as failed. If the ledger does not accept that either, its batch is paused.
     async fn fail(&self, job: &Claimed, kind: ErrorKind, reason: String) -> Result<(), StoreError> {
         let event = Event::Finished {
             batch: job.batch,
@@ -417,7 +419,7 @@ impl Engine {
         Ok(())
     }
 
-    /// A day or a month that has begun has its own spend limit.
+    /// Lifts the pauses of a spend limit once a new day or month has begun.
     async fn lift_spend_pauses(&self, at_once: bool) -> Result<(), StoreError> {
         let config = &self.shared.config;
         let place = (config.account.as_str(), config.environment);
@@ -428,7 +430,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes note of models that lines ask for and this release does not know: each has a pool of its own.
+    /// Adds the models that lines use and this release does not know: each has a pool of its own.
     async fn find_pools(&mut self) -> Result<(), StoreError> {
         for pool in self.shared.store().pools_waited_for(self.shared.config.environment).await? {
             if !self.pools.contains(&pool) {
@@ -438,7 +440,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Whether nothing is left to do in any of the batches. A batch whose last job is done is marked finished.
+    /// Whether nothing is left to do in any batch. A batch whose last job is done is marked finished.
     async fn over(&mut self) -> Result<bool, StoreError> {
         for batch in self.targets().await? {
             self.shared.store().finish_cancel(batch).await?;
@@ -446,7 +448,7 @@ impl Engine {
                 return Ok(false);
             }
         }
-        // A batch that was open when we worked on it will be open again as soon as its new lines are in.
+        // A batch that was open when we worked on it will be open again as soon as its new lines are in the ledger.
         for batch in self.batches.seen() {
             if self.shared.store().batch_by_id(batch.id).await?.submitting_at.is_some() {
                 return Ok(self.submitting_since.get_or_insert_with(Instant::now).elapsed() > SUBMIT_TIMEOUT);
@@ -476,7 +478,7 @@ impl Engine {
 
 async fn wait_until(store: &Store, moment: Option<i64>) {
     let Some(moment) = moment else { return std::future::pending().await };
-    // It became due since the claim, or its batch stopped meanwhile: the next claim will see.
+    // The job became due since the claim, or its batch stopped in the meantime: the next claim decides.
     if moment <= store.clock().now() {
         return tokio::time::sleep(Duration::from_millis(5)).await;
     }

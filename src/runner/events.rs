@@ -1,4 +1,4 @@
-//! What the runner says while it works. Bars, logs and metrics read it; the runner itself never prints.
+//! Events that the runner emits while it works. Progress bars, logs and metrics read them; the runner itself never prints.
 
 use crate::domain::{
     call::CallFailure,
@@ -16,18 +16,18 @@ pub enum Event {
         /// Its batch.
         batch: BatchId,
     },
-    /// A call left.
+    /// A call was sent.
     CallStarted {
         /// Its pool.
         pool: Pool,
     },
-    /// A call ended, however it did.
+    /// A call ended, in any way.
     CallEnded {
         /// Its pool.
         pool: Pool,
         /// How it ended.
         how: CallEnd,
-        /// What went wrong, if something did.
+        /// The failure, if there was one.
         failure: Option<CallFailure>,
         /// What it cost at list price, in micro-USD.
         cost: i64,
@@ -42,7 +42,7 @@ pub enum Event {
         state: JobState,
         /// Length of its audio, in ms.
         audio_ms: Option<u64>,
-        /// Why it failed or is suspect: kind and words.
+        /// Why it failed or is suspect: kind and message.
         error: Option<(String, String)>,
     },
     /// A job went back to the queue.
@@ -51,7 +51,7 @@ pub enum Event {
         batch: BatchId,
         /// Its key.
         key: String,
-        /// When it is looked at again, ms since 1970.
+        /// When it is due again, ms since 1970.
         due_at: i64,
     },
     /// Outputs could not be delivered. Their answer is kept.
@@ -61,39 +61,39 @@ pub enum Event {
         /// What follows.
         then: AfterDelivery,
     },
-    /// A callback should have come by now; the vendor's log is asked.
+    /// A callback is overdue; the vendor's log is asked.
     CallbackOverdue {
         /// Its pool.
         pool: Pool,
     },
-    /// A pool holds calls back, or does so no more.
+    /// A pool starts or stops holding calls back.
     Held {
         /// The pool.
         pool: Pool,
-        /// By what, and until when if that is known (ms since 1970).
+        /// The limit that holds them back, and until when if that is known (ms since 1970).
         by: Option<(Bound, Option<i64>)>,
     },
-    /// A batch was paused by wavebatch.
+    /// wavebatch paused a batch.
     Paused {
         /// The batch.
         batch: BatchId,
         /// Why.
         kind: PauseKind,
-        /// In words.
+        /// The reason as text.
         reason: String,
     },
-    /// Something the user should know and that stops nothing.
+    /// Something that the user should know and that stops nothing.
     Warning(String),
 }
 
 /// How a call ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallEnd {
-    /// With its answer.
+    /// With an answer.
     Answered,
-    /// The vendor works on it, and posts its answer.
+    /// The vendor accepted it, and posts its answer later.
     Accepted,
-    /// Its permit went stale before the first byte had left.
+    /// Its permit went stale before the first byte left.
     Unsent,
     /// With a failure.
     Failed,
@@ -102,7 +102,7 @@ pub enum CallEnd {
 listed! {
     /// What follows from a failed delivery.
     AfterDelivery, "way on" {
-        /// The line fails: the sink can never take its name.
+        /// The line fails: the sink can never accept its name.
         Refused = "refused",
         /// It is tried again.
         Retried = "retried",
@@ -111,5 +111,5 @@ listed! {
     }
 }
 
-/// Where events go. Unbounded: the runner never waits for whoever watches.
+/// Where events go. Unbounded: the runner never waits for its observer.
 pub type Events = tokio::sync::mpsc::UnboundedSender<Event>;

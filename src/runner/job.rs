@@ -1,4 +1,4 @@
-//! A claimed job in hand, and one part of it with its journal.
+//! A claimed job, and one part of it with its journal.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ use crate::{
     waves::Client,
 };
 
-/// A claimed job, and all that working it takes.
+/// A claimed job, with everything that is needed to work it.
 #[derive(Debug, Clone, Copy)]
 pub struct JobInHand<'a> {
     pub(super) shared: &'a RunnerShared,
@@ -50,13 +50,13 @@ impl<'a> JobInHand<'a> {
         &self.batch.name
     }
 
-    /// What its batch was asked for.
+    /// The specification of its batch.
     #[must_use]
     pub fn spec(self) -> &'a BatchSpec {
         &self.batch.spec
     }
 
-    /// The same as the ledger has it.
+    /// The specification as the ledger stores it.
     #[must_use]
     pub fn spec_as_read(self) -> Arc<str> {
         Arc::clone(&self.batch.read)
@@ -80,54 +80,54 @@ impl<'a> JobInHand<'a> {
         &self.shared.means.client
     }
 
-    /// What brings remote sources here.
+    /// Downloads remote sources.
     #[must_use]
     pub const fn fetcher(self) -> &'a Fetcher {
         &self.shared.means.fetcher
     }
 
-    /// What the runner works under.
+    /// The rules that the runner works under.
     #[must_use]
     pub const fn config(self) -> &'a RunnerConfig {
         &self.shared.config
     }
 
-    /// Cancelled once no further call is to be made.
+    /// Cancelled when no further call may be made.
     #[must_use]
     pub const fn drain(self) -> &'a CancellationToken {
         &self.shared.drain
     }
 
-    /// Where the runner says what happens.
+    /// Where the runner sends its events.
     #[must_use]
     pub const fn events(self) -> &'a Events {
         &self.shared.events
     }
 
-    /// By the ledger's clock, in ms since 1970.
+    /// The time by the ledger's clock, in ms since 1970.
     #[must_use]
     pub fn now(self) -> i64 {
         self.store().clock().now()
     }
 
-    /// Says what happens.
+    /// Emits an event.
     pub fn emit(self, event: Event) {
         self.shared.emit(event);
     }
 
-    /// Tells of a spool that cannot be used; seldom, though it befalls each line.
+    /// Warns about a spool that cannot be used; rarely, although it affects every line.
     pub fn report_disk(self, message: String) {
         self.shared.report_disk(message);
     }
 
-    /// Tells what this machine cannot do just now, which is no line's fault. Returns when to try again, in ms since 1970.
+    /// Warns about what this machine cannot do at the moment; no line is to blame. Returns when to try again, in ms since 1970.
     #[must_use]
     pub fn wait_for_machine(self, message: &str) -> i64 {
         self.report_disk(format!("{message}; {}", disk::again()));
         self.now() + disk::AGAIN_MS
     }
 
-    /// Pauses its batch, and says so once.
+    /// Pauses its batch, and reports it once.
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -135,8 +135,8 @@ impl<'a> JobInHand<'a> {
         self.shared.pause(self.batch.id, kind, reason).await
     }
 
-    /// Whether its lease still holds. To be asked before outputs are written after what took its time: another line's may
-    /// stand where its own would.
+    /// Whether its lease still holds. Call this after slow work and before outputs are written: another line's outputs may be
+    /// at its paths by then.
     ///
     /// # Errors
     /// The ledger cannot be read.
@@ -150,12 +150,12 @@ impl<'a> JobInHand<'a> {
         &self.batch.objects
     }
 
-    /// The store of the sources gave this: it is not down.
+    /// Records that the store of the sources returned this object: it is not down.
     pub fn store_gave(self, at: &S3Address) {
         self.batch.store_outage.works(at);
     }
 
-    /// Tells of a call that could not be sent for want of something on this machine.
+    /// Warns about a call that could not be sent because this machine lacks a resource.
     pub fn note_local_outage<A>(self, outcome: &Outcome<A>) {
         if let Outcome::NotSent(failure) = outcome
             && failure.kind == ErrorKind::LocalOutage
@@ -164,7 +164,7 @@ impl<'a> JobInHand<'a> {
         }
     }
 
-    /// The same of a call that sends its job's source: one that left has read it.
+    /// The same for a call that sends its job's source: a call that was sent has read the source.
     pub fn note_source_read<A>(self, outcome: &Outcome<A>) {
         self.note_local_outage(outcome);
         match outcome {
@@ -176,12 +176,12 @@ impl<'a> JobInHand<'a> {
         }
     }
 
-    /// Why the sources of its batch could not be read for as long as an outage may last, if that is so.
+    /// The reason, if the sources of its batch could not be read for as long as an outage may last.
     pub(super) fn sources_unread_too_long(self) -> Option<String> {
         self.batch.local_outage.too_long(self.now(), self.outage_limit_ms())
     }
 
-    /// This machine keeps its source from being read.
+    /// Records that this machine prevents its source from being read.
     pub(super) fn note_source_unread(self, message: &str) {
         self.batch.local_outage.failed(self.now(), message);
     }
@@ -192,29 +192,29 @@ impl<'a> JobInHand<'a> {
     }
 }
 
-/// A part of a job in hand, with its journal. A job of one call has one part, and it is 0.
+/// A part of a claimed job, with its journal. A job of one call has the single part 0.
 #[derive(Debug)]
 pub struct PartInHand<'a> {
     /// The job.
     pub on: JobInHand<'a>,
-    /// Where its calls go.
+    /// The pool of its calls.
     pub pool: Pool,
     /// Which part.
     pub part: i64,
-    /// Its calls so far, in the generation since the user's last `retry`.
+    /// Its calls so far, in the current generation (since the user's last `retry`).
     pub journal: Journal,
-    /// No other call before this moment (ms since 1970): the API asked for the wait.
+    /// No other call before this time (ms since 1970): the API requested the delay.
     pub(super) not_before: i64,
 }
 
-/// What a stage of a job's life leads to.
+/// The outcome of a stage in a job's life.
 #[derive(Debug)]
 pub enum Next {
-    /// The journal has changed: look again.
+    /// The journal has changed: read it again.
     Look,
     /// The job leaves this worker.
     Leave(To),
-    /// Somebody else has it, or has finished it.
+    /// Another worker has it, or has finished it.
     Lost,
 }
 
@@ -231,7 +231,7 @@ impl Next {
         Self::Leave(To::Finished(Box::new(finish)))
     }
 
-    /// Back to the queue until then, for something that needs no call.
+    /// Back to the queue until then, for work that needs no call.
     #[must_use]
     pub const fn again_at(due_at: i64) -> Self {
         Self::Leave(To::Queued { due_at, call: None, source_try: false })
@@ -239,7 +239,7 @@ impl Next {
 }
 
 impl<'a> PartInHand<'a> {
-    /// A part, whose calls so far the journal has.
+    /// A part with the calls that the journal has for it.
     #[must_use]
     pub const fn new(on: JobInHand<'a>, pool: Pool, part: i64, journal: Journal) -> Self {
         Self { on, pool, part, journal, not_before: 0 }
@@ -255,23 +255,23 @@ impl<'a> PartInHand<'a> {
         Ok(())
     }
 
-    /// By the ledger's clock, in ms since 1970.
+    /// The time by the ledger's clock, in ms since 1970.
     #[must_use]
     pub fn now(&self) -> i64 {
         self.on.now()
     }
 
-    /// What to do with it at `now`, by its journal.
+    /// The next step at `now`, according to its journal.
     #[must_use]
     pub fn step(&self, now: i64) -> Step {
         match self.journal.step(now, self.on.store().timing().lease_ms) {
-            // The user asked again.
+            // The user requested it again.
             Step::Call(Why::First) if self.on.job().generation > 0 => Step::Call(Why::Retry),
             step => step,
         }
     }
 
-    /// The account's limits, lowered by the definition where it does.
+    /// The account's limits, or the definition's where those are lower.
     #[must_use]
     pub fn limits(&self) -> Limits {
         let mut limits = self.on.config().limits(self.pool);
@@ -280,21 +280,22 @@ impl<'a> PartInHand<'a> {
         limits
     }
 
-    /// No other call before this moment (ms since 1970): the API asked for the wait.
+    /// No other call before this time (ms since 1970): the API requested the delay.
     #[must_use]
     pub const fn not_before(&self) -> i64 {
         self.not_before
     }
 
-    /// Back to the queue for a call, with the tries untouched.
+    /// Back to the queue for a call, without using up a try.
     #[must_use]
     pub fn put_back(&self, due_at: i64) -> Next {
-        // With an open call there is something to reconcile first, and that needs no room in the pool.
+        // An open call must be reconciled first, and that needs no room in the pool.
         let open = self.journal.calls.iter().any(CallRecord::is_open);
         Next::Leave(To::Queued { due_at, call: (!open).then_some(self.pool), source_try: false })
     }
 
-    /// Commits how a call of it ended, as something else than its own response tells. Returns whether the job is still worked.
+    /// Commits how one of its calls ended, if something other than its own response shows that. Returns whether the job is
+    /// still worked.
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -303,7 +304,7 @@ impl<'a> PartInHand<'a> {
         Ok(self.on.store().end(ended).await?.worked)
     }
 
-    /// Gives a call up without another.
+    /// Gives a call up without making another.
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -312,7 +313,7 @@ impl<'a> PartInHand<'a> {
         Ok(())
     }
 
-    /// Since when the outcome of a call is unknown, in ms since 1970. It is noted.
+    /// Since when the outcome of a call is unknown, in ms since 1970. This time is recorded.
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -323,14 +324,14 @@ impl<'a> PartInHand<'a> {
         }
     }
 
-    /// Tries used up, those of the source included.
+    /// Tries used up, including those of the source.
     #[must_use]
     pub fn used(&self) -> Used {
         let tries = self.journal.tries() + self.on.job().source_tries;
         Used { tries, timed_out: self.journal.timed_out(), limited: 0 }
     }
 
-    /// When another call may follow one whose outcome is unknown: not at once after a 5xx.
+    /// When another call may follow one of unknown outcome: after a 5xx, not immediately.
     #[must_use]
     pub fn call_again_at(&self, call: &CallRecord) -> i64 {
         let wait = match call.error_kind {
@@ -341,8 +342,8 @@ impl<'a> PartInHand<'a> {
         self.not_before.max(since + i64::try_from(wait).unwrap_or(300_000))
     }
 
-    /// The failure of the job, if this part has used up what it may. `last`: what its last call ran into, where the journal
-    /// does not say.
+    /// The failure of the job, if this part has used up its tries or billed calls. `last`: the error of its last call, if the
+    /// journal does not have it.
     #[must_use]
     pub fn spent(&self, last: Option<ErrorKind>) -> Option<Finish> {
         if let Some(call) = self.journal.too_large() {
@@ -373,14 +374,14 @@ impl<'a> PartInHand<'a> {
     }
 }
 
-/// 0..1, the same for the same call.
+/// A number in 0..1, always the same for the same call.
 #[must_use]
 pub fn jitter_of(call: CallId) -> f64 {
     let [.., high, low] = call.0.into_bytes();
     f64::from(u16::from_be_bytes([high, low])) / 65_536.0
 }
 
-/// 0..1, from the clock's lowest digits: enough to spread retries.
+/// A number in 0..1 from the clock's lowest digits: enough to spread retries.
 pub(super) fn jitter() -> f64 {
     let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.subsec_nanos());
     f64::from((nanos / 64) % 1_024) / 1_024.0

@@ -1,11 +1,11 @@
-//! Files of the spool that are of use for one claim alone.
+//! Spool files that are used by one claim only.
 
 use std::{collections::HashSet, path::PathBuf};
 
 use super::job::JobInHand;
 use crate::store::{Scratch, Store};
 
-/// A file of the spool that is of use for one claim alone. It goes with this value, or once its process is dead.
+/// A spool file that is used by one claim only. Dropping this value removes it; if the process dies, a later sweep does.
 #[derive(Debug)]
 pub struct Leftover {
     /// Where it is.
@@ -13,7 +13,7 @@ pub struct Leftover {
 }
 
 impl Leftover {
-    /// A name that nobody else ever has: the token tells the process and this very claim. `what`: its ending.
+    /// A unique name: the token identifies the process and the claim. `what`: its extension.
     #[must_use]
     pub fn new(on: JobInHand<'_>, what: &str) -> Self {
         let job = on.job();
@@ -34,7 +34,7 @@ fn folder(store: &Store) -> PathBuf {
     store.spool().join("fetch")
 }
 
-/// Removes what dead processes left in the spool.
+/// Removes the files that dead processes left in the spool.
 pub(super) async fn sweep(store: &Store) {
     let Ok(alive) = store.live_processes().await else { return };
     let alive: HashSet<String> = alive.into_iter().map(|id| id.to_string()).collect();

@@ -1,27 +1,27 @@
-//! What is done beside the work, once a run: answers past their time are taken, leftovers of dead processes removed.
+//! Maintenance once a run: old answers are pruned, and leftovers of dead processes removed.
 
 use std::sync::Arc;
 
 use super::shared::RunnerShared;
 use crate::{sink::Sink, store::StoreError};
 
-/// How long after its end an output is still swept, in ms: a process may have died on it while another one finished it.
+/// How long after a batch's end its output is still swept, in ms: a process may have died in it while another one finished it.
 const SWEPT_FOR: i64 = 2 * 24 * 3_600_000;
 
-/// Nothing here is worth stopping a run for.
+/// Failures here never stop a run.
 pub(super) async fn maintain(shared: Arc<RunnerShared>) {
     if let Err(e) = prune(&shared).await {
         tracing::warn!(error = %e, "old answers could not be pruned");
     }
 }
 
-/// Takes the answers of batches that finished longer ago than their `keep_answers`, and sweeps the outputs of those that are worked on, or
-/// were lately.
+/// Prunes the answers of batches that finished longer ago than their `keep_answers`, and sweeps the outputs of batches that are
+/// open or finished recently.
 async fn prune(shared: &RunnerShared) -> Result<(), StoreError> {
     let now = shared.store().clock().now();
     let mut taken = 0;
     for row in shared.store().batches().await?.into_iter().filter(|row| row.environment == shared.config.environment) {
-        // Whoever works on it says that it does not read.
+        // The run that works on it reports the unreadable specification.
         let Ok(spec) = row.spec.read() else { continue };
         let keep = i64::try_from(spec.run.keep_answers.as_millis()).unwrap_or(i64::MAX);
         match row.finished_at {

@@ -1,4 +1,4 @@
-//! What the runner knows of a task: something that takes a claimed job to its next place.
+//! What the runner needs from a task: it moves a claimed job to its next state.
 
 use std::{fmt::Debug, sync::Arc};
 
@@ -16,39 +16,39 @@ use crate::{
     store::{StoreError, To},
 };
 
-/// A task, as the runner knows it.
+/// A task, in its runner role.
 pub trait Maker: Task {
-    /// Joins a runner, once in the runner's life.
+    /// Creates the task's state for a runner, once in the runner's life.
     fn join(&self, means: &Means) -> Arc<dyn RunMaker>;
 }
 
-/// A task in one runner, and what it keeps there from batch to batch.
+/// A task in one runner, with the state that it keeps across batches.
 pub trait RunMaker: Debug + Send + Sync {
-    /// Takes note of what a batch was asked for, once it is opened.
+    /// Prepares a batch, once it is opened.
     ///
     /// # Errors
-    /// What was asked for cannot be read: a newer release's, for one.
+    /// The specification cannot be read, for example because a newer release wrote it.
     fn bind(&self, spec: &BatchSpec, config: &RunnerConfig) -> Result<Arc<dyn BatchMaker>, SpecError>;
 
-    /// Before the first job of a run is claimed.
+    /// Called before the first job of a run is claimed.
     fn begin(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {})
     }
 
-    /// Every second of a run. `busy`: jobs are worked.
+    /// Called every second of a run. `busy`: jobs are being worked.
     fn tick(&self, _busy: bool) {}
 }
 
 /// A task in one batch.
 pub trait BatchMaker: Debug + Send + Sync {
-    /// Takes a job to its next place. `None`: its lease is lost, or it is to be looked at again at once.
+    /// Moves a job to its next state. `None`: its lease is lost, or it must be looked at again immediately.
     ///
     /// # Errors
     /// The ledger cannot be read or written.
     fn work<'a>(&'a self, on: JobInHand<'a>) -> BoxFuture<'a, Result<Option<To>, StoreError>>;
 }
 
-/// The tasks that this program knows how to work.
+/// The tasks that this program can work.
 #[derive(Debug, Clone, Default)]
 pub struct Makers(Vec<Arc<dyn Maker>>);
 
@@ -59,7 +59,7 @@ impl FromIterator<Arc<dyn Maker>> for Makers {
 }
 
 impl Makers {
-    /// Has them all join a runner.
+    /// Joins all of them to a runner.
     pub(super) fn join(&self, means: &Means) -> RunMakers {
         RunMakers(self.0.iter().map(|maker| (maker.name(), maker.join(means))).collect())
     }

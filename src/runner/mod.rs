@@ -1,5 +1,5 @@
-//! The pipeline, free of tasks: a claim loop, one job's life, permits, delivery. A task joins it as a [`Maker`]; most need no
-//! more than [`OneCall`]. It never prints; it says what happens in [`Event`]s.
+//! The pipeline, free of tasks: a claim loop, one job's life, permits, delivery. A task joins it as a [`Maker`]; most tasks
+//! need only [`OneCall`]. It never prints; it emits [`Event`]s.
 
 mod batch;
 mod batches;
@@ -56,17 +56,17 @@ impl Runner {
         Self { shared: Arc::new(RunnerShared::new(means, config, events)), makers, order: Order::default() }
     }
 
-    /// With another order of batches than the usual.
+    /// Uses another order of batches than the default.
     #[must_use]
     pub fn in_order(self, order: Order) -> Self {
         Self { order, ..self }
     }
 
-    /// Works these batches until nothing is due, they are paused, or `drain` is cancelled (calls in flight finish);
-    /// `abort` gives the leases back and leaves at once. Without batches: all that are open.
+    /// Works these batches until nothing is due, they are paused, or `drain` is cancelled (calls in flight finish); `abort`
+    /// gives the leases back and stops immediately. Without batches: works all open ones.
     ///
     /// # Errors
-    /// The ledger could not be told.
+    /// The ledger could not be written.
     pub async fn run(
         &self,
         batches: &[BatchId],
@@ -76,11 +76,11 @@ impl Runner {
         engine::run(self.parts(), batches, (self.order, Until::NothingDue), drain, abort).await
     }
 
-    /// Works whatever becomes due, of each definition its oldest batch first and only within its window, until `drain` or
+    /// Works whatever becomes due, for each definition its oldest batch first and only within its window, until `drain` or
     /// `abort` is cancelled.
     ///
     /// # Errors
-    /// The ledger could not be told.
+    /// The ledger could not be written.
     pub async fn serve(&self, drain: CancellationToken, abort: CancellationToken) -> Result<RunEnd, StoreError> {
         self.shared.store().enforce_windows();
         engine::run(self.parts(), &[], (Order::ByDefinition, Until::Stopped), drain, abort).await

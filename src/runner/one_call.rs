@@ -1,5 +1,5 @@
-//! A job that one call does: its life between claim and settling. What happens depends on its journal alone; what differs
-//! from task to task is behind [`OneCall`].
+//! A job with exactly one call: its life between claim and settling. What happens depends on its journal alone; [`OneCall`]
+//! holds what differs from task to task.
 
 use std::future::{Future, ready};
 
@@ -20,7 +20,7 @@ use crate::{
     store::{AnswerFacts, Finish, StoreError, To},
 };
 
-/// What became of preparing what a call sends.
+/// The outcome of preparing what a call sends.
 #[derive(Debug)]
 pub enum Prepared {
     /// It can be sent.
@@ -32,9 +32,9 @@ pub enum Prepared {
         /// Whether another try may help.
         transient: bool,
     },
-    /// This machine, or a disk or mount of it, is to blame, and no line.
+    /// This machine, or one of its disks or mounts, is to blame, not a line.
     Machine(String),
-    /// The store of the sources does not know us: no line will fare better.
+    /// The store of the sources rejects our credentials: every line would fail.
     Refused(String),
 }
 
@@ -43,34 +43,34 @@ pub enum Prepared {
 pub struct FreshAnswer<A> {
     /// Its call.
     pub call: CallId,
-    /// What came.
+    /// The answer itself.
     pub answer: A,
-    /// From intent to answer, in ms.
+    /// Time from intent to answer, in ms.
     pub processing_ms: i64,
 }
 
-/// An answer that the ledger has.
+/// An answer that is stored in the ledger.
 #[derive(Debug)]
 pub struct KeptAnswer {
     /// Its call.
     pub call: CallId,
-    /// What came, byte for byte.
+    /// The answer, byte for byte.
     pub body: Body,
     /// What else is known of it.
     pub facts: AnswerFacts,
 }
 
-/// One job that one call does.
+/// A job with exactly one call.
 pub trait OneCall: Caller + Send {
-    /// Where its call goes.
+    /// The pool of its call.
     fn pool(&self) -> Pool;
 
-    /// Brings what is sent into shape. It is asked for once, before the first call; a drain ends the wait for it.
+    /// Prepares what is sent. It is called once, before the first call; a drain ends the wait for it.
     fn prepare(&mut self) -> impl Future<Output = Prepared> + Send {
         ready(Prepared::Ready)
     }
 
-    /// Looks for what became of a call whose outcome is unknown. Where nothing tells, `on_unknown` decides.
+    /// Looks for the outcome of a call whose outcome is unknown. If nothing shows it, `on_unknown` decides.
     fn look(
         &mut self,
         part: &PartInHand<'_>,
@@ -79,14 +79,15 @@ pub trait OneCall: Caller + Send {
         reconcile::by_policy(part, call)
     }
 
-    /// Makes outputs of an answer that has just come.
+    /// Makes outputs from an answer that has just come.
     fn deliver(
         &mut self,
         part: &PartInHand<'_>,
         fresh: FreshAnswer<Self::Answer>,
     ) -> impl Future<Output = Result<Next, StoreError>> + Send;
 
-    /// The same of one from the ledger: after a crash, a sink's outage, or for other outputs. Some may be there.
+    /// The same for an answer from the ledger: after a crash, a sink's outage, or for other outputs. Some outputs may exist
+    /// already.
     fn deliver_kept(
         &mut self,
         part: &PartInHand<'_>,
@@ -94,7 +95,7 @@ pub trait OneCall: Caller + Send {
     ) -> impl Future<Output = Result<Next, StoreError>> + Send;
 }
 
-/// Takes a job to its next place. `None`: its lease is lost.
+/// Moves a job to its next state. `None`: its lease is lost.
 ///
 /// # Errors
 /// The ledger cannot be read or written.
@@ -180,7 +181,7 @@ impl<T: OneCall> Steps<'_, T> {
         }
     }
 
-    /// Brings what is sent into shape. `Some`: it cannot be sent now.
+    /// Prepares what is sent. `Some`: it cannot be sent now.
     async fn prepare(&mut self, replaces: Option<&CallRecord>) -> Result<Option<Next>, StoreError> {
         if self.is_ready {
             return Ok(None);
@@ -193,7 +194,7 @@ impl<T: OneCall> Steps<'_, T> {
         let prepared = tokio::select! {
             biased;
             prepared = self.task.prepare() => prepared,
-            // A download may take many minutes, and nothing is lost with it.
+            // A download may take many minutes, and interrupting it loses nothing.
             () = on.drain().cancelled() => return Ok(Some(self.part.put_back(on.now()))),
         };
         match prepared {

@@ -1,4 +1,4 @@
-//! Writing the files of a job: only by their owner, and only what is not there already.
+//! Writes the files of a job: only if the job owns them, and only those that do not exist already.
 
 use std::{
     fs::File,
@@ -20,7 +20,7 @@ use crate::{
     store::{Finish, OutputFile, Ownership, StoreError, Writes},
 };
 
-/// Files that stand where they should.
+/// Files that exist at their final paths.
 #[derive(Debug)]
 pub struct WrittenOutputs {
     addresses: Vec<String>,
@@ -29,7 +29,7 @@ pub struct WrittenOutputs {
 }
 
 impl WrittenOutputs {
-    /// What the ledger keeps of them.
+    /// The record of them that the ledger keeps.
     #[must_use]
     pub fn note(self, finish: Finish) -> Finish {
         let outputs = Some(serde_json::json!(self.addresses).to_string());
@@ -37,10 +37,10 @@ impl WrittenOutputs {
     }
 }
 
-/// Writes the files of a job that never had any, and whose names no other job can have.
+/// Writes the files of a job that has had none so far, and whose names no other job can have.
 ///
 /// # Errors
-/// The ledger cannot be read or written. What keeps the sink from taking them is in the inner result.
+/// The ledger cannot be read or written. If the sink refuses the files, the inner result says why.
 pub async fn write_first(on: JobInHand<'_>, items: Vec<Item>) -> Result<Result<WrittenOutputs, Next>, StoreError> {
     let names: Vec<String> = items.iter().map(|item| item.name.clone()).collect();
     let receipts = match on.batch.sink.put_all(items).await {
@@ -56,11 +56,11 @@ pub async fn write_first(on: JobInHand<'_>, items: Vec<Item>) -> Result<Result<W
     Ok(Ok(WrittenOutputs { addresses, files, rewritten: false }))
 }
 
-/// Writes those of a job's files that are not there already as they are to be. Where another job owns one of them, or this
-/// one's output is not wanted any more, nothing is written. `writes`: whether another job of the batch still writes a file.
+/// Writes those of a job's files that do not exist yet with the right content. If another job owns one of them, or this job's
+/// output is no longer wanted, nothing is written. `writes`: whether another job of the batch still writes a file.
 ///
 /// # Errors
-/// The ledger cannot be read or written. What keeps the sink from taking them is in the inner result.
+/// The ledger cannot be read or written. If the sink refuses the files, the inner result says why.
 pub async fn write(
     on: JobInHand<'_>,
     items: Vec<Item>,
@@ -77,7 +77,7 @@ pub async fn write(
     let unchanged = match on.store().own(job, files.clone(), writes).await? {
         Ownership::Owned(unchanged) => unchanged,
         Ownership::Dropped => return Ok(Err(Next::again_at(on.now()))),
-        // Two lines may have changed their names with each other: they must not wait in step.
+        // Two lines may have swapped their names: they must not wait in lockstep.
         Ownership::Busy => {
             #[expect(clippy::cast_possible_truncation, reason = "at most a second")]
             let wait = 200 + (jitter() * 1_000.0) as i64;
@@ -98,7 +98,7 @@ pub async fn write(
     Ok(Ok(WrittenOutputs { addresses, files, rewritten: true }))
 }
 
-/// The files as they are to be, by name and checksum.
+/// The files with their final names and checksums.
 async fn with_checksums(items: Vec<Item>) -> io::Result<(Vec<Item>, Vec<OutputFile>)> {
     let hashing = move || {
         let hashed = |item: &Item| {
@@ -124,16 +124,16 @@ async fn with_checksums(items: Vec<Item>) -> io::Result<(Vec<Item>, Vec<OutputFi
     tokio::task::spawn_blocking(hashing).await.map_err(io::Error::other)?
 }
 
-/// Every other owner still writes its files: no two lines can have one name.
+/// For every owner: it still writes its files, since no two lines can have one name.
 #[must_use]
 pub fn always() -> Writes {
     Arc::new(|_, _| true)
 }
 
-/// The answer stays; only the delivery is tried again, or the batch waits for the user.
+/// Keeps the answer; only the delivery is tried again, or the batch waits for the user.
 async fn sink_failed(on: JobInHand<'_>, error: SinkError) -> Result<Next, StoreError> {
     let message = error.message();
-    // Whoever finds the batch paused has to do something about it.
+    // A user who finds the batch paused has to act.
     let paused = || error.hint().map_or_else(|| message.clone(), |hint| format!("{message}; {hint}"));
     let now = on.now();
     let failed = |then| on.emit(Event::DeliveryFailed { batch: on.batch.id, then });

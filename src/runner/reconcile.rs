@@ -1,5 +1,5 @@
-//! A call whose outcome is unknown is never simply made again: a task looks for what became of it first; where nothing
-//! tells, the definition's `on_unknown` decides.
+//! A call of unknown outcome is never simply made again: a task looks for the outcome first; if nothing shows it, the
+//! definition's `on_unknown` decides.
 
 use std::time::Duration;
 
@@ -12,16 +12,16 @@ use crate::{
 const GRACE_MIN_MS: i64 = 10_000;
 const GRACE_MAX_MS: i64 = 120_000;
 
-/// What is to be done about a call of unknown outcome.
+/// What to do about a call of unknown outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reconciled {
     /// Its answer was found and kept.
     Answered,
-    /// The same, and its line is nobody's any more.
+    /// The same, and the line has no worker any more.
     Left,
     /// Look again then (ms since 1970).
     Later(i64),
-    /// Give it up and make another.
+    /// Give it up and make another call.
     CallAgain,
     /// Give it up and leave the line to the user.
     ManualReview,
@@ -36,7 +36,7 @@ impl From<OnUnknown> for Reconciled {
     }
 }
 
-/// What is to be done where nothing can tell what became of a call. That its outcome is unknown is noted.
+/// What to do if nothing shows the outcome of a call. The time since when it is unknown is recorded.
 ///
 /// # Errors
 /// The ledger cannot be written.

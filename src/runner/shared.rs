@@ -22,13 +22,13 @@ pub(super) struct RunnerShared {
     pub(super) means: Means,
     pub(super) config: RunnerConfig,
     pub(super) events: Events,
-    /// Cancelled: no further call, and what waits for one goes back to the queue.
+    /// Cancelled: no further call is made, and jobs that wait for one go back to the queue.
     pub(super) drain: CancellationToken,
-    /// Answers in a row whose content could not be made to expire for the moment.
+    /// The number of answers in a row whose content could not be made to expire for the moment.
     pub(super) expiry_unavailable: AtomicU32,
-    /// When it was told that the spool cannot be written.
+    /// The interval between warnings about the spool.
     disk: MessageInterval,
-    /// Batches that this process paused, and has told so.
+    /// Batches that this process paused and reported as paused.
     paused: Mutex<HashSet<BatchId>>,
 }
 
@@ -50,25 +50,25 @@ impl RunnerShared {
     }
 
     pub(super) fn emit(&self, event: Event) {
-        // Nobody may be watching; that is no reason to stop.
+        // There may be no observer; the runner continues.
         let _ = self.events.send(event);
     }
 
-    /// Tells of a spool that cannot be used; seldom, though it befalls each line.
+    /// Warns about a spool that cannot be used; rarely, although it affects every line.
     pub(super) fn report_disk(&self, message: String) {
         if self.disk.is_due(self.store().clock().now()) {
             self.emit(Event::Warning(message));
         }
     }
 
-    /// Pauses a batch, and says so once however many workers run into the same wall.
+    /// Pauses a batch, and reports it once, however many workers meet the same cause.
     pub(super) async fn pause(&self, batch: BatchId, kind: PauseKind, reason: &str) -> Result<(), StoreError> {
         self.store().pause(batch, kind, reason.to_owned()).await?;
         self.report_paused(batch, kind, reason);
         Ok(())
     }
 
-    /// Pauses a batch, a call of which did not fit into a spend limit.
+    /// Pauses a batch because one of its calls exceeded a spend limit.
     pub(super) async fn pause_for_spend(
         &self,
         batch: BatchId,
@@ -89,17 +89,17 @@ impl RunnerShared {
         }
     }
 
-    /// A batch goes on: its next pause is told.
+    /// Records that a batch continues: its next pause is reported.
     pub(super) fn forget_pause(&self, batch: BatchId) {
         self.paused().remove(&batch);
     }
 
-    /// All batches go on.
+    /// Records that all batches continue.
     pub(super) fn forget_pauses(&self) {
         self.paused().clear();
     }
 
-    /// A batch that goes on may be paused again, and that is to be told again.
+    /// Forgets the batches that continue, so that their next pause is reported again.
     pub(super) async fn forget_resumed(&self) -> Result<(), StoreError> {
         let paused: Vec<BatchId> = self.paused().iter().copied().collect();
         for batch in paused {

@@ -1,4 +1,4 @@
-//! A source that cannot be had: its line's failure, or its store's.
+//! A source that cannot be read: the failure of its line, or of its store.
 
 use super::{
     events::Event,
@@ -16,8 +16,8 @@ use crate::{
 };
 
 impl PartInHand<'_> {
-    /// What follows from a source that cannot be had. `transient`: another try may help; `replaces`: the open call that was
-    /// to be given up for the next one.
+    /// What follows from a source that cannot be read. `transient`: another try may help; `replaces`: the open call that the
+    /// next one was to replace.
     pub(super) async fn source_failed(
         &self,
         failure: CallFailure,
@@ -47,8 +47,8 @@ impl PartInHand<'_> {
         }
     }
 
-    /// When the store of the sources is down, or forbids line after line, no line is to blame: they wait for it with their
-    /// tries untouched; too long, and the batch pauses.
+    /// If the store of the sources is down, or denies access line after line, no line is to blame: the lines wait for it
+    /// without using up tries; after too long, the batch pauses.
     async fn store_is_down(&self, failure: &CallFailure, transient: bool) -> Result<Option<Next>, StoreError> {
         let on = self.on;
         if !matches!(Source::parse(&on.job().source), Ok(Source::S3(_))) {
@@ -65,7 +65,7 @@ impl PartInHand<'_> {
         if !transient && self.store_still_gives().await? {
             return Ok(None);
         }
-        // Who is forbidden one after the other has to do something, and not to wait.
+        // If access is denied for line after line, the user has to act, and waiting does not help.
         if !transient || now - since >= on.outage_limit_ms() {
             on.pause(PauseKind::Source, &failure.message).await?;
             return Ok(Some(self.put_back(now)));
@@ -73,8 +73,8 @@ impl PartInHand<'_> {
         Ok(Some(self.put_back(now + ((now - since) / 4).clamp(1_000, 30_000))))
     }
 
-    /// Whether the store gives what it gave before, so that what it forbids is forbidden for itself: an object that is
-    /// not there, to who may not list.
+    /// Whether the store still returns what it returned before, so that the denial concerns the object alone: a missing object
+    /// is denied to a user who may not list.
     async fn store_still_gives(&self) -> Result<bool, StoreError> {
         let (on, outage) = (self.on, &self.on.batch.store_outage);
         let given = match outage.given() {

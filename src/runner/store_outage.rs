@@ -1,4 +1,4 @@
-//! When the store of the recordings is down, which is no line's fault.
+//! Detects that the store of the recordings is down, for which no line is to blame.
 
 use std::{
     collections::HashSet,
@@ -7,28 +7,28 @@ use std::{
 
 use crate::domain::{job::JobId, s3::S3Address};
 
-/// So many different lines in a row have to fail: one broken object is not an outage.
+/// An outage needs this many different lines that fail in a row: one broken object is not an outage.
 const LINES: usize = 3;
 
 /// What a failed fetch says about the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FetchOutage {
-    /// Nothing: it is the line's trouble.
+    /// Nothing: the failure is the line's.
     Line,
     /// It is down, and has been since then.
     Down {
         /// In ms since 1970.
         since: i64,
-        /// Whether this is the first that shows it.
+        /// Whether this failure is the first that shows it.
         first: bool,
     },
 }
 
-/// The failures of one batch's store since it last gave something.
+/// The failures of one batch's store since its last success.
 #[derive(Debug, Default)]
 pub(super) struct StoreOutage {
     streak: Mutex<Streak>,
-    /// What it gave last.
+    /// The last object that it returned.
     given: Mutex<Option<S3Address>>,
 }
 
@@ -39,18 +39,18 @@ struct Streak {
 }
 
 impl StoreOutage {
-    /// It gave this.
+    /// Records that the store returned this object.
     pub(super) fn works(&self, at: &S3Address) {
         *self.streak.lock().unwrap_or_else(PoisonError::into_inner) = Streak::default();
         *self.given.lock().unwrap_or_else(PoisonError::into_inner) = Some(at.clone());
     }
 
-    /// What it gave last in this run.
+    /// The last object that it returned in this run.
     pub(super) fn given(&self) -> Option<S3Address> {
         self.given.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// It did not, for this line.
+    /// Records that the store failed for this line.
     pub(super) fn failed(&self, line: JobId, now: i64) -> FetchOutage {
         let mut streak = self.streak.lock().unwrap_or_else(PoisonError::into_inner);
         if streak.lines.is_empty() {

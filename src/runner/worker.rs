@@ -1,4 +1,4 @@
-//! One job's life between claim and settling: its task takes it to its next place, and the ledger is told.
+//! One job's life between claim and settling: its task moves it to its next state, which the ledger records.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::{
     store::{Claimed, Settled, Settlement, StoreError, To},
 };
 
-/// How soon lines are tried again whose batch could not be read, in ms.
+/// The delay before lines are tried again whose batch could not be read, in ms.
 const UNREAD_MS: i64 = 5_000;
 
 pub(super) async fn work(shared: Arc<RunnerShared>, open: Arc<OpenBatch>, job: Claimed) -> Result<(), StoreError> {
@@ -36,7 +36,7 @@ pub(super) async fn work(shared: Arc<RunnerShared>, open: Arc<OpenBatch>, job: C
     Ok(())
 }
 
-/// Gives a lease back without work: its batch cannot be worked, and pauses, or could not be read just now.
+/// Gives a lease back without work, because its batch cannot be worked and pauses, or could not be read at the moment.
 pub(super) async fn give_back(
     shared: Arc<RunnerShared>,
     job: Claimed,

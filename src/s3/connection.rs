@@ -1,4 +1,4 @@
-//! How a store is reached: client, credentials and region.
+//! The connection to a store: client, credentials and region.
 
 use std::{
     collections::BTreeMap,
@@ -25,49 +25,49 @@ use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provi
 use crate::domain::s3::S3Settings;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// For credentials from wherever they come.
+/// The time-out for credentials from any source.
 const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(5);
-/// For asking the instance's metadata, which off AWS nobody answers.
+/// The time-out for the instance's metadata, which nothing answers outside AWS.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
-/// What stores other than AWS take for granted.
+/// The region that stores other than AWS assume.
 const USUAL_REGION: &str = "us-east-1";
 
-/// Credentials lent to tests, by endpoint: their processes have no environment of their own.
+/// Credentials for tests, by endpoint: the tests of a process share its environment.
 static TEST_CREDENTIALS: Mutex<BTreeMap<String, (String, String)>> = Mutex::new(BTreeMap::new());
 
-/// Lets this process speak to the store at `endpoint` with these credentials. For tests, which cannot set variables
-/// while others run beside them.
+/// Makes this process use these credentials for the store at `endpoint`. For tests, which cannot set variables while others run
+/// concurrently.
 #[doc(hidden)]
 pub fn set_test_credentials(endpoint: &str, access_key: &str, secret_key: &str) {
     let mut test_credentials = TEST_CREDENTIALS.lock().unwrap_or_else(PoisonError::into_inner);
     test_credentials.insert(endpoint.to_owned(), (access_key.to_owned(), secret_key.to_owned()));
 }
 
-/// A client, and what is known of its store.
+/// A client, with what is known of its store.
 pub struct Connection {
     /// The SDK's client. It does not retry.
     pub client: Client,
     /// The store's address, if it is not AWS.
     pub endpoint: Option<String>,
-    /// Whether the store takes SHA-256 and the like in headers. Who does not is sent an MD5.
+    /// Whether the store accepts checksums such as SHA-256 in headers. Other stores get an MD5.
     pub checksums: bool,
-    /// The region that requests are signed for.
+    /// The region for which requests are signed.
     pub region: String,
-    /// Whether nobody named the region.
+    /// Whether the region is a default that nobody set.
     pub(super) region_guessed: bool,
     /// The profile whose credentials are used.
     pub(super) profile: Option<String>,
 }
 
 impl Connection {
-    /// Looks up what the settings leave open. `learned` is the region that the store named.
+    /// Determines what the settings leave open. `learned` is the region that the store named.
     pub(super) async fn open(settings: &S3Settings, checksums: Option<bool>, learned: Option<&str>) -> Self {
         let endpoint = settings.endpoint_url.clone().or_else(endpoint_of_environment);
         let config = load(settings, endpoint.as_deref(), client(TrustStore::default())).await;
         let endpoint = endpoint.or_else(|| config.endpoint_url().map(str::to_owned));
         let named = config.region().map(ToString::to_string);
         let region = learned.map(str::to_owned).or_else(|| named.clone()).unwrap_or_else(|| USUAL_REGION.to_owned());
-        // Other stores than AWS do not all take the newer checksums, so there the SDK's default is not asked for.
+        // Not all stores other than AWS accept the newer checksums, so the SDK's default is not used for them.
         let said = |name| variable(name).is_some_and(|said| said.eq_ignore_ascii_case("when_supported"));
         let checksums = checksums.unwrap_or_else(|| match endpoint {
             Some(_) => said("AWS_REQUEST_CHECKSUM_CALCULATION"),
@@ -79,7 +79,7 @@ impl Connection {
         if let Some(endpoint) = &endpoint {
             builder = builder.endpoint_url(endpoint);
             if endpoint.starts_with("http://") {
-                // A machine without CA certificates can do that much.
+                // A machine without CA certificates can still use http.
                 builder = builder.http_client(client(TrustStore::empty()));
             }
         }
@@ -94,7 +94,7 @@ impl Connection {
         Self { client: Client::from_conf(builder.build()), endpoint, checksums, region, region_guessed, profile }
     }
 
-    /// The store, as it is called in messages.
+    /// The store's name in messages.
     pub(super) fn store(&self) -> String {
         self.endpoint.clone().unwrap_or_else(|| format!("AWS ({})", self.region))
     }
@@ -123,7 +123,7 @@ fn client(trusted: TrustStore) -> SharedHttpClient {
         .build_https()
 }
 
-/// What AWS's variables and files say beyond the settings.
+/// What AWS's variables and files add to the settings.
 async fn load(settings: &S3Settings, endpoint: Option<&str>, http: SharedHttpClient) -> SdkConfig {
     let provider = ProviderConfig::without_region()
         .with_behavior_version(Some(BehaviorVersion::latest()))
@@ -165,7 +165,7 @@ async fn load(settings: &S3Settings, endpoint: Option<&str>, http: SharedHttpCli
         .http_client(http)
         .retry_config(RetryConfig::disabled())
         .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build())
-        // Silence is watched where the bytes are read and written, with the time-outs of each.
+        // Stalled streams are detected where the bytes are read and written, with the time-outs of each.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .identity_cache(IdentityCache::lazy().load_timeout(CREDENTIALS_TIMEOUT).build())
         .region(region)
@@ -182,7 +182,7 @@ fn test_credentials(endpoint: &str) -> Option<Credentials> {
     Some(Credentials::new(access_key, secret_key, None, None, "lent"))
 }
 
-/// The SDK looks here, too, but does not tell whether it found something.
+/// The endpoint from the environment. The SDK reads it too, but does not say whether it found one.
 fn endpoint_of_environment() -> Option<String> {
     if variable("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS").is_some_and(|said| said.eq_ignore_ascii_case("true")) {
         return None;

@@ -1,4 +1,4 @@
-//! What a store's answers mean.
+//! The meaning of a store's responses.
 
 use std::error::Error;
 
@@ -8,14 +8,14 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use super::Connection;
 use crate::{domain::s3::S3Address, io_fault::shortage};
 
-/// What stands against a call.
+/// The reason for a failed call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum S3Kind {
-    /// None were found anywhere.
+    /// No credentials were found.
     NoCredentials,
-    /// The store does not know them, or they have expired and were not renewed.
+    /// The store rejects the credentials, or they have expired and were not renewed.
     BadCredentials,
-    /// They may not do that.
+    /// The credentials lack the permission.
     Denied,
     /// The bucket does not exist.
     NoBucket,
@@ -23,25 +23,25 @@ pub enum S3Kind {
     NoKey,
     /// The object is in an archive, and would have to be restored first.
     Archived,
-    /// The object is another one by now.
+    /// The object has changed.
     Changed,
-    /// The object ends before what was asked for.
+    /// The object ends before the requested range.
     PastEnd,
-    /// The store can never take this very object: its key, or its size.
+    /// The store can never accept this object: its key or its size is invalid.
     BadName,
     /// The bucket is in another region.
     WrongRegion,
-    /// Too much was asked of the store.
+    /// The store's request limit is reached.
     Throttled,
-    /// The store cannot be reached, or has a failure of its own.
+    /// The store cannot be reached, or has an internal failure.
     Unavailable,
     /// The store did not answer in time.
     TimedOut,
-    /// This machine is out of open files, memory or ports, so that the store was not even asked.
+    /// This machine is out of open files, memory or ports, so the request was not sent.
     LocalOutage,
-    /// What arrived is not what was sent.
+    /// The received bytes differ from the sent ones.
     Checksum,
-    /// The store refuses for another reason, which no line is to blame for.
+    /// The store refuses for another reason, for which no line is to blame.
     Other,
 }
 
@@ -52,24 +52,24 @@ impl S3Kind {
         matches!(self, Self::Throttled | Self::Unavailable | Self::TimedOut | Self::Checksum | Self::LocalOutage)
     }
 
-    /// Whether it has to do with who asks, rather than with what is asked for.
+    /// Whether the cause is the caller's identity, not the requested object.
     #[must_use]
     pub const fn is_of_credentials(self) -> bool {
         matches!(self, Self::NoCredentials | Self::BadCredentials)
     }
 }
 
-/// Why a store could not do something.
+/// Why a store operation failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("cannot {action} {address}: {detail}")]
 pub struct S3Error {
     /// `list`, `read`, `write`, …
     pub action: &'static str,
-    /// Of the object, or of the prefix.
+    /// The address of the object or prefix.
     pub address: String,
-    /// What stands against it.
+    /// The reason.
     pub kind: S3Kind,
-    /// In words; never a secret.
+    /// The details as text; never a secret.
     pub detail: String,
 }
 
@@ -132,29 +132,29 @@ impl S3Error {
     }
 }
 
-/// What went wrong with one try.
+/// The failure of one try.
 #[derive(Debug, Clone)]
 pub struct S3Failure {
-    /// What stands against it.
+    /// The reason.
     pub kind: S3Kind,
-    /// In words.
+    /// The details as text.
     pub detail: String,
-    /// Other credentials may do.
+    /// Whether other credentials may help.
     pub(super) expired: bool,
-    /// Where the store says that the bucket is.
+    /// The bucket's region according to the store.
     pub(super) region: Option<String>,
-    /// Whether it was the store that said it.
+    /// Whether the failure comes from a response of the store.
     pub(super) answered: bool,
 }
 
 impl S3Failure {
-    /// A failure found here, in an answer that came.
+    /// A failure found here, in a response that arrived.
     #[must_use]
     pub fn new(kind: S3Kind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into(), expired: false, region: None, answered: false }
     }
 
-    /// An answer with a body that broke off.
+    /// A response whose body broke off.
     #[must_use]
     pub fn broken(error: &(dyn Error + 'static)) -> Self {
         let kind = if said(error, "checksum") { S3Kind::Checksum } else { S3Kind::Unavailable };
@@ -179,7 +179,7 @@ impl<E: ProvideErrorMetadata + Error + Send + Sync + 'static> From<SdkError<E>> 
             let region = raw.headers().get("x-amz-bucket-region");
             let (code, message) = (meta.and_then(|m| m.code()), meta.and_then(|m| m.message()));
             let failure = Self::of_answer(raw.status().as_u16(), code, message, region);
-            // A good status that cannot be understood: something stands in between, or the answer was cut.
+            // A success status with an invalid body: a proxy answered, or the response was cut short.
             return match error {
                 SdkError::ResponseError(_) if raw.status().is_success() => {
                     Self { kind: S3Kind::Unavailable, detail: innermost(&error), ..failure }
@@ -204,7 +204,7 @@ impl<E: ProvideErrorMetadata + Error + Send + Sync + 'static> From<SdkError<E>> 
     }
 }
 
-/// What the providers of credentials said, if it was them.
+/// The failure of the credential providers, if it was one.
 fn of_credentials(error: &(dyn Error + 'static)) -> Option<S3Failure> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -256,7 +256,7 @@ fn kind_of(status: u16, code: &str, message: &str) -> S3Kind {
         | "Throttling" => {
             return S3Kind::Throttled;
         }
-        // An upload that nobody knows any more is begun again by whoever asks again.
+        // A lost upload is started again by the next try.
         "RequestTimeout" | "OperationAborted" | "NoSuchUpload" | "InvalidPart" => return S3Kind::Unavailable,
         _ => {}
     }
@@ -292,7 +292,7 @@ fn said(error: &(dyn Error + 'static), word: &str) -> bool {
     false
 }
 
-/// The error that caused the others: the one worth telling.
+/// The root cause of an error, which is the useful message.
 fn innermost(error: &(dyn Error + 'static)) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {

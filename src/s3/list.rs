@@ -1,4 +1,4 @@
-//! What lies below a prefix, page by page.
+//! Lists the objects below a prefix, page by page.
 
 use std::{
     collections::HashSet,
@@ -15,33 +15,33 @@ use crate::domain::s3::S3Address;
 /// One object of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedKey {
-    /// In full, not only what stands below the prefix.
+    /// The full key, not only the part after the prefix.
     pub key: String,
     /// Its size.
     pub bytes: u64,
-    /// Its ETag, without quotes; empty where the store has none.
+    /// Its ETag, without quotes; empty if the store has none.
     pub etag: String,
-    /// Whether it would have to be restored before it can be read.
+    /// Whether it must be restored before it can be read.
     pub archived: bool,
 }
 
-/// Pages in a row that may have nothing in them: a store passes over what was deleted.
+/// The most empty pages in a row: a store skips deleted objects.
 const EMPTY_PAGES: u32 = 1_000;
 
-/// Whether a listing goes on: a store that always says where it goes on, and never ends, is not followed for ever.
+/// Detects a listing that never ends, although the store always names a next page.
 #[derive(Debug, Default)]
 pub struct Advance {
-    /// Where it went on so far, as hashes: a listing may have many pages.
+    /// Hashes of the positions so far: a listing may have many pages.
     been: HashSet<u64>,
     hasher: RandomState,
     empty: u32,
 }
 
 impl Advance {
-    /// Takes note of a page, after which the listing goes on at `next`.
+    /// Records a page, after which the listing continues at `next`.
     ///
     /// # Errors
-    /// It went on there before, or has had nothing in it for too long.
+    /// The listing continued there before, or has been empty for too long.
     pub fn page(&mut self, next: impl Hash, is_empty: bool) -> Result<(), S3Failure> {
         self.empty = if is_empty { self.empty + 1 } else { 0 };
         if !self.been.insert(self.hasher.hash_one(next)) {
@@ -57,7 +57,7 @@ impl Advance {
     }
 }
 
-/// The pages of a listing, in the order of the keys. While one is handled, the next one is on its way.
+/// The pages of a listing, in the order of the keys. The next page is requested while one is handled.
 #[derive(Debug)]
 pub struct ListPages {
     s3: S3,
@@ -118,7 +118,7 @@ impl ListPages {
     /// The next page; `None` after the last one.
     ///
     /// # Errors
-    /// The store cannot be asked, or refuses. Nothing comes after that.
+    /// The store cannot be reached, or refuses. Nothing comes after that.
     pub async fn next(&mut self) -> Result<Option<Vec<ListedKey>>, S3Error> {
         let Some(asked) = self.next.take() else { return Ok(None) };
         let page = asked.await.expect("asking for a page does not panic")?;
@@ -148,8 +148,8 @@ impl ListPages {
     }
 }
 
-/// Where the listing goes on, if it does. A store of the older protocol does not say it, and what it has not listed would
-/// be missing without a word.
+/// The token of the next page, if there is one. A store of the older protocol sends none, and the rest of the listing would be
+/// missing silently.
 fn rest(truncated: Option<bool>, token: Option<String>) -> Result<Option<String>, S3Failure> {
     match (truncated, token) {
         (Some(false), _) | (None, None) => Ok(None),
@@ -171,7 +171,7 @@ fn listed(object: aws_sdk_s3::types::Object, encoded: bool) -> Result<ListedKey,
     Ok(ListedKey { key, bytes, etag, archived })
 }
 
-/// A key of a listing with `encoding-type=url`, in which a space is a `+`.
+/// A key from a listing with `encoding-type=url`, in which a space is a `+`.
 fn decoded(key: &str) -> Option<String> {
     let spaced = key.replace('+', " ");
     Some(percent_decode_str(&spaced).decode_utf8().ok()?.into_owned())

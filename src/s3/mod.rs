@@ -1,5 +1,4 @@
-//! A connection to an S3 store, for whoever reads from one or writes to one: who asks, when to try again, and what an
-//! answer means.
+//! A connection to an S3 store, for reading and writing: credentials, retries, and the meaning of responses.
 
 use std::{
     fmt,
@@ -26,14 +25,14 @@ pub use connection::{Connection, set_test_credentials};
 pub use error::{S3Error, S3Failure, S3Kind};
 pub use list::{Advance, ListPages, ListedKey};
 
-/// A store that has never answered gets no longer than this, so that a wrong address is told soon.
+/// The time limit for a store that has never answered, so that a wrong address is reported soon.
 const FIRST_CONTACT: Duration = Duration::from_secs(8);
-/// After this, a store that has never answered is not tried again.
+/// After this time, a store that has never answered is not tried again.
 const FIRST_TRIES: Duration = Duration::from_secs(5);
-/// The slowest line that a transfer is expected to have, in bytes a second.
+/// The slowest expected transfer rate, in bytes a second.
 const SLOWEST: u64 = 64 * 1024;
 
-/// One store, and as whom it is spoken to. Nothing is looked up before the first call. Clones share their connections.
+/// One store, and the identity used for it. Nothing is looked up before the first call. Clones share their connections.
 #[derive(Clone)]
 pub struct S3 {
     shared: Arc<S3Shared>,
@@ -41,7 +40,7 @@ pub struct S3 {
 
 struct S3Shared {
     settings: S3Settings,
-    /// Whether the store takes checksums in headers, where somebody said so.
+    /// Whether the store accepts checksums in headers, if that is configured.
     checksums: Option<bool>,
     state: Mutex<ClientState>,
     /// Whether the store has ever answered.
@@ -51,32 +50,32 @@ struct S3Shared {
 #[derive(Default)]
 struct ClientState {
     current: Option<Arc<Connection>>,
-    /// The region that the store named itself, where nobody else did.
+    /// The region that the store named, if none was configured.
     region: Option<String>,
 }
 
-/// How long one call may take.
+/// The time limits of one call.
 #[derive(Debug, Clone, Copy)]
 pub struct S3Timeouts {
-    /// For one try, up to its answer.
+    /// For one try, until its response.
     pub answer: Duration,
     /// For all tries together; the last one is cut short.
     pub all: Duration,
-    /// The tries.
+    /// The number of tries, and the delays between them.
     pub pace: Pace,
-    /// Bytes sent with a try, whose time is on top.
+    /// Bytes sent with a try, whose transfer time is added.
     pub body: u64,
 }
 
 impl Default for S3Timeouts {
-    /// 18 s for an answer, 55 s in all.
+    /// 18 s for a response, 55 s in all.
     fn default() -> Self {
         Self { answer: Duration::from_secs(18), all: Duration::from_secs(55), pace: Pace::default(), body: 0 }
     }
 }
 
 impl S3Timeouts {
-    /// With the time that a body of so many bytes takes on a slow line.
+    /// Adds the time that a body of this many bytes takes on a slow line.
     #[must_use]
     pub const fn sending(self, body: u64) -> Self {
         Self { body, ..self }
@@ -88,14 +87,14 @@ impl S3Timeouts {
 }
 
 impl S3 {
-    /// The store of these settings. What they leave open comes from AWS's variables and files, when it is needed.
+    /// The store with these settings. What they leave open is read from AWS's variables and files when it is needed.
     #[must_use]
     pub fn new(settings: &S3Settings) -> Self {
         Self::made(settings, None)
     }
 
-    /// The same, but with or without checksums in headers. Without, an MD5 goes along; AWS takes checksums, and others
-    /// are sent them if AWS_REQUEST_CHECKSUM_CALCULATION says so.
+    /// The same, with or without checksums in headers. Without, an MD5 is sent; AWS gets checksums by default, and others if
+    /// AWS_REQUEST_CHECKSUM_CALCULATION says so.
     #[must_use]
     pub fn with_checksums(self, wanted: bool) -> Self {
         Self::made(&self.shared.settings, Some(wanted))
@@ -111,19 +110,19 @@ impl S3 {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Whether a store that has never answered has had its chance, in tries that began at `begun`.
+    /// Whether a store that has never answered has had enough time, in tries since `begun`.
     #[must_use]
     pub fn is_hopeless(&self, begun: Instant) -> bool {
         !self.shared.reached.load(Ordering::Relaxed) && begun.elapsed() > FIRST_TRIES
     }
 
-    /// Does `attempt` until it succeeds, `timeouts` is spent, or trying again is of no use. Credentials that have expired
-    /// are fetched again, and a region that nobody named is learned from the store, once a call.
+    /// Runs `attempt` until it succeeds, `timeouts` is used up, or another try is useless. Once a call, expired credentials are
+    /// fetched again, and an unset region is learned from the store.
     ///
     /// `action` ends the sentence "cannot … `at`".
     ///
     /// # Errors
-    /// The last try's.
+    /// The error of the last try.
     pub async fn call<T, F: Future<Output = Result<T, S3Failure>>>(
         &self,
         action: &'static str,
@@ -154,7 +153,7 @@ impl S3 {
                 renewed = true;
                 continue;
             }
-            // Where they were found once, a provider that finds none may have had a bad moment.
+            // If credentials were found before, a provider that finds none may have failed temporarily.
             let worth_it = failure.kind.is_passing() || (failure.kind == S3Kind::NoCredentials && !first);
             match waits.next().filter(|_| worth_it) {
                 Some(wait) if begun.elapsed() + wait < if first { FIRST_TRIES } else { timeouts.all } => {
@@ -165,7 +164,7 @@ impl S3 {
         }
     }
 
-    /// The client and what is known of its store; made again after [`Self::renew`].
+    /// The client with what is known of its store; created again after [`Self::renew`].
     async fn connection(&self) -> Arc<Connection> {
         let mut state = self.shared.state.lock().await;
         if let Some(current) = &state.current {
@@ -177,8 +176,8 @@ impl S3 {
         made
     }
 
-    /// Drops a connection whose credentials or region did not do, if another one may. Whoever comes late with the same
-    /// trouble finds it done.
+    /// Drops a connection with rejected credentials or region, if a new one may work. A later caller with the same failure
+    /// finds it replaced.
     async fn renew(&self, old: &Arc<Connection>, failure: &S3Failure) -> bool {
         let learned = failure.region.as_ref().filter(|_| old.region_guessed);
         if !failure.expired && learned.is_none() {

@@ -21,11 +21,11 @@ use crate::{
     s3::{S3, S3Error, S3Failure, S3Kind, S3Timeouts},
 };
 
-/// Anything larger goes up in parts.
+/// A larger output is uploaded in parts.
 pub(super) const LARGE: u64 = 16 * 1024 * 1024;
-/// Outputs of one job that are on the way at a time.
+/// Outputs of one job that are uploaded concurrently.
 const AT_A_TIME: usize = 8;
-/// The longest silence within an answer.
+/// The longest silence within a response.
 const SILENCE: Duration = Duration::from_secs(20);
 
 /// A prefix of a bucket. Clones share their connections.
@@ -38,15 +38,15 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// The prefix at `address`, taken as a folder.
+    /// The prefix at `address`, used as a folder.
     ///
     /// # Errors
-    /// [`SinkError::AddressRefused`] if that is no such address.
+    /// [`SinkError::AddressRefused`] if the address is not valid.
     pub fn open(address: &str, settings: &SinkSettings) -> Result<Self, SinkError> {
         Self::on(S3::new(&settings.store), address, settings)
     }
 
-    /// The same, of a store that somebody else speaks to, too.
+    /// The same with a connection to the store that others share.
     ///
     /// # Errors
     /// As of [`Self::open`].
@@ -59,7 +59,7 @@ impl Bucket {
         Ok(Self { s3, root, settings: Arc::new(settings.clone()), timeouts: S3Timeouts::default() })
     }
 
-    /// With another patience than the usual.
+    /// Uses other time-outs than the default.
     #[must_use]
     pub fn patient(self, timeouts: S3Timeouts) -> Self {
         Self { timeouts, ..self }
@@ -75,7 +75,7 @@ impl Bucket {
 
     pub(super) async fn put_all(&self, items: &[Item]) -> Result<Vec<Receipt>, SinkError> {
         crash::point("before-sink");
-        // Boxed, or the compiler does not see that a worker may move between threads.
+        // Boxed, since otherwise the compiler cannot prove that the future is `Send`.
         let puts: Vec<BoxFuture<'_, _>> = items.iter().map(|item| self.put(item).boxed()).collect();
         let receipts = stream::iter(puts).buffered(AT_A_TIME).inspect_ok(|_| crash::point("in-sink"));
         receipts.try_collect().await
@@ -111,14 +111,14 @@ impl Bucket {
         Ok(Receipt { address: at.to_string(), bytes: digests.bytes, sha256: digests.sha256() })
     }
 
-    /// The same place, but nothing put there has to be restored before it can be read.
+    /// The same location, but with a storage class that can be read without restoring.
     pub(super) fn at_hand(&self) -> Self {
         let mut settings = SinkSettings::clone(&self.settings);
         settings.storage_class.take_if(|class| matches!(class.as_str(), "GLACIER" | "DEEP_ARCHIVE"));
         Self { settings: settings.into(), ..self.clone() }
     }
 
-    /// Writes an object with one request. One whose answer is lost is written again.
+    /// Writes an object with one request. If the response is lost, it is written again.
     async fn put_whole(&self, at: &S3Address, item: &Item, digests: &Digests) -> Result<(), S3Error> {
         let settings = &self.settings;
         self.s3
@@ -174,14 +174,14 @@ impl Bucket {
         }
     }
 
-    /// Brings the object under this name into the local file `to`; `false` if there is none.
+    /// Copies the object with this name to the local file `to`; `false` if there is none.
     pub(super) async fn fetch(&self, name: &str, to: &Path) -> Result<bool, SinkError> {
         let Some(bytes) = self.size(name).await? else { return Ok(false) };
         let at = &self.at(name);
         let unwritable = |source| SinkError::Content { path: to.display().to_string(), source };
         let file = tokio::fs::OpenOptions::new().write(true).create(true).truncate(true).open(to).await;
         let file = &Mutex::new(file.map_err(unwritable)?);
-        // A disk that is full is no trouble of the store's.
+        // A full local disk is not the store's fault.
         let full = &Mutex::new(None);
         let read = self.s3.call("read", at, self.timeouts.sending(bytes), |connection| async move {
             let mut file = file.lock().await;
@@ -220,7 +220,7 @@ impl Bucket {
         }
     }
 
-    /// The size of what stands under this name, if anything does.
+    /// The size of the object with this name, if there is one.
     async fn size(&self, name: &str) -> Result<Option<u64>, SinkError> {
         let at = &self.at(name);
         let head = self.s3.call("read", at, self.timeouts, |connection| {
@@ -237,7 +237,7 @@ impl Bucket {
     pub(super) async fn has(&self, name: &str) -> Result<bool, SinkError> {
         match self.size(name).await {
             Ok(found) => Ok(found.is_some()),
-            // Who only may write is not told.
+            // A user who may only write gets no answer to this.
             Err(SinkError::Store(e)) if e.kind == S3Kind::Denied => Ok(true),
             Err(e) => Err(e),
         }
@@ -247,7 +247,7 @@ impl Bucket {
         let mut pages = self.s3.pages(&self.root, self.timeouts);
         while let Some(page) = pages.next().await? {
             for listed in &page {
-                // What ends in a slash stands for a folder, and is no output.
+                // A key that ends in a slash stands for a folder, and is no output.
                 if let Some(name) =
                     listed.key.strip_prefix(&self.root.key).filter(|name| !name.is_empty() && !name.ends_with('/'))
                 {
@@ -263,7 +263,7 @@ impl Bucket {
     }
 }
 
-/// Whether the store has what was sent, as far as it tells.
+/// Whether the store has the bytes that were sent, as far as its response shows.
 fn verify(put: &PutObjectOutput, sent: &Digests) -> Result<(), S3Failure> {
     if let Some(sha256) = put.checksum_sha256() {
         return same("SHA-256", sha256, &sent.sha256_header());
@@ -276,7 +276,7 @@ fn verify(put: &PutObjectOutput, sent: &Digests) -> Result<(), S3Failure> {
     }
 }
 
-/// The MD5 that an ETag is, if it looks like one.
+/// The MD5 in an ETag, if the ETag has that form.
 pub(super) fn plain_md5(etag: &str) -> Option<String> {
     let etag = etag.trim_matches('"');
     (etag.len() == 32 && etag.bytes().all(|b| b.is_ascii_hexdigit())).then(|| etag.to_ascii_lowercase())

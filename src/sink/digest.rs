@@ -1,4 +1,4 @@
-//! What proves that bytes arrived as they were sent.
+//! Digests that prove that bytes arrived as they were sent.
 
 use std::io::{self, Read};
 
@@ -21,7 +21,7 @@ impl Digests {
         Self { bytes: bytes.len() as u64, sha256: Sha256::digest(bytes).into(), md5: Md5::digest(bytes).into() }
     }
 
-    /// Of everything that `from` yields.
+    /// The digests of everything that `from` yields.
     pub(super) fn of_all(mut from: impl Read) -> io::Result<Self> {
         let (mut sha256, mut md5, mut bytes) = (Sha256::new(), Md5::new(), 0);
         let mut buffer = vec![0; 128 * 1024];
@@ -36,12 +36,12 @@ impl Digests {
         }
     }
 
-    /// As S3 writes it in a header.
+    /// The SHA-256 in the form of S3's header.
     pub(super) fn sha256_header(&self) -> String {
         STANDARD.encode(self.sha256)
     }
 
-    /// As `Content-MD5` has it.
+    /// The MD5 in the form of `Content-MD5`.
     pub(super) fn md5_header(&self) -> String {
         STANDARD.encode(self.md5)
     }
@@ -54,7 +54,7 @@ impl Digests {
         hex(&self.md5)
     }
 
-    /// The ETag of an object of these parts, where ETags are made of MD5s.
+    /// The ETag of an object with these parts, if ETags consist of MD5s.
     pub(super) fn etag_of_parts<'a>(parts: impl ExactSizeIterator<Item = &'a Self>) -> String {
         let count = parts.len();
         let mut md5 = Md5::new();

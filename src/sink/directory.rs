@@ -1,4 +1,4 @@
-//! A directory as a sink: write beside, sync, rename.
+//! A directory as a sink: it writes a temporary file, syncs, and renames.
 
 use std::{
     collections::HashSet,
@@ -17,11 +17,11 @@ use bytes::Bytes;
 use super::{Content, Item, MOST_READ, Receipt, SinkError, staged::Staged, together::Together};
 use crate::{crash, temp_lock};
 
-/// How every unfinished file's name begins.
+/// The prefix of every unfinished file's name.
 const TEMPORARY: &str = ".wavebatch-tmp-";
-/// Names of a listing that are handed over together.
+/// Names of a listing that are passed on together.
 const NAMES_AT_A_TIME: usize = 1_000;
-/// Known folders are kept in memory up to here; then the memory is emptied.
+/// The most known folders in memory; when it is reached, the set is cleared.
 const MAX_KNOWN: usize = 100_000;
 
 /// A directory of the local machine.
@@ -33,9 +33,9 @@ pub struct Directory {
 #[derive(Debug)]
 struct Shared {
     root: PathBuf,
-    /// Folders that this process has seen or made, to spare a million `mkdir`s.
+    /// Folders that this process has seen or created, which saves a million `mkdir` calls.
     known: Mutex<HashSet<PathBuf>>,
-    /// Renames of many jobs are made durable by one sync.
+    /// Makes the renames of many jobs durable with one sync.
     together: Together,
     /// Makes names of temporary files unique within the process.
     serial: AtomicU64,
@@ -76,7 +76,7 @@ impl Directory {
         for item in items {
             staged.push(self.stage(item)?);
         }
-        // All are written before the first is waited for, so that the disk may take them together.
+        // All files are written before the first sync, so that the disk can write them together.
         for one in &staged {
             one.sync()?;
         }
@@ -114,7 +114,7 @@ impl Directory {
         }
     }
 
-    /// The path of what stands under this name.
+    /// The path of the file with this name, if it exists.
     pub(super) fn find(&self, name: &str) -> Result<Option<PathBuf>, SinkError> {
         let target = self.target(name)?;
         match fs::metadata(&target) {
@@ -156,7 +156,7 @@ impl Directory {
         Ok(removed)
     }
 
-    /// Names everything below the directory with its size, some at a time; `false` from `some` ends it.
+    /// Lists everything below the directory with its size, in chunks; `some` returns `false` to stop.
     pub(super) fn names(&self, mut some: impl FnMut(Vec<(String, u64)>) -> bool) -> Result<(), SinkError> {
         let root = &self.shared.root;
         let mut names = Vec::new();
@@ -172,7 +172,7 @@ impl Directory {
             let name = entry.path().strip_prefix(root).ok().and_then(Path::to_str);
             let unfinished = entry.file_name().to_string_lossy().starts_with(TEMPORARY);
             if let Some(name) = name.filter(|_| entry.file_type().is_file() && !unfinished) {
-                // What has gone meanwhile is as good as empty.
+                // A file that has disappeared in the meantime counts as empty.
                 names.push((name.to_owned(), entry.metadata().map_or(0, |meta| meta.len())));
             }
             if names.len() == NAMES_AT_A_TIME && !some(std::mem::take(&mut names)) {
@@ -193,7 +193,7 @@ impl Directory {
         Ok(self.shared.root.join(name))
     }
 
-    /// Writes an item beside its place. A folder that vanished since it was seen is made once more.
+    /// Writes an item to a temporary file beside its target. A folder that has disappeared since is created again.
     fn stage(&self, item: &Item) -> Result<Staged, SinkError> {
         let target = self.target(&item.name)?;
         let folder = target.parent().expect("a name inside the root has a parent").to_owned();
@@ -227,7 +227,7 @@ impl Directory {
         }
     }
 
-    /// Makes the folder of an output: what is wrong with the root is the sink's fault, below it the name's.
+    /// Creates the folder of an output: a fault at the root is the sink's, a fault below it is the name's.
     fn make(&self, folder: &Path, name: &str) -> Result<(), SinkError> {
         if self.known().contains(folder) {
             return Ok(());
@@ -247,7 +247,7 @@ impl Directory {
     }
 }
 
-/// Like `create_dir_all`, but a folder made here is there after a power cut.
+/// Like `create_dir_all`, but a new folder survives a power failure.
 fn make_all(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
@@ -261,7 +261,7 @@ fn make_all(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes renames in the folder durable, where the file system can and the folder may be opened.
+/// Makes renames in the folder durable, if the file system supports it and the folder may be opened.
 fn sync_folder(folder: &Path) -> io::Result<()> {
     match File::open(folder).and_then(|opened| opened.sync_all()) {
         Err(e) if matches!(e.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput) => Ok(()),

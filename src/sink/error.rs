@@ -1,4 +1,4 @@
-//! What can go wrong at a sink, by what it means.
+//! The failures of a sink, by what they mean.
 
 use std::io::{self, ErrorKind as Io};
 
@@ -15,33 +15,33 @@ pub enum SinkError {
     /// No sink of this version has such an address.
     #[error("cannot write outputs to `{address}`: {why}")]
     AddressRefused {
-        /// As it was given.
+        /// The address as given.
         address: String,
-        /// What is wrong with it, and what would be right.
+        /// What is wrong with it, and what would be valid.
         why: String,
     },
-    /// The sink can never take this name.
+    /// The sink can never accept this name.
     #[error("`{address}` cannot be written: {why}; give the line another key")]
     NameRefused {
         /// The output's address.
         address: String,
-        /// What stands against it.
+        /// The reason.
         why: String,
     },
-    /// The sink itself is something else than a folder.
+    /// The sink's path is not a folder.
     #[error("`{address}` is not a folder; remove it, or choose another `output`")]
     NotAFolder {
         /// The sink's address.
         address: String,
     },
-    /// What stands under a name that is read back is larger than anything that was put there.
+    /// The content to be read back is larger than anything that was written there.
     #[error(
         "`{address}` has over {most} bytes, and is nothing that wavebatch wrote; remove it, or choose another `output`"
     )]
     TooLarge {
         /// Its address.
         address: String,
-        /// What is read at most.
+        /// The most bytes that are read.
         most: u64,
     },
     /// Not permitted, or read-only.
@@ -49,7 +49,7 @@ pub enum SinkError {
     Denied {
         /// The output's address.
         address: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// No room left, or the quota is used up.
@@ -57,49 +57,49 @@ pub enum SinkError {
     Full {
         /// The output's address.
         address: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The sink has gone and cannot be made again.
+    /// The sink has disappeared and cannot be created again.
     #[error("`{address}` has gone while it was written to; put it back, or choose another `output`")]
     Missing {
         /// The output's address.
         address: String,
     },
-    /// Anything else; it may pass.
+    /// Any other failure; it may pass.
     #[error("`{address}` cannot be reached now, and is tried again later")]
     Unavailable {
         /// The output's address.
         address: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// An S3 store does not take it, or gives none.
+    /// An S3 store refuses the output, or does not return it.
     #[error(transparent)]
     Store(#[from] S3Error),
-    /// The local file to be put there cannot be read.
+    /// The local file to be written there cannot be read.
     #[error("`{path}`, which should go to the output, cannot be read")]
     Content {
         /// The local file.
         path: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// What a [`SinkError`] means for the work.
+/// The consequence of a [`SinkError`] for the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SinkClass {
-    /// Final for this line; other lines are not concerned.
+    /// Final for this line; other lines are not affected.
     Line,
-    /// No line will fare better until somebody changes something: pause the batch.
+    /// Every line fails until somebody changes something: pause the batch.
     Pause,
-    /// May pass by itself: deliver again later, and pause only after the outage limit.
+    /// May pass on its own: deliver again later, and pause only after the outage limit.
     Retry,
 }
 
 impl SinkError {
-    /// What it means for the work.
+    /// The consequence for the work.
     #[must_use]
     pub const fn class(&self) -> SinkClass {
         match self {
@@ -131,7 +131,7 @@ impl SinkError {
         }
     }
 
-    /// What a user can do about it, where the message does not say it.
+    /// What a user can do about it, if the message does not say it.
     #[must_use]
     pub const fn hint(&self) -> Option<&'static str> {
         match self {
@@ -140,7 +140,7 @@ impl SinkError {
         }
     }
 
-    /// The message with what the system said, for where errors are kept as text.
+    /// The message with the system's error, for errors that are stored as text.
     #[must_use]
     pub fn message(&self) -> String {
         match (self, std::error::Error::source(self)) {
@@ -154,7 +154,7 @@ impl SinkError {
         }
     }
 
-    /// What an error about one output's name or bytes means.
+    /// The error for an I/O failure at one output's name or bytes.
     pub(super) fn of_output(address: String, source: io::Error) -> Self {
         let refused = |why: &str| Self::NameRefused { address: address.clone(), why: why.to_owned() };
         match (Errno::from_io_error(&source), source.kind()) {
@@ -169,7 +169,7 @@ impl SinkError {
         }
     }
 
-    /// What an error about the sink as a whole means: never the fault of one line.
+    /// The error for an I/O failure of the sink as a whole: never the fault of one line.
     pub(super) fn of_sink(address: String, source: io::Error) -> Self {
         match Errno::from_io_error(&source) {
             Some(Errno::ACCESS | Errno::PERM | Errno::ROFS) => Self::Denied { address, source },

@@ -1,4 +1,4 @@
-//! Where outputs go. Deterministic names in, receipts out; writing the same again is no harm.
+//! Where outputs go. Deterministic names in, receipts out; writing the same output again does no harm.
 
 use std::{
     io,
@@ -34,12 +34,12 @@ pub enum Sink {
     S3(Bucket),
 }
 
-/// One output to be.
+/// An output to be written.
 #[derive(Debug, Clone)]
 pub struct Item {
     /// Relative to the sink, with `/` between folders: `2026/call-17.srt`.
     pub name: String,
-    /// What goes in.
+    /// Its bytes.
     pub content: Content,
     /// The media type, for sinks that record one.
     pub content_type: &'static str,
@@ -50,16 +50,16 @@ pub struct Item {
 pub enum Content {
     /// In memory.
     Bytes(Bytes),
-    /// In a finished local file, which stays as it is.
+    /// In a finished local file, which is left unchanged.
     File(PathBuf),
-    /// In a finished local file that nobody needs any more: the sink may take it.
+    /// In a finished local file that is no longer needed: the sink may move it.
     Draft(PathBuf),
 }
 
-/// The proof that an output is where it should be.
+/// The proof that an output is at its address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
-    /// Where it is, in full.
+    /// Its full address.
     pub address: String,
     /// Its size.
     pub bytes: u64,
@@ -68,10 +68,10 @@ pub struct Receipt {
 }
 
 impl Sink {
-    /// The sink at this address: a path, a `file://` URL, or `s3://bucket/prefix/`. Touches nothing yet.
+    /// The sink at this address: a path, a `file://` URL, or `s3://bucket/prefix/`. Accesses nothing yet.
     ///
     /// # Errors
-    /// [`SinkError::AddressRefused`] for what this version cannot write to.
+    /// [`SinkError::AddressRefused`] for an address that this version cannot write to.
     pub fn open(address: &str, settings: &SinkSettings) -> Result<Self, SinkError> {
         if is_s3(address) {
             return Bucket::open(address, settings).map(Self::S3);
@@ -79,10 +79,10 @@ impl Sink {
         Directory::open(address).map(Self::Directory)
     }
 
-    /// The sink in which one file at this address is, and the file's name in it.
+    /// The sink that contains the file at this address, and the file's name in the sink.
     ///
     /// # Errors
-    /// [`SinkError::AddressRefused`] for what this version cannot write to, and for an address that names no file.
+    /// [`SinkError::AddressRefused`] for an address that this version cannot write to, and for one that names no file.
     pub fn open_file(address: &str, settings: &SinkSettings) -> Result<(Self, String), SinkError> {
         let refused = || SinkError::AddressRefused {
             address: address.to_owned(),
@@ -92,17 +92,17 @@ impl Sink {
             Some((folder, name)) => (format!("{folder}/"), name),
             None => (".".to_owned(), address),
         };
-        // `s3://name` has nothing before its last slash but the scheme.
+        // Before its last slash, `s3://name` has nothing but the scheme.
         if matches!(name, "" | "." | "..") || folder.ends_with("://") {
             return Err(refused());
         }
         Ok((Self::open(&folder, settings)?, name.to_owned()))
     }
 
-    /// Writes one file that stays at hand: a summary or a report, which are read again, and never go to an archive.
+    /// Writes one file that must stay readable: a summary or a report, which is read again and never goes to an archive.
     ///
     /// # Errors
-    /// See [`SinkError::class`] for what each means for the line and for the batch.
+    /// See [`SinkError::class`] for the consequence for the line and the batch.
     pub async fn put(&self, name: &str, content: Content, content_type: &'static str) -> Result<Receipt, SinkError> {
         let items = vec![Item { name: name.to_owned(), content, content_type }];
         let mut receipts = match self {
@@ -112,11 +112,11 @@ impl Sink {
         Ok(receipts.pop().expect("one item has one receipt"))
     }
 
-    /// Writes the outputs of one job. None of them is visible before all of its bytes are there; the receipts are in
-    /// the order of the items.
+    /// Writes the outputs of one job. No output is visible before all of its bytes are there; the receipts are in the order of
+    /// the items.
     ///
     /// # Errors
-    /// The first that fails; others may be written by then, and are written again next time.
+    /// The first failure; other outputs may be written by then, and are written again next time.
     pub async fn put_all(&self, items: Vec<Item>) -> Result<Vec<Receipt>, SinkError> {
         match self {
             Self::Directory(directory) => {
@@ -127,10 +127,10 @@ impl Sink {
         }
     }
 
-    /// What stands under this name, or `None`. For what is small by nature: over [`MOST_READ`] bytes are no summary.
+    /// The content with this name, or `None`. Only for small files: a summary never exceeds [`MOST_READ`] bytes.
     ///
     /// # Errors
-    /// If that cannot be found out, or is larger.
+    /// It cannot be read, or is larger.
     pub async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, SinkError> {
         match self {
             Self::Directory(directory) => {
@@ -141,11 +141,11 @@ impl Sink {
         }
     }
 
-    /// The local file that has what stands under this name, of any size; `None` where nothing does. Of a directory it is
-    /// its own; of a bucket it is `scratch`, a local file that is written over.
+    /// A local file with the content that has this name, of any size; `None` if there is none. A directory returns its own
+    /// file; a bucket writes it to the local file `scratch`.
     ///
     /// # Errors
-    /// That cannot be found out or read, or `scratch` cannot be written.
+    /// The content cannot be found or read, or `scratch` cannot be written.
     pub async fn fetch(&self, name: &str, scratch: &Path) -> Result<Option<PathBuf>, SinkError> {
         match self {
             Self::Directory(directory) => {
@@ -156,10 +156,10 @@ impl Sink {
         }
     }
 
-    /// Whether anything stands under this name, as far as one may look: what may be there is.
+    /// Whether there is a file with this name. If access is denied, it counts as existing.
     ///
     /// # Errors
-    /// That cannot be found out now.
+    /// This cannot be determined now.
     pub async fn has(&self, name: &str) -> Result<bool, SinkError> {
         match self {
             Self::Directory(directory) => {
@@ -170,7 +170,7 @@ impl Sink {
         }
     }
 
-    /// Finds out whether this name can be written, and leaves what stands there as it is.
+    /// Tests whether this name can be written, and leaves an existing file unchanged.
     ///
     /// # Errors
     /// Those of [`Self::put`].
@@ -184,10 +184,10 @@ impl Sink {
         }
     }
 
-    /// The names of everything below the sink and their sizes, one after the other, relative to it.
+    /// Passes on the names of everything below the sink and their sizes, one by one, relative to the sink.
     ///
     /// # Errors
-    /// If the sink cannot be read. One that is not there yet is empty.
+    /// The sink cannot be read. A sink that does not exist yet is empty.
     pub async fn list_names(&self, mut each: impl FnMut(&str, u64)) -> Result<(), SinkError> {
         match self {
             Self::Directory(directory) => {
@@ -222,10 +222,10 @@ impl Sink {
         }
     }
 
-    /// Removes what dead processes left half-written (of a bucket, more than a day ago), and says how much that was.
+    /// Removes the unfinished files of dead processes (in a bucket, those older than a day), and returns their number.
     ///
     /// # Errors
-    /// If the sink cannot be read. A leftover that cannot be removed is left.
+    /// The sink cannot be read. A file that cannot be removed is left.
     pub async fn sweep(&self) -> Result<usize, SinkError> {
         match self {
             Self::Directory(directory) => {

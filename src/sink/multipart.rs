@@ -1,4 +1,4 @@
-//! Large outputs: up in parts, a few at a time, and nothing left behind if that fails.
+//! Large outputs: uploaded in parts, a few at a time, with nothing left behind after a failure.
 
 use std::{
     fs::File,
@@ -25,12 +25,12 @@ use crate::{
     s3::{Advance, S3, S3Error, S3Failure, S3Kind, S3Timeouts},
 };
 
-/// Parts of one output that are on the way at a time, each of them in memory.
+/// Parts of one output that are uploaded concurrently, each of them in memory.
 const AT_A_TIME: usize = 3;
-/// The most parts of any store.
+/// The most parts that any store allows.
 const MAX_PARTS: u64 = 10_000;
 const MIB: u64 = 1024 * 1024;
-/// An upload younger than this may still be somebody's.
+/// An upload younger than this may still be in progress.
 const LEFTOVER_AGE: Duration = Duration::from_hours(24);
 
 /// An output that is read part by part.
@@ -42,14 +42,14 @@ struct PartReader {
     bytes: u64,
 }
 
-/// A part that has arrived.
+/// A part that was uploaded.
 struct Arrived {
     number: i32,
     etag: Option<String>,
     digests: Digests,
 }
 
-/// An upload. Unless it was completed, it is aborted when it goes.
+/// An upload. Dropping it aborts it, unless it was completed.
 struct Upload {
     s3: S3,
     at: S3Address,
@@ -59,21 +59,21 @@ struct Upload {
 }
 
 impl Bucket {
-    /// Writes an object in parts. It is visible only when all of them have arrived.
+    /// Writes an object in parts. It is visible only when all of them are uploaded.
     pub(super) async fn put_parts(&self, at: &S3Address, item: &Item) -> Result<Receipt, SinkError> {
         let reading = PartReader::open(&item.content).await?;
         let mut upload = self.begin(at, item).await?;
         match upload.put(reading).await {
             Ok((bytes, sha256)) => Ok(Receipt { address: at.to_string(), bytes, sha256 }),
             Err(error) => {
-                // If that fails, too, a later sweep does it.
+                // If aborting fails too, a later sweep does it.
                 let _ = upload.abort().await;
                 Err(error)
             }
         }
     }
 
-    /// Begins an upload and takes it back.
+    /// Starts an upload and aborts it.
     pub(super) async fn try_out(&self, name: &str) -> Result<(), SinkError> {
         let nothing = Item {
             name: name.to_owned(),
@@ -81,7 +81,7 @@ impl Bucket {
             content_type: "application/octet-stream",
         };
         let mut upload = self.begin(&self.at(name), &nothing).await?;
-        // If that fails, a later sweep does it.
+        // If aborting fails, a later sweep does it.
         let _ = upload.abort().await;
         Ok(())
     }
@@ -118,7 +118,7 @@ impl Bucket {
                 async move { Ok(request.send().await?) }
             });
             let listed = match listed.await {
-                // Not every store can, nor may everybody who writes.
+                // Not every store supports this, and not everybody who may write may list uploads.
                 Err(e) if matches!(e.kind, S3Kind::Denied | S3Kind::Other) => return Ok(removed),
                 listed => listed?,
             };
@@ -137,7 +137,7 @@ impl Bucket {
             }
             let is_empty = listed.uploads().is_empty();
             from = (listed.next_key_marker, listed.next_upload_id_marker);
-            // What is left is found the next time, if the store lists it then.
+            // The rest is found next time, if the store lists it then.
             if let Err(failure) = advance.page(&from, is_empty) {
                 tracing::debug!(output = %prefix, error = failure.detail, "unfinished uploads are left");
                 return Ok(removed);
@@ -147,7 +147,7 @@ impl Bucket {
 }
 
 impl Upload {
-    /// Everything that is read; gives its length and SHA-256.
+    /// Uploads everything that is read; returns its length and SHA-256.
     async fn put(&mut self, mut reading: PartReader) -> Result<(u64, String), SinkError> {
         let (mut on_the_way, mut arrived) = (FuturesUnordered::new(), Vec::new());
         let mut number = 0;
@@ -203,7 +203,7 @@ impl Upload {
         Ok(Arrived { number, etag, digests })
     }
 
-    /// Makes an object of the parts. If the answer is lost, the store is asked whether there is one.
+    /// Makes an object from the parts. If the response is lost, the store is asked whether the object exists.
     async fn complete(&self, arrived: &[Arrived]) -> Result<(), S3Error> {
         let at = &self.at;
         let completed = self.s3.call("write", at, self.timeouts, |connection| {
@@ -226,7 +226,7 @@ impl Upload {
         }
     }
 
-    /// Whether the object is the one of these parts, where ETags tell.
+    /// Whether the object consists of these parts, if ETags show it.
     async fn is_there(&self, arrived: &[Arrived]) -> bool {
         let at = &self.at;
         let expected = Digests::etag_of_parts(arrived.iter().map(|part| &part.digests));
@@ -303,7 +303,7 @@ impl PartReader {
     }
 }
 
-/// 16 MiB, or as much more as makes it 10,000 parts.
+/// 16 MiB, or more if that would exceed 10,000 parts.
 fn part_size(bytes: u64) -> u64 {
     bytes.div_ceil(MAX_PARTS).next_multiple_of(MIB).max(LARGE)
 }

@@ -1,4 +1,4 @@
-//! A file on its way into a directory.
+//! A file that is being written into a directory.
 
 use std::{
     fs::{self, File},
@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::{Content, Receipt, SinkError};
 use crate::{domain::hex::hex, temp_lock};
 
-/// A file that is written, but not yet under its name. Removed if it never gets there.
+/// A file that is written, but does not have its final name yet. Dropping it removes it, unless it was published.
 pub(super) struct Staged {
     temporary: PathBuf,
     pub(super) target: PathBuf,
@@ -20,7 +20,7 @@ pub(super) struct Staged {
 }
 
 impl Staged {
-    /// Fills the empty `file`, which is called `temporary` until it is published as `target`.
+    /// Fills the empty `file`, which has the name `temporary` until it is published as `target`.
     pub(super) fn write(
         temporary: PathBuf,
         target: PathBuf,
@@ -39,7 +39,7 @@ impl Staged {
         self.file.sync_data().map_err(|e| self.refused(e))
     }
 
-    /// Gives it its name.
+    /// Renames it to its final name.
     pub(super) fn publish(&mut self) -> Result<(), SinkError> {
         fs::rename(&self.temporary, &self.target).map_err(|e| self.refused(e))?;
         self.temporary.clear();
@@ -87,14 +87,14 @@ impl Staged {
     }
 }
 
-/// A draft under its temporary name, held as what was there was; none where it must be copied, as across file systems.
+/// A draft moved to its temporary name, and locked as the file there was; `None` if it must be copied, as across file systems.
 fn moved(draft: &Path, temporary: &Path) -> Option<File> {
     let file = File::open(draft).ok()?;
     let is_ours = temp_lock::hold(&file).unwrap_or_default() && fs::rename(draft, temporary).is_ok();
     is_ours.then_some(file)
 }
 
-/// Reads to the end, block by block, or to the first that is refused.
+/// Reads to the end, block by block, or until `take` fails.
 fn each_block<E>(mut from: impl Read, mut take: impl FnMut(&[u8]) -> Result<(), E>) -> io::Result<Result<(), E>> {
     let mut buffer = vec![0; 128 * 1024];
     loop {

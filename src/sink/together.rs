@@ -1,5 +1,5 @@
-//! One sync of a folder for all who wait for one: many jobs rename into the same folder at the same time, and a sync makes
-//! durable whatever was renamed before it began.
+//! One sync of a folder for all callers that wait for one: many jobs rename into the same folder at the same time, and a sync
+//! makes every rename durable that was made before it began.
 
 use std::{
     collections::HashMap,
@@ -20,18 +20,19 @@ struct SyncTurn {
     over: Condvar,
 }
 
-/// Rounds are counted from 1. Who comes while a round runs needs the next one, since the running one may have passed by.
+/// Rounds are counted from 1. A caller that comes during a round needs the next one, since the running one may have missed its
+/// rename.
 #[derive(Debug, Default)]
 struct SyncState {
     waiting: usize,
     running: bool,
     begun: u64,
     done: u64,
-    /// The last round that failed, and how.
+    /// The last failed round, and its failure.
     failed: Option<(u64, SyncFailure)>,
 }
 
-/// How a sync failed, for all who waited for it.
+/// The failure of a sync, for all its callers.
 #[derive(Debug, Clone, Copy)]
 struct SyncFailure {
     code: Option<i32>,
@@ -62,7 +63,8 @@ impl Together {
         let result = loop {
             if state.done >= mine {
                 break match state.failed {
-                    // A later round that failed says nothing about this one, but caution costs one more delivery only.
+                    // A later round's failure proves nothing about this one, but treating it as failed costs only one more
+                    // delivery.
                     Some((round, failure)) if round >= mine => Err(failure.error()),
                     _ => Ok(()),
                 };
@@ -88,7 +90,8 @@ impl Together {
         let idle = state.waiting == 0;
         drop(state);
         if idle {
-            // Who has just taken this turn from the map and is not in line yet syncs by itself: more work, not less safety.
+            // A caller that has just taken this entry from the map and does not wait yet syncs on its own: more work, but no
+            // less safe.
             lock(&self.folders).remove(folder);
         }
         result
@@ -129,7 +132,7 @@ mod tests {
                     together.sync(Path::new("/f"), quick).unwrap();
                 });
             }
-            // All the others are in line before the first round ends.
+            // All the others wait before the first round ends.
             while lock(&lock(&together.folders)[Path::new("/f")].state).waiting < OTHERS + 1 {
                 std::thread::yield_now();
             }

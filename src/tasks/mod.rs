@@ -1,4 +1,4 @@
-//! What can be done with the lines of a manifest: one folder a task, and the registry that names them.
+//! The tasks that can be done with the lines of a manifest: one folder a task, and the registry that names them.
 
 pub mod synthesize;
 pub mod transcribe;
@@ -14,12 +14,12 @@ use crate::{
 
 pub use self::{synthesize::Synthesize, transcribe::Transcribe};
 
-/// All that a task has to be able to do: each room of the program asks for the part that it needs.
+/// Everything that a task must implement: each room of the program uses one of these traits.
 pub trait Plugin: DefinitionTask + IntakeTask + Maker + ReportTask {}
 
 impl<T: DefinitionTask + IntakeTask + Maker + ReportTask> Plugin for T {}
 
-/// The tasks that there are, in the order in which they are told.
+/// The known tasks, in the order in which they are listed.
 #[derive(Debug, Clone)]
 pub struct Registry {
     plugins: Vec<Arc<dyn Plugin>>,
@@ -40,13 +40,13 @@ impl Registry {
         Self { plugins, definitions, intakes, makers, reports }
     }
 
-    /// The tasks of the program.
+    /// The built-in tasks.
     #[must_use]
     pub fn built_in() -> Self {
         Self::new(vec![Arc::new(Transcribe), Arc::new(Synthesize)])
     }
 
-    /// The same with one more.
+    /// The same registry with one more task.
     #[must_use]
     pub fn with(self, plugin: impl Plugin + 'static) -> Self {
         let mut plugins = self.plugins;
@@ -54,31 +54,31 @@ impl Registry {
         Self::new(plugins)
     }
 
-    /// Whether the lines of this task have jobs, and those parts, that are told by their number.
+    /// Whether the lines of this task have several jobs, and those have numbered parts.
     #[must_use]
     pub fn has_parts(&self, task: TaskName) -> bool {
         self.reports.get(task).is_some_and(|task| task.has_parts())
     }
 
-    /// What they know of definitions.
+    /// The tasks in their definition role.
     #[must_use]
     pub const fn definitions(&self) -> &Tasks<dyn DefinitionTask> {
         &self.definitions
     }
 
-    /// How their lines are submitted.
+    /// The tasks in their submitting role.
     #[must_use]
     pub const fn intakes(&self) -> &Tasks<dyn IntakeTask> {
         &self.intakes
     }
 
-    /// How they are worked.
+    /// The tasks in their runner role.
     #[must_use]
     pub const fn makers(&self) -> &Makers {
         &self.makers
     }
 
-    /// What they know of reports.
+    /// The tasks in their report role.
     #[must_use]
     pub const fn reports(&self) -> &Tasks<dyn ReportTask> {
         &self.reports

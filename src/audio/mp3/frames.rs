@@ -1,4 +1,4 @@
-//! Reading MP3 frame by frame from a stream, with the tags and headers around them left out.
+//! Reads MP3 frame by frame from a stream, without the tags and headers around the frames.
 
 use std::io::{self, Read};
 
@@ -8,25 +8,25 @@ use super::{
 };
 use crate::audio::AudioError;
 
-/// Bytes read ahead. Room for the longest frame beside [`MAX_JUNK`].
+/// The read-ahead buffer, in bytes: room for the longest frame and [`MAX_JUNK`].
 const WINDOW: usize = 64 << 10;
-/// How much that is neither frame nor known tag is passed over at either end, in bytes.
+/// The most bytes, neither frame nor known tag, that are skipped at either end.
 const MAX_JUNK: usize = 16 << 10;
 
 /// One frame of audio.
 #[derive(Debug)]
 pub struct Frame<'a> {
-    /// What its head says.
+    /// Its header.
     pub header: Header,
-    /// The whole frame, head included.
+    /// The whole frame, with its header.
     pub bytes: &'a [u8],
-    /// Whether it needs bytes from before the first frame: alone nothing can decode it, and after another part it would
-    /// be decoded with that part's bytes. See [`Frame::muted`].
+    /// Whether it needs bytes from before the first frame: alone it cannot be decoded, and after another part it would be
+    /// decoded with that part's bytes. See [`Frame::muted`].
     pub reaches_back: bool,
 }
 
 impl Frame<'_> {
-    /// The frame made silent; frames after it that need its bytes still find them.
+    /// The frame made silent; later frames that need its bytes still find them.
     #[must_use]
     pub fn muted(&self) -> Vec<u8> {
         let mut frame = self.bytes.to_vec();
@@ -35,22 +35,22 @@ impl Frame<'_> {
     }
 }
 
-/// Reads the frames of one MP3 file. ID3v2 tags before them and ID3v1 and APE tags after them are passed over, and so is a
-/// first frame that holds a Xing, Info or VBRI header and no audio.
+/// Reads the frames of one MP3 file. It skips ID3v2 tags before them, ID3v1 and APE tags after them, and a first frame that
+/// holds a Xing, Info or VBRI header and no audio.
 #[derive(Debug)]
 pub struct Frames<R> {
     input: R,
     window: Vec<u8>,
-    /// Where in the window the next byte is, and where the bytes end.
+    /// The position of the next byte in the window, and the end of the bytes.
     next: usize,
     end: usize,
-    /// Where the next byte is in the stream.
+    /// The position of the next byte in the stream.
     at: u64,
-    /// The first header, which all others are like.
+    /// The first header, with which all others must agree.
     kind: Option<Header>,
     info: Option<Info>,
     frames: u64,
-    /// Bytes of main data so far, which a frame may reach back into.
+    /// Bytes of main data so far that a frame may refer back to.
     main_data: usize,
     done: bool,
 }
@@ -72,7 +72,7 @@ impl<R: Read> Frames<R> {
         }
     }
 
-    /// The header (Xing, Info, VBRI) of the first frame, which is no audio then; known once a frame was read.
+    /// The header (Xing, Info, VBRI) in the first frame, which then is no audio; known after the first read.
     pub const fn info(&self) -> Option<Info> {
         self.info
     }
@@ -80,8 +80,8 @@ impl<R: Read> Frames<R> {
     /// The next frame of audio; `None` after the last.
     ///
     /// # Errors
-    /// `NotThat` where no frame is found, `Empty` where there are no bytes or no audio, `CutShort` where the last frame or
-    /// frames of a declared number are missing, `Junk` where something else stands between frames, `Read`.
+    /// `NotThat` if no frame is found, `Empty` if there are no bytes or no audio, `CutShort` if the last frame or frames of a
+    /// declared number are missing, `Junk` if other bytes are between frames, `Read`.
     pub fn read_frame(&mut self) -> Result<Option<Frame<'_>>, AudioError> {
         if self.done {
             return Ok(None);
@@ -113,7 +113,7 @@ impl<R: Read> Frames<R> {
         Ok(Some(Frame { header, bytes, reaches_back }))
     }
 
-    /// Finds the first frame and passes over one that is a header.
+    /// Finds the first frame, and skips it if it is a header.
     fn begin(&mut self) -> Result<(), AudioError> {
         while self.fill(10)? >= 10 && self.rest().starts_with(b"ID3") {
             let tag = self.rest();
@@ -136,7 +136,7 @@ impl<R: Read> Frames<R> {
         Ok(())
     }
 
-    /// Whether a frame begins that far into the window, which it does if another, a tag or the end comes right after it.
+    /// Whether a frame begins at this position of the window: another frame, a tag or the end must follow it directly.
     fn is_frame(&self, at: usize) -> bool {
         let rest = self.rest().get(at..).unwrap_or_default();
         let Some(header) = Header::parse(rest).filter(|h| self.kind.is_none_or(|kind| h.is_like(kind))) else {
@@ -149,29 +149,29 @@ impl<R: Read> Frames<R> {
                     || after.starts_with(b"TAG")
                     || after.starts_with(b"APETAGEX")
             }
-            // Cut within its very first frame, which is better told than "no frame".
+            // The file ends within its very first frame: "cut short" is a better message than "no frame".
             None => at == 0 && self.kind.is_none(),
         }
     }
 
-    /// Passes over what may follow the last frame, and sees that nothing is missing.
+    /// Skips what may follow the last frame, and checks that nothing is missing.
     fn finish(&mut self) -> Result<(), AudioError> {
         self.fill(32)?;
         if self.rest().starts_with(b"APETAGEX") && self.rest().len() >= 32 {
             let size = self.rest()[12..16].iter().rev().fold(0, |size, byte| size << 8 | u64::from(*byte));
-            // Its size counts the items and the footer, not this header of 32 bytes.
+            // Its size covers the items and the footer, not this header of 32 bytes.
             self.skip(32 + size)?;
         }
         let left = self.fill(WINDOW)?;
         if left > MAX_JUNK || (0..left).any(|at| self.is_frame(at)) {
             return Err(AudioError::Junk { at: self.at });
         }
-        // What is shorter than a header and begins like one. (An ID3v1 tag is junk of 128 bytes.)
+        // The rest is shorter than a header, and begins like one. (An ID3v1 tag is junk of 128 bytes.)
         if left < Header::LEN && self.rest().first() == Some(&0xFF) {
             return Err(AudioError::CutShort { unit: "bytes of its last frame", has: left as u64, declared: 4 });
         }
         match self.info.and_then(|info| info.frames) {
-            // Some count the frame of the header itself.
+            // Some writers count the header's own frame.
             Some(declared) if declared > self.frames + 1 => {
                 Err(AudioError::CutShort { unit: "frames", has: self.frames, declared })
             }
@@ -184,7 +184,7 @@ impl<R: Read> Frames<R> {
         &self.window[self.next..self.end]
     }
 
-    /// Reads until `wanted` bytes are in the window, or all there are; says how many are.
+    /// Reads until the window has `wanted` bytes, or the stream ends; returns how many it has.
     fn fill(&mut self, wanted: usize) -> Result<usize, AudioError> {
         if self.end - self.next >= wanted {
             return Ok(self.end - self.next);
@@ -202,13 +202,13 @@ impl<R: Read> Frames<R> {
         Ok(self.end)
     }
 
-    /// Passes over bytes that are in the window.
+    /// Skips bytes in the window.
     fn skip_in_window(&mut self, len: usize) {
         self.next += len;
         self.at += len as u64;
     }
 
-    /// Passes over `len` bytes, or to the end.
+    /// Skips `len` bytes, or to the end.
     fn skip(&mut self, mut len: u64) -> Result<(), AudioError> {
         while len > 0 {
             let here = usize::try_from(len).unwrap_or(usize::MAX).min(self.fill(1)?);

@@ -1,14 +1,14 @@
-//! The four bytes at the head of a frame, and what they say.
+//! The four-byte header of a frame, and its fields.
 
 use crate::domain::synthesis_options::SampleRate;
 
-/// Bit rates in kbit/s by index; MPEG-1, then MPEG-2 and 2.5. Index 0 ("free") and 15 (forbidden) are nobody's.
+/// Bit rates in kbit/s by index; MPEG-1, then MPEG-2 and 2.5. Index 0 ("free") and 15 (forbidden) are not supported.
 const KBITS: [[u32; 15]; 2] = [
     [0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320],
     [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160],
 ];
 
-/// What the head of a layer III frame says.
+/// The header of a layer III frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
     bytes: [u8; 4],
@@ -18,7 +18,7 @@ impl Header {
     /// Its length, in bytes.
     pub const LEN: usize = 4;
 
-    /// The header at the start of `bytes`; `None` where there is none, or of another layer, or without a bit rate.
+    /// The header at the start of `bytes`; `None` if there is none, or it has another layer or no bit rate.
     #[must_use]
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let bytes: [u8; 4] = bytes.get(..4)?.try_into().ok()?;
@@ -37,7 +37,7 @@ impl Header {
         self.bytes[1] >> 3 & 3 == 3
     }
 
-    /// Samples a second.
+    /// Sample rate, in Hz.
     #[must_use]
     pub const fn rate(self) -> u32 {
         let mpeg_1 = [44_100, 48_000, 32_000][(self.bytes[2] >> 2 & 3) as usize];
@@ -54,7 +54,7 @@ impl Header {
         if self.bytes[3] >> 6 == 3 { 1 } else { 2 }
     }
 
-    /// Bits a second.
+    /// Bit rate, in bits a second.
     #[must_use]
     pub const fn bit_rate(self) -> u32 {
         KBITS[!self.is_mpeg_1() as usize][(self.bytes[2] >> 4) as usize] * 1_000
@@ -88,7 +88,7 @@ impl Header {
         self.side_offset() + side
     }
 
-    /// Whether both can stand in one stream: same version, rate and number of channels.
+    /// Whether both may occur in one stream: same version, rate and number of channels.
     #[must_use]
     pub const fn is_like(self, other: Self) -> bool {
         self.bytes[1] & 0x18 == other.bytes[1] & 0x18
@@ -96,13 +96,13 @@ impl Header {
             && self.channels() == other.channels()
     }
 
-    /// How many bytes before the frame its main data begins, in the frames before it.
+    /// The number of bytes before the frame at which its main data begins, in earlier frames.
     pub(super) fn main_data_begin(self, frame: &[u8]) -> usize {
         let side = &frame[self.side_offset()..];
         if self.is_mpeg_1() { usize::from(side[0]) << 1 | usize::from(side[1] >> 7) } else { side[0].into() }
     }
 
-    /// A frame of silence of the same parameters: no checksum, no padding, and side information that asks for no data.
+    /// A frame of silence with the same parameters: no checksum, no padding, and side information that needs no data.
     #[must_use]
     pub fn silent_frame(self) -> Vec<u8> {
         let header = self.silent(0);
@@ -111,10 +111,10 @@ impl Header {
         frame
     }
 
-    /// The head of a silent frame with room for that much main data, in bytes: of the same bit rate, if that has it.
+    /// The header of a silent frame with room for this much main data, in bytes: with the same bit rate if it has that room.
     pub(super) const fn silent(self, room: usize) -> Self {
         let [sync, version, rates, mode] = self.bytes;
-        // Without the mode's extension: it says how two channels are joined, and here nothing is.
+        // Without the mode extension: it says how two channels are joined, and nothing is joined here.
         let mut header = Self { bytes: [sync, version | 1, rates & !2, mode & !0x30] };
         while header.frame_len() < header.main_data_offset() + room && header.bytes[2] >> 4 < 14 {
             header.bytes[2] += 0x10;
@@ -122,10 +122,10 @@ impl Header {
         header
     }
 
-    /// Makes `frame` silent and leaves its main data where later frames look for it.
+    /// Makes `frame` silent, and leaves its main data where later frames need it.
     pub(super) fn mute(self, frame: &mut [u8]) {
         frame[Self::LEN..self.main_data_offset()].fill(0);
-        // A checksum would be of the old side information. Without one the main data begins two bytes earlier; frames
+        // A checksum would belong to the old side information. Without one the main data begins two bytes earlier; later frames
         // count back from its end.
         frame[1] |= 1;
     }

@@ -1,22 +1,22 @@
-//! The first frame of many files: no audio, but a header of the whole file inside a silent frame.
+//! The first frame of many files: not audio, but a header of the whole file inside a silent frame.
 
 use super::Header;
 
-/// What such a frame says.
+/// The contents of such a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Info {
-    /// Frames of audio in the file, if it says; some writers count this frame too.
+    /// Frames of audio in the file, if it is given; some writers count this frame too.
     pub frames: Option<u64>,
     /// Length of the frame itself, in bytes.
     pub frame_len: usize,
 }
 
-/// The header (Xing, Info with or without LAME's own, VBRI) in `frame`, if it is one.
+/// The header (Xing, Info with or without LAME's own, VBRI) in `frame`, if there is one.
 #[must_use]
 pub fn of(header: Header, frame: &[u8]) -> Option<Info> {
     let number = |at: usize| Some(u64::from(u32::from_be_bytes(frame.get(at..at + 4)?.try_into().ok()?)));
     let begins = |at: usize, id: &[u8]| frame.get(at..).is_some_and(|rest| rest.starts_with(id));
-    // Writers do not agree on whether a checksum moves it.
+    // Writers differ on whether a checksum shifts it.
     let frame_len = header.frame_len();
     for at in [header.main_data_offset(), header.main_data_offset() - (header.side_offset() - Header::LEN)] {
         if begins(at, b"Xing") || begins(at, b"Info") {
@@ -24,12 +24,12 @@ pub fn of(header: Header, frame: &[u8]) -> Option<Info> {
             return Some(Info { frames: number(at + 8).filter(|n| has_frames && *n > 0), frame_len });
         }
     }
-    // VBRI stands where the side information of MPEG-1 stereo would end, whatever the frame.
+    // VBRI is where the side information of MPEG-1 stereo would end, in every frame.
     begins(36, b"VBRI").then(|| Info { frames: number(36 + 14).filter(|n| *n > 0), frame_len })
 }
 
-/// A frame with such a header: without it a player guesses the length from the first bit rate, which is wrong where bit
-/// rates differ. `frames` and `bytes` are those of the audio that follows.
+/// A frame with such a header: without it a player estimates the length from the first bit rate, which is wrong if bit rates
+/// vary. `frames` and `bytes` are those of the audio that follows.
 #[must_use]
 pub fn frame(like: Header, frames: u64, bytes: u64) -> Vec<u8> {
     let header = like.silent(16);
@@ -43,7 +43,7 @@ pub fn frame(like: Header, frames: u64, bytes: u64) -> Vec<u8> {
     frame
 }
 
-/// Whether `frame`, not the first of its file, is such a frame beyond doubt: it asks for no data, and has that header.
+/// Whether `frame`, not the first of its file, is certainly such a frame: it needs no data, and has that header.
 pub(super) fn is_alone(header: Header, frame: &[u8]) -> bool {
     frame[header.side_offset()..header.main_data_offset()].iter().all(|byte| *byte == 0) && of(header, frame).is_some()
 }

@@ -1,4 +1,4 @@
-//! MPEG-1, 2 and 2.5 layer III, frame by frame: what joining needs, and no decoding.
+//! MPEG-1, 2 and 2.5 layer III, frame by frame: what joining needs, without decoding.
 
 mod frames;
 mod header;

@@ -10,10 +10,10 @@ const VBR: &[u8] = include_bytes!("../testdata/24k-vbr.mp3");
 const LOW: &[u8] = include_bytes!("../testdata/8k.mp3");
 const HIGH: &[u8] = include_bytes!("../testdata/44k.mp3");
 
-/// Rate, frames, frames that reach back before the start, and bytes of the frames.
+/// The rate, the number of frames, the number that refer back before the start, and the bytes of the frames.
 fn parse(bytes: &[u8]) -> Result<(u32, u64, u64, Vec<u8>), AudioError> {
     let (mut rate, mut count, mut back, mut all) = (0, 0, 0, Vec::new());
-    // One byte at a time, as a stream may come.
+    // One byte at a time, as a stream may deliver them.
     let mut frames = Frames::new(Slow(bytes));
     while let Some(frame) = frames.read_frame()? {
         rate = frame.header.rate();

@@ -1,4 +1,4 @@
-//! A `PADDING` block behind the other metadata of a FLAC file.
+//! A `PADDING` block after the other metadata of a FLAC file.
 
 use std::io::{Read, Seek};
 
@@ -15,7 +15,7 @@ const FORBIDDEN: u8 = 127;
 pub(super) struct Layout {
     /// The last block.
     last: Block,
-    /// The last block that is no `PADDING`.
+    /// The last block that is not `PADDING`.
     last_content: Block,
 }
 
@@ -40,7 +40,7 @@ impl Block {
         self.at + 4 + u32::from_be_bytes([0, a, b, c]) as u64
     }
 
-    /// The edit that says whether it is the last one.
+    /// The edit of its last-block flag.
     fn marked(self, last: bool) -> Edit {
         let mut header = self.header;
         header[0] = if last { header[0] | LAST } else { header[0] & !LAST };

@@ -1,4 +1,4 @@
-//! Zeros at the end of the ID3v2 tag before an MP3 file, or a new tag where there is none.
+//! Zeros at the end of the ID3v2 tag before an MP3 file, or a new tag if there is none.
 
 use std::io::{Read, Seek};
 
@@ -9,13 +9,13 @@ use crate::{audio::mp3::Header, domain::padding::Edit};
 const HEADER: u64 = 10;
 /// The longest padding of a tag, in bytes.
 const MAX_PADDING: u32 = 256 * 1024;
-/// The only flag that changes nothing in how a tag is read.
+/// The only flag that does not change how a tag is read.
 const EXPERIMENTAL: u8 = 0x20;
-/// Frames of a tag that can hold positions in the file, which would no longer be true.
+/// Frames of a tag that can hold file positions, which would become wrong.
 const POSITIONS: [&[u8]; 3] = [b"ASPI", b"CHAP", b"SEEK"];
-/// Frames of audio that have to follow each other, where the file has as many.
+/// The number of audio frames that must follow each other, if the file has as many.
 const FRAMES: usize = 4;
-/// Room for so many frames: a layer III frame has at most 1441 bytes.
+/// Bytes for this many frames: a layer III frame has at most 1441 bytes.
 const WINDOW: u64 = 8 * 1024;
 
 /// A new tag's frame: a tag has at least one. It is private (`PRIV`), with its owner and no data.
@@ -28,16 +28,16 @@ pub(super) enum Layout {
     Untagged,
 }
 
-/// An ID3v2 tag that begins the file.
+/// An ID3v2 tag at the start of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Tag {
-    /// Its size as it is written.
+    /// Its size as written.
     size: [u8; 4],
-    /// Where its last frame ends.
+    /// The end of its last frame.
     frames_end: u64,
-    /// Where it ends.
+    /// The end of the tag.
     end: u64,
-    /// Whether it is the tag of an untagged file that was padded.
+    /// Whether it is the tag that padding added to an untagged file.
     is_new: bool,
 }
 
@@ -93,9 +93,9 @@ impl Layout {
 }
 
 impl Tag {
-    /// The tag with this header, if its frames and zeros fill it and nothing but its size depends on their length: no
-    /// extended header, which can have a checksum and the padding's length, and no footer, which forbids padding. With
-    /// unsynchronisation the lengths of frames are not those of the file.
+    /// The tag with this header, if frames and zeros fill it, and only its size depends on their length. It has no extended
+    /// header, which can contain a checksum and the padding's length, and no footer, which forbids padding. With
+    /// unsynchronisation, the frames' lengths differ from those in the file.
     fn read<R: Read + Seek>(look: &mut SparseReader<'_, R>, head: [u8; 10]) -> Option<Self> {
         let [b'I', b'D', b'3', version @ 2..=4, 0, flags, size @ ..] = head else { return None };
         let known = if version == 2 { 0 } else { EXPERIMENTAL };
@@ -117,7 +117,7 @@ impl Tag {
     }
 }
 
-/// Where the last frame of a tag ends: at its end, or where padding begins.
+/// The end of a tag's last frame: the end of the tag, or the start of the padding.
 fn frames_end<R: Read + Seek>(look: &mut SparseReader<'_, R>, version: u8, end: u64) -> Option<u64> {
     let mut at = HEADER;
     loop {
@@ -140,7 +140,7 @@ fn frames_end<R: Read + Seek>(look: &mut SparseReader<'_, R>, version: u8, end: 
     }
 }
 
-/// Whether frames of audio begin at `at`, as many as [`FRAMES`] or up to the end of the audio.
+/// Whether audio frames begin at `at`: [`FRAMES`] of them, or as many as there are up to the end of the audio.
 fn begins_with_frames<R: Read + Seek>(look: &mut SparseReader<'_, R>, at: u64) -> Option<bool> {
     let window = look.up_to(at, WINDOW)?;
     let Some(kind) = Header::parse(&window) else { return Some(false) };
@@ -168,7 +168,7 @@ fn has_tag_at_end<R: Read + Seek>(look: &mut SparseReader<'_, R>) -> Option<bool
     Some(false)
 }
 
-/// A number below 2²⁸ in four bytes of seven bits. A tag is shorter than that where its file is within the API's limit.
+/// A number below 2²⁸ in four bytes of seven bits. If the file is within the API's limit, its tag is shorter than that.
 fn syncsafe(number: u64) -> [u8; 4] {
     [21, 14, 7, 0].map(|shift| (number >> shift & 0x7F) as u8)
 }

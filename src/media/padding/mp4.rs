@@ -5,10 +5,10 @@ use std::io::{Read, Seek};
 use super::{SparseReader, zeros_after};
 use crate::domain::padding::Edit;
 
-/// A file whose boxes fill it exactly, and in which nothing counts from its end.
+/// A file that its boxes fill exactly, and in which no position is counted from the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Layout {
-    /// Where the `free` boxes begin that are the last of the file; its end if there are none.
+    /// Where the final `free` boxes begin; the end of the file if there are none.
     free: u64,
 }
 
@@ -23,8 +23,8 @@ impl Layout {
                 _ if at == 0 => return None,
                 b"moov" if has_movie => return None,
                 b"moov" => has_movie = true,
-                // An index of fragments: the random access one is found by the last bytes of the file, and a decoder takes
-                // the segment one for complete only where it reaches the end of the file.
+                // An index of fragments: the random access index is found by the last bytes of the file, and a decoder takes
+                // the segment index for complete only if it reaches the end of the file.
                 b"mfra" | b"sidx" | b"ssix" | b"styp" => return None,
                 _ => {}
             }
@@ -46,7 +46,7 @@ pub(super) fn pad(len: u64, extra: u32) -> Vec<Edit> {
     vec![Edit::insert(len, zeros_after(&header, extra))]
 }
 
-/// The kind of the box at `at`, and its size in bytes, its header included. A box of open size is none.
+/// The type of the box at `at`, and its size in bytes with its header. `None` for a box of open size.
 fn header<R: Read + Seek>(look: &mut SparseReader<'_, R>, at: u64) -> Option<([u8; 4], u64)> {
     let [a, b, c, d, kind @ ..]: [u8; 8] = look.bytes(at)?;
     let (size, least) = match u32::from_be_bytes([a, b, c, d]) {

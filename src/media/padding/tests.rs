@@ -68,7 +68,7 @@ fn tag(version: u8, flags: u8, body: &[u8]) -> Vec<u8> {
     [b"ID3", [version, 0, flags].as_slice(), &size, body].concat()
 }
 
-/// The untagged file, and a tag before it.
+/// The untagged file after a tag.
 fn tagged(version: u8, flags: u8, body: &[u8]) -> Vec<u8> {
     [tag(version, flags, body), UNTAGGED_MP3.into()].concat()
 }
@@ -81,7 +81,7 @@ fn mp4(boxes: &[&[u8]]) -> Vec<u8> {
     [mp4_box(b"ftyp", b"M4A \0\0\0\0"), boxes.concat()].concat()
 }
 
-/// The metadata blocks of a FLAC file, and all that follows them.
+/// The metadata blocks of a FLAC file, and all bytes after them.
 fn flac_parts(file: &[u8]) -> (Vec<(u8, Vec<u8>)>, Vec<u8>) {
     let (mut at, mut blocks) = (4, Vec::new());
     loop {
@@ -151,7 +151,7 @@ fn good() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// A probe without the size, which is what padding changes.
+/// A probe without the size, which padding changes.
 fn heard(file: &[u8]) -> Probe {
     Probe { bytes: 0, ..probe_bytes(file) }
 }
@@ -191,7 +191,7 @@ fn the_samples_are_the_same() {
     let (mut seen, mut samples) = (0, 0);
     for (name, file) in good() {
         let has_decoder = file.starts_with(b"RIFF") || file.starts_with(b"ID3") || file[0] == 0xFF;
-        // The decoder wants more than one frame to take it for MP3.
+        // The decoder needs more than one frame to recognize MP3.
         if !has_decoder || name.starts_with("one frame") {
             continue;
         }
@@ -245,7 +245,7 @@ fn a_file_can_be_padded_again() {
     }
 }
 
-/// Asserts that none of these has a plan.
+/// Asserts that none of these files has a plan.
 fn none(of: &str, files: impl IntoIterator<Item = (&'static str, Vec<u8>)>) {
     for (name, file) in files {
         assert_eq!(plan_of(&file), None, "{of}: {name}");
@@ -492,7 +492,7 @@ fn a_patch_is_not_made_on_a_file_that_has_changed() {
     }
 }
 
-/// A sparse file of `len` bytes that begins with a WAV header, which is true.
+/// A sparse file of `len` bytes with a correct WAV header.
 fn sparse(len: u64) -> File {
     let mut file = tempfile::tempfile().unwrap();
     let mut head = riff(&[&format(wav::MULAW, 1), &chunk(b"data", b"")]);
@@ -527,7 +527,7 @@ fn a_tag_is_not_enlarged_without_end() {
     assert_eq!((takes(MOST - 6), takes(MOST), takes(MOST + 1)), (None, None, None));
 }
 
-/// Counts how often and how much is read through it.
+/// Counts the reads and the bytes read.
 #[derive(Debug)]
 struct Counted<R> {
     inner: R,
@@ -583,7 +583,7 @@ impl<T: Read + Seek> ReadSeek for T {}
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
-    /// Bytes changed, cut out, put in: in the first ones, where the headers are, and in the last.
+    /// Changes, removes and inserts bytes: near the start, where the headers are, and near the end.
     #[test]
     fn a_damaged_file_is_padded_right_or_not_at_all(
         which in any::<prop::sample::Index>(),
@@ -592,7 +592,7 @@ proptest! {
     ) {
         static SMALL: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
             let mut files: Vec<_> = good().into_iter().map(|(_, file)| file).collect();
-            // The end of a frame is not looked for.
+            // The end of a frame is not checked.
             files.iter_mut().filter(|file| file.starts_with(b"fLaC")).for_each(|file| file.truncate(1_000));
             files.into_iter().filter(|file| file.len() < 4_000 && plan_of(file).is_some()).collect()
         });
@@ -614,7 +614,7 @@ proptest! {
     }
 }
 
-/// A byte; one of those that lengths and flags are made of more often than another.
+/// A byte; values that are common in lengths and flags occur more often.
 fn odd() -> impl Strategy<Value = u8> {
     prop_oneof![any::<u8>(), prop::sample::select(vec![0, 1, 2, 4, 8, 0x7F, 0x80, 0xFF])]
 }

@@ -14,13 +14,13 @@ const FORMATS: [u16; 7] = [PCM, FLOAT, ALAW, MULAW, MS_ADPCM, IMA_ADPCM, GSM];
 const MS_ADPCM: u16 = 0x0002;
 const IMA_ADPCM: u16 = 0x0011;
 const GSM: u16 = 0x0031;
-/// The format stands in the sub-format, 24 bytes into the chunk.
+/// The format is in the sub-format, 24 bytes into the chunk.
 const EXTENSIBLE: u16 = 0xFFFE;
 
-/// A file whose chunks, with their padding bytes, fill it exactly.
+/// A file that its chunks, with their padding bytes, fill exactly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Layout {
-    /// Where the `JUNK` chunks begin that are the last of the file; its end if there are none.
+    /// Where the final `JUNK` chunks begin; the end of the file if there are none.
     junk: u64,
 }
 
@@ -41,7 +41,8 @@ impl Layout {
             match &id {
                 b"fmt " if block.is_some() => return None,
                 b"fmt " => block = Some(block_len(&look.up_to(at + 8, size.min(26))?)?),
-                // Of two chunks a decoder may play one or both; one without samples may mean "to the end of the file".
+                // If there are two `data` chunks, a decoder may play one or both; an empty one may mean "to the end of the
+                // file".
                 b"data" if has_data || size == 0 || !is_whole(size, block?) => return None,
                 b"data" => has_data = true,
                 _ => {}
@@ -67,14 +68,13 @@ impl Layout {
     }
 }
 
-/// Whether so many bytes of samples are whole blocks, with their padding byte as well as without it: some decoders count
-/// that byte as a sample, and read a block that has begun to its full length.
+/// Whether this many bytes of samples are whole blocks, both with and without their padding byte: some decoders count that byte
+/// as a sample, and read a started block to its full length.
 const fn is_whole(size: u64, block: u64) -> bool {
     size.is_multiple_of(block) && (size + size % 2).is_multiple_of(block)
 }
 
-/// The length of a block in bytes, as a `fmt` chunk that begins with these bytes has it; `None` where it is none of the
-/// [`FORMATS`].
+/// The length of a block in bytes, from the start of a `fmt` chunk; `None` if the format is not one of [`FORMATS`].
 fn block_len(chunk: &[u8]) -> Option<u64> {
     let number = |at: usize| chunk.get(at..at + 2).map(|number| u16::from_le_bytes([number[0], number[1]]));
     let format = if number(0)? == EXTENSIBLE { number(24)? } else { number(0)? };
@@ -82,7 +82,7 @@ fn block_len(chunk: &[u8]) -> Option<u64> {
     FORMATS.contains(&format).then_some(block.into())
 }
 
-/// The edit of the RIFF size of a file that was `len` bytes long and is to be `now`.
+/// The edit of the RIFF size of a file that grows or shrinks from `len` to `now` bytes.
 fn resized(len: u64, now: u64) -> Edit {
     let [was, now] = [len, now].map(|len| riff_size(len).expect("a recording is far from 4 GiB"));
     Edit::replace(4, &was, &now)

@@ -1,16 +1,16 @@
-//! Whether a compressed recording is all there: cheap looks at the one place where each container shows it.
+//! Whether a compressed recording is complete: cheap reads of the one place where each container shows it.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
 use lofty::file::FileType;
 
-/// Whether the header's own count and the size of the file agree. `false` also where it cannot be told.
+/// Whether the header's own count and the size of the file agree. `false` also if this is unknown.
 pub(super) fn is_complete<R: Read + Seek>(reader: &mut R, bytes: u64, file_type: FileType) -> io::Result<bool> {
     match file_type {
         FileType::Mp4 => mp4(reader, bytes),
         FileType::Mpeg => mpeg(reader, bytes),
         FileType::Opus | FileType::Vorbis | FileType::Speex => ogg(reader, bytes),
-        // FLAC's header counts samples, and only its last frame would tell whether they are there.
+        // FLAC's header counts samples, and only the last frame would show whether they are there.
         _ => Ok(false),
     }
 }
@@ -42,7 +42,7 @@ fn mp4<R: Read + Seek>(reader: &mut R, bytes: u64) -> io::Result<bool> {
     Ok(at == bytes)
 }
 
-/// The byte count of the Xing or Info header fits the file, tags and a frame aside.
+/// The byte count of the Xing or Info header fits the file, apart from tags and one frame.
 fn mpeg<R: Read + Seek>(reader: &mut R, bytes: u64) -> io::Result<bool> {
     const SLACK: u64 = 2048;
     let mut id3 = [0; 10];

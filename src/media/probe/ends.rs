@@ -1,11 +1,11 @@
-//! A recording of which only the first and the last bytes are at hand, as after two ranged requests.
+//! A recording of which only the first and the last bytes are available, as after two range requests.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
 use super::{Kind, Probe, RAW, probe_reader};
 
-/// Probes a recording of `total` bytes by its first and its last ones. What lies between reads as zeros: headers and the
-/// last page of a stream tell the length, the samples never do.
+/// Probes a recording of `total` bytes from its first and its last ones. The bytes between read as zeros: the length is in the
+/// headers and the last page of a stream, never in the samples.
 #[must_use]
 pub fn probe_ends(head: &[u8], tail: &[u8], total: u64) -> Probe {
     let mut ends = Ends { head, tail, total, at: 0 };

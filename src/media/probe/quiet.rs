@@ -1,4 +1,4 @@
-//! A parser of others that panics on damaged files: caught, and without Rust's words about it on the user's screen.
+//! Catches the panics of a third-party parser on damaged files, without Rust's panic message on the user's screen.
 
 use std::{
     cell::Cell,
@@ -10,9 +10,9 @@ thread_local! {
     static QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What `read` gives; `None` if it panics.
+/// The result of `read`; `None` if it panics.
 pub(super) fn caught<T>(read: impl FnOnce() -> T) -> Option<T> {
-    // The hook is the process's. Set once, it stays the usual one for whoever is not in here.
+    // The hook is process-wide. It is set once, and behaves as before outside this function.
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let usual = panic::take_hook();

@@ -92,7 +92,7 @@ fn a_header_that_fails_to_parse_is_audio_of_unknown_length() {
     }
 }
 
-/// Counts what is read through it.
+/// Counts the bytes read through it.
 struct Counted<R>(R, u64);
 
 impl<R: Read> Read for Counted<R> {
@@ -124,7 +124,7 @@ fn an_opus_file_that_says_impossible_lengths_goes_without_one() {
     let find = |what: &[u8]| file.windows(what.len()).rposition(|at| at == what).unwrap();
     let (head, last) = (find(b"OpusHead"), find(b"OggS"));
     let skipped = u64::from(u16::from_le_bytes([file[head + 10], file[head + 11]]));
-    // One sample is no millisecond; and so many are more than can be counted in them.
+    // One sample is less than a millisecond; and the other number is too large to be counted in milliseconds.
     for samples in [skipped + 1, u64::MAX / 2] {
         let mut bent = file.clone();
         bent[last + 6..last + 14].copy_from_slice(&samples.to_le_bytes());

@@ -1,4 +1,4 @@
-//! An object's bytes on their way to the disk.
+//! Receives an object's bytes and writes them to the disk.
 
 use std::time::Duration;
 
@@ -18,12 +18,12 @@ use crate::{
 /// What a fetch keeps from one try to the next.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
-    /// What proves that the store still has the same object.
+    /// Identifies the unchanged object in the store.
     pub(super) etag: Option<String>,
     pub(super) content_type: Option<String>,
 }
 
-/// How an answer's body is received.
+/// How a response's body is received.
 pub(super) struct Receiving<'a> {
     pub(super) at: &'a S3Address,
     pub(super) expected: Option<&'a Listed>,
@@ -31,7 +31,7 @@ pub(super) struct Receiving<'a> {
 }
 
 impl Receiving<'_> {
-    /// Appends the answer's body to `part`, and checks that the file is then whole.
+    /// Appends the response's body to `part`, and checks that the file is then complete.
     pub(super) async fn copy(
         &self,
         mut answer: GetObjectOutput,
@@ -40,7 +40,7 @@ impl Receiving<'_> {
     ) -> Result<(), FetchError> {
         let after = first_byte(answer.content_range()).unwrap_or(0);
         if after != part.len() {
-            // Asked for the rest, it sends something else: only the beginning is of use.
+            // The store sent something else than the requested rest: only a body from the beginning is usable.
             part.restart().await?;
             if after != 0 {
                 *progress = Progress::default();
@@ -61,7 +61,7 @@ impl Receiving<'_> {
                 Ok(Some(Err(error))) => {
                     let corrupt = S3Failure::broken(&error).kind == S3Kind::Checksum;
                     if corrupt || total.is_some_and(|total| part.len() >= total) {
-                        // Which of the bytes are wrong is unknown.
+                        // It is unknown which of the bytes are wrong.
                         *progress = Progress::default();
                     }
                     break Err(self.cut(part.len(), total));
@@ -82,7 +82,7 @@ impl Receiving<'_> {
         }
     }
 
-    /// What can be told before the body is read.
+    /// What can be checked before the body is read.
     fn check(&self, total: Option<u64>, etag: Option<&str>, max: u64) -> Result<(), SourceFailure> {
         if let Some(listed) = self.expected {
             let other_etag = etag.is_some_and(|etag| !listed.etag.is_empty() && etag.trim_matches('"') != listed.etag);

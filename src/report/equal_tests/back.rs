@@ -1,4 +1,4 @@
-//! From a report back to its rows, by what the README says of its columns.
+//! Turns a report back into its rows, by the README's description of its columns.
 
 use csv::{ReaderBuilder, StringRecord};
 use jiff::Timestamp;
@@ -10,7 +10,7 @@ use super::super::{
 };
 use crate::domain::{cost::MicroUsd, row::RowStatus};
 
-/// A cell without the apostrophe that disarms it.
+/// A cell without the apostrophe that escapes it.
 pub(super) fn plain(cell: &str) -> String {
     let bare = cell.strip_prefix('\'').filter(|rest| defuse(rest) != *rest);
     bare.unwrap_or(cell).to_owned()
@@ -71,14 +71,14 @@ fn row(header: &StringRecord, record: &StringRecord, carried: usize) -> Row {
     }
 }
 
-/// A number with so many decimals, without its point.
+/// A number with this many decimals, without its point.
 fn thousands(cell: &str, decimals: usize) -> u64 {
     let (whole, fraction) = cell.split_once('.').unwrap();
     assert_eq!(fraction.len(), decimals);
     format!("{whole}{fraction}").parse().unwrap()
 }
 
-/// The row as far as the task's columns tell of it.
+/// The row with only the fields that the task's columns show.
 pub(super) fn seen_by(row: Row, task: &dyn ReportTask, transcript: bool) -> Row {
     match task.has_parts() {
         false => Row {

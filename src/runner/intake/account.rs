@@ -9,12 +9,12 @@ pub struct Account {
     pub client: Client,
     /// Its name in the ledger.
     pub name: String,
-    /// Whether it knows nothing of what older processes did: it is a sandbox inside this one.
+    /// Whether it is a sandbox inside this process, which knows nothing of what earlier processes did.
     pub forgets: bool,
 }
 
 listed! {
-    /// What becomes of voices that the account's catalogs do not have, or not for the model that is asked for.
+    /// How voices are treated that the account's catalogs lack, or lack for the requested model.
     VoiceCheck, "voice check" {
         /// They are faults.
         Fault = "fault",

@@ -1,4 +1,4 @@
-//! Outputs that were there before the ledger knew their lines, as after a lost ledger: such lines are done.
+//! Outputs that exist before the ledger knows their lines, for example after a lost ledger: such lines count as done.
 
 use std::collections::HashSet;
 
@@ -7,13 +7,13 @@ use sha2::{Digest, Sha256};
 use super::OutputEndings;
 use crate::sink::{Sink, SinkError};
 
-/// What stands in a sink.
+/// The files that exist in a sink.
 #[derive(Debug)]
 pub(super) struct Adopt {
     sink: Sink,
-    /// Half a SHA-256 of each name: a million of them are small, and no two run into each other.
+    /// Half a SHA-256 of each name: a million of them take little memory, and no two collide.
     there: HashSet<[u8; 16]>,
-    /// Those that have no bytes, where a transcript without words has none: such a file alone proves nothing.
+    /// Files without bytes, where a transcript without words is empty: such a file alone proves nothing.
     empty: HashSet<[u8; 16]>,
 }
 
@@ -36,7 +36,7 @@ impl Adopt {
         Ok(Self { sink: sink.clone(), there, empty })
     }
 
-    /// The addresses of these files as a JSON array, if all of them are there.
+    /// The addresses of these files as a JSON array, if all of them exist.
     pub(super) fn outputs(&self, names: &[String]) -> Option<String> {
         let hashes: Vec<_> = names.iter().map(|name| half_hash(name)).collect();
         let any = hashes.iter().any(|hash| self.there.contains(hash));

@@ -1,4 +1,4 @@
-//! Jobs of a manifest put into sets, each for one statement.
+//! Collects the jobs of a manifest into chunks, each for one statement.
 
 use super::job_builder::JobBuilder;
 use crate::{
@@ -6,9 +6,9 @@ use crate::{
     store::{BadSet, LineMark, LineSet, NewJob},
 };
 
-/// Jobs a set.
+/// Jobs in a chunk.
 const CHUNK: u64 = 5_000;
-/// Bytes of text a set: of long texts there are few.
+/// Bytes of text in a chunk: a chunk holds few long texts.
 const CHUNK_TEXT: usize = 4 << 20;
 
 /// Jobs for one transaction.
@@ -16,20 +16,20 @@ const CHUNK_TEXT: usize = 4 << 20;
 pub(super) struct Chunk {
     pub(super) good: LineSet,
     pub(super) bad: BadSet,
-    /// By which the good ones are known again when all were read.
+    /// The marks that identify the good lines after all lines were read.
     pub(super) marks: Vec<LineMark>,
-    /// The lines of the good ones, where they are asked for.
+    /// The good lines themselves, where they are wanted.
     pub(super) lines: Vec<ManifestLine>,
-    /// No more come after it.
+    /// Whether this is the last chunk.
     pub(super) last: bool,
 }
 
-/// Writes sets, and hands each out when it is full. The jobs of a line are in one set.
+/// Writes chunks, and hands each out when it is full. The jobs of a line are in one chunk.
 pub(super) struct ChunkWriter<'a> {
     chunk: Chunk,
-    /// Whether the lines themselves go with their jobs.
+    /// Whether the lines are kept with their jobs.
     keeps_lines: bool,
-    /// Jobs in it: each has its place.
+    /// The number of jobs in the chunk, which gives each job its place.
     place: u64,
     text: usize,
     bytes: usize,
@@ -37,7 +37,7 @@ pub(super) struct ChunkWriter<'a> {
 }
 
 impl<'a> ChunkWriter<'a> {
-    /// `hand_out` says whether it wants more.
+    /// `hand_out` returns whether it wants more.
     pub(super) fn new(keeps_lines: bool, hand_out: &'a mut dyn FnMut(Chunk) -> bool) -> Self {
         Self { chunk: Chunk::default(), keeps_lines, place: 0, text: 0, bytes: 0, hand_out }
     }
@@ -58,7 +58,7 @@ impl<'a> ChunkWriter<'a> {
         self.next()
     }
 
-    /// Hands out what is left, as the last.
+    /// Hands out the rest as the last chunk.
     pub(super) fn end(&mut self) {
         let chunk = std::mem::take(&mut self.chunk);
         (self.hand_out)(Chunk { last: true, ..chunk });
@@ -68,7 +68,7 @@ impl<'a> ChunkWriter<'a> {
         self.chunk.good.push(job, self.place);
         let variant = job.synthesis.as_ref().map_or("", |synthesis| synthesis.variant.as_str());
         self.chunk.marks.push(LineMark::of(&job.key, variant));
-        // At most four bytes a character; that a line's jobs share its text makes the set the smaller.
+        // At most four bytes a character; a line's jobs share its text, which makes the chunk smaller.
         self.text += job
             .synthesis
             .as_ref()

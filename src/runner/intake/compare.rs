@@ -1,5 +1,5 @@
-//! A manifest's recordings against those that the ledger knows: by their addresses, by how local files are found, and where
-//! only that differs, by what is in them.
+//! Compares a manifest's recordings with those in the ledger: by address, by how local files are found, and where only that
+//! differs, by content.
 
 use std::{
     collections::BTreeSet,
@@ -29,28 +29,28 @@ use crate::{
     store::{Diff, JobPlan, Readdressed, Store, StoreError, ToRead},
 };
 
-/// Files that are read at once.
+/// Files that are read concurrently.
 const MOST_AT_ONCE: usize = 8;
-/// Files that cannot be read and are named.
+/// The most unreadable files that are named.
 const NAMED: usize = 3;
 
-/// How far the reading of local files is.
+/// The progress of reading local files.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ReadProgress {
     /// Files to read.
     pub files: u64,
-    /// Their bytes.
+    /// Bytes of these files.
     pub bytes: u64,
-    /// Bytes that were read.
+    /// Bytes that were read so far.
     pub read: u64,
 }
 
-/// Who hears how far the reading is: once before the first file, and then after each piece of one, from any thread.
+/// Receives the progress: once before the first file, and then after each piece of one, from any thread.
 #[derive(Clone, Default)]
 pub struct ReadWatch(Option<Arc<dyn Fn(ReadProgress) + Send + Sync>>);
 
 impl ReadWatch {
-    /// `hear` is called often, and has to be quick.
+    /// `hear` is called often and must be quick.
     pub fn new(hear: impl Fn(ReadProgress) + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(hear)))
     }
@@ -68,20 +68,20 @@ impl fmt::Debug for ReadWatch {
     }
 }
 
-/// What comparing has found of the lines that are there.
+/// What the comparison found for the lines that exist in the ledger.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Compared {
-    /// Local files that were read, since only their content can say whether they are the same.
+    /// Local files that were read, since only their content shows whether they are the same.
     pub read: u64,
-    /// Their bytes.
+    /// Bytes of these files.
     pub read_bytes: u64,
-    /// Files that are the same recordings, and were found in another place or with another time.
+    /// Files that hold the same recordings, but were found in another place or with another time.
     pub renewed: u64,
     /// Lines that have another recording.
     pub other: u64,
-    /// Files that cannot be seen or read: their lines stay as they are.
+    /// Files that cannot be found or read: their lines stay as they are.
     pub unreadable: u64,
-    /// Some of these, and why.
+    /// Some of the unreadable files, and the reasons.
     pub named: Vec<String>,
 }
 
@@ -91,14 +91,14 @@ pub(super) struct Comparison {
     pub(super) diff: Diff,
     pub(super) sources: Arc<KnownSources>,
     pub(super) message: Compared,
-    /// The parameters in which all addresses of lines that are there differ, and in nothing else; and how many these are.
+    /// The parameters that are the only difference between all addresses and the ledger's; and the number of these addresses.
     pub(super) parameters: Option<(Vec<String>, u64)>,
     /// What would be bought, where that is counted.
     pub(super) purchases: Option<Purchases>,
 }
 
-/// Compares the lines of a manifest with those of a batch. Files are read only where nothing else decides, and what is
-/// `known` of them already does not. `survey` makes a count of what would be bought.
+/// Compares the lines of a manifest with those of a batch. A file is read only if nothing else decides, not even what is
+/// `known` of it. `survey` counts what would be bought.
 pub(super) async fn compare(
     (store, batch): (&Store, BatchId),
     definition: &Definition,
@@ -147,7 +147,7 @@ pub(super) async fn compare(
     Ok(Comparison { diff, sources, message, parameters, purchases: surveying.map(Survey::found) })
 }
 
-/// Counts what all lines of a manifest would buy, where the ledger has none of them.
+/// Counts what all lines of a manifest would buy if the ledger has none of them.
 pub(super) async fn count_new(reader: &Reader, survey: Box<dyn Survey>) -> Result<Purchases, IntakeError> {
     let mut surveying = Some(survey);
     let mut chunks = reader.chunks(Wanted { lines: true, ..Wanted::default() });
@@ -158,7 +158,7 @@ pub(super) async fn count_new(reader: &Reader, survey: Box<dyn Survey>) -> Resul
     Ok(surveying.map(Survey::found).unwrap_or_default())
 }
 
-/// Adds lines to a survey, if there is one. It cuts texts and looks at files, and so has a thread of its own.
+/// Adds lines to a survey, if there is one. It cuts texts and reads file metadata, so it runs on a thread of its own.
 async fn count(
     survey: Option<Box<dyn Survey>>,
     lines: Vec<ManifestLine>,
@@ -177,7 +177,7 @@ async fn count(
     Ok(Some(counting.await.map_err(|_| IntakeError::Interrupted)??))
 }
 
-/// Reads the files of the lines that need it, some at a time, set by set.
+/// Reads the files of the lines that need it, several at a time, chunk by chunk.
 async fn read_all(
     store: &Store,
     batch: BatchId,
@@ -189,7 +189,7 @@ async fn read_all(
     let progress = Arc::new(Mutex::new(ReadProgress { files: diff.to_read, bytes: diff.to_read_bytes, read: 0 }));
     watch.hear(ReadProgress { files: diff.to_read, bytes: diff.to_read_bytes, read: 0 });
     let stop = CancellationToken::new();
-    // Who does not wait for it any more, as after a signal, is not to be held up by it.
+    // A caller that stops waiting, as after a signal, must not be held up by the reading.
     let _stopping = stop.clone().drop_guard();
     let mut chunks = reader.chunks(Wanted { sources: known, ..Wanted::default() });
     while let Some(chunk) = chunks.next().await? {
@@ -217,14 +217,14 @@ async fn read_all(
     Ok(())
 }
 
-/// A file that was read, or could not be.
+/// A file that was read, or could not be read.
 struct ReadFile {
     line: u64,
     path: String,
     content: Result<(SeenFile, ContentHash), ContentError>,
 }
 
-/// Reads files side by side, as many as there are processors.
+/// Reads files concurrently, as many as there are processors.
 fn read_files(files: &[ToRead], stop: &CancellationToken, heard: impl Fn(u64) + Sync) -> Vec<ReadFile> {
     let next = AtomicUsize::new(0);
     let work = || {
@@ -244,18 +244,18 @@ fn read_files(files: &[ToRead], stop: &CancellationToken, heard: impl Fn(u64) + 
     })
 }
 
-/// What the addresses of lines that are there have in common, where they differ from the ledger's.
+/// What the addresses of existing lines have in common where they differ from the ledger's.
 #[derive(Debug, Default)]
 struct Addresses {
-    /// The parameters in which each of them differs; `None` once two are not alike.
+    /// The parameters in which each address differs; `None` once two addresses differ in different ones.
     differing: Option<Option<BTreeSet<String>>>,
     count: u64,
-    /// Some are the same by the rules of today.
+    /// Whether some addresses are the same by the current rules.
     same: bool,
 }
 
 impl Addresses {
-    /// Whether an address is the one that the ledger has, by the rules of today.
+    /// Whether an address equals the one in the ledger, by the current rules.
     fn is_same(&mut self, definition: &Definition, one: &Readdressed) -> bool {
         let names = definition.queries.differing(&one.before, &one.now);
         if names.as_ref().is_some_and(BTreeSet::is_empty) {
@@ -270,28 +270,28 @@ impl Addresses {
         false
     }
 
-    /// The parameters in which all addresses differ, where `same` others are as they were. One address alone says nothing.
+    /// The parameters in which all addresses differ, where `same` others are unchanged. One address alone proves nothing.
     fn only_in(&self, same: u64) -> Option<(Vec<String>, u64)> {
         let names = self.differing.as_ref()?.as_ref().filter(|_| same == 0 && !self.same && self.count > 1)?;
         Some((names.iter().cloned().collect(), self.count))
     }
 }
 
-/// What another address of the manifest means for a batch.
+/// What a changed manifest address means for a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Readdress {
-    /// It is the same address, or the batch's is not known.
+    /// The address is the same, or the batch's is not known.
     No,
-    /// The recordings or texts are the same: the batch has this address from now on.
+    /// The recordings or texts are the same: the batch takes the new address.
     Renewed,
-    /// They are others, or nothing says that they are the same.
+    /// They differ, or nothing shows that they are the same.
     Other {
-        /// Lines that are there with another recording or text, or one that cannot be compared.
+        /// Existing lines with another recording or text, or with one that cannot be compared.
         clashes: u64,
     },
 }
 
-/// Judges the manifest's address, where `lines` are in the ledger. `agreed`: the user has said that it is the same batch.
+/// Judges the manifest's address, where `lines` are in the ledger. `agreed`: the user confirmed that it is the same batch.
 pub(super) fn readdress(before: &str, now: &str, diff: &Diff, lines: u64, agreed: bool) -> Readdress {
     if before.is_empty() || before == now {
         return Readdress::No;

@@ -1,4 +1,4 @@
-//! Manifests that are no files: brought to the spool before they are read, twice.
+//! Manifests that are not local files: they are copied to the spool, and then read twice.
 
 use std::{io, path::Path};
 
@@ -21,7 +21,7 @@ use crate::{
 /// A manifest may be larger than a recording.
 const MAX_BYTES: u64 = 16 << 30;
 
-/// The copy of a manifest. It goes with this value.
+/// The copy of a manifest. Dropping this value removes it.
 #[derive(Debug)]
 pub struct ManifestCopy {
     spooled: Spooled,
@@ -36,11 +36,11 @@ impl ManifestCopy {
     }
 }
 
-/// Brings the manifest of `definition` to the folder `dir`, if it is on the web, in an S3 store or on standard input; of a
-/// prefix, the listing.
+/// Copies the manifest of `definition` to the folder `dir`, if it is on the web, in an S3 store or on standard input; for a
+/// prefix, the listing is copied.
 ///
 /// # Errors
-/// It cannot be had, or the folder cannot be written.
+/// The manifest cannot be read, or the folder cannot be written.
 pub async fn copy_manifest(
     definition: &Definition,
     dir: &Path,
@@ -75,7 +75,7 @@ fn copied(scratch: Scratch) -> ManifestCopy {
     ManifestCopy { spooled: Spooled { path: scratch.path().to_owned() }, _scratch: scratch }
 }
 
-/// Writes down what is below a prefix, page by page.
+/// Writes the listing of a prefix to the file, page by page.
 async fn list(objects: &Objects, prefix: &S3Address, file: std::fs::File) -> Result<(), ListError> {
     let mut listing = ListingWriter::new(file);
     let listed = objects.list(prefix, |object| {

@@ -1,4 +1,4 @@
-//! A dated batch that was begun yesterday goes on under yesterday's name.
+//! A dated batch that was begun yesterday continues under yesterday's name.
 
 use std::sync::Arc;
 
@@ -21,25 +21,25 @@ pub(super) fn spec_of(definition: &Definition, scan: &Scan) -> BatchSpec {
     if let Some(date) = definition.date
         && definition.key_column.iter().chain(&templates).any(Template::uses_date)
     {
-        // The same cells name other recordings on another day.
+        // The same cells mean other recordings on another day.
         hash.push_str(&format!(" of {date}"));
     }
     BatchSpec { manifest_hash: Some(hash), ..definition.spec(&scan.columns) }
 }
 
-/// An older dated batch that goes on.
+/// An older dated batch that continues.
 pub(super) struct DatedBatch {
     /// The definition, under that batch's name.
     pub(super) definition: Definition,
-    /// What was read to find that out.
+    /// What was read to decide that.
     pub(super) sources: Option<Arc<KnownSources>>,
 }
 
-/// The batch that this dated one is, if the definition's newest one has the same manifest and the same options: a batch
-/// that was killed before midnight must not be bought again after it. A batch that is there under its own name is itself.
+/// Finds the definition's newest batch if it has the same manifest and options: a batch that was killed before midnight must
+/// not be bought again after it. A batch that exists under its own name is left alone.
 ///
-/// A listing's hash has names and sizes. Where local files have other times than then, their contents decide: recordings of
-/// one length under the names of the day before are another batch.
+/// A listing's hash covers names and sizes. If local files have other times than before, their contents decide: recordings of
+/// one length under the previous day's names are another batch.
 pub(super) async fn same_dated_batch(
     store: &Store,
     (definition, task): (&Definition, &dyn IntakeTask),
@@ -69,7 +69,7 @@ pub(super) async fn same_dated_batch(
     Ok(Some(DatedBatch { definition: under_its_name(definition, &newest, theirs), sources }))
 }
 
-/// Whether two batches of one definition are the same work, whatever their dates.
+/// Whether two batches of one definition are the same work, apart from their dates.
 fn is_same(task: &dyn IntakeTask, ours: &BatchSpec, theirs: &BatchSpec) -> bool {
     theirs.dated
         && ours.task.name == theirs.task.name

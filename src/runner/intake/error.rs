@@ -14,9 +14,9 @@ use crate::{
 /// What an error means for the exit status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExitClass {
-    /// Usage, definition or manifest are wrong: nothing was started.
+    /// Usage, definition or manifest is wrong: nothing was started.
     Usage,
-    /// Something that the work needs is not to be had.
+    /// Something that the work needs is not available.
     CouldNotRun,
 }
 
@@ -31,23 +31,23 @@ impl ExitClass {
     }
 }
 
-/// Finished lines that other options of the definition would buy again.
+/// Finished lines that would be bought again because the definition's options changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rebuy {
-    /// How many; of a synthesis, outputs.
+    /// The number of lines; for a synthesis, of outputs.
     pub lines: u64,
-    /// How much that is.
+    /// Their amount.
     pub amount: Amount,
-    /// What that costs at list price.
+    /// Their cost at list price.
     pub cost: MicroUsd,
 }
 
-/// What is paid for.
+/// The unit that is paid for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Amount {
-    /// Audio that was heard, in ms.
+    /// Audio to be transcribed, in ms.
     Audio(u64),
-    /// Characters to be spoken.
+    /// Characters to be synthesized.
     Characters(u64),
 }
 
@@ -61,7 +61,7 @@ impl fmt::Display for Rebuy {
     }
 }
 
-/// A manifest at another address than the batch of that name has.
+/// A manifest whose address differs from that of the batch of the same name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the batch `{batch}` is of the manifest {}, and this is {}: {}",
@@ -74,9 +74,9 @@ pub struct OtherSource {
     pub before: String,
     /// The address of this manifest.
     pub now: String,
-    /// Keys that both have, with other recordings or texts, or such as cannot be told to be the same.
+    /// Keys in both, with other recordings or texts, or with ones that cannot be compared.
     pub clashes: u64,
-    /// Keys that both have, with the same.
+    /// Keys in both, with the same recordings or texts.
     pub same: u64,
     /// Keys that the batch does not have.
     pub new: u64,
@@ -110,17 +110,17 @@ pub enum IntakeError {
     /// The manifest is wrong.
     #[error(transparent)]
     Faults(#[from] Faults),
-    /// The batch's name belongs to another definition, or to another task.
+    /// The batch's name belongs to another definition or another task.
     #[error("there is a batch `{batch}` already, and it is of {theirs}, not of {ours}")]
     OtherDefinition {
         /// The batch's name.
         batch: String,
-        /// What the ledger says of it.
+        /// The owner according to the ledger.
         theirs: String,
-        /// What was asked for.
+        /// The owner according to this submission.
         ours: String,
     },
-    /// The batch was made by the sandbox and is to be worked by the API, or the other way round.
+    /// The batch was made for the sandbox and is now submitted for the live API, or the other way round.
     #[error(
         "the batch `{batch}` was made for {}, and its answers never mix with those of {}",
         theirs.in_words(),
@@ -129,15 +129,15 @@ pub enum IntakeError {
     OtherEnvironment {
         /// The batch's name.
         batch: String,
-        /// As the ledger has it.
+        /// The environment in the ledger.
         theirs: Environment,
-        /// As it was asked for.
+        /// The requested environment.
         ours: Environment,
     },
-    /// The manifest is at another address than the batch's, and its lines are not all the same.
+    /// The manifest's address differs from the batch's, and its lines are not all the same.
     #[error(transparent)]
     OtherSource(Box<OtherSource>),
-    /// All addresses of known lines differ from the ledger's in the same parameters, and in nothing else.
+    /// All addresses of known lines differ from the ledger's in the same parameters and in nothing else.
     #[error(
         "all {lines} URLs of lines that `{batch}` has differ from before in {}, and in nothing else: nothing is bought before it is clear whether the recordings are others",
         ticked(parameters)
@@ -147,7 +147,7 @@ pub enum IntakeError {
         batch: String,
         /// The parameters.
         parameters: Vec<String>,
-        /// How many lines that are.
+        /// The number of such lines.
         lines: u64,
     },
     /// Finished lines would be bought again.
@@ -158,10 +158,10 @@ pub enum IntakeError {
     WouldRebuy {
         /// The batch's name.
         batch: String,
-        /// How much it is.
+        /// What would be bought again.
         rebuy: Rebuy,
     },
-    /// The output belongs to another batch, or to another ledger's batch.
+    /// The output belongs to another batch, or to a batch of another ledger.
     #[error(
         "the output {output} belongs to batch `{their_batch}` of the ledger {their_ledger}, not to batch `{our_batch}` of the ledger {our_ledger}"
     )]
@@ -186,28 +186,28 @@ pub enum IntakeError {
         ledger: String,
         /// The output's address.
         output: String,
-        /// The call that it does not know.
+        /// The unknown call.
         call: String,
     },
-    /// A file that no batch has written stands where the summary goes.
+    /// A file that no batch has written has the summary's path.
     #[error("{address} is no summary of a batch, and would be overwritten")]
     ForeignSummary {
         /// Its address.
         address: String,
     },
-    /// The account has not the voices that are asked for.
+    /// The account lacks some of the requested voices.
     #[error(transparent)]
     Voices(Faults),
-    /// The account does not say which voices it has, and would not speak either.
+    /// The account does not return its voices, so synthesis would fail too.
     #[error("the account's voices cannot be had: {}", .0.message)]
     Account(CallFailure),
-    /// The words of the pronunciations did not come to the account.
+    /// The pronunciation dictionary could not be put on the account.
     #[error("the pronunciations cannot be put on the account: {}", .0.message)]
     Dictionary(CallFailure),
-    /// A remote manifest cannot be had.
+    /// A remote manifest cannot be fetched.
     #[error("the manifest {manifest} cannot be fetched")]
     Fetch {
-        /// As it is shown.
+        /// The manifest's address as it is shown.
         manifest: String,
         /// Why not.
         source: FetchError,
@@ -218,7 +218,7 @@ pub enum IntakeError {
     /// A prefix cannot be listed.
     #[error("the manifest {manifest} cannot be listed")]
     List {
-        /// As it is shown.
+        /// The prefix as it is shown.
         manifest: String,
         /// Why not.
         source: S3Error,
@@ -243,7 +243,7 @@ pub enum IntakeError {
 }
 
 impl IntakeError {
-    /// Which exit status it deserves.
+    /// The exit status for this error.
     #[must_use]
     pub const fn exit_class(&self) -> ExitClass {
         match self {
@@ -271,7 +271,7 @@ impl IntakeError {
         }
     }
 
-    /// What the user can do, where there is something.
+    /// What the user can do, if anything.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {

@@ -1,4 +1,4 @@
-//! From a line of a manifest to jobs of the ledger.
+//! Turns a line of a manifest into jobs of the ledger.
 
 use std::{path::Path, sync::Arc};
 
@@ -10,13 +10,13 @@ use crate::{
     store::{BadJob, NewJob, NewLocal, NewSynthesis, Text},
 };
 
-/// Makes jobs of lines.
+/// Makes jobs from lines.
 pub(super) struct JobBuilder<'d> {
     definition: &'d Definition,
     task: &'d dyn IntakeTask,
-    /// What stands in the sink already.
+    /// Outputs that already exist in the sink.
     adopt: Option<&'d Adopt>,
-    /// What is known already of lines that the ledger has in another way.
+    /// What is known already of lines that are in the ledger in another form.
     sources: Option<&'d KnownSources>,
 }
 
@@ -29,7 +29,7 @@ impl<'d> JobBuilder<'d> {
         Self { definition, task, adopt, sources }
     }
 
-    /// The jobs of a good line. Of a local file this asks the system for its size and time.
+    /// The jobs of a good line. For a local file this reads its size and time from the system.
     pub(super) fn jobs(&self, line: ManifestLine, take: &mut dyn FnMut(&NewJob)) {
         let ManifestLine { number, key, jobs, carried } = line;
         let (mut key, mut carried) = (String::from(key), cells(&carried));

@@ -1,4 +1,4 @@
-//! What the ledger knows of a batch by this name, and what has changed since.
+//! What the ledger knows of a batch with this name, and what has changed since.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::{
     store::{BatchRow, Diff, Resubmission, Store, StoreError},
 };
 
-/// A batch that is there.
+/// A batch that exists.
 pub(super) struct ExistingBatch {
     pub(super) row: BatchRow,
     pub(super) spec: BatchSpec,
@@ -21,7 +21,7 @@ pub(super) struct ExistingBatch {
 }
 
 impl ExistingBatch {
-    /// The batch of this name, if there is one; it must be of the same definition, task and environment.
+    /// The batch with this name, if there is one; it must have the same definition, task and environment.
     pub(super) async fn find(
         store: &Store,
         (definition, task): (&Definition, &Arc<dyn IntakeTask>),
@@ -52,14 +52,14 @@ impl ExistingBatch {
         Ok(Some(Self { row, spec, task: Arc::clone(task) }))
     }
 
-    /// The definition, asked for where this batch was first: what it has bought there goes on to be its own.
+    /// The definition with the origin at which the batch was first made: what the batch bought there stays its own.
     pub(super) fn at_its_origin(&self, definition: &Definition) -> Definition {
         self.task.at_its_origin(definition, &self.spec.task)
     }
 
-    /// Whether it is the definition, and not the manifest's lines, that asks for other calls than before.
+    /// Whether the definition, and not the manifest's lines, requires other calls than before.
     pub(super) fn is_redefined(&self, spec: &BatchSpec, columns: &Columns) -> bool {
-        // A column that is there still and is no option any more, or was there before and is one now.
+        // A column that still exists and is no option any more, or existed before and is an option now.
         let dropped = |option: &String| columns.all.contains(option) && !spec.option_columns.contains(option);
         let taken = |option: &String| self.spec.carried.contains(option);
         self.task.asks_for_other_calls(&self.spec.task, &spec.task)
@@ -67,12 +67,12 @@ impl ExistingBatch {
             || spec.option_columns.iter().any(taken)
     }
 
-    /// Whether what is answered has to be rendered or put somewhere else.
+    /// Whether answered lines must be rendered again or delivered elsewhere.
     pub(super) fn is_presented_again(&self, spec: &BatchSpec) -> bool {
         self.task.is_presented_again(&self.spec.task, &spec.task) || self.spec.output != spec.output
     }
 
-    /// Lines whose captions would share their length out: their answers are kept, and were bought without word times.
+    /// Lines whose captions would have estimated times: their answers are kept, and were bought without word times.
     pub(super) async fn without_word_times(&self, store: &Store, spec: &BatchSpec) -> Result<u64, StoreError> {
         match self.task.adds_captions(&self.spec.task, &spec.task) {
             true => store.without_word_times(self.row.id).await,
@@ -80,13 +80,13 @@ impl ExistingBatch {
         }
     }
 
-    /// Where the report was before, if it goes elsewhere now.
+    /// The report's former path, if it has another one now.
     pub(super) fn former_report(&self, spec: &BatchSpec) -> Option<String> {
         let before = self.spec.report_address();
         if before == spec.report_address() { self.spec.report.former.clone() } else { Some(before) }
     }
 
-    /// What a new specification means for the lines that are there.
+    /// What a new specification means for the existing lines.
     pub(super) fn again(&self, spec: &BatchSpec) -> Resubmission {
         let place = |name: &String| self.spec.carried.iter().position(|old| old == name);
         let moved = self.spec.carried != spec.carried;
@@ -97,8 +97,8 @@ impl ExistingBatch {
         }
     }
 
-    /// Judges whether this manifest is the batch's, by its address and by what `diff` says of its lines. Returns the address
-    /// that the batch had, where it has another one from now on.
+    /// Judges whether this manifest is the batch's, by its address and by what `diff` says of its lines. Returns the batch's
+    /// former address if the address changes.
     pub(super) async fn readdressed(
         &self,
         store: &Store,
@@ -122,7 +122,7 @@ impl ExistingBatch {
     }
 }
 
-/// Jobs in the ledger whose lines were good once, whatever became of them.
+/// Jobs in the ledger whose lines were once good, whatever their state.
 pub(super) async fn good_jobs(store: &Store, row: &BatchRow) -> Result<u64, StoreError> {
     let counts = store.counts(row.id).await?;
     let bad: u64 = counts.failures.iter().filter(|t| t.1 == "bad_line").map(|t| t.2).sum();

@@ -1,4 +1,4 @@
-//! From a definition and its manifest to jobs in the ledger: what submitting would do, and doing it.
+//! Turns a definition and its manifest into jobs in the ledger: first planning, then submitting.
 
 mod account;
 mod adopt;

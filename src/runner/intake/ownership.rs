@@ -1,4 +1,4 @@
-//! Whose output it is: the summary beside the outputs names its batch and its ledger.
+//! Who owns an output: the summary beside the outputs names its batch and its ledger.
 
 use super::IntakeError;
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
     store::Store,
 };
 
-/// Whether this ledger's batch may write there.
+/// Checks whether this ledger's batch may write there.
 pub(super) async fn check(store: &Store, batch: &str, sink: &Sink) -> Result<(), IntakeError> {
     let Some(summary) = sink.get(SUMMARY).await? else { return Ok(()) };
     let Some(owner) = Owner::read(&summary) else {

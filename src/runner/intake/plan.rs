@@ -27,33 +27,34 @@ use crate::{
 pub struct Plan {
     /// What the ledger would keep of the definition.
     pub spec: BatchSpec,
-    /// The batch's name: an older dated batch's, where the manifest and options are its.
+    /// The batch's name; an older dated batch's name, if the manifest and options are that batch's.
     pub batch: BatchName,
-    /// What the reading found: columns, counts, bad lines, what a listing passed over.
+    /// What the reading found: columns, counts, bad lines, and what a listing skipped.
     pub scan: Arc<Scan>,
     /// Whether the ledger has the batch.
     pub existed: bool,
-    /// Why the batch is paused, if it is: kind and words.
+    /// Why the batch is paused, if it is: kind and message.
     pub pause: Option<(PauseKind, String)>,
-    /// How it stands in the ledger, where that has it.
+    /// Its phase in the ledger, if the ledger has it.
     pub phase: Option<BatchPhase>,
-    /// The lines against the ledger's; all new where there is no batch.
+    /// The lines compared with the ledger's; all are new if there is no batch.
     pub diff: Diff,
-    /// Jobs in the ledger whose lines, voices or formats are asked for no more. They stay. Not counted under a limit of lines.
+    /// Jobs in the ledger whose lines, voices or formats are no longer requested. They stay. Not counted under a limit of
+    /// lines.
     pub gone: u64,
-    /// What would be bought again; submitting is refused until that is said to be wanted.
+    /// What would be bought again; submitting is refused until the user agrees to it.
     pub rebuy: Option<Rebuy>,
-    /// What comparing its recordings with those of the ledger has found.
+    /// The result of comparing its recordings with those in the ledger.
     pub compared: Compared,
-    /// The address that its manifest had, where it would have another one.
+    /// The former address of its manifest, if the address would change.
     pub readdressed: Option<String>,
-    /// Done lines that would be rendered and delivered again: in other formats, elsewhere, or under other names.
+    /// Finished lines that would be rendered and delivered again: in other formats, elsewhere, or under other names.
     pub redelivered: u64,
-    /// Lines whose captions would share their length out, since they were bought without word times.
+    /// Lines whose captions would have estimated times, since they were bought without word times.
     pub without_word_times: u64,
     /// The lines that would be worked, and their price.
     pub estimate: Estimate,
-    /// What would be bought, where it is bought in parts.
+    /// What would be bought, if the task buys in parts.
     pub purchases: Option<Purchases>,
     /// What the user should know before the start.
     pub notes: Vec<String>,
@@ -64,37 +65,37 @@ pub struct Plan {
 pub struct Estimate {
     /// Lines that would be worked.
     pub lines: u64,
-    /// Those of them whose length nobody knows yet.
+    /// Those of them whose length is unknown.
     pub unknown: u64,
-    /// Audio of the rest, in ms.
+    /// Audio of the other lines, in ms.
     pub audio_ms: u64,
-    /// How far off that may be, in ms, where it was guessed by a sample.
+    /// The uncertainty of that, in ms, if it was estimated from a sample.
     pub give_or_take_ms: u64,
-    /// How many headers were read for that.
+    /// The number of headers read for the sample.
     pub sampled: u64,
-    /// What the rest costs.
+    /// The cost of these other lines.
     pub cost: MicroUsd,
-    /// How far off that may be.
+    /// The uncertainty of the cost.
     pub give_or_take: MicroUsd,
 }
 
-/// What the user has agreed to, and how the rest is told.
+/// What the user has agreed to, and how the plan is made.
 #[derive(Debug, Clone)]
 pub struct PlanOptions {
-    /// The tasks that there are.
+    /// The known tasks.
     pub tasks: Tasks<dyn IntakeTask>,
-    /// A dated batch is a new one, even where the newest one has the same manifest and options.
+    /// A dated batch is a new one, even if the newest one has the same manifest and options.
     pub again: bool,
-    /// The manifest is the batch's from now on, wherever it is and whatever it brings.
+    /// The manifest becomes the batch's, whatever its address and its lines.
     pub update_source: bool,
     /// Prices.
     pub rates: Rates,
-    /// Who hears how far the reading of local recordings is.
+    /// Receives the progress of reading local recordings.
     pub watch: ReadWatch,
 }
 
 impl PlanOptions {
-    /// For these tasks, the user has agreed to nothing.
+    /// Options for these tasks, with nothing agreed to by the user.
     #[must_use]
     pub fn of(tasks: &Tasks<dyn IntakeTask>) -> Self {
         let (rates, watch) = (Rates::default(), ReadWatch::default());
@@ -102,7 +103,7 @@ impl PlanOptions {
     }
 }
 
-/// Reads the manifest, holds it against the ledger, where there is one, and looks into some recordings for their length.
+/// Reads the manifest, compares it with the ledger if there is one, and measures some recordings to estimate their length.
 /// Writes nothing.
 ///
 /// # Errors
@@ -151,7 +152,7 @@ pub async fn plan(
             let met = diff.changed + diff.done + diff.open;
             plan.gone = good_jobs(store, &known.row).await?.saturating_sub(met);
         }
-        // What has changed is bought with them.
+        // Changed lines are bought with word times.
         plan.without_word_times = known.without_word_times(store, &plan.spec).await?.min(diff.done + plan.gone);
         plan.redelivered = if known.is_presented_again(&plan.spec) { diff.done } else { diff.redelivered };
         let unfinished = store.counts(known.row.id).await?.unfinished();
@@ -175,7 +176,7 @@ fn estimate((definition, task): (&Definition, &dyn IntakeTask), diff: &Diff, rat
     Estimate { lines, unknown, audio_ms: diff.known_ms, cost, ..Estimate::default() }
 }
 
-/// Adds what a sample tells of the lines whose length nobody knows: their share of all `measured` lines that have a size.
+/// Adds the estimate from a sample for the lines of unknown length: their share of all `measured` lines that have a size.
 fn add_guess(estimate: &mut Estimate, (guess, measured): (Guess, u64), cost: impl Fn(u64) -> MicroUsd) {
     let share = |ms: u64| {
         let part = u128::from(ms) * u128::from(estimate.unknown.min(measured)) / u128::from(measured.max(1));

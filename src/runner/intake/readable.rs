@@ -1,4 +1,4 @@
-//! Whether the S3 sources can be read, found out before the first call.
+//! Checks whether the S3 sources can be read, before the first call.
 
 use std::sync::Arc;
 
@@ -10,12 +10,12 @@ use crate::{
     s3::S3Kind,
 };
 
-/// Objects that are tried: one may be missing, and be denied for that alone.
+/// Objects that are tried: one may be missing, and be denied for that reason alone.
 const TRIED: usize = 3;
-/// Lines that are looked through for them.
+/// Lines that are searched for such objects.
 const LOOKED_AT: usize = 1_000;
 
-/// Tries the first objects of a manifest. Denied are only those who are denied all of them.
+/// Tries the first objects of a manifest. Access counts as denied only if it is denied for all of them.
 pub(super) async fn check(definition: &Definition, copy: Option<&Spooled>, reader: &Reader) -> Result<(), IntakeError> {
     let found = {
         let (definition, copy, scan) = (definition.clone(), copy.cloned(), Arc::clone(&reader.scan));

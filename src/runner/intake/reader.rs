@@ -1,4 +1,4 @@
-//! Reading a manifest on a thread of its own, so that lines are made ready while others are written.
+//! Reads a manifest on a thread of its own, so that lines are prepared while others are written.
 
 use std::sync::{Arc, mpsc as blocking};
 
@@ -13,17 +13,17 @@ use super::{
 };
 use crate::definition::{Definition, Faults, Manifest, ManifestRow, Scan, ScanDepth, Spooled};
 
-/// Chunks that may be ready before anybody takes them.
+/// Chunks that may be ready before they are taken.
 const AHEAD: usize = 2;
 
-/// What a reading is asked for.
+/// What a reading must deliver.
 #[derive(Debug, Default)]
 pub(super) struct Wanted {
-    /// Lines whose outputs are there say so.
+    /// Outputs that exist already: their lines are marked as done.
     pub(super) adopt: Option<Arc<Adopt>>,
-    /// So do those whose sources were compared.
+    /// Sources that were compared: their lines carry the result.
     pub(super) sources: Option<Arc<KnownSources>>,
-    /// The lines go with their jobs.
+    /// Whether the lines are delivered with their jobs.
     pub(super) lines: bool,
 }
 
@@ -36,14 +36,14 @@ pub(super) struct Reader {
     asks: blocking::Sender<ChunkRequest>,
 }
 
-/// One more reading.
+/// The chunks of one more reading.
 pub(super) struct Chunks {
     ready: mpsc::Receiver<ReadChunk>,
     ended: bool,
 }
 
 impl Reader {
-    /// Opens the manifest and reads it for faults. The thread that does so stays until this is dropped.
+    /// Opens the manifest and reads it for faults. The reading thread lives until this value is dropped.
     pub(super) async fn start(
         definition: &Definition,
         copy: Option<&Spooled>,
@@ -58,22 +58,22 @@ impl Reader {
         Ok(Self { scan, asks })
     }
 
-    /// Begins another reading.
+    /// Starts another reading.
     pub(super) fn chunks(&self, wanted: Wanted) -> Chunks {
         let (out, ready) = mpsc::channel(AHEAD);
-        // If that thread has died, the channel closes before a last chunk, which is told as such.
+        // If that thread has died, the channel closes before a last chunk, and `next` reports it.
         let _ = self.asks.send((out, wanted));
         Chunks { ready, ended: false }
     }
 }
 
 impl Chunks {
-    /// The next lines; `None` after the last.
+    /// The next chunk; `None` after the last.
     pub(super) async fn next(&mut self) -> Result<Option<Chunk>, IntakeError> {
         if self.ended {
             return Ok(None);
         }
-        // A closed channel is no end: the lines that would be missing must not go unnoticed.
+        // A closed channel is not the end: missing lines must not go unnoticed.
         let chunk = self.ready.recv().await.ok_or(IntakeError::Interrupted)??;
         self.ended = chunk.last;
         Ok(Some(chunk))
@@ -96,7 +96,7 @@ fn serve(
         return;
     }
     while let Ok((out, wanted)) = asked.recv() {
-        // A chunk that cannot be sent says that nobody waits for the rest.
+        // A chunk that cannot be sent means that the receiver has gone.
         let mut hand_out = |chunk| out.blocking_send(Ok(chunk)).is_ok();
         let mut writer = ChunkWriter::new(wanted.lines, &mut hand_out);
         let known = (wanted.adopt.as_deref(), wanted.sources.as_deref());
@@ -106,7 +106,7 @@ fn serve(
     }
 }
 
-/// Writes every line as its jobs, until nobody takes them.
+/// Writes every line as its jobs, until the receiver has gone.
 fn read(
     manifest: &Manifest<'_>,
     scan: &Scan,

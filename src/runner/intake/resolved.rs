@@ -1,4 +1,4 @@
-//! What is found out before anything is written or bought: which batch a definition is of, and how its lines stand with the
+//! What is determined before anything is written or bought: the batch of a definition, and how its lines compare with the
 //! ledger.
 
 use std::sync::Arc;
@@ -19,15 +19,15 @@ use crate::{
 
 /// A definition whose manifest was read to its end, and its batch.
 pub(super) struct Resolved {
-    /// The definition, under the name of its batch, and asked for where that was first.
+    /// The definition, under the name of its batch, and with the batch's origin.
     pub(super) definition: Definition,
     pub(super) task: Arc<dyn IntakeTask>,
     pub(super) reader: Reader,
-    /// Whether it is an older dated batch, under its name.
+    /// Whether it is an older dated batch under that batch's name.
     pub(super) is_older: bool,
-    /// The batch in the ledger, if it is there.
+    /// The batch in the ledger, if it exists.
     pub(super) known: Option<ExistingBatch>,
-    /// What was compared to find that out.
+    /// The comparison made to determine that.
     sources: Option<Arc<KnownSources>>,
 }
 
@@ -35,27 +35,27 @@ pub(super) struct Resolved {
 pub(super) struct Resolving<'a> {
     pub(super) tasks: &'a Tasks<dyn IntakeTask>,
     pub(super) environment: Environment,
-    /// A dated batch is a new one, even where the newest one has the same manifest and options.
+    /// A dated batch is a new one, even if the newest one has the same manifest and options.
     pub(super) again: bool,
     pub(super) rates: &'a Rates,
     pub(super) watch: &'a ReadWatch,
     pub(super) depth: ScanDepth,
 }
 
-/// How the lines stand with the ledger.
+/// How the lines compare with the ledger.
 #[derive(Debug, Default)]
 pub(super) struct JobPlan {
-    /// The lines against the ledger's; all new where there is no batch.
+    /// The lines compared with the ledger's; all are new if there is no batch.
     pub(super) diff: Diff,
-    /// What would be bought, where it is bought in parts.
+    /// What would be bought, if the task buys in parts.
     pub(super) purchases: Option<Purchases>,
-    /// What comparing sources has told.
+    /// The result of comparing sources.
     pub(super) compared: Compared,
-    /// The same by line, for the next reading.
+    /// The same result by line, for the next reading.
     pub(super) sources: Option<Arc<KnownSources>>,
-    /// The address that the batch had, where it has another one from now on.
+    /// The batch's former address, if its address changes.
     pub(super) readdressed: Option<String>,
-    /// What other options of the definition would buy again.
+    /// What would be bought again because the definition's options changed.
     pub(super) rebuy: Option<Rebuy>,
 }
 
@@ -68,7 +68,7 @@ impl Resolved {
         how: &Resolving<'_>,
     ) -> Result<Self, IntakeError> {
         let task = task_of(how.tasks, definition)?;
-        // What is wrong with its name is told before a long manifest is read.
+        // A fault in its name is reported before a long manifest is read.
         let known = find(store, (definition, &task), how.environment).await?;
         let reader = Reader::start(definition, copy, Arc::clone(&task), how.depth).await?;
         refuse_unpriced((definition, &*task), &reader.scan, how.rates)?;
@@ -93,9 +93,9 @@ impl Resolved {
         spec_of(&self.definition, &self.reader.scan)
     }
 
-    /// Holds every line of the manifest against the ledger. Local files are read where nothing else decides.
+    /// Compares every line of the manifest with the ledger. Local files are read if nothing else decides.
     ///
-    /// A manifest of other sources than the batch has is refused, unless the user has `agreed` to them.
+    /// A manifest of other sources than the batch's is refused, unless the user has `agreed` to them.
     pub(super) async fn look(
         &self,
         store: Option<&Store>,
@@ -130,8 +130,8 @@ impl Resolved {
         })
     }
 
-    /// The finished lines among the changed ones, at the price of the definition's model; of what is bought in parts, what is
-    /// not kept of them.
+    /// The finished lines among the changed ones, at the price of the definition's model; if the task buys in parts, the parts
+    /// that are not kept.
     fn rebuy(&self, diff: &Diff, purchases: Option<&Purchases>, rates: &Rates) -> Option<Rebuy> {
         let rebuy = match (self.task.cost_of_audio(&self.definition, diff.rebuy_ms, rates), purchases) {
             (Some(cost), _) => Rebuy { lines: diff.rebuy, amount: Amount::Audio(diff.rebuy_ms), cost },
@@ -146,7 +146,7 @@ impl Resolved {
     }
 }
 
-/// The task of a definition, as submitting knows it.
+/// The task of a definition, in its submitting role.
 fn task_of(tasks: &Tasks<dyn IntakeTask>, definition: &Definition) -> Result<Arc<dyn IntakeTask>, IntakeError> {
     let name = definition.task.task();
     let unknown = || StoreError::Unexpected(format!("this release has no task `{name}`"));
@@ -164,7 +164,7 @@ async fn find(
     }
 }
 
-/// Refuses a spend limit that could not be kept, since nobody has told what a model costs.
+/// Refuses a spend limit that could not be enforced because the price of a model is unknown.
 fn refuse_unpriced(
     (definition, task): (&Definition, &dyn IntakeTask),
     scan: &Scan,

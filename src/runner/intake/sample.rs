@@ -1,4 +1,4 @@
-//! How long a manifest's recordings are, told before anything is bought: from their sizes, and some of their headers.
+//! Estimates the length of a manifest's recordings before anything is bought, from their sizes and some of their headers.
 
 use std::{
     fs,
@@ -25,12 +25,12 @@ use crate::{
 
 /// Recordings whose headers are read.
 const MOST: usize = 100;
-/// Of them at once.
+/// Headers that are read concurrently.
 const AT_ONCE: usize = 16;
 /// Bytes read of an object's start, and of its end.
 const HEAD: u64 = 64 << 10;
 const TAIL: u64 = 16 << 10;
-/// Longer than this nobody waits for an estimate.
+/// The longest time that an estimate may take.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The recordings whose size is known without opening them.
@@ -41,7 +41,7 @@ struct KnownSizes {
     picked: Vec<(String, u64)>,
 }
 
-/// Guesses the length of the recordings whose size is known, and says how many they are. `None` where nothing can be told.
+/// Estimates the length of the recordings whose size is known, and counts them. `None` if there is no estimate.
 pub(super) async fn measure(
     definition: &Definition,
     copy: Option<&Spooled>,
@@ -62,13 +62,13 @@ pub(super) async fn measure(
             seen.extend(found.map(|audio_ms| Sampled { bytes, audio_ms }));
         }
     });
-    // What was not seen in time makes the guess a wider one, no more.
+    // What was not read in time only makes the estimate less certain.
     let _ = tokio::time::timeout(TIMEOUT, look).await;
     let seen = seen.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     Ok(guess(&seen, sizes.bytes, sizes.lines).map(|guess| (guess, sizes.lines)))
 }
 
-/// Adds sizes up, and picks recordings evenly over the manifest: neighbours are often alike.
+/// Adds up the sizes, and picks recordings evenly over the manifest: neighbours are often alike.
 fn sizes(definition: &Definition, copy: Option<&Spooled>, scan: &Scan) -> Result<KnownSizes, Faults> {
     let manifest = Manifest::open(definition, copy)?;
     let every = scan.lines.div_ceil(MOST as u64).max(1);
@@ -99,7 +99,7 @@ async fn look_at(objects: &Objects, source: &str, bytes: u64) -> Option<Probe> {
 
 async fn look_at_object(objects: &Objects, at: &S3Address, bytes: u64) -> Option<Probe> {
     let head = objects.fetch_start(at, HEAD).await.ok()?;
-    // Only streams in pages tell their length at their end.
+    // Only paged streams (Ogg) have their length at their end.
     let tail =
         if bytes > HEAD && head.starts_with(b"OggS") { objects.fetch_end(at, TAIL).await.ok()? } else { Vec::new() };
     Some(probe_ends(&head, &tail, bytes))

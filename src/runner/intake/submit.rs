@@ -27,30 +27,30 @@ use crate::{
 /// What the user has agreed to.
 #[derive(Debug, Clone)]
 pub struct SubmitOptions {
-    /// The tasks that there are.
+    /// The known tasks.
     pub tasks: Tasks<dyn IntakeTask>,
     /// Finished lines may be bought again because the definition's options changed.
     pub rebuy: bool,
-    /// The output may be written whoever it belongs to.
+    /// The output may be written even if it belongs to another batch or ledger.
     pub take_over: bool,
-    /// New lines whose outputs are there already are done.
+    /// New lines whose outputs exist already count as done.
     pub adopt: bool,
-    /// The manifest is the batch's from now on, wherever it is and whatever it brings.
+    /// The manifest becomes the batch's, whatever its address and its lines.
     pub update_source: bool,
-    /// Who hears how far the reading of local recordings is.
+    /// Receives the progress of reading local recordings.
     pub watch: ReadWatch,
-    /// A dated batch is a new one, even where the newest one has the same manifest and options.
+    /// A dated batch is a new one, even if the newest one has the same manifest and options.
     pub again: bool,
-    /// Prices, for what is told.
+    /// Prices, for messages and the summary.
     pub rates: Rates,
-    /// The account whose voices are to speak; without one they are not checked.
+    /// The account whose voices are used; without one they are not checked.
     pub account: Option<Account>,
-    /// What becomes of voices that it does not have.
+    /// How voices are treated that it lacks.
     pub voice_check: VoiceCheck,
 }
 
 impl SubmitOptions {
-    /// For these tasks, the user has agreed to nothing.
+    /// Options for these tasks, with nothing agreed to by the user.
     #[must_use]
     pub fn of(tasks: &Tasks<dyn IntakeTask>) -> Self {
         Self {
@@ -75,27 +75,27 @@ pub struct Submission {
     pub batch: BatchId,
     /// Its name.
     pub name: String,
-    /// What it is asked for now.
+    /// Its specification as of now.
     pub spec: BatchSpec,
-    /// Whether it was there.
+    /// Whether it existed before.
     pub existed: bool,
-    /// Whether it is an older dated batch, under its name: its manifest and options are these.
+    /// Whether it is an older dated batch under that batch's name, with the same manifest and options.
     pub older_batch: bool,
     /// Good lines of the manifest.
     pub lines: u64,
-    /// What they come to: jobs.
+    /// What the lines became as jobs.
     pub submitted: Submitted,
-    /// What is to be bought, where it is bought in parts.
+    /// What is to be bought, if the task buys in parts.
     pub purchases: Option<Purchases>,
-    /// What comparing its recordings with those of the ledger has found.
+    /// The result of comparing its recordings with those in the ledger.
     pub compared: Compared,
-    /// The address that its manifest had, where it has another one from now on.
+    /// The former address of its manifest, if the address changed.
     pub readdressed: Option<String>,
     /// What the user should know.
     pub warnings: Vec<String>,
     /// What was done on the account.
     pub done: Vec<String>,
-    /// Lines of the batch whose outputs were there before it.
+    /// Lines of the batch that are done because their outputs existed before it.
     pub adopted: u64,
     /// Lines without a source among them.
     pub without_source: u64,
@@ -103,22 +103,22 @@ pub struct Submission {
     pub bad: u64,
     /// What is wrong with them.
     pub faults: Faults,
-    /// What a listing passed over, by ending.
+    /// What a listing skipped, by file extension.
     pub ignored: Ignored,
     /// Lines of the batch that its manifest lacks. They stay in its totals.
     pub gone: u64,
-    /// Jobs in voices or formats that their lines do not ask for any more. They are in no total.
+    /// Jobs in voices or formats that their lines no longer request. They are in no total.
     pub dropped: u64,
     /// Lines whose kept answers are delivered again, in other formats or elsewhere.
     pub redelivered: u64,
-    /// Lines that should be, and whose answers are pruned.
+    /// Lines that should be delivered again, but whose answers are pruned.
     pub pruned: u64,
-    /// Lines whose captions share their length out, since they were bought without word times.
+    /// Lines whose captions have estimated times, since they were bought without word times.
     pub without_word_times: u64,
 }
 
-/// Records a batch and its lines. Nothing is written before everything that can be checked was found right; what is cut
-/// off while the lines are written is completed by submitting again.
+/// Records a batch and its lines. Nothing is written before all checks have passed; if writing the lines is interrupted,
+/// submitting again completes it.
 ///
 /// # Errors
 /// Faults of the manifest; a batch of that name from another definition, task or environment; an output of another batch or
@@ -162,7 +162,7 @@ pub async fn submit(
     if definition.limit.is_none() {
         store.drop_mended(begun).await?;
     }
-    // A bad line may be one that was good before.
+    // A bad line may have been a good one before.
     reading.whole = definition.limit.is_none() && reader.scan.bad == 0;
     let rewanted = if begun.existed { store.note_reading(begun, &reading).await? } else { Rewanted::default() };
     store.end_submit(begun.batch).await?;
@@ -173,7 +173,7 @@ pub async fn submit(
     };
     let row = store.batch_by_id(begun.batch).await?;
     if row.finished_at.is_some() {
-        // Nothing came of it: the summary is not to say that there is work.
+        // Nothing was submitted: the summary must not announce work.
         let summary = summarize(store, row.id, (&spec, &*task), SummaryState::Finished, &options.rates).await?;
         put_summary(&sink, &summary).await?;
     }
@@ -203,7 +203,7 @@ pub async fn submit(
     })
 }
 
-/// Whether the account has what the lines ask for; what the user should know before anything is bought.
+/// Checks whether the account has what the lines need. Returns what the user should know before anything is bought.
 async fn check_account(
     store: &Store,
     resolved: &Resolved,
@@ -222,7 +222,7 @@ async fn check_account(
     Ok(warnings)
 }
 
-/// Makes sure that the output is ours, and that it can be written: with the first summary.
+/// Checks that the output is ours, and that it can be written, by writing the first summary.
 async fn claim_output(
     store: &Store,
     known: Option<&ExistingBatch>,
@@ -259,7 +259,7 @@ fn new_batch(definition: &Definition, spec: &BatchSpec, environment: Environment
     }
 }
 
-/// Sets of lines in one transaction of a batch that is new: keys in no order touch most of their index each time.
+/// Chunks in one transaction of a new batch: unordered keys touch most of their index in each transaction.
 const CHUNKS_OF_NEW: usize = 8;
 
 async fn write_lines(

@@ -1,4 +1,4 @@
-//! Submitting texts on real ledgers: what they come to, what changes deliver again, and what would be bought again.
+//! Submitting texts on real ledgers: the resulting jobs, which changes deliver again, and what would be bought again.
 
 use std::fs;
 
@@ -64,7 +64,7 @@ impl Fixture {
         .unwrap()
     }
 
-    /// Has everything that is due spoken, as a run would; what is bought for it.
+    /// Synthesizes everything that is due, as a run would. Returns what is bought for it.
     async fn speak(&self) -> Vec<Rendition> {
         let definition = self.load();
         let asked = definition.synthesizing().unwrap();
@@ -217,7 +217,7 @@ async fn finished_outputs_are_bought_again_only_when_told_to() {
     assert_eq!(w.plan().await.rebuy.map(|rebuy| (rebuy.lines, rebuy.amount)), Some((10, Amount::Characters(120))));
     let rebuy = SubmitOptions { rebuy: true, ..SubmitOptions::of(crate::tasks::Registry::built_in().intakes()) };
     assert_eq!(w.try_submit(&rebuy).await.unwrap().submitted.changed, 10);
-    // Where no text is cut any other way there is nothing to buy, and nothing to refuse.
+    // If no text is cut in another way, there is nothing to buy and nothing to refuse.
     w.speak().await;
     w.write("p.toml", &format!("{TOML}part_chars = 19\n"));
     assert_eq!(w.submit().await.submitted.changed, 10);

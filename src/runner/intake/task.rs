@@ -1,4 +1,4 @@
-//! What submitting asks of a task.
+//! What submitting needs from a task.
 
 use std::collections::BTreeMap;
 
@@ -21,10 +21,10 @@ use crate::{
 
 /// A task whose lines can be submitted.
 pub trait IntakeTask: ReportTask {
-    /// Whether a line is known by what its source holds, which no hash of the manifest says: then sources are compared.
+    /// Whether the content of its source identifies a line, which no hash of the manifest covers: then sources are compared.
     fn has_sources(&self) -> bool;
 
-    /// What a price in `[rates]` is for: `US dollars a minute`.
+    /// The unit of a price in `[rates]`: `US dollars a minute`.
     fn price_unit(&self) -> &'static str;
 
     /// The endings of outputs, with their dots.
@@ -33,40 +33,42 @@ pub trait IntakeTask: ReportTask {
     /// The names of a job's outputs.
     fn outputs(&self, definition: &Definition, key: &str, job: &JobDraft) -> Vec<String>;
 
-    /// Whether lines that set nothing themselves ask for other calls than before: their answers are bought again.
+    /// Whether lines without options of their own need other calls than before: their answers are bought again.
     fn asks_for_other_calls(&self, before: &TaskSpec, now: &TaskSpec) -> bool {
         before != now
     }
 
-    /// Whether what is answered looks another way than before: it is delivered again, and buys nothing.
+    /// Whether answered lines are presented in another way than before: they are delivered again, and nothing is bought.
     fn is_presented_again(&self, before: &TaskSpec, now: &TaskSpec) -> bool;
 
-    /// Whether outputs are asked for that need word times, and were not: answers that were bought without have none for them.
+    /// Whether outputs that need word times are requested now, and were not before: answers bought without word times have
+    /// none.
     fn adds_captions(&self, _before: &TaskSpec, _now: &TaskSpec) -> bool {
         false
     }
 
-    /// The definition, asked for where a batch of this specification was first: what that has bought goes on to be its own.
+    /// The definition with the origin at which a batch of this specification was first made: what it bought there stays its
+    /// own.
     fn at_its_origin(&self, definition: &Definition, _before: &TaskSpec) -> Definition {
         definition.clone()
     }
 
-    /// What so much audio costs, where lines are paid for by their length.
+    /// The cost of this much audio, if lines are priced by length.
     fn cost_of_audio(&self, _definition: &Definition, _audio_ms: u64, _rates: &Rates) -> Option<MicroUsd> {
         None
     }
 
-    /// Counts what the jobs of a manifest would buy, where they are bought in parts. `audio_cache`: what is kept already.
+    /// Counts what the jobs of a manifest would buy, if the task buys in parts. `audio_cache`: what is kept already.
     fn survey(&self, _definition: &Definition, _audio_cache: Option<AudioCache>) -> Option<Box<dyn Survey>> {
         None
     }
 
-    /// Whether the account has what the lines ask for; what the user should know of it.
+    /// Checks whether the account has what the lines need. Returns what the user should know about it.
     fn check_account<'a>(&'a self, _check: AccountCheck<'a>) -> BoxFuture<'a, Result<Vec<String>, IntakeError>> {
         Box::pin(async { Ok(Vec::new()) })
     }
 
-    /// Puts on the account what the calls refer to, and its name there into the definition. Says what was done.
+    /// Puts on the account what the calls refer to, and its id there into the definition. Returns what was done.
     fn prepare_account<'a>(
         &'a self,
         _store: &'a Store,
@@ -77,22 +79,22 @@ pub trait IntakeTask: ReportTask {
     }
 }
 
-/// What an account is checked for.
+/// The input of a check of an account.
 #[derive(Debug, Clone, Copy)]
 pub struct AccountCheck<'a> {
-    /// Where is kept what the account has told before.
+    /// Where earlier answers of the account are kept.
     pub store: &'a Store,
-    /// The account; without one nothing can be checked.
+    /// The account; without one the check is skipped.
     pub account: Option<&'a Account>,
     /// The manifest, as it is shown.
     pub manifest: &'a str,
-    /// What was read of it.
+    /// What was read from it.
     pub scan: &'a Scan,
-    /// What becomes of voices that the account does not have.
+    /// How voices are treated that the account lacks.
     pub voice_check: VoiceCheck,
 }
 
-/// How the names of a task's outputs end.
+/// The extensions of a task's outputs.
 #[derive(Debug, Clone, Default)]
 pub struct OutputEndings {
     /// All of them, with their dots.
@@ -106,32 +108,32 @@ pub trait Survey: Send {
     /// Adds a line, with what submitting would do with each of its jobs.
     ///
     /// # Errors
-    /// What is kept already cannot be seen.
+    /// The kept audio cannot be read.
     fn add(&mut self, line: &ManifestLine, jobs: &[JobPlan]) -> Result<(), StoreError>;
 
     /// What was counted.
     fn found(self: Box<Self>) -> Purchases;
 }
 
-/// Characters, by the model that speaks them.
+/// Characters, by the model that synthesizes them.
 pub type Characters = BTreeMap<TtsModel, u64>;
 
 /// What would be bought in parts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Purchases {
-    /// Parts of all texts, each voice and purchase counted.
+    /// Parts of all texts, counted for each voice and purchase.
     pub all_parts: u64,
-    /// Characters of these.
+    /// Characters of these parts.
     pub all_characters: Characters,
     /// Jobs that would be worked.
     pub jobs: u64,
-    /// Parts that would be bought for them: those whose clip is neither kept nor bought for another of them.
+    /// Parts that would be bought for them: those whose clip is neither kept nor bought for another of these jobs.
     pub parts: u64,
-    /// Characters of these.
+    /// Characters of these parts.
     pub characters: Characters,
-    /// Jobs that are done, and that other options ask for again.
+    /// Finished jobs that would be bought again because the options changed.
     pub again: u64,
-    /// Characters that would be bought for these.
+    /// Characters that would be bought for these jobs.
     pub again_characters: Characters,
 }
 
@@ -142,7 +144,7 @@ impl Purchases {
         cost(&self.characters, rates)
     }
 
-    /// What the characters cost that are bought again.
+    /// The cost of the characters that are bought again.
     #[must_use]
     pub fn cost_again(&self, rates: &Rates) -> MicroUsd {
         cost(&self.again_characters, rates)

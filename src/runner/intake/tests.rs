@@ -1,4 +1,4 @@
-//! Submitting on real ledgers: the same again, changes of every kind, and whose output it is.
+//! Submitting on real ledgers: the same manifest again, changes of every kind, and the ownership of outputs.
 
 mod outputs;
 
@@ -261,7 +261,7 @@ async fn an_option_in_the_manifest_is_the_lines_own_change() {
     );
     assert_eq!(w.submit().await.unwrap().submitted.changed, 1);
     w.work().await;
-    // To forbid the column is the definition's doing.
+    // The definition forbids the column.
     w.write("calls.toml", &format!("option_columns = []\n{TOML}"));
     assert!(matches!(usage(w.submit().await), IntakeError::WouldRebuy { rebuy: Rebuy { lines: 1, .. }, .. }));
 }
@@ -279,7 +279,7 @@ async fn other_formats_are_delivered_from_kept_answers() {
     let rows = w.store.spending(again.batch).await.unwrap();
     assert_eq!(rows.iter().map(|s| s.calls).sum::<u64>(), 2, "and not bought");
     assert_eq!(w.submit().await.unwrap().redelivered, 0);
-    // The order of formats says nothing.
+    // The order of formats has no meaning.
     w.write("calls.toml", &TOML.replace("[\"txt\"]", "[\"txt\", \"json\"]"));
     assert_eq!(w.submit().await.unwrap().redelivered, 0);
 
@@ -320,7 +320,7 @@ async fn bad_lines_stand_in_the_report_until_they_are_mended() {
     assert!(report[1].ends_with(",Ann"), "{report:?}");
     assert_eq!(w.submit().await.unwrap().submitted.same, 2);
     assert_eq!(w.counts().await.total(), 3);
-    // Mended, and moved to another line.
+    // The line is corrected, and moved.
     w.write("calls.csv", &CSV.replace("\na,", "\nz,https://h.org/z.wav,Zed\na,"));
     let mended = w.submit().await.unwrap();
     assert_eq!((mended.bad, mended.submitted.new, mended.gone), (0, 2, 0));

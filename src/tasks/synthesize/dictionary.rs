@@ -1,4 +1,4 @@
-//! The definition's pronunciations on the account that is to speak.
+//! Puts the definition's pronunciations on the account that is used for synthesis.
 
 use std::{path::Path, sync::Arc};
 
@@ -19,7 +19,7 @@ use crate::{
     store::{BatchRow, NewBatch, Resubmission, Store},
 };
 
-/// Puts the words on the account if they are not there yet, and their dictionary's id into the definition. Says what was
+/// Puts the words on the account if they are not there yet, and their dictionary's id into the definition. Returns what was
 /// done.
 pub(super) async fn push(
     store: &Store,
@@ -49,7 +49,7 @@ async fn put(
     let mut before = store.dictionary(account, &dictionary.file).await?;
     let mut same = before.as_ref().is_some_and(|(_, hash)| *hash == dictionary.hash);
     if let Some((id, _)) = &before {
-        // Somebody may have deleted it since: then every call would be refused, today and tomorrow.
+        // Somebody may have deleted it since: then every call would be refused.
         match client.dictionaries().await {
             Ok(all) if all.iter().all(|there| there.id != *id) => (before, same) = (None, false),
             Ok(_) => {}
@@ -73,11 +73,11 @@ async fn put(
     Ok(Some(format!("the account's dictionary of {file} was {what}: {} pronounced", words.items.len())))
 }
 
-/// Puts the words of a batch that an older process submitted on an account that knows nothing of older processes. Words
-/// that changed since, or are gone, are for the next submission to tell.
+/// Puts the words of a batch that an older process submitted on an account that knows nothing of older processes. Words that
+/// have changed or disappeared since are reported by the next submission.
 ///
 /// # Errors
-/// The account does not take them, or the ledger cannot be written.
+/// The account rejects them, or the ledger cannot be written.
 pub async fn renew_dictionary(store: &Store, account: Option<&Account>, row: &BatchRow) -> Result<(), IntakeError> {
     let Some(account) = account.filter(|account| account.forgets) else { return Ok(()) };
     let mut spec = row.specification()?.clone();

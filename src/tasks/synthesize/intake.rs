@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl IntakeTask for Synthesize {
-    /// The manifest's hash says what its texts are.
+    /// The manifest's hash covers its texts.
     fn has_sources(&self) -> bool {
         false
     }
@@ -40,7 +40,7 @@ impl IntakeTask for Synthesize {
         calls(before) != calls(now)
     }
 
-    /// A name is each job's own, and compared line by line.
+    /// Names are excluded: each job has its own, which is compared line by line.
     fn is_presented_again(&self, before: &TaskSpec, now: &TaskSpec) -> bool {
         let presented = |spec: &TaskSpec| {
             let Synthesis { pause, mut captions, .. } = spec.read().ok()?;

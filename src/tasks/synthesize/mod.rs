@@ -1,4 +1,4 @@
-//! Texts become speech.
+//! Synthesis: texts become audio.
 
 mod definition;
 mod dictionary;

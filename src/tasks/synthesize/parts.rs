@@ -1,4 +1,4 @@
-//! Every part of a manifest's texts, as it would be bought.
+//! Lists every part of a manifest's texts as it would be bought.
 
 use tokio::sync::mpsc;
 
@@ -13,7 +13,7 @@ use crate::{
     store::{AudioCache, Store},
 };
 
-/// Parts that may be ready before anybody takes them.
+/// Parts that may be ready before they are taken.
 const AHEAD: usize = 100;
 
 /// A part.
@@ -23,24 +23,24 @@ pub struct PartLine {
     pub line: u64,
     /// Its key.
     pub key: String,
-    /// Who speaks.
+    /// The voice.
     pub voice_id: String,
-    /// What is bought.
+    /// The format that is bought.
     pub bought: ClipFormat,
     /// Its number in the text, from 1.
     pub number: u64,
     /// Its length.
     pub characters: u64,
-    /// Whether its sound is in the audio cache.
+    /// Whether its clip is in the audio cache.
     pub kept: bool,
-    /// What is sent.
+    /// The text that is sent.
     pub text: String,
 }
 
-/// Parts on their way.
+/// The parts, as they are read.
 pub type Parts = mpsc::Receiver<Result<PartLine, IntakeError>>;
 
-/// Reads the manifest, and cuts every text, or that of one key.
+/// Reads the manifest, and cuts every text, or only the text of one key.
 pub fn parts(store: Option<&Store>, definition: &Definition, copy: Option<&Spooled>, key: Option<&str>) -> Parts {
     let (out, parts) = mpsc::channel(AHEAD);
     let (audio_cache, definition, copy) = (store.map(Store::audio_cache), definition.clone(), copy.cloned());
@@ -70,7 +70,7 @@ fn cut_all(
             continue;
         }
         let Some(text) = line.jobs.iter().find_map(|job| job.text.as_deref()) else { continue };
-        // Numbered as everywhere: what has no words is a part too.
+        // Numbered as everywhere: a part without words counts too.
         let parts: Vec<(Part, u64)> =
             (cut::parts(text, asked.synthesis.part_chars).zip(1..)).filter(|(part, _)| part.has_words()).collect();
         let mut seen = Vec::new();

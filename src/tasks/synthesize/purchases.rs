@@ -1,4 +1,4 @@
-//! What the texts of a manifest would buy, counted before anything is bought.
+//! Counts what the texts of a manifest would buy, before anything is bought.
 
 use std::collections::HashSet;
 
@@ -18,10 +18,10 @@ use crate::{
 /// Counts parts and characters, line by line.
 pub(super) struct SpeechSurvey {
     synthesis: Synthesis,
-    /// What is kept, where that may be used.
+    /// The cached clips, if they may be reused.
     audio_cache: Option<AudioCache>,
     found: Purchases,
-    /// What is bought for one of the jobs serves all others.
+    /// The clips that are bought for one of the jobs and serve all others.
     bought: HashSet<Identity>,
     bought_again: HashSet<Identity>,
 }
@@ -49,7 +49,7 @@ impl SpeechSurvey {
                 self.found.parts += 1;
                 *self.found.characters.entry(options.model).or_default() += characters;
             }
-            // Counted by itself: that another job buys it too is no excuse.
+            // Counted separately, even if another job buys it too.
             if again && (is_new || self.bought.contains(&cache_key)) && self.bought_again.insert(cache_key) {
                 *self.found.again_characters.entry(options.model).or_default() += characters;
             }

@@ -109,7 +109,7 @@ impl AskedOfBatch for Synthesis {
     }
 }
 
-/// The list price of a model, in words.
+/// The list price of a model as text.
 pub fn price_of(model: TtsModel, rates: &Rates) -> String {
     let Some(price) = rates.known_per_10k_chars(model) else { return unpriced(model.as_str()) };
     let price = price.to_string();

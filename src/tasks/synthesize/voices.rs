@@ -1,4 +1,4 @@
-//! Whether the account has the voices that a manifest asks for.
+//! Checks whether the account has the voices that a manifest requests.
 
 use std::{
     collections::BTreeMap,
@@ -23,24 +23,24 @@ use crate::{
     waves::Voice,
 };
 
-/// Names that are proposed for one that is unknown.
+/// The number of similar names that are proposed for an unknown one.
 const PROPOSED: usize = 3;
-/// Warnings that are told one by one.
+/// The number of warnings that are listed individually.
 const LISTED: usize = 20;
-/// How long an account's voices are taken for granted.
+/// How long an account's voices are cached.
 const FRESH: Duration = Duration::from_hours(24);
 
-/// What came of holding the requested voices against an account.
+/// The result of comparing the requested voices with those of an account.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Judgement {
-    /// Voices that the account does not have, or that do not speak by the model that is asked for.
+    /// Voices that the account lacks, or that do not support the requested model.
     pub faults: Faults,
-    /// What may be meant otherwise.
+    /// What may not be intended.
     pub warnings: Vec<String>,
 }
 
 impl Judgement {
-    /// The same with its faults as warnings.
+    /// The same result with its faults as warnings.
     #[must_use]
     pub fn lenient(mut self) -> Self {
         let faults = std::mem::take(&mut self.faults);
@@ -49,12 +49,12 @@ impl Judgement {
     }
 }
 
-/// What of a voice matters here.
+/// The properties of a voice that matter here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownVoice {
     id: String,
     languages: Vec<String>,
-    /// The models that it speaks by.
+    /// The models that it supports.
     models: Vec<TtsModel>,
 }
 
@@ -64,14 +64,14 @@ impl From<&Voice> for KnownVoice {
     }
 }
 
-/// Holds what is asked of voices against those that an account has. Clones are the account's own, and pass.
+/// Compares the requested voices with those that an account has. Cloned voices belong to the account, and pass.
 #[must_use]
 pub fn judge(manifest: &str, requested: &RequestedVoices, voices: &[KnownVoice]) -> Judgement {
     let known: BTreeMap<&str, &KnownVoice> = voices.iter().map(|voice| (voice.id.as_str(), voice)).collect();
     let mut judged = Judgement::default();
     let (mut unknown, mut unlike, mut more) = (None, None, 0_usize);
     for (asked, seen) in &requested.0 {
-        // Of clones, and of models that are not known, the catalogs say nothing.
+        // The catalogs list no clones and no unknown models.
         if asked.voice_id.starts_with("voice_") || asked.model.known().is_none() {
             continue;
         }
@@ -122,7 +122,7 @@ fn placed(manifest: &str, seen: VoiceUse, message: String) -> Fault {
     }
 }
 
-/// The voice was not trained on the language that it is to speak.
+/// Warns that the voice was not trained on the requested language.
 fn language(asked: &RequestedVoice, voice: &KnownVoice) -> Option<String> {
     let language = asked.language.filter(|language| *language != TtsLanguage::Auto)?;
     if voice.languages.is_empty() || voice.languages.iter().any(|own| own == language.as_str()) {
@@ -132,7 +132,7 @@ fn language(asked: &RequestedVoice, voice: &KnownVoice) -> Option<String> {
     Some(format!("`{}` is to speak `{language}`, and the catalog has it for {has}", asked.voice_id))
 }
 
-/// The voice is of the other model: that costs the same, is not refused, and sounds wrong.
+/// Reports that the voice belongs to the other model: the call costs the same, is not refused, and sounds wrong.
 fn other_model(asked: &RequestedVoice, voice: &KnownVoice) -> Option<String> {
     let own = voice.models.first().filter(|_| !voice.models.contains(&asked.model))?;
     let RequestedVoice { voice_id, model, .. } = asked;
@@ -141,7 +141,7 @@ fn other_model(asked: &RequestedVoice, voice: &KnownVoice) -> Option<String> {
     ))
 }
 
-/// The account has no catalog of the model's voices.
+/// Warns that the account has no catalog of the model's voices.
 fn unlisted_model(asked: &RequestedVoice, voices: &[KnownVoice]) -> Option<String> {
     let is_listed = voices.iter().any(|voice| voice.models.contains(&asked.model));
     (!is_listed).then(|| {
@@ -150,7 +150,7 @@ fn unlisted_model(asked: &RequestedVoice, voices: &[KnownVoice]) -> Option<Strin
     })
 }
 
-/// The voices of an account as they were told within the last day; nothing where that is not known.
+/// The voices of an account, if they were fetched within the last day.
 #[must_use]
 pub fn remembered(store: &Store, account: &str) -> Option<Vec<KnownVoice>> {
     let path = path(store, account);
@@ -159,8 +159,8 @@ pub fn remembered(store: &Store, account: &str) -> Option<Vec<KnownVoice>> {
     serde_json::from_slice(&fs::read(path).ok().filter(|_| age < FRESH)?).ok()
 }
 
-/// Asks the account for its voices, unless they were told within the last day, and judges by them. What they lack is asked
-/// for once more: a voice may be younger than a day.
+/// Fetches the account's voices, unless they were fetched within the last day, and judges by them. If a voice is missing, they
+/// are fetched once more: it may be younger than a day.
 pub(super) async fn check(check: AccountCheck<'_>) -> Result<Vec<String>, IntakeError> {
     let AccountCheck { store, account, manifest, scan, voice_check } = check;
     let Some(TextFindings { voices: requested, .. }) = TextFindings::of(scan) else { return Ok(Vec::new()) };
@@ -176,7 +176,7 @@ pub(super) async fn check(check: AccountCheck<'_>) -> Result<Vec<String>, Intake
         stale => match account.client.voices().await {
             Ok(voices) => {
                 let voices: Vec<KnownVoice> = voices.iter().map(KnownVoice::from).collect();
-                // Without a memory it is asked again next time, no more.
+                // If caching fails, the voices are only fetched again next time.
                 let _ = remember(store, &account.name, &voices);
                 judge(manifest, requested, &voices)
             }

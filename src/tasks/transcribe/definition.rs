@@ -1,4 +1,4 @@
-//! `[transcribe]`, and what else a definition says of a transcription.
+//! `[transcribe]`, and the other fields of a definition that concern a transcription.
 
 use std::{fs, io, sync::Arc};
 
@@ -33,7 +33,7 @@ use crate::{
     },
 };
 
-/// What a file said; `None` where it said nothing.
+/// The fields that the file sets; `None` if it does not set one.
 #[derive(Debug, Default)]
 struct Draft {
     source: Option<String>,
@@ -41,7 +41,7 @@ struct Draft {
     name_pattern: Option<Regex>,
     no_source: Option<NoSource>,
     options: LineOverrides,
-    /// A file of words to listen for.
+    /// A file of keywords.
     keywords_file: Option<String>,
     formats: Option<Vec<TranscriptFormat>>,
     webhook: Option<WebhookMode>,
@@ -96,7 +96,7 @@ impl TaskDraft for Draft {
         let source_column = on.column("columns.source", source, date);
         let option_columns = on.option_columns(self.option_columns.clone(), LineOption::ALL);
         let asked = Transcribing {
-            // With options that are wrong themselves, a line's cannot be judged.
+            // If the definition's own options are wrong, a line's cannot be judged.
             option_columns: if options.is_some() { option_columns } else { Vec::new() },
             options: options.unwrap_or_else(|| options_of(SttModel::Pulse, Language::EN)),
             formats,
@@ -156,9 +156,9 @@ impl Draft {
     }
 }
 
-/// The words of a file; what is wrong with it is a fault.
+/// The keywords of a file; what is wrong with the file is a fault.
 fn keywords_of(on: &mut Builder<'_>, file: &str) -> Option<Keywords> {
-    /// No list of a hundred words comes near this; a recording named by mistake does.
+    /// No list of a hundred words comes near this size; a recording named by mistake exceeds it.
     const LIMIT: u64 = 1 << 16;
     let field = "transcribe.keywords";
     let shown = on.base.join(file);
@@ -178,7 +178,7 @@ fn keywords_of(on: &mut Builder<'_>, file: &str) -> Option<Keywords> {
     words.map_err(|message| on.fault(field, format!("`{}`: {message}", shown.display()))).ok()
 }
 
-/// The defaults of everything but model and language, which have none.
+/// The defaults of all options but model and language, which have none.
 fn options_of(model: SttModel, language: Language) -> TranscribeOptions {
     TranscribeOptions {
         model,

@@ -1,4 +1,4 @@
-//! Recordings become transcripts.
+//! Transcription: recordings become transcripts.
 
 mod definition;
 mod intake;

@@ -1,4 +1,4 @@
-//! Whose output it is, and whether it can be written.
+//! Who owns an output, and whether it can be written.
 
 use super::*;
 use crate::domain::environment::Environment;
@@ -41,7 +41,7 @@ async fn an_output_belongs_to_one_batch_of_one_ledger() {
     submit(&second, &definition, None, Environment::Live, &take_over).await.unwrap();
     let summary = fs::read(w.path("out/calls/summary.json")).unwrap();
     assert_eq!(Owner::read(&summary).unwrap().ledger.id, second.id());
-    // What is no summary is nobody's to overwrite.
+    // A file that is no summary must never be overwritten.
     w.write("out/calls/summary.json", "{\"my\": \"notes\"}");
     assert!(matches!(usage(w.submit().await), IntakeError::ForeignSummary { .. }));
     w.submit_with(&take_over).await.unwrap();

@@ -1,4 +1,4 @@
-//! What a synthesis batch is asked for, from what a file says, the command line, and the defaults.
+//! Builds the options of a synthesis batch from the file, the command line and the defaults.
 
 use std::{
     collections::BTreeMap,
@@ -29,7 +29,7 @@ use crate::{
     },
 };
 
-/// Lines can be judged by it unless it has no model: then their options cannot.
+/// Lines can be judged by the result unless it has no model: their options need one.
 pub(super) fn build(said: &SynthesisDraft, on: &mut Builder<'_>, date: Option<Date>) -> Built {
     let text = on.over.flags.one(TEXT_COLUMN).or(said.text.as_ref());
     let text_column = on.column("columns.text", text, date);
@@ -83,7 +83,7 @@ impl SynthesisDraft {
         (synthesis, judged)
     }
 
-    /// The captions that are asked for, none twice.
+    /// The requested captions, without duplicates.
     fn captions(&self, on: &mut Builder<'_>) -> Vec<CaptionFormat> {
         let mut captions = Vec::new();
         let mut add = |caption: CaptionFormat| {
@@ -105,7 +105,7 @@ impl SynthesisDraft {
         captions
     }
 
-    /// The voices that are asked for; there may be none, where each line has its own.
+    /// The requested voices; there may be none, if each line has its own.
     fn voices(&self, on: &mut Builder<'_>) -> Vec<String> {
         if let Some(flag) = on.over.flags.all(VOICE_ID) {
             return flag.to_vec();
@@ -131,7 +131,7 @@ impl SynthesisDraft {
         let mut formats = Vec::new();
         for name in flag {
             match AudioFormat::named(name) {
-                // What the file says of its rate and ending still holds.
+                // The rate and ending in the file still apply.
                 Ok(format) => match self.formats.iter().flatten().filter(|own| own.format == format) {
                     own if own.clone().count() > 0 => formats.extend(own.cloned()),
                     _ => formats.push(OutputFormat::of(format)),
@@ -139,7 +139,7 @@ impl SynthesisDraft {
                 Err(message) => on.fault("synthesize.formats", message),
             }
         }
-        // Then it names some, if not rightly.
+        // The file names some formats, although wrong ones.
         if formats.is_empty() && !flag.is_empty() { vec![OutputFormat::of(AudioFormat::Wav)] } else { formats }
     }
 
@@ -154,7 +154,7 @@ impl SynthesisDraft {
         }
     }
 
-    /// The dictionary's file, read: what is wrong with it is told together with all else.
+    /// Reads the dictionary's file; its faults are reported together with all others.
     fn pronunciations(&self, on: &mut Builder<'_>) -> Option<(Dictionary, Pronunciations)> {
         let (path, base) = match (on.over.flags.one(PRONUNCIATIONS), &self.pronunciations) {
             (Some(flag), _) => (flag, PathBuf::new()),
@@ -185,7 +185,7 @@ impl SynthesisDraft {
     }
 }
 
-/// The defaults of everything but the model, which has none.
+/// The defaults of all options but the model, which has none.
 const fn spoken_by(model: TtsModel) -> SynthesisOptions {
     SynthesisOptions {
         model,

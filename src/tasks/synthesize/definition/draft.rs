@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// What a file said; `None` where it said nothing.
+/// The fields that the file sets; `None` if it does not set one.
 #[derive(Debug, Default)]
 pub(super) struct SynthesisDraft {
     pub(super) text: Option<String>,
@@ -41,7 +41,7 @@ pub(super) struct SynthesisDraft {
     pub(super) transport: Option<Transport>,
 }
 
-/// Reads them: of the file's own table, of `[columns]`, and all of `[synthesize]`.
+/// Reads the fields: those of the file's top level, of `[columns]`, and all of `[synthesize]`.
 pub(super) fn read(page: &mut Page<'_, '_>) -> SynthesisDraft {
     let Page { walk, root, columns } = page;
     let text = walk.text(columns, "text", some);
@@ -110,7 +110,7 @@ fn read_options<'t>(walk: &mut TomlWalk<'t>, section: &mut Section<'t>) -> Synth
     options
 }
 
-/// The formats; nothing if one of them is wrong, for then what is missing cannot be told.
+/// The formats; `None` if one of them is wrong, since then the missing ones are unknown.
 fn read_formats<'t>(walk: &mut TomlWalk<'t>, section: &mut Section<'t>) -> Option<Vec<OutputFormat>> {
     let mut wrong = Vec::new();
     let taken = walk.take(section, "formats", |value| {

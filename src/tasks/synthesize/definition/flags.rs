@@ -1,4 +1,4 @@
-//! The flags of the command line that only a synthesis has.
+//! The command-line flags that only a synthesis has.
 
 use crate::{definition::TaskFlags, domain::synthesis::CaptionFormat};
 
@@ -13,12 +13,12 @@ pub(super) const NO_REUSE: &str = "no-reuse";
 /// All of them.
 pub(super) const NAMES: &[&str] = &[VOICE_ID, NAME, PART_CHARS, CAPTIONS, PRONUNCIATIONS, TEXT_COLUMN, NO_REUSE];
 
-/// The command line's flags that only a synthesis has.
+/// The values of these flags.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct SynthesisFlags {
-    /// `--voice-id`: one or more, in place of the definition's.
+    /// `--voice-id`: one or more, which replace the definition's.
     pub voices: Option<Vec<String>>,
-    /// `--name`: of the outputs.
+    /// `--name`: the names of the outputs.
     pub name: Option<String>,
     /// `--part-chars`
     pub part_chars: Option<u32>,
@@ -28,7 +28,7 @@ pub struct SynthesisFlags {
     pub pronunciations: Option<String>,
     /// `--text-column`: a column's name, or a template over columns.
     pub text_column: Option<String>,
-    /// `--no-reuse`: what is in the audio cache will not do.
+    /// `--no-reuse`: clips in the audio cache are not reused.
     pub no_reuse: bool,
 }
 

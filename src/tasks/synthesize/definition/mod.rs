@@ -1,4 +1,4 @@
-//! `[synthesize]`, and what else a definition says of a synthesis.
+//! `[synthesize]`, and the other fields of a definition that concern a synthesis.
 
 mod build;
 mod draft;

@@ -1,4 +1,4 @@
-//! What the columns of a manifest of texts are for.
+//! The purpose of each column of a manifest of texts.
 
 use super::output_name::OutputName;
 use crate::{
@@ -10,11 +10,11 @@ use crate::{
     domain::{synthesis::SynthesisOption, synthesis_options::OWN_BODY},
 };
 
-/// Where each thing that a line has comes from.
+/// Where each value of a line comes from.
 #[derive(Debug)]
 pub(super) struct TextColumns {
     pub(super) columns: Columns,
-    /// The column or template of the text, and that of its file.
+    /// The column or template of the text, and of the text's file.
     pub(super) text_name: Option<String>,
     pub(super) file_name: Option<String>,
     pub(super) key: Option<NameRule>,
@@ -27,7 +27,7 @@ pub(super) struct TextColumns {
 }
 
 impl TextColumns {
-    /// Finds the columns' uses.
+    /// Determines the purpose of each column.
     pub(super) fn of(asked: &Synthesizing, manifest: &OpenManifest<'_>, columns: Vec<String>) -> Result<Self, Faults> {
         let mut faults = Faults::default();
         let (definition, of_files) = (manifest.definition, manifest.of_files);

@@ -1,4 +1,4 @@
-//! What the first reading gathers of the texts.
+//! What the first reading collects about the texts.
 
 use std::sync::Arc;
 
@@ -12,24 +12,24 @@ use crate::{
     domain::{open::Strangers, synthesis::Synthesis},
 };
 
-/// What was found of a manifest of texts.
+/// The findings for a manifest of texts.
 #[derive(Debug, Clone, Default)]
 pub struct TextFindings {
-    /// Which voices are asked for.
+    /// The requested voices.
     pub voices: RequestedVoices,
-    /// What was seen in the texts, where the reading looked for that.
+    /// What was noticed in the texts, if the reading looked for it.
     pub look: Option<TextsPreview>,
 }
 
 impl TextFindings {
-    /// Those of a reading, if it was one of texts.
+    /// The findings of a reading, if it read texts.
     #[must_use]
     pub fn of(scan: &Scan) -> Option<&Self> {
         scan.findings.downcast_ref()
     }
 }
 
-/// Findings in the making, line by line.
+/// Collects the findings, line by line.
 #[derive(Debug)]
 pub(super) struct Gathering {
     jobs: u64,

@@ -1,4 +1,4 @@
-//! What one line of a manifest of texts asks for, and everything that is wrong with it.
+//! What one line of a manifest of texts requests, and all its faults.
 
 use std::{borrow::Cow, path::Path, sync::Arc};
 
@@ -23,15 +23,15 @@ use crate::{
     },
 };
 
-/// Sets of options whose identities are remembered; beyond, the memory starts again.
+/// Sets of options whose identities are cached; when the cache is full, it is cleared.
 const REMEMBERED: usize = 64;
 
 /// Judges lines one by one.
 pub(super) struct TextJudge<'m> {
     texts: &'m Texts<'m>,
-    /// Of the files that were read: what is in them is a part of the manifest.
+    /// The hash of the text files that were read: their content is a part of the manifest.
     files: Option<Sha256>,
-    /// The line that was judged last, if it is a good one.
+    /// The last judged line, if it is a good one.
     line: Option<TextLine>,
     identities: Vec<(SynthesisOverrides, Identity)>,
     gathering: Gathering,
@@ -132,7 +132,7 @@ impl<'m> TextJudge<'m> {
         Ok(TextLine { number: record.number, key, text, file, left_out, options, outputs })
     }
 
-    /// A text in several parts, of a format by which they could not be joined.
+    /// The fault of a text in several parts whose format cannot be joined.
     fn in_parts_of_nothing_known(&self, text: &str) -> Option<LineFault> {
         let Texts { asked, columns, .. } = self.texts;
         let opaque = asked.synthesis.formats.iter().find(|output| output.format.is_opaque())?;
@@ -183,7 +183,7 @@ impl<'m> TextJudge<'m> {
             return said;
         }
         for fault in said.apply(&self.texts.asked.synthesis.options).faults() {
-            // The voice is judged with all of them.
+            // The voice is judged together with all voices.
             if fault.field != "voice_id" {
                 let column = filled.iter().find(|option| option.as_str() == fault.field).unwrap_or(&filled[0]);
                 faults.push(own(column.to_string(), fault.message));

@@ -1,4 +1,4 @@
-//! A look at the texts before they are paid for.
+//! A preview of the texts before they are paid for.
 
 use std::collections::BTreeMap;
 
@@ -8,36 +8,36 @@ use crate::{
     domain::{cut, key::Key, prompts, synthesis_options::TtsModel},
 };
 
-/// What was seen.
+/// What was found.
 #[derive(Debug, Clone, Default)]
 pub struct TextsPreview {
-    /// Parts to be bought: the most calls that will be made, each tried once.
+    /// Parts to be bought: the maximum number of calls, at one try each.
     pub parts: u64,
-    /// Characters of these parts, by the model that speaks them.
+    /// Characters of these parts, by the model that synthesizes them.
     pub characters: BTreeMap<TtsModel, u64>,
-    /// What may not be meant to be spoken, at most [`TextsPreview::LIMIT`].
+    /// Text that may not be meant for synthesis, at most [`TextsPreview::LIMIT`] notes.
     pub notes: Vec<TextNote>,
-    /// How many more there are.
+    /// How many more notes there are.
     pub more: u64,
-    /// The files of which something is left out, at most [`TextsPreview::LIMIT`], and what.
+    /// The files of which something is left out, at most [`TextsPreview::LIMIT`], and what is left out.
     pub left_out: Vec<(String, LeftOut)>,
     /// How many more such files there are.
     pub more_left_out: u64,
 }
 
-/// Something about a line.
+/// A note about a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TextNote {
     /// Its line, or position in a listing.
     pub number: u64,
     /// Its key.
     pub key: Key,
-    /// What was seen.
+    /// The note itself.
     pub what: String,
 }
 
 impl TextsPreview {
-    /// How many lines are told one by one.
+    /// How many lines are listed individually.
     pub const LIMIT: usize = 20;
 
     fn note(&mut self, number: u64, key: &Key, what: String) {
@@ -49,17 +49,17 @@ impl TextsPreview {
     }
 }
 
-/// A look in the making, line by line.
+/// Builds the preview, line by line.
 #[derive(Debug, Default)]
 pub(super) struct Looking {
     look: TextsPreview,
     lengths: Vec<usize>,
-    /// The longest so far: of those that are much longer than others, no more are told.
+    /// The longest texts so far, at most as many as are listed.
     longest: Vec<(usize, u64, Key)>,
 }
 
 impl Looking {
-    /// Cuts a text as it would be bought, and looks for what may not be meant to be spoken.
+    /// Cuts a text as it would be bought, and looks for passages that may not be meant for synthesis.
     pub(super) fn add(&mut self, line: &TextLine, part_chars: usize) {
         let Self { look, lengths, longest } = self;
         let purchases = line.purchases();
@@ -87,7 +87,7 @@ impl Looking {
         longest.truncate(TextsPreview::LIMIT);
     }
 
-    /// All of it: which texts are much longer than the others shows at the end.
+    /// Completes the preview: only at the end is it known which texts are much longer than the others.
     pub(super) fn finish(self) -> TextsPreview {
         let Self { mut look, lengths, mut longest } = self;
         let Some(found) = prompts::much_longer(&lengths) else { return look };

@@ -1,4 +1,4 @@
-//! How a record of a manifest of texts becomes jobs: a text, or its file, in each voice and format.
+//! How a record of a manifest of texts becomes jobs: the text, or the text of its file, in each voice and format.
 
 mod columns;
 mod findings;
@@ -36,15 +36,15 @@ use crate::{
     },
 };
 
-/// The columns of plain lines, and of files.
+/// The default columns of plain lines, and of files.
 pub(crate) const UNNAMED: UnnamedColumns = UnnamedColumns { line: "text", files: ["text_file", "key"] };
 
-/// Finds out what the columns of a manifest of texts are for.
+/// Determines the purpose of each column of a manifest of texts.
 pub(crate) fn open_records<'d>(
     asked: &'d Synthesizing,
     mut manifest: OpenManifest<'_>,
 ) -> Result<Box<dyn RecordReader + 'd>, Faults> {
-    // Of an empty manifest there is nothing to be read by them.
+    // An empty manifest has no lines that the columns could apply to.
     let columns = manifest.take_columns().unwrap_or_else(|| vec![UNNAMED.line.to_owned()]);
     let columns = TextColumns::of(asked, &manifest, columns)?;
     Ok(Box::new(Texts { asked, columns, base: manifest.base }))
@@ -102,7 +102,7 @@ impl RecordReader for Texts<'_> {
     }
 }
 
-/// What is made of a line by a job, as it is kept with the job.
+/// What a job makes of its line, as it is stored with the job.
 pub(crate) fn rendition(job: &JobDraft) -> Option<Rendition> {
     serde_json::from_str(job.overrides.as_deref()?).ok()
 }

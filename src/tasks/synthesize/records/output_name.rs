@@ -1,4 +1,4 @@
-//! The name of an output: a template over what the output is of, and the line's columns.
+//! The name of an output: a template over the output's attributes and the line's columns.
 
 use crate::{
     definition::{
@@ -10,22 +10,22 @@ use crate::{
 };
 
 listed! {
-    /// What an output is of.
+    /// An attribute of an output.
     Of, "placeholder" {
         /// The line's key.
         Key = "key",
         /// The voice.
         VoiceId = "voice_id",
-        /// The language asked for; of none, `auto`.
+        /// The requested language; `auto` if there is none.
         Language = "language",
         /// The format.
         Format = "format",
-        /// The samples a second.
+        /// The sample rate in Hz.
         SampleRate = "sample_rate",
     }
 }
 
-/// A template whose names are found.
+/// A template whose placeholders are resolved.
 #[derive(Debug)]
 pub(super) struct OutputName(Vec<Part>);
 
@@ -37,7 +37,8 @@ enum Part {
 }
 
 impl OutputName {
-    /// Finds its names. What an output is of goes before a column of that name, for a cell may be empty.
+    /// Resolves the placeholders. An attribute of the output takes precedence over a column of the same name, whose cell may be
+    /// empty.
     pub(super) fn of(template: &str, uses: &Uses<'_>) -> Result<Self, String> {
         let template = Template::parse(template).map_err(|e| e.to_string())?;
         let shared = uses.definition;
@@ -70,7 +71,7 @@ impl OutputName {
         self.0.iter().any(|part| matches!(part, Part::Of(own) if *own == of))
     }
 
-    /// The name of a line's output.
+    /// The name of one output of a line.
     pub(super) fn text(&self, record: &Record, key: &str, options: &SynthesisOptions, format: &OutputFormat) -> String {
         let part = |part: &Part| match part {
             Part::Text(text) => text.clone(),

@@ -1,4 +1,4 @@
-//! What a line is spoken as: each of its voices in each format, and the name of each.
+//! The outputs of a line: each of its voices in each format, and the name of each output.
 
 use super::{columns::TextColumns, output_name::Of};
 use crate::{
@@ -39,14 +39,14 @@ pub(super) fn outputs(
     Ok(outputs)
 }
 
-/// An output and what else it is of.
+/// An output, and the line's values that its name may depend on.
 pub(super) struct Named<'l> {
     pub(super) output: &'l Rendition,
     pub(super) key: &'l str,
     pub(super) language: Option<TtsLanguage>,
 }
 
-/// What to add to the name to tell two outputs apart.
+/// The change to `name` that distinguishes two outputs.
 pub(super) fn proposal(columns: &TextColumns, one: &Named<'_>, other: &Named<'_>) -> String {
     let (a, b) = (one.output, other.output);
     let differing = [

@@ -1,33 +1,33 @@
-//! Which voices a manifest asks for, in which language, by which model.
+//! The voices that a manifest requests, in which language, and with which model.
 
 use std::collections::BTreeMap;
 
 use super::text_line::TextLine;
 use crate::domain::synthesis_options::{TtsLanguage, TtsModel};
 
-/// Every voice with what it is asked for.
+/// Every requested voice, and where it is requested.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RequestedVoices(pub BTreeMap<RequestedVoice, VoiceUse>);
 
-/// What a voice is asked for.
+/// A voice as it is requested.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RequestedVoice {
-    /// Who.
+    /// The voice.
     pub voice_id: String,
-    /// By which model.
+    /// The model.
     pub model: TtsModel,
-    /// In which language, if one is said.
+    /// The language, if one is given.
     pub language: Option<TtsLanguage>,
 }
 
-/// Where a voice is asked for.
+/// Where a voice is requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VoiceUse {
     /// The first line.
     pub first: u64,
     /// How many lines.
     pub lines: u64,
-    /// Whether it is a line that names the voice, and not the definition.
+    /// Whether a line names the voice, and not the definition.
     pub by_line: bool,
 }
 
@@ -37,7 +37,7 @@ impl RequestedVoices {
         let mut last = None;
         for output in &line.outputs {
             let voice_id = output.voice_id();
-            // Formats of a voice stand together.
+            // The formats of a voice are adjacent.
             if last.replace(voice_id) == Some(voice_id) {
                 continue;
             }

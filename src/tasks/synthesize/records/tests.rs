@@ -9,7 +9,7 @@ use crate::{
     },
 };
 
-/// A good line of texts, in one piece.
+/// A good line of texts, flattened.
 #[derive(Debug)]
 struct TextLine {
     number: u64,
@@ -35,7 +35,7 @@ impl TextLine {
         }
     }
 
-    /// The length of its text as it is bought, but for the spaces where it is cut.
+    /// The length of its text as it is bought, without the spaces at the cuts.
     fn chars(&self) -> usize {
         paragraphs(&self.text).map(|paragraph| flat(paragraph).chars().count()).sum()
     }
@@ -171,7 +171,7 @@ fn all_bad_lines_are_told_with_their_columns() {
     assert_eq!(bad.fault, "column `key`: the key is also that of line 2");
 }
 
-/// `/proc/self/mem` is a file for whoever opens it, and reading where no memory is gives EIO, as a failing disk does.
+/// `/proc/self/mem` can be opened as a file, and reading unmapped memory gives EIO, as a failing disk does.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_text_that_cannot_be_read_now_stops_the_reading_and_is_no_bad_line() {
@@ -183,7 +183,7 @@ fn a_text_that_cannot_be_read_now_stops_the_reading_and_is_no_bad_line() {
         let message = bench.fault();
         assert!(message.starts_with("prompts.csv:3: the text `/proc/self/mem` cannot be read now: "), "{message}");
         assert!(message.contains("look at that disk or mount") && message.lines().count() == 1, "{message}");
-        // What is the file's own fault is its line's.
+        // A fault of the file itself is a fault of its line.
         bench.write("prompts.csv", "key,text_file\n1,a.txt\n2,a.txt/b.txt\n");
         match bad_lines {
             "" => assert!(

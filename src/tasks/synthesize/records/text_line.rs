@@ -1,4 +1,4 @@
-//! A good line of a manifest of texts, before it comes to jobs.
+//! A good line of a manifest of texts, before it becomes jobs.
 
 use crate::{
     definition::prose::LeftOut,
@@ -10,20 +10,20 @@ use crate::{
 pub(super) struct TextLine {
     pub(super) number: u64,
     pub(super) key: Key,
-    /// What is spoken; an empty line parts two paragraphs.
+    /// The text to synthesize; an empty line separates two paragraphs.
     pub(super) text: String,
-    /// The file that it is from: an absolute path.
+    /// The file that it comes from: an absolute path.
     pub(super) file: Option<String>,
-    /// What of the file is not spoken.
+    /// The passages of the file that are left out.
     pub(super) left_out: LeftOut,
     /// Its options, with its first voice.
     pub(super) options: SynthesisOptions,
-    /// What is made of it, by voice and format.
+    /// The outputs, by voice and format.
     pub(super) outputs: Vec<Rendition>,
 }
 
 impl TextLine {
-    /// How often its text is bought: by each voice, once for all formats that share a purchase.
+    /// How often its text is bought: once for each voice and for all formats that share a purchase.
     pub(super) fn purchases(&self) -> u64 {
         let mut bought: Vec<_> =
             self.outputs.iter().map(|output| (output.voice_id(), output.format.bought())).collect();

@@ -1,4 +1,4 @@
-//! A part's call, and its clip in the audio cache before anything else is done with it.
+//! A part's call, which puts its clip into the audio cache before anything else is done with it.
 
 use std::{io::Write, time::Duration};
 
@@ -21,10 +21,10 @@ use crate::{
     waves::{self, SynthesisCall},
 };
 
-/// What a part may take, unless the definition says otherwise.
+/// The time-out of a part's call, unless the definition sets one.
 const TIMEOUT: Duration = Duration::from_secs(120);
 const TIMEOUT_MAX: Duration = Duration::from_secs(15 * 60);
-/// How often a spool that cannot be written is tried again, and for how long once the run is to end.
+/// How often a spool that cannot be written is tried again, and for how long at the end of a run.
 const RETRY: Duration = Duration::from_secs(1);
 const LAST_WAIT: Duration = Duration::from_secs(20);
 
@@ -35,7 +35,7 @@ pub(super) struct PartCaller<'a> {
     pub(super) script: &'a Script<'a>,
     pub(super) text: &'a str,
     pub(super) clip: Clip,
-    /// What the audio cache has under this key is to be replaced.
+    /// Whether the clip under this key in the audio cache is to be replaced.
     pub(super) replaces: bool,
 }
 
@@ -65,7 +65,7 @@ impl Caller for PartCaller<'_> {
 
     fn timeout(&self) -> Duration {
         self.on.run().call_timeout.unwrap_or_else(|| {
-            // What is longer than a recommended part is longer under way.
+            // Text beyond a recommended part's length takes more time.
             let beyond = u64::from(self.clip.characters).saturating_sub(PART_CHARS as u64);
             let expected_ms = self.script.synthesis.expected_ms(beyond, self.script.options.speed);
             (TIMEOUT + Duration::from_millis(expected_ms)).min(TIMEOUT_MAX)
@@ -93,15 +93,15 @@ impl Caller for PartCaller<'_> {
             session: self.on.batch_name(),
         };
         let timeout = self.timeout();
-        // A part is at most a few minutes of sound. In memory it survives a disk that is full.
+        // A part is at most a few minutes of audio. In memory it survives a full disk.
         let mut audio = Vec::new();
         let outcome = self.on.client().synthesize(&call, move || departs.asked(), timeout, &mut audio).await;
         let outcome = outcome.expect("memory takes what it is given");
         self.on.note_local_outage(&outcome);
         match outcome {
             Outcome::Answered(spoken) => {
-                // The request is over: another one may be under way before the disk has this one's audio. What cannot be
-                // noted now is noted with the end.
+                // The request is over: another one may start before this one's audio is on disk. If this cannot be recorded
+                // now, it is recorded with the end.
                 let _ = self.on.store().free_slot(permit.call).await;
                 match self.keep(audio.into()).await {
                     Ok(bytes) => Outcome::Answered(KeptClip {
@@ -132,8 +132,8 @@ impl Caller for PartCaller<'_> {
 }
 
 impl PartCaller<'_> {
-    /// Puts bought audio into the audio cache. While that cannot be written it is kept in hand, and nothing new is begun in this
-    /// turn.
+    /// Puts bought audio into the audio cache. While that cannot be written, the audio stays in memory, and this turn starts
+    /// nothing new.
     async fn keep(&self, audio: Bytes) -> Result<u64, CallFailure> {
         let mut waited = None;
         loop {
@@ -156,7 +156,7 @@ impl PartCaller<'_> {
     }
 
     async fn put(&self, audio: Bytes) -> std::io::Result<()> {
-        // The disk takes them one after the other anyway, and all at once they would hold up what permits the next calls.
+        // The disk writes them one after the other anyway, and all at once they would delay the permits of the next calls.
         let _writing = self.batch.writing.acquire().await;
         let (audio_cache, cache_key, replaces) = (self.on.store().audio_cache(), self.clip.cache_key, self.replaces);
         let format = self.script.bought.format;
@@ -170,7 +170,7 @@ impl PartCaller<'_> {
     }
 }
 
-/// Events carry samples alone.
+/// Events carry only samples.
 fn transport(asked: Transport, bought: AudioFormat) -> waves::Transport {
     match asked {
         Transport::Sse if bought == AudioFormat::Pcm => waves::Transport::Sse,

@@ -1,4 +1,4 @@
-//! From clips in the audio cache to outputs in the sink: joined as a stream, verified, captioned. Nothing here costs money.
+//! Makes outputs in the sink from clips in the audio cache: joined as a stream, verified, captioned. Nothing here costs money.
 
 use std::{
     fs::{self, File},
@@ -28,20 +28,20 @@ use crate::{
     store::{AudioCache, Finish, StoreError, Writes},
 };
 
-/// What became of joining.
+/// The result of joining.
 struct Joined {
     spans: Vec<Option<Span>>,
-    /// Nothing where the format does not tell.
+    /// `None` if the format does not show it.
     audio_ms: Option<u64>,
-    /// Parts that cannot be what their text says.
+    /// Parts that are too short for their text.
     too_short: Vec<usize>,
 }
 
 /// Why nothing could be joined.
 enum Unjoined {
-    /// This part's clip is no such audio.
+    /// This part's clip is not valid audio.
     Part(usize, AudioError),
-    /// It was joined, and is not what it should be; or the disk is to blame.
+    /// The joined file is not what it should be, or the disk failed.
     File(AudioError),
 }
 
@@ -51,7 +51,7 @@ pub(super) async fn deliver(job: SynthesisJob<'_>, ready: Vec<Option<Ready>>) ->
     let leftover = Leftover::new(on, "joined");
     let joined = match join(script, on.store().audio_cache(), leftover.path.clone()).await {
         Ok(joined) => joined,
-        // What cannot be read now (too many open files, for one) is not damaged.
+        // A clip that cannot be read now (too many open files, for example) is not damaged.
         Err(
             Unjoined::File(ref why @ (AudioError::Write(ref error) | AudioError::Read(ref error)))
             | Unjoined::Part(_, ref why @ AudioError::Read(ref error)),
@@ -68,7 +68,7 @@ pub(super) async fn deliver(job: SynthesisJob<'_>, ready: Vec<Option<Ready>>) ->
             return Ok(Next::finish(finish));
         }
     };
-    // Joining takes its time: another line's outputs may stand where its own would.
+    // Joining is slow: another line's outputs may be at this job's paths by now.
     if !on.is_held().await? {
         return Ok(Next::Lost);
     }
@@ -119,7 +119,7 @@ fn notes(script: &Script<'_>, answers: &[&KeptClip], paid_again: bool) -> Option
     (!notes.is_empty()).then(|| notes.join(";"))
 }
 
-/// Whether another job of the batch, by its options, still writes a file.
+/// Whether another job of the batch still writes a file, judged by its options.
 fn writes(script: &Script<'_>) -> Writes {
     let captions = script.synthesis.captions.clone();
     Arc::new(move |overrides, path| {
@@ -128,7 +128,7 @@ fn writes(script: &Script<'_>) -> Writes {
     })
 }
 
-/// The audio, and the captions beside it.
+/// The audio, and its captions.
 fn items(script: &Script<'_>, joined: &Joined, audio: PathBuf) -> Vec<Item> {
     let format = script.rendition.format.format;
     let mut items = vec![Item {
@@ -147,7 +147,7 @@ fn items(script: &Script<'_>, joined: &Joined, audio: PathBuf) -> Vec<Item> {
     items
 }
 
-/// Joins the parts into one file, and looks at it again.
+/// Joins the parts into one file, and verifies the file.
 async fn join(script: &Script<'_>, audio_cache: AudioCache, to: PathBuf) -> Result<Joined, Unjoined> {
     struct Piece {
         path: Option<PathBuf>,
@@ -200,7 +200,7 @@ async fn join(script: &Script<'_>, audio_cache: AudioCache, to: PathBuf) -> Resu
     tokio::task::spawn_blocking(joining).await.expect("joining does not panic")
 }
 
-/// How long so many characters have to last at least, in ms.
+/// The minimum duration of this many characters, in ms.
 fn least_ms(script: &Script<'_>) -> impl Fn(u64) -> u64 {
     let most = script.synthesis.max_chars_per_second * script.options.speed.factor();
     move |characters| {
@@ -218,13 +218,13 @@ fn least_ms(script: &Script<'_>) -> impl Fn(u64) -> u64 {
     }
 }
 
-/// Characters that take their time. A row of dots takes none, and nothing else is allowed for: of a short prompt half
-/// would pass for all of it.
+/// Characters that take time to say. A row of dots takes none. Nothing else is excluded: half of a short prompt would pass for
+/// all of it.
 fn timed_chars(text: &str) -> u64 {
     text.chars().filter(|c| c.is_alphanumeric() || c.is_whitespace()).count() as u64
 }
 
-/// A clip is no audio any more: the disk has lost some of it. It is out of the way for the next `retry`.
+/// Handles a clip that is no longer valid audio because the disk lost a part of it. It is set aside for the next `retry`.
 async fn damaged(job: SynthesisJob<'_>, at: usize, error: &AudioError) -> Result<Next, StoreError> {
     let (script, store, claimed) = (job.script, job.on.store(), job.on.job());
     if let Some(cache_key) = script.cache_keys[at] {

@@ -1,4 +1,4 @@
-//! Parts that were there once, and whose files are gone: pruned, or removed by somebody.
+//! Parts that were bought once, and whose files are gone: pruned, or removed by somebody.
 
 use super::{
     SynthesisJob,
@@ -9,18 +9,18 @@ use crate::{
     store::{Finish, JobFilter, StoreError},
 };
 
-/// What is done about them.
+/// The decision about lost parts.
 pub(super) enum LostDecision {
-    /// They are bought again: the user has heard the price, or this job has never paid for them.
+    /// They are bought again: the user knows the price, or this job has never paid for them.
     Buy,
-    /// Nothing is bought, and this is the end of the job.
+    /// Nothing is bought, and the job ends.
     End(Box<Finish>),
-    /// Somebody else has the job.
+    /// Another worker has the job.
     LeaseLost,
 }
 
-/// Decides before anything is bought. What was bought is not bought again unasked; a `retry` asks, and says that parts
-/// which are missing cost too.
+/// Decides before anything is bought. A bought part is not bought again without the user's request; a `retry` is such a
+/// request, and announces that missing parts cost too.
 pub(super) async fn judge(job: SynthesisJob<'_>, surveyed: &Surveyed) -> Result<LostDecision, StoreError> {
     let (script, store, lost) = (job.script, job.on.store(), &surveyed.lost);
     let claimed = job.on.job();
@@ -47,8 +47,8 @@ pub(super) async fn judge(job: SynthesisJob<'_>, surveyed: &Surveyed) -> Result<
     Ok(LostDecision::End(Box::new(script.failed(ErrorKind::AnswerLost, message))))
 }
 
-/// The end of a job whose outputs were written once, and whose audio is gone since: they stay as they are, and as good or
-/// bad as they were. `None`: they never were.
+/// The end of a job whose outputs were written once, and whose audio is gone since: they stay succeeded or suspect. `None`: they
+/// were never written.
 pub(super) async fn pruned(job: SynthesisJob<'_>) -> Result<Option<Finish>, StoreError> {
     let claimed = job.on.job();
     let filter =

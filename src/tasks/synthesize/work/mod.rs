@@ -1,4 +1,4 @@
-//! One job of a synthesis batch: its text in parts, each bought or found in the audio cache, and joined when all are there.
+//! One job of a synthesis batch: its text in parts, each bought or found in the audio cache, and joined when all are ready.
 
 mod call;
 mod deliver;
@@ -34,7 +34,7 @@ use crate::{
     store::{StoreError, To},
 };
 
-/// Clips that are written at once.
+/// Clips that are written concurrently.
 const WRITERS: usize = 2;
 
 impl Maker for Synthesize {
@@ -53,7 +53,7 @@ impl RunMaker for Synthesize {
     }
 }
 
-/// As many turns as keep every permitted call on the wire: one that asks for each that is under way.
+/// The number of turns that keeps every permitted call on the wire: for each call in flight, one turn that waits for a permit.
 fn turns(config: &RunnerConfig, spec: &BatchSpec) -> usize {
     let asked = spec.run.concurrency.unwrap_or(DEFAULT_CONCURRENCY).max(1);
     let most = config.limits(Pool::Tts).concurrency.map_or(asked, |n| n.min(asked).max(1));
@@ -64,9 +64,9 @@ fn turns(config: &RunnerConfig, spec: &BatchSpec) -> usize {
 #[derive(Debug)]
 struct SynthesisBatch {
     asked: Synthesis,
-    /// Turns of parts that are bought.
+    /// The turns of parts that are being bought.
     turns: Arc<Turns>,
-    /// Who may write clips to the disk.
+    /// Permits to write clips to the disk.
     writing: Semaphore,
 }
 
@@ -76,7 +76,7 @@ impl BatchMaker for SynthesisBatch {
     }
 }
 
-/// Where the job goes; `None` when its lease is lost.
+/// The job's next state; `None` if its lease is lost.
 async fn work(batch: &SynthesisBatch, on: JobInHand<'_>) -> Result<Option<To>, StoreError> {
     if on.job().dropped {
         return Ok(Some(To::Queued { due_at: on.now(), call: None, source_try: false }));
@@ -92,12 +92,12 @@ async fn work(batch: &SynthesisBatch, on: JobInHand<'_>) -> Result<Option<To>, S
     }
 }
 
-/// What was bought cannot be looked at now. It is not bought again, and waits. Returns when to look again.
+/// Handles a cache that cannot be read now. Bought clips are not bought again; the job waits. Returns when to look again.
 fn wait_for_cache(on: JobInHand<'_>, error: &io::Error) -> i64 {
     on.wait_for_machine(&format!("the spool cannot be read ({error}); {}", io_fault::remedy(error)))
 }
 
-/// A WAV has no room for more than 4 GB: better told before anything is bought.
+/// A WAV has no room for more than 4 GB: this is reported before anything is bought.
 fn too_long(script: &Script<'_>) -> Option<String> {
     let ms = script.synthesis.expected_ms(script.characters, script.options.speed);
     let samples = u128::from(ms) * u128::from(script.bought.sample_rate.hz()) / 1_000;
@@ -108,7 +108,7 @@ fn too_long(script: &Script<'_>) -> Option<String> {
     })
 }
 
-/// A text to be spoken.
+/// A text to be synthesized.
 #[derive(Clone, Copy)]
 struct SynthesisJob<'a> {
     on: JobInHand<'a>,
@@ -150,8 +150,8 @@ impl<'a> SynthesisJob<'a> {
         }
     }
 
-    /// Has every part that is missing bought, several at once, and the first ones first. How each came to the audio cache; or
-    /// what follows where not all can be had now, or at all.
+    /// Buys every missing part, several at once, the first ones first. Returns how each came into the audio cache; or what
+    /// follows if not all parts can be bought now, or at all.
     async fn buy_all(self, surveyed: Surveyed) -> Result<Result<Vec<Option<Ready>>, Next>, StoreError> {
         let Surveyed { mut ready, journals, fresh, .. } = surveyed;
         let keys = &self.script.cache_keys;
@@ -160,7 +160,7 @@ impl<'a> SynthesisJob<'a> {
         let mut running = FuturesUnordered::new();
         let mut halt = None;
         loop {
-            // Twice as many as there are turns: whoever gives one back must find the next part of an early job waiting.
+            // Twice as many as there are turns: a turn that is given back must find the next part of an early job waiting.
             while halt.is_none() && running.len() < self.batch.turns.size() * 2 {
                 let Some((at, cache_key)) = missing.next() else { break };
                 let part = PartInHand::new(self.on, Pool::Tts, index(at), journals.of(index(at)));
@@ -200,19 +200,19 @@ impl<'a> SynthesisJob<'a> {
     }
 }
 
-/// Where the parts are that are not in the audio cache.
+/// The parts that are not in the audio cache, by what they wait for.
 struct MissingParts<'a> {
-    /// Of all parts, by which their clips are known.
+    /// The keys of all parts' clips.
     cache_keys: &'a [Option<Identity>],
     todo: VecDeque<usize>,
-    /// What is being bought now.
+    /// The clips that are being bought now.
     in_hand: HashSet<Identity>,
-    /// Have the key of one in hand.
+    /// Parts with the same key as one in hand.
     same_key: Vec<usize>,
-    /// Tried again then.
+    /// Parts to be tried again at a time.
     later: Vec<(i64, usize)>,
-    /// For the end of another job's call, at the latest then. They are not looked at again before all else is done: two
-    /// jobs that say the same buy it together, each what the other has not begun.
+    /// Calls of other jobs that parts wait for, and the latest time for each. These parts are not looked at again before all
+    /// else is done: two jobs with the same text buy it together, each the parts that the other has not begun.
     waiting: Vec<(CallId, i64)>,
 }
 
@@ -222,7 +222,7 @@ impl<'a> MissingParts<'a> {
         Self { cache_keys, todo, in_hand: HashSet::new(), same_key: Vec::new(), later: Vec::new(), waiting: Vec::new() }
     }
 
-    /// The next part to begin with. Of a sentence that stands twice the second is not asked for while the first is.
+    /// The next part to begin with. If a sentence occurs twice, the second is not bought while the first is in hand.
     fn next(&mut self) -> Option<(usize, Identity)> {
         loop {
             let at = self.todo.pop_front()?;
@@ -234,7 +234,7 @@ impl<'a> MissingParts<'a> {
         }
     }
 
-    /// A part is in hand no more.
+    /// Releases a part that is no longer in hand.
     fn ended(&mut self, at: usize) {
         if let Some(cache_key) = self.cache_keys[at] {
             self.in_hand.remove(&cache_key);
@@ -243,12 +243,12 @@ impl<'a> MissingParts<'a> {
         }
     }
 
-    /// When the first is tried again.
+    /// When the first of them is tried again.
     fn next_due(&self) -> Option<i64> {
         self.later.iter().map(|(due, _)| *due).min()
     }
 
-    /// What is due goes first: it has waited.
+    /// Parts that are due go first, since they have waited.
     fn wake(&mut self, now: i64) {
         for (_, at) in self.later.extract_if(.., |(due, _)| *due <= now) {
             self.todo.push_front(at);

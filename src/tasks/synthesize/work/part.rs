@@ -24,13 +24,13 @@ use crate::{
 
 /// Why a part's clip is not in the audio cache.
 pub(super) enum NotReady {
-    /// To be looked at again then; at once: the job cannot go on now.
+    /// Look again at this time; if that is now, the job cannot continue at the moment.
     Later(i64),
-    /// Another job buys the same clip.
+    /// Another job is buying the same clip.
     Waits { call: CallId, until: i64 },
-    /// It cannot be had, and so neither can the job.
+    /// It cannot be bought, so the job fails.
     Failed(Box<Finish>),
-    /// Somebody else has the job.
+    /// Another worker has the job.
     Lost,
     /// The ledger cannot be read or written.
     Ledger(StoreError),
@@ -42,15 +42,15 @@ impl From<StoreError> for NotReady {
     }
 }
 
-/// A part that says something.
+/// A part with words.
 pub(super) struct PartJob<'a> {
     pub(super) of: SynthesisJob<'a>,
     pub(super) part: PartInHand<'a>,
     /// Its place in the script.
     pub(super) at: usize,
-    /// What its clip is known by.
+    /// The key of its clip.
     pub(super) cache_key: Identity,
-    /// Only what was bought then or later will do, if that is given.
+    /// If given, only a clip that was bought at this time or later is accepted.
     pub(super) since: Option<i64>,
 }
 
@@ -59,7 +59,7 @@ impl<'a> PartJob<'a> {
     pub(super) async fn get(&mut self) -> Result<Ready, NotReady> {
         let _turn = self.turn().await?;
         loop {
-            // Before the look: what is bought after it, the ledger tells.
+            // Taken before the cache is read: the ledger shows what is bought after it.
             let looked_at = self.part.now();
             let is_kept = self.is_kept().await?;
             if !is_kept {
@@ -87,7 +87,7 @@ impl<'a> PartJob<'a> {
         }
     }
 
-    /// Waits for its turn at the API. A drain ends the wait.
+    /// Waits for a turn at the API. A drain ends the wait.
     async fn turn(&self) -> Result<Turn, NotReady> {
         let on = self.part.on;
         tokio::select! {
@@ -103,7 +103,7 @@ impl<'a> PartJob<'a> {
             (self.part.on.store().audio_cache(), self.cache_key, self.of.script.bought.format);
         let look = tokio::task::spawn_blocking(move || audio_cache.find(cache_key, format));
         let found = look.await.expect("looking at the audio cache does not panic");
-        // What cannot be seen now may be there all the same.
+        // A clip that cannot be read now may still be there.
         if found.map_err(|error| self.unseen(&error))?.is_none() {
             return Ok(false);
         }
@@ -113,7 +113,7 @@ impl<'a> PartJob<'a> {
         })
     }
 
-    /// The length of its clip, if that is in the audio cache.
+    /// The length of its clip, if the audio cache has it.
     fn kept_bytes(&self) -> Result<Option<u64>, NotReady> {
         let found = self.part.on.store().audio_cache().find(self.cache_key, self.of.script.bought.format);
         found.map_err(|error| self.unseen(&error))
@@ -123,8 +123,8 @@ impl<'a> PartJob<'a> {
         NotReady::Later(wait_for_cache(self.part.on, error))
     }
 
-    /// A dictionary is changed in its place: another batch may have brought other words, or the key be another account's. What
-    /// came then would be kept as what was asked for, and so nothing is bought.
+    /// Makes sure that the dictionary is still the requested one. A dictionary is changed in place: another batch may have put
+    /// other words, or the key may be another account's. Such a clip would be cached under the wrong key, so nothing is bought.
     async fn heed_dictionary(&self) -> Result<(), NotReady> {
         let on = self.part.on;
         let Some(asked) = &self.of.script.synthesis.dictionary else { return Ok(()) };
@@ -140,12 +140,12 @@ impl<'a> PartJob<'a> {
         Err(NotReady::Later(on.now()))
     }
 
-    /// Whether a call may be made where none is open.
+    /// Whether a call may be made if none is open.
     fn may_begin(&self) -> Result<(), NotReady> {
         self.part.spent(None).map_or(Ok(()), |end| Err(self.failed(end)))
     }
 
-    /// Whether a call may follow one of unknown outcome whose clip is not there.
+    /// Whether a call may follow one of unknown outcome whose clip is not in the cache.
     async fn may_follow(&self, call: &CallRecord) -> Result<(), NotReady> {
         let unknown_at = self.part.unknown_since(call).await?;
         if self.part.on.run().on_unknown == OnUnknown::Park {
@@ -156,7 +156,7 @@ impl<'a> PartJob<'a> {
             self.part.give_up(call.id).await?;
             return Err(self.failed(end));
         }
-        // Who died while it was under way has waited already.
+        // If the process died during the call, the time has passed already.
         let wait = match call.error_kind.filter(|_| call.counts) {
             Some(kind) => retry::wait_ms(kind, self.part.journal.tries(), jitter_of(call.id)),
             None => 0,
@@ -203,19 +203,20 @@ impl<'a> PartJob<'a> {
             looked_at,
             characters,
             cost: on.config().rates.synthesis_cost(script.options.model, characters.into()),
-            // What was parked for another job is bought for none, until the user's `retry`.
+            // A clip in manual review for another job is bought for no job until the user's `retry`.
             respects_manual_review: on.run().on_unknown == OnUnknown::Park && on.job().generation == 0,
         };
         PartCaller { on, batch, script, text: &text.text, clip, replaces: self.since.is_some() }
     }
 
-    /// Bought by its own job: just now, with this answer, or before.
+    /// A clip that its own job bought: just now, with this answer, or before.
     fn own(&self, answer: Option<KeptClip>) -> Ready {
         let now = u32::from(answer.is_some());
         Ready { bought: true, billed: self.part.journal.billed() + now, answer }
     }
 
-    /// A clip that is there without a row that says so: of an open call it is the answer, else somebody else's.
+    /// Handles a clip in the cache without a row that records it: it answers an open call of this job, or another job bought
+    /// it.
     async fn found(&self, step: Step) -> Result<Ready, NotReady> {
         let store = self.part.on.store();
         let open = self.part.journal.calls.iter().find(|call| call.is_open());
@@ -227,7 +228,7 @@ impl<'a> PartJob<'a> {
         if !store.reuse(job.job, job.token, vec![self.part.part]).await? {
             return Err(NotReady::Lost);
         }
-        // Looked at again: what was noted first cannot be pruned in between.
+        // Read again: a clip whose use is recorded first cannot be pruned in between.
         if self.kept_bytes()?.is_none() {
             return Err(NotReady::Later(self.part.now() + 1));
         }
@@ -235,7 +236,7 @@ impl<'a> PartJob<'a> {
         Ok(Ready::default())
     }
 
-    /// Whether the job is still worked.
+    /// Records a found clip as the call's answer. Returns whether the job is still worked.
     async fn end_found(&self, call: CallId, bytes: u64) -> Result<bool, StoreError> {
         let end = End::Synthesized { bytes, found: true, request_id: None, content_expiry: None };
         let worked = self.part.end(call, end).await?;
@@ -243,7 +244,7 @@ impl<'a> PartJob<'a> {
         Ok(worked)
     }
 
-    /// Whether a call may take the place of somebody else's for the same clip that nobody waits for any more.
+    /// Whether a call may replace another job's for the same clip that nobody waits for any more.
     async fn adopt(&self, call: CallId) -> Result<(), NotReady> {
         if self.since.is_none()
             && let Some(bytes) = self.kept_bytes()?
@@ -253,13 +254,13 @@ impl<'a> PartJob<'a> {
         }
         match self.part.on.run().on_unknown {
             OnUnknown::Retry => Ok(()),
-            // The user was told, and said `retry`.
+            // The user saw the message, and requested `retry`.
             OnUnknown::Park if self.part.on.job().generation > 0 => Ok(()),
             OnUnknown::Park => Err(self.failed(reconcile::manual_review())),
         }
     }
 
-    /// It was bought, and its file is gone: somebody has removed it. That is not bought again unasked.
+    /// The clip was bought, and somebody has removed its file. It is not bought again without the user's request.
     async fn gone(&self, call: CallId) -> Result<NotReady, StoreError> {
         if let Some(finish) = lost::pruned(self.of).await? {
             return Ok(NotReady::Failed(Box::new(finish)));
@@ -269,7 +270,7 @@ impl<'a> PartJob<'a> {
         Ok(self.failed(Finish::failed(ErrorKind::AnswerLost, message.into())))
     }
 
-    /// The end of the job by one of its parts, which it names.
+    /// The end of the job because of one of its parts, which the message names.
     fn failed(&self, finish: Finish) -> NotReady {
         let script = self.of.script;
         let error = finish.error.map(|message| match script.name_of(self.at) {

@@ -1,4 +1,4 @@
-//! What a job says, part by part, and which of it is in the audio cache already.
+//! The parts of a job's text, and which of them are in the audio cache already.
 
 use crate::{
     domain::{
@@ -14,21 +14,21 @@ use crate::{
     store::{Finish, PlannedPart, StoreError},
 };
 
-/// How a part came to the audio cache.
+/// How a part came into the audio cache.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Ready {
     /// By a call of its own job.
     pub(super) bought: bool,
-    /// How many of that job's calls for it may have been billed.
+    /// The number of that job's calls for it that may have been billed.
     pub(super) billed: u32,
-    /// What that call came with, if it was made just now.
+    /// The answer of that call, if it was made just now.
     pub(super) answer: Option<KeptClip>,
 }
 
-/// What is worth keeping of an answer beside its audio.
+/// What is kept of an answer beside its audio.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct KeptClip {
-    /// Length of the file.
+    /// Length of the file in bytes.
     pub(super) bytes: u64,
     pub(super) request_id: Option<String>,
     pub(super) content_expiry: Option<String>,
@@ -36,7 +36,7 @@ pub(super) struct KeptClip {
     pub(super) processing_ms: i64,
 }
 
-/// What a job says, and how.
+/// A job's text in parts, and how it is synthesized.
 #[derive(Debug)]
 pub(super) struct Script<'a> {
     pub(super) synthesis: &'a Synthesis,
@@ -44,9 +44,9 @@ pub(super) struct Script<'a> {
     pub(super) rendition: Rendition,
     pub(super) bought: ClipFormat,
     pub(super) parts: Vec<Part>,
-    /// What the clip of each part is known by; `None`: it says nothing.
+    /// The key of each part's clip; `None`: the part has no words.
     pub(super) cache_keys: Vec<Option<Identity>>,
-    /// Of all parts that say something, in Unicode scalar values.
+    /// Characters of all parts with words, in Unicode scalar values.
     pub(super) characters: u64,
 }
 
@@ -71,7 +71,7 @@ impl<'a> Script<'a> {
         Ok(Self { synthesis, options, rendition, bought, parts, cache_keys, characters })
     }
 
-    /// How many parts say something.
+    /// The number of parts with words.
     pub(super) fn count(&self) -> u64 {
         self.cache_keys.iter().flatten().count() as u64
     }
@@ -86,7 +86,7 @@ impl<'a> Script<'a> {
         Finish { units: Some(self.characters), facts: self.facts(), ..Finish::failed(kind, message) }
     }
 
-    /// A part as it is named to people: `part 17 ("It was the best of…")`; nothing where there is but one.
+    /// The name of a part in messages: `part 17 ("It was the best of…")`; `None` if there is only one.
     pub(super) fn name_of(&self, at: usize) -> Option<String> {
         const SHOWN: usize = 32;
         if self.count() < 2 {
@@ -98,7 +98,7 @@ impl<'a> Script<'a> {
         Some(format!("part {} (\"{}{more}\")", at + 1, shown.trim_end()))
     }
 
-    /// The parts as they are planned; `reused`: those whose clip is there.
+    /// The planned parts; `reused`: those whose clip exists already.
     fn plan(&self, reused: &[(usize, Identity)]) -> Vec<PlannedPart> {
         let planned = |(at, cache_key): (usize, &Option<Identity>)| {
             let characters = u32::try_from(self.parts[at].chars()).unwrap_or(u32::MAX);
@@ -108,7 +108,7 @@ impl<'a> Script<'a> {
         self.cache_keys.iter().enumerate().filter_map(planned).collect()
     }
 
-    /// Whether another version of wavebatch cut this text in another way: what it bought is of other parts.
+    /// Whether another version of wavebatch cut this text differently: its purchases are other parts.
     fn is_planned_otherwise(&self, journals: &Journals) -> bool {
         let other = |(at, cache_key): (usize, &Option<Identity>)| {
             journals.planned.get(&index(at)).is_some_and(|planned| Some(*planned) != *cache_key)
@@ -116,7 +116,7 @@ impl<'a> Script<'a> {
         self.cache_keys.iter().enumerate().any(other)
     }
 
-    /// Whether the ledger knows these parts as what they are.
+    /// Whether the ledger has these parts under these keys.
     fn is_planned(&self, journals: &Journals) -> bool {
         let known = |(at, cache_key): (usize, &Option<Identity>)| {
             cache_key.is_none_or(|cache_key| journals.planned.get(&index(at)) == Some(&cache_key))
@@ -125,22 +125,22 @@ impl<'a> Script<'a> {
     }
 }
 
-/// What the audio cache and the journals say of a job's parts.
+/// What the audio cache and the journals show about a job's parts.
 #[derive(Debug)]
 pub(super) struct Surveyed {
-    /// How each part came to the audio cache; `None`: it is not there, or says nothing.
+    /// How each part came into the audio cache; `None`: it is not there, or has no words.
     pub(super) ready: Vec<Option<Ready>>,
     pub(super) journals: Journals,
     pub(super) fresh: Fresh,
     pub(super) lost: Lost,
 }
 
-/// Parts that were there once, and whose files are gone from the audio cache.
+/// Parts that existed once, and whose files are gone from the audio cache.
 #[derive(Debug, Default)]
 pub(super) struct Lost {
-    /// This job's calls have bought them.
+    /// Those that this job's calls bought.
     pub(super) bought: Vec<usize>,
-    /// Somebody else's have.
+    /// Those that other jobs' calls bought.
     pub(super) reused: Vec<usize>,
 }
 
@@ -149,16 +149,16 @@ impl Lost {
         self.bought.is_empty() && self.reused.is_empty()
     }
 
-    /// All of them, as the ledger counts them.
+    /// All lost parts, by the ledger's index.
     pub(super) fn parts(&self) -> Vec<i64> {
         self.bought.iter().chain(&self.reused).map(|at| index(*at)).collect()
     }
 }
 
-/// From when on a clip must be, for parts that not any will do for.
+/// The time since when a clip must have been bought, for parts that have such a limit.
 #[derive(Debug)]
 pub(super) struct Fresh {
-    /// For all of them.
+    /// The limit for all parts.
     all: Option<i64>,
     parts: Vec<Option<i64>>,
 }
@@ -175,8 +175,8 @@ impl Fresh {
     }
 }
 
-/// Looks into the audio cache for all parts at once, and notes what is reused. What takes more than a look is left to be found out
-/// part by part. `None`: the lease is lost.
+/// Looks up all parts in the audio cache at once, and records what is reused. Anything that takes longer is left to the
+/// individual parts. `None`: the lease is lost.
 pub(super) async fn survey(on: JobInHand<'_>, script: &Script<'_>) -> Result<Option<Surveyed>, StoreError> {
     let (store, job) = (on.store(), on.job());
     let mut journals = store.journals(job.job, job.generation).await?;
@@ -214,7 +214,7 @@ pub(super) async fn survey(on: JobInHand<'_>, script: &Script<'_>) -> Result<Opt
         return Ok(None);
     }
     if !found.is_empty() {
-        // Looked at again: what was noted first cannot be pruned in between.
+        // Read again: a clip whose use is recorded first cannot be pruned in between.
         for (at, _) in in_cache(on, script, found).await? {
             ready[at] = Some(Ready::default());
         }
@@ -234,7 +234,7 @@ pub(super) async fn survey(on: JobInHand<'_>, script: &Script<'_>) -> Result<Opt
     Ok(Some(Surveyed { ready, journals, fresh, lost }))
 }
 
-/// Those of the parts whose clip is in the audio cache. They are used now.
+/// Those of the parts whose clip is in the audio cache. Their use is recorded as now.
 async fn in_cache(
     on: JobInHand<'_>,
     script: &Script<'_>,
@@ -254,7 +254,7 @@ async fn in_cache(
     tokio::task::spawn_blocking(look).await.expect("looking at the audio cache does not panic")
 }
 
-/// A part as the ledger counts it.
+/// The index of a part in the ledger.
 pub(super) fn index(at: usize) -> i64 {
     i64::try_from(at).unwrap_or(i64::MAX)
 }

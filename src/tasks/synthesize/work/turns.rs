@@ -1,4 +1,4 @@
-//! Turns at the API: of all parts that could be bought now, those of the earliest job go first, so that a book's first
+//! Turns at the API: among all parts that could be bought now, those of the earliest job go first, so that a book's first
 //! chapter is done long before its last.
 
 use std::{
@@ -8,10 +8,10 @@ use std::{
 
 use tokio::sync::oneshot;
 
-/// Whose turn it is: the job, the part, and a number that keeps two of the same apart.
+/// The place in the order: the job, the part, and a number that distinguishes two equal ones.
 type TurnPlace = (i64, i64, u64);
 
-/// So many at once.
+/// A limited number of concurrent turns.
 #[derive(Debug)]
 pub(super) struct Turns {
     size: usize,
@@ -25,10 +25,10 @@ struct TurnState {
     waiting: BTreeMap<TurnPlace, oneshot::Sender<Turn>>,
 }
 
-/// A turn. It goes to the next who waits when this is dropped.
+/// A turn. Dropping it passes it to the next waiter.
 #[derive(Debug)]
 pub(super) struct Turn {
-    /// `None` once it was given back.
+    /// `None` once it is given back.
     of: Option<Arc<Turns>>,
 }
 
@@ -37,7 +37,7 @@ impl Turns {
         Self { size, state: Mutex::new(TurnState { free: size, asked: 0, waiting: BTreeMap::new() }) }
     }
 
-    /// How many there are.
+    /// The number of turns.
     pub(super) const fn size(&self) -> usize {
         self.size
     }
@@ -63,7 +63,7 @@ impl Turns {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands a turn on to the first who still waits.
+    /// Passes a turn to the first waiter that is still there.
     fn hand_on(self: Arc<Self>) {
         loop {
             let next = {
@@ -77,7 +77,7 @@ impl Turns {
             let Some((_, call)) = next else { return };
             match call.send(Turn { of: Some(Arc::clone(&self)) }) {
                 Ok(()) => return,
-                // Nobody waits there any more. It must not be handed on by its own drop too.
+                // That waiter has gone. Dropping the turn must not pass it on a second time.
                 Err(mut turn) => turn.of = None,
             }
         }
@@ -129,7 +129,7 @@ mod tests {
         }
         drop(gone);
         drop(first);
-        // Called, and gone before it heard of it.
+        // The waiter was given the turn, and was dropped before it took it.
         drop(called);
         assert!(last.now_or_never().is_some());
     }

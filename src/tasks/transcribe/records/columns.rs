@@ -1,4 +1,4 @@
-//! What the columns of a manifest of recordings are for.
+//! The purpose of each column of a manifest of recordings.
 
 use std::borrow::Cow;
 
@@ -16,14 +16,14 @@ use crate::{
 
 const SOURCE_NAMES: [&str; 8] = ["source", "url", "audio", "audio_url", "file", "path", "recording", "recording_url"];
 
-/// Where each thing that a line has comes from.
+/// Where each value of a line comes from.
 #[derive(Debug)]
 pub(super) struct RecordingColumns {
     pub(super) columns: Columns,
     /// The column or template of the source.
     pub(super) source_name: String,
     pub(super) names: Option<FileNames>,
-    /// Whether the lines are files, whose names stand in the first column.
+    /// Whether the lines are files, whose names are in the first column.
     of_files: bool,
     pub(super) key: Option<NameRule>,
     pub(super) source: NameRule,
@@ -33,7 +33,7 @@ pub(super) struct RecordingColumns {
 }
 
 impl RecordingColumns {
-    /// Finds the columns' uses.
+    /// Determines the purpose of each column.
     pub(super) fn of(
         asked: &Transcribing,
         manifest: &OpenManifest<'_>,
@@ -43,7 +43,7 @@ impl RecordingColumns {
         let (definition, of_files) = (manifest.definition, manifest.of_files);
         let own = columns.len();
         for group in asked.name_pattern.iter().flat_map(groups) {
-            // The key that a listing makes is only a default.
+            // The key of a listing is only a default.
             if columns.iter().any(|column| column == group) && !(of_files && group == "key") {
                 let message =
                     format!("there is a column `{group}`, and a group of that name in name_pattern; rename the group");
@@ -60,7 +60,7 @@ impl RecordingColumns {
             None => uses.find(&KEY_NAMES, columns.len()).map(NameRule::Cell),
         };
         let source = match &asked.source_column {
-            // Of a line of a manifest, the file's name is known only by its source.
+            // For a line of a manifest, only the source gives the file's name.
             Some(template) => named(template, if of_files { columns.len() } else { own }),
             None => uses.find(&SOURCE_NAMES, own).map(NameRule::Cell),
         };
@@ -102,7 +102,7 @@ impl RecordingColumns {
         Ok(Self { columns, source_name, names, of_files, key, source, options, extras })
     }
 
-    /// Those of a manifest in which there is nothing, not even a header.
+    /// The columns of an empty manifest, which has no header either.
     pub(super) fn of_nothing() -> Self {
         let source_name = SOURCE_NAMES[0].to_owned();
         let columns = Columns { content: vec![source_name.clone()], ..Columns::default() };
@@ -110,20 +110,20 @@ impl RecordingColumns {
         Self { columns, source_name, names: None, of_files: false, key: None, source, options, extras }
     }
 
-    /// Adds the cells that the name of a line's file makes.
+    /// Adds the cells that the pattern takes from the line's file name.
     pub(super) fn read_name(&self, record: &mut Record) {
         let Some(names) = &self.names else { return };
         let source = self.named_source(record).into_owned();
         names.read(&source, record);
     }
 
-    /// The source whose file's name is read.
+    /// The source whose file name is read.
     pub(super) fn named_source<'r>(&self, record: &'r Record) -> Cow<'r, str> {
         if self.of_files { Cow::Borrowed(record.cell(0)) } else { self.source.text(record) }
     }
 }
 
-/// What to say when no column is known to hold the source: what there is, and the command that names it.
+/// The message if no column holds the source: the columns that exist, and the command that sets the right one.
 fn no_source(manifest: &OpenManifest<'_>, columns: &[String]) -> String {
     let (definition, first) = (manifest.definition, (manifest.first)(columns));
     let by_value =

@@ -1,10 +1,10 @@
-//! Columns made of file names: `name_pattern`.
+//! Columns taken from file names: `name_pattern`.
 
 use regex::Regex;
 
 use crate::definition::{manifest::Record, paths::source_name, text::excerpt};
 
-/// Reads a pattern that makes columns.
+/// Parses a pattern that makes columns.
 ///
 /// # Errors
 /// It does not compile, or names no group.
@@ -18,7 +18,7 @@ pub(crate) fn name_pattern(text: &str) -> Result<Regex, String> {
     Ok(regex)
 }
 
-/// A parser's words without its drawing of where.
+/// The parser's message without its drawing of the position.
 fn reason(error: &regex::Error) -> String {
     match error {
         regex::Error::CompiledTooBig(limit) => format!("it would take over {limit} bytes of memory"),
@@ -30,16 +30,16 @@ fn reason(error: &regex::Error) -> String {
     }
 }
 
-/// The names of the groups, in their order.
+/// The names of the groups, in order.
 pub(super) fn groups(regex: &Regex) -> impl Iterator<Item = &str> {
     regex.capture_names().flatten()
 }
 
-/// A pattern at work on a manifest.
+/// A pattern that is applied to a manifest.
 #[derive(Debug)]
 pub(super) struct FileNames {
     regex: Regex,
-    /// The groups with names, by their number.
+    /// The numbers of the named groups.
     named: Vec<usize>,
 }
 
@@ -49,7 +49,7 @@ impl FileNames {
         Self { regex: regex.clone(), named }
     }
 
-    /// Adds a cell a group to a line. A line without a source has nothing to read.
+    /// Adds one cell for each group to a line. A line without a source gets empty cells.
     pub(super) fn read(&self, source: &str, record: &mut Record) {
         let name = source_name(source);
         let found = self.regex.captures(&name);
@@ -59,7 +59,7 @@ impl FileNames {
         }
     }
 
-    /// What is wrong with a name that does not match.
+    /// The fault of a name that does not match.
     pub(super) fn message(&self, source: &str) -> String {
         format!(
             "the name `{}` does not match name_pattern `{}`",

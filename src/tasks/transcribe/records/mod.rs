@@ -1,4 +1,4 @@
-//! How a record of a manifest of recordings becomes a job, and everything that may be wrong with it.
+//! How a record of a manifest of recordings becomes a job, and all its possible faults.
 
 mod columns;
 mod file_names;
@@ -30,13 +30,13 @@ use crate::{
     },
 };
 
-/// The columns of plain lines, and of files.
+/// The default columns of plain lines, and of files.
 pub(crate) const UNNAMED: UnnamedColumns = UnnamedColumns { line: "source", files: ["source", "key"] };
 
-/// Distinct sets of option cells that are remembered; beyond, the memory starts again.
+/// Distinct sets of option cells that are cached; when the cache is full, it is cleared.
 const REMEMBERED: usize = 4096;
 
-/// Finds out what the columns of a manifest of recordings are for.
+/// Determines the purpose of each column of a manifest of recordings.
 pub(crate) fn open_records<'d>(
     asked: &'d Transcribing,
     mut manifest: OpenManifest<'_>,
@@ -90,29 +90,29 @@ impl RecordReader for Recordings<'_> {
 /// Judges lines one by one.
 struct RecordingJudge<'m> {
     of: &'m Recordings<'m>,
-    /// What sets of option cells come to.
+    /// The options for each set of option cells.
     options: HashMap<Vec<u8>, Arc<LineOptions>>,
     cells: Vec<u8>,
     /// The options of lines that set none.
     defaults: Arc<LineOptions>,
-    /// Of the line that was judged last.
+    /// The last judged line.
     last: Last,
     jobs: u64,
     idle: u64,
     strangers: Strangers,
 }
 
-/// What a set of option cells comes to.
+/// The options for a set of option cells.
 struct LineOptions {
     id: Identity,
-    /// JSON of what differs from the batch's.
+    /// The options that differ from the batch's, as JSON.
     overrides: Option<String>,
     pool: Pool,
     send: SendMode,
     faults: Vec<LineFault>,
 }
 
-/// What is kept of the line that was judged last.
+/// What is kept of the last judged line.
 struct Last {
     options: Arc<LineOptions>,
     has_source: bool,
@@ -159,7 +159,7 @@ impl<'m> RecordingJudge<'m> {
         read
     }
 
-    /// Checks the source of a line that has one, and says so of one that should.
+    /// Checks the source of a line that has one, and reports a missing one.
     fn check_source(&self, source: Option<&str>, send: SendMode) -> Option<LineFault> {
         let column = || Some(self.of.columns.source_name.clone());
         match source {
@@ -218,7 +218,7 @@ impl LineJudge for RecordingJudge<'_> {
             text: None,
             variant: String::new(),
             overrides: options.overrides.clone(),
-            // Where there is nothing to do, options change nothing.
+            // Without a source there is nothing to do, and options change nothing.
             options_id: if *has_source { options.id } else { Identity([0; 16]) },
             pool: options.pool,
             source,

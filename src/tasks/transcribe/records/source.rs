@@ -1,4 +1,4 @@
-//! What a line may name as its recording, and where that is.
+//! What a line may name as its recording, and where the recording is.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::{
     domain::{options::SendMode, s3::S3Address},
 };
 
-/// A source as the ledger takes it: an address, or an absolute path.
+/// A source in the ledger's form: an address, or an absolute path.
 pub(super) fn resolve(base: &Base, source: &str) -> String {
     if is_web(source) {
         return source.to_owned();
@@ -38,7 +38,7 @@ pub(super) fn resolve(base: &Base, source: &str) -> String {
     }
 }
 
-/// The path of a resolved source as its folder knows it, if it is a local file.
+/// The path of a local file: relative to the base directory if the file is below it, else absolute. `None` for other sources.
 pub(super) fn local(base: &Base, resolved: &str) -> Option<String> {
     if !resolved.starts_with('/') {
         return None;
@@ -59,7 +59,7 @@ fn below(of: &S3Address, source: &str) -> S3Address {
     S3Address { bucket: of.bucket.clone(), key: key.trim_start_matches('/').to_owned() }
 }
 
-/// Whether a source can be sent in this way.
+/// Checks whether a source can be sent in this way.
 pub(super) fn check_source(source: &str, send: SendMode, base: &Base) -> Result<(), String> {
     if let Some(c) = source.chars().find(|c| c.is_control()) {
         return Err(format!("a source may not have control characters, and this one has U+{:04X}", c as u32));
@@ -92,7 +92,7 @@ pub(super) fn check_source(source: &str, send: SendMode, base: &Base) -> Result<
 }
 
 fn check_web(source: &str) -> Result<(), String> {
-    // Most addresses need no parser to be seen to be valid.
+    // Most addresses are visibly valid without a parser.
     let after = &source[source.find("://").map_or(0, |at| at + 3)..];
     let host = &after[..after.find('/').unwrap_or(after.len())];
     let plain = |b: u8| b.is_ascii_lowercase() || b == b'.' || b == b'-';
@@ -105,6 +105,6 @@ fn check_web(source: &str) -> Result<(), String> {
     {
         return Ok(());
     }
-    // The words only: the address may be signed.
+    // The message contains no address, since it may be signed.
     Url::parse(source).map(|_| ()).map_err(|e| format!("is not a valid URL: {e}"))
 }

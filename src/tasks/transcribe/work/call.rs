@@ -1,4 +1,4 @@
-//! A recording's call: what is sent, and what its answer says.
+//! A recording's call: what is sent, and what its answer contains.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -17,7 +17,7 @@ use crate::{
     waves::SttCall,
 };
 
-/// So many callbacks in a row that do not come, and long recordings are waited for again.
+/// After this many missing callbacks in a row, calls for long recordings wait for their answers again.
 const OVERDUE_MOST: u32 = 3;
 const TIMEOUT_BASE: Duration = Duration::from_secs(120);
 const TIMEOUT_MAX: Duration = Duration::from_secs(15 * 60);
@@ -30,7 +30,7 @@ fn timeout(setting: Option<Duration>, audio_ms: Option<u64>) -> Duration {
     })
 }
 
-/// Where the answer is posted to, if it is: not to us where three in a row did not come.
+/// Where the answer is posted, if it is: no callback is used after three missing ones in a row.
 pub(super) fn webhook<'a>(job: &TranscriptionJob<'a>) -> Option<&'a Webhook> {
     let webhook = job.on.config().webhook.as_ref()?;
     let trusted = job.kept.overdue.load(Ordering::Relaxed) < OVERDUE_MOST;

@@ -1,4 +1,4 @@
-//! From a kept answer to outputs in the sink. Nothing here costs money, so it may be done as often as it takes.
+//! Makes outputs in the sink from a kept answer. Nothing here costs money, so it may be repeated.
 
 use std::{
     fs::{self, File},
@@ -49,11 +49,11 @@ impl RecordingFacts {
 struct AnswerInHand {
     call: CallId,
     body: Body,
-    /// Where it was read before.
+    /// The parsed answer, if it was parsed before.
     transcript: Option<Transcript>,
     facts: AnswerFacts,
     known: RecordingFacts,
-    /// Outputs may be there.
+    /// Outputs may exist already.
     again: bool,
 }
 
@@ -81,9 +81,9 @@ pub(super) async fn deliver_kept(
     part: &PartInHand<'_>,
     kept: KeptAnswer,
 ) -> Result<Next, StoreError> {
-    // The length is worth a look at a file that is still there; nothing is fetched for it.
+    // For the length, a file that still exists is probed; nothing is fetched for it.
     let known = RecordingFacts::of(Recording::new().peek(&part.on.job().source).await);
-    // Looking took its time.
+    // Probing is slow.
     if !part.on.is_held().await? {
         return Ok(Next::Lost);
     }
@@ -96,7 +96,7 @@ async fn deliver(job: &TranscriptionJob<'_>, part: &PartInHand<'_>, answer: Answ
     let on = part.on;
     let AnswerInHand { call, body, transcript, facts, known, again } = answer;
     let formats = &job.asked.formats;
-    // What is large is written to the spool: in memory its outputs would be larger still.
+    // Large outputs are written to the spool: in memory they would be larger than the answer.
     let leftovers: Vec<_> = match body.is_large() {
         true => formats.iter().map(|format| Leftover::new(on, format.as_str())).collect(),
         false => Vec::new(),
@@ -122,7 +122,7 @@ async fn deliver(job: &TranscriptionJob<'_>, part: &PartInHand<'_>, answer: Answ
             return Ok(Next::again_at(on.wait_for_machine(&disk::message(&path, &e))));
         }
     };
-    // What is large may have waited.
+    // A large answer may have waited.
     if is_large && !on.is_held().await? {
         return Ok(Next::Lost);
     }
@@ -165,54 +165,54 @@ fn finish(
     }
 }
 
-/// Whether the call asked for word times. One that is not in the journal yet was made with the options of now.
+/// Whether the call requested word times. A call that is not in the journal yet was made with the current options.
 fn words_asked(job: &TranscriptionJob<'_>, part: &PartInHand<'_>, call: CallId) -> bool {
     let made = part.journal.calls.iter().find(|made| made.id == call);
     made.map_or_else(|| job.word_timestamps(), |made| made.request.flags.word_timestamps)
 }
 
-/// One damaged answer is no reason to stop the others. It is set aside, so that the user's `retry` buys it again.
+/// Handles a damaged answer without stopping the others. It is set aside, so that the user's `retry` buys it again.
 async fn unreadable(part: &PartInHand<'_>, call: CallId, error: &TranscriptError) -> Result<Next, StoreError> {
     part.on.store().set_aside(part.on.job().job, call).await?;
     let message = format!("the kept answer of call {call} does not read ({error}); `wavebatch retry` buys it again");
     Ok(Next::fail(ErrorKind::UnusableAnswer, message))
 }
 
-/// What is to be made of an answer.
+/// How an answer is rendered.
 struct Rendering {
     key: String,
     formats: Vec<TranscriptFormat>,
-    /// Where the outputs of a large answer go, one for each format; none: they stay in memory.
+    /// Where the outputs of a large answer go, one for each format; if empty, they stay in memory.
     drafts: Vec<PathBuf>,
     known: RecordingFacts,
     allow_silence: bool,
-    /// Whether its call asked for word times.
+    /// Whether its call requested word times.
     words_asked: bool,
     redo_lost_words: bool,
 }
 
-/// What became of it.
+/// The result of rendering.
 enum Rendered {
-    /// What is told of it, and the files of its job.
+    /// The judgement of the answer, and the files of its job.
     All(JudgedAnswer, Vec<Item>),
-    /// It lacks the words that a format needs, and is to be bought again.
+    /// It lacks the words that a format needs, and must be bought again.
     WordsLost,
 }
 
-/// Why nothing became of it.
+/// Why nothing was rendered.
 enum Unrendered {
     Answer(TranscriptError),
     Disk(PathBuf, io::Error),
 }
 
-/// What is told of an answer.
+/// The judgement of an answer.
 struct JudgedAnswer {
     doubt: Option<SuspectReason>,
     audio_ms: Option<u64>,
     request_id: Option<String>,
     is_empty: bool,
     has_speakers: bool,
-    /// Captions were asked for only after it was bought without word times.
+    /// Captions were requested only after it was bought without word times.
     words_not_asked: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The vendor's log as witness: its newest entry before a call, and walks that look for a lost one.
+//! The vendor's log as evidence: its newest entry before a call, and walks that look for a lost call.
 
 use std::{
     sync::{
@@ -22,31 +22,32 @@ use crate::{
 
 /// The most entries that a page holds.
 const PAGE: u32 = 50;
-/// A walk that has not met its cursor after so many pages proves nothing.
+/// A walk that has not reached its cursor after this many pages proves nothing.
 const PAGES_MOST: u32 = 600;
-/// How much further back than the cursor the log is asked, in seconds: its clock may be a little off its own filter's.
+/// How much further back than the cursor the log is queried, in seconds: its timestamps may differ slightly from its filter's
+/// clock.
 const BACK_S: i64 = 60;
-/// Walks that are kept, one for each model that is asked for.
+/// Walks that are kept, one for each queried model.
 const WALKS_KEPT: usize = 4;
-/// What the entries of a walk may take up together, in bytes; one that needs more proves nothing.
+/// The most memory for the entries of a walk, in bytes; a walk that needs more proves nothing.
 const WALK_MOST: usize = 256 << 20;
-/// What an entry takes up beside its transcript, at most.
+/// The most memory for an entry beside its transcript.
 const ENTRY_BYTES: usize = 1 << 10;
-/// How old the known newest entry may get while calls are made, in ms.
+/// The greatest age of the known newest entry while calls are made, in ms.
 const FRESH_MS: i64 = 60_000;
-/// After the log was refused, how long it is left alone, in ms.
+/// How long the log is not queried after it refused access, in ms.
 const ABSENT_MS: i64 = 3_600_000;
-/// Two lengths of one recording differ by no more than rounding.
+/// Two lengths of one recording differ by no more than this, from rounding.
 const LENGTH_SLACK_MS: u64 = 50;
 
 /// What a walk found for one call.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum LogMatch {
-    /// The one entry that fits.
+    /// The one matching entry.
     One(Box<LogEntry>),
-    /// None that fits.
+    /// No matching entry.
     None,
-    /// Several fit, or nothing can be proved.
+    /// Several entries match, or nothing can be proved.
     Unclear,
 }
 
@@ -63,20 +64,20 @@ pub(super) struct LogBook {
 
 #[derive(Debug, Default)]
 struct KnownLog {
-    /// The newest entry; without an id = the log was empty.
+    /// The newest entry; without an id, the log was empty.
     newest: Option<Cursor>,
     absent_until: i64,
-    /// Since when this process has found the log out of reach; none once it was read.
+    /// Since when this process has found the log unreachable; none once it was read.
     away_since: Option<i64>,
 }
 
-/// The entries of one model, or of all, from the newest one on.
+/// The entries of one model, or of all, from the newest one back.
 #[derive(Debug)]
 struct LogWalk {
     model: Option<String>,
     began_at: i64,
     entries: Vec<LogEntry>,
-    /// Whether it went to the end of a log that nothing was filtered out of.
+    /// Whether it reached the end of an unfiltered log.
     whole: bool,
 }
 
@@ -86,8 +87,8 @@ impl LogWalk {
     }
 }
 
-/// An entry of the log that a call is newer than, as it is kept with the call: its id, and behind bars the log's own time of
-/// it in seconds and its model, where they are known.
+/// The newest entry of the log before a call, as it is kept with the call: its id, and separated by bars the log's own time for
+/// it in seconds and its model, if they are known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Cursor {
     id: String,
@@ -116,8 +117,8 @@ impl Cursor {
         }
     }
 
-    /// What to ask the log for, where the entry is a call's of this model. Of another model's it would not be there, and only
-    /// that it is proves that the filter has left nothing out.
+    /// The filter for the log, if the entry belongs to a call of this model. An entry of another model would be filtered out,
+    /// and only finding the entry proves that the filter has left nothing out.
     fn filter(&self, model: Option<&str>) -> Option<LogFilter<'_>> {
         let (at, own) = self.seen.as_ref()?;
         Some(LogFilter { from: Some(at - BACK_S), model: Some(own.as_str()).filter(|own| model == Some(*own)) })
@@ -125,7 +126,7 @@ impl Cursor {
 }
 
 impl LogBook {
-    /// A reader that has read nothing.
+    /// A reader that has read nothing so far.
     pub(super) fn new(client: Client, clock: Clock) -> Self {
         Self {
             client,
@@ -146,12 +147,12 @@ impl LogBook {
         self.known().newest.as_ref().map(Cursor::text)
     }
 
-    /// Reads the newest entry, for at most `timeouts`: a slow log must not hold up the calls.
+    /// Reads the newest entry, for at most `timeouts`: a slow log must not delay the calls.
     pub(super) async fn refresh_within(&self, timeouts: Duration) {
         let _ = tokio::time::timeout(timeouts, self.refresh()).await;
     }
 
-    /// Sees to it that the newest entry is not too old, in the background.
+    /// Refreshes the newest entry in the background if it is too old.
     pub(super) fn keep_fresh(&self, calls: bool) {
         let now = self.clock.now();
         let fresh = now - self.read_at.load(Ordering::Relaxed) < FRESH_MS;
@@ -165,7 +166,7 @@ impl LogBook {
         });
     }
 
-    /// Since when this process has found the log out of reach, in ms since 1970; none if it was read last.
+    /// Since when this process has found the log unreachable, in ms since 1970; none if the last reading succeeded.
     pub(super) fn away_since(&self) -> Option<i64> {
         self.known().away_since
     }
@@ -198,13 +199,13 @@ impl LogBook {
         tracing::debug!(error = %error, "the vendor's log was not read");
     }
 
-    /// Whether the API answers at all, asked by reading the log.
+    /// Whether the API answers, tested by reading the log.
     pub(super) async fn reach(&self) -> Reach {
         Reach::of_log(self.client.stt_log(1, 1, LogFilter::default()).await.err())
     }
 
     /// Looks for the entry of a call that was made after `cursor` was the newest. A walk that began before `not_before` is
-    /// of no use: it may have passed by too early.
+    /// useless: it may have been too early.
     pub(super) async fn look(
         &self,
         cursor: Option<&str>,
@@ -219,16 +220,16 @@ impl LogBook {
         Ok(found.unwrap_or(LogMatch::Unclear))
     }
 
-    /// How the log shows an answered call that was made after `cursor` was the newest: by its words, and by all that was
-    /// sent but its size.
+    /// How the log shows an answered call that was made after `cursor` was the newest: it matches the transcript, and
+    /// everything that was sent except its size.
     pub(super) async fn shows(&self, cursor: &str, sent: &RequestFingerprint, words: &str) -> Result<Shown, LogError> {
         let look = |newer: &[&LogEntry]| shown(newer, sent, words);
         let model = Some(sent.model.as_str());
         Ok(self.among_newer(cursor, model, self.clock.now(), look).await?.unwrap_or(Shown::Not))
     }
 
-    /// Looks at the entries that are newer than `cursor`, by a walk that began at `not_before` or later. `None`: the walk
-    /// did not get that far.
+    /// Examines the entries that are newer than `cursor`, with a walk that began at `not_before` or later. `None`: the walk did
+    /// not get that far.
     async fn among_newer<T>(
         &self,
         cursor: &str,
@@ -254,8 +255,9 @@ impl LogBook {
         Ok(Some(look(&newer)))
     }
 
-    /// Newest first, down to the entry that was the newest before the call. With the log's own time of that entry only what
-    /// came since is asked for; a walk that does not meet the entry then proves nothing, and all is asked for.
+    /// Walks from the newest entry down to the one that was the newest before the call. If the log's own time of that entry is
+    /// known, only later entries are queried; if that walk does not meet the entry, it proves nothing, and everything is
+    /// queried.
     async fn walk_to(&self, cursor: &Cursor, model: Option<&str>) -> Result<LogWalk, LogError> {
         if let Some(filter) = cursor.filter(model) {
             let walk = self.walk_by(cursor, filter).await?;
@@ -270,7 +272,7 @@ impl LogBook {
         self.walk_by(cursor, LogFilter::default()).await
     }
 
-    /// Page by page, as many as the log says that there are. How many entries a page has says nothing.
+    /// Walks page by page, as many as the log reports. The number of entries on a page means nothing.
     async fn walk_by(&self, cursor: &Cursor, filter: LogFilter<'_>) -> Result<LogWalk, LogError> {
         let (began_at, all) = (self.clock.now(), filter == LogFilter::default());
         let walk =
@@ -279,12 +281,12 @@ impl LogBook {
         let mut taken = 0;
         for page in 1..=PAGES_MOST {
             let got = self.client.stt_log(page, PAGE, filter).await?;
-            // Where it does not say how many there are, only a page of nothing is the end.
+            // If the log does not report the number of pages, only an empty page is the end.
             let last = got.pages.map_or(got.entries.is_empty(), |pages| page >= pages);
             for entry in got.entries {
                 let met = entry.request_id == cursor.id;
                 taken += entry.transcription.kept().0.len() + ENTRY_BYTES;
-                // New entries push old ones onto the next page while we read: the same one may come twice.
+                // New entries push old ones onto the next page during the walk: the same entry may come twice.
                 if !entries.iter().rev().take(PAGE as usize).any(|e| e.request_id == entry.request_id) {
                     entries.push(entry);
                 }
@@ -303,12 +305,12 @@ impl LogBook {
     }
 }
 
-/// What a call's own entry is known by.
+/// What identifies a call's own entry.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Witness<'a> {
     /// What was sent.
     Request(&'a RequestFingerprint),
-    /// The call's id, which the address has in it that its answer was to be posted to. No other call has it.
+    /// The call's id, which is a part of its callback address. No other call has it.
     Posted(CallId),
 }
 
@@ -330,7 +332,7 @@ impl Witness<'_> {
     fn fits(&self, entry: &LogEntry) -> bool {
         let named = entry.webhook_url.as_deref().and_then(call_named_in);
         match self {
-            // An answer that was to be posted is another call's.
+            // An entry with a callback address belongs to another call.
             Self::Request(request) => named.is_none() && fits(entry, request),
             Self::Posted(call) => named == Some(*call),
         }
@@ -340,11 +342,11 @@ impl Witness<'_> {
 /// How the log shows an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shown {
-    /// With the size that was sent.
+    /// With the size as sent.
     AsSent,
     /// With this size, or none.
     Otherwise(Option<u64>),
-    /// Not, or not yet; or nobody knows which entry it is.
+    /// Not, or not yet; or it is unknown which entry it is.
     Not,
 }
 
@@ -354,7 +356,7 @@ fn shown(newer: &[&LogEntry], sent: &RequestFingerprint, words: &str) -> Shown {
     match own.as_slice() {
         own if own.iter().any(|entry| entry.bytes == sent.bytes) => Shown::AsSent,
         [one] => Shown::Otherwise(one.bytes),
-        // Of several recordings with the same words each may be another's.
+        // If several recordings have the same words, each entry may be another's.
         _ => Shown::Not,
     }
 }
@@ -364,7 +366,7 @@ fn has_words(entry: &LogEntry, words: &str) -> bool {
     whole.is_ok_and(|text| std::str::from_utf8(&text).is_ok_and(|text| text.trim() == words))
 }
 
-/// The one entry that fits, if exactly one does.
+/// The matching entry, if exactly one matches.
 fn pick(entries: &[&LogEntry], witness: &Witness<'_>) -> LogMatch {
     let mut fitting = entries.iter().filter(|e| witness.fits(e));
     match (fitting.next(), fitting.next()) {
@@ -377,7 +379,7 @@ fn pick(entries: &[&LogEntry], witness: &Witness<'_>) -> LogMatch {
 fn fits(entry: &LogEntry, request: &RequestFingerprint) -> bool {
     let length = match (entry.duration_s, request.audio_ms) {
         (Some(s), Some(ms)) => {
-            // A length that is none says nothing.
+            // A length that is not valid proves nothing.
             length::from_seconds(s).is_none_or(|heard| heard.abs_diff(ms) <= LENGTH_SLACK_MS)
         }
         _ => true,
@@ -446,7 +448,7 @@ mod tests {
         assert_eq!(Cursor::parse("a|b|c"), Cursor { id: "a|b|c".into(), seen: None });
     }
 
-    /// Answers questions for pages of a log: by number and query, what `page` says.
+    /// Answers requests for pages of a log with the result of `page` for number and query.
     async fn log_of(page: impl Fn(u32, &str) -> String + Send + 'static) -> Client {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base_url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
@@ -499,7 +501,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_filter_that_hides_the_cursor_is_left_out() {
-        // A log whose clock is not UTC: what is asked for with its own time lies in the future.
+        // A log whose clock is not UTC: a query with its own time lies in the future.
         let shifted = |number: u32, query: &str| match (query.contains("timestampFrom"), number) {
             (true, _) => entries(&[], r#","totalPages":0"#),
             (false, 1) => entries(&["call", "old"], r#","totalPages":1"#),
@@ -507,7 +509,7 @@ mod tests {
         };
         let client = log_of(shifted).await;
         assert!(matches!(found(client, "old|1786090645|pulse", 7).await, LogMatch::One(e) if e.request_id == "call"));
-        // One that is right is asked with all that is known.
+        // A log with a correct clock is queried with all that is known.
         let right = |_: u32, query: &str| {
             assert!(query.contains("model=pulse&timestampFrom=1786090585"), "{query}");
             entries(&["call", "old"], r#","totalPages":1"#)

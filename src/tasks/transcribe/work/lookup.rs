@@ -1,4 +1,4 @@
-//! A call whose outcome is unknown: the vendor's log is its witness. It is asked at once and once more after a grace time.
+//! A call of unknown outcome: the vendor's log is the evidence. It is queried at once, and once more after a grace time.
 
 use super::{
     TranscriptionJob,
@@ -35,7 +35,7 @@ fn look_again(
         Ok(LogMatch::One(_)) | Err(LogError::Absent(_)) => None,
         Ok(LogMatch::None | LogMatch::Unclear) => (now < unknown_at + grace).then_some(unknown_at + grace),
         Err(LogError::Unreachable(_)) => {
-            // Nobody asked while nobody ran: the log is given its time from when it was first found away.
+            // While no process ran, the log was not queried: its time counts from when it was first found unreachable.
             let since = unknown_at.max(away_since.unwrap_or(now).min(now));
             (now < since + outage_limit).then_some(now + LOG_RETRY_MS)
         }
@@ -52,12 +52,12 @@ pub(super) async fn look(
     let (log, store, run) = (&job.kept.log, part.on.store(), part.on.run());
     let unknown_at = part.unknown_since(call).await?;
     let posted_grace = posted_grace(part, call);
-    // What was to be posted is unknown from when it was overdue.
+    // A call with a callback is of unknown outcome from when it was overdue.
     let (unknown_at, grace) = match (posted_grace, call.overdue_at) {
         (Some(grace), Some(overdue_at)) => (unknown_at.max(overdue_at), grace),
         _ => (unknown_at, grace_ms(run.unknown_grace, call.request.audio_ms)),
     };
-    // What decides must have been read when the grace was over.
+    // The log must have been read after the grace time for the decision.
     let looked_at = part.now();
     let not_before = if looked_at < unknown_at + grace { unknown_at + 1 } else { unknown_at + grace };
     let witness = if posted_grace.is_some() { Witness::Posted(call.id) } else { Witness::Request(&call.request) };
@@ -78,15 +78,15 @@ pub(super) async fn look(
     Ok(run.on_unknown.into())
 }
 
-/// How long the log may be without a call whose answer was to be posted, in ms; nothing for another call. This process need
-/// not know where to.
+/// How long the log may lack a call with a callback, in ms; `None` for another call. This process need not know the callback
+/// address.
 fn posted_grace(part: &PartInHand<'_>, call: &CallRecord) -> Option<i64> {
     call.overdue_at?;
     let rule = part.on.config().webhook.as_ref().map_or_else(Rule::default, |webhook| webhook.rule);
     Some(i64::try_from(rule.grace_ms).unwrap_or(i64::MAX / 4))
 }
 
-/// Keeps what the log says as the call's answer. Returns whether the job is still worked.
+/// Stores the log's transcript as the call's answer. Returns whether the job is still worked.
 async fn keep(
     job: &TranscriptionJob<'_>,
     part: &PartInHand<'_>,

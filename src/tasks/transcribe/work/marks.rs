@@ -1,5 +1,5 @@
-//! Whether the vendor's log shows uploads as they were sent. Uploads are padded to sizes of their own, by which a lost call
-//! is found in that log; where it shows other sizes, padding would hide calls instead of telling them apart.
+//! Whether the vendor's log shows uploads with the size that was sent. Uploads are padded to distinct sizes, by which a lost
+//! call is found in that log; if it shows other sizes, padding would hide calls instead of distinguishing them.
 
 use std::{
     sync::{
@@ -15,9 +15,9 @@ use crate::{
     runner::{Event, JobInHand},
 };
 
-/// When the log is asked for a call, from its answer on: entries may come late.
+/// When the log is queried after a call's answer: entries may appear late.
 const LOOKS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(10), Duration::from_secs(60)];
-/// So many calls are looked for in vain, and no further one is.
+/// After this many calls were not found, no further one is looked for.
 const CALLS_MOST: u8 = 3;
 
 const UNCHECKED: u8 = 0;
@@ -25,7 +25,7 @@ const CHECKING: u8 = 1;
 const SHOWN: u8 = 2;
 const HIDDEN: u8 = 3;
 
-/// What a run knows of it. Clones share it.
+/// What a run knows about it. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Marks {
     state: Arc<AtomicU8>,
@@ -50,7 +50,7 @@ impl Marks {
 }
 
 impl Marks {
-    /// Looks for the entry of an answered call whose upload was padded, in the background; once a run, if it is found.
+    /// Looks in the background for the entry of an answered call whose upload was padded; once a run, if the entry is found.
     /// `cursor`: the newest entry before the call.
     pub(super) fn check(
         &self,
@@ -65,7 +65,7 @@ impl Marks {
             return;
         }
         let (log, marks, clock) = (log.clone(), self.clone(), on.store().clock().clone());
-        // Whoever listens waits for all who may still say something: a run is not to wait for this look.
+        // The event channel stays open while any sender lives: a weak sender keeps a run from waiting for this lookup.
         let (events, drain) = (on.events().downgrade(), on.drain().clone());
         tokio::spawn(async move {
             for wait in LOOKS {

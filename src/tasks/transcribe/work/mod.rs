@@ -1,4 +1,4 @@
-//! One job of a transcription batch: its recording, its call, and the vendor's log as its witness.
+//! One job of a transcription batch: its recording, its call, and the vendor's log as evidence.
 
 mod call;
 mod deliver;
@@ -37,7 +37,7 @@ use crate::{
     store::{Claimed, StoreError, To},
 };
 
-/// How long a run waits for the log before its first call: a slow log must not hold up the calls.
+/// How long a run waits for the log before its first call: a slow log must not delay the calls.
 const LOG_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Maker for Transcribe {
@@ -47,12 +47,12 @@ impl Maker for Transcribe {
     }
 }
 
-/// What a runner keeps from batch to batch.
+/// What a runner keeps across batches.
 #[derive(Debug)]
 struct RunState {
     log: LogBook,
     marks: Marks,
-    /// Callbacks that were overdue since one has come.
+    /// Overdue callbacks since the last one that came.
     overdue: AtomicU32,
 }
 
@@ -78,7 +78,7 @@ impl RunMaker for TranscriptionRun {
 struct TranscriptionBatch {
     kept: Arc<RunState>,
     asked: Transcription,
-    /// The warning about stereo is for the user, not for each line.
+    /// Whether the warning about stereo was sent: it is sent once, not for each line.
     stereo_told: AtomicBool,
 }
 
@@ -96,7 +96,7 @@ struct TranscriptionJob<'a> {
     asked: &'a Transcription,
     options: TranscribeOptions,
     recording: Recording,
-    /// Where its answer is posted to, if it is.
+    /// Where its answer is posted, if it is.
     webhook: Option<&'a Webhook>,
 }
 
@@ -107,7 +107,7 @@ impl<'a> TranscriptionJob<'a> {
         Ok(Self { on, batch, kept, asked, options, recording: Recording::new(), webhook: None })
     }
 
-    /// Whether word times are asked for.
+    /// Whether word times are requested.
     fn word_timestamps(&self) -> bool {
         self.options.sends_word_timestamps(&self.asked.formats)
     }
@@ -143,7 +143,7 @@ impl OneCall for TranscriptionJob<'_> {
     }
 
     async fn deliver_kept(&mut self, part: &PartInHand<'_>, kept: KeptAnswer) -> Result<Next, StoreError> {
-        // Callbacks come again.
+        // A callback has come: the count of overdue ones starts again.
         if part.journal.calls.iter().any(|call| call.id == kept.call && call.overdue_at.is_some()) {
             self.kept.overdue.store(0, Ordering::Relaxed);
         }

@@ -1,4 +1,4 @@
-//! The recording of a job, brought into a shape that can be sent: a URL as it is, or a file that was looked at.
+//! The recording of a job in a form that can be sent: a URL as it is, or a file that was probed.
 
 use std::{
     fs::File,
@@ -28,23 +28,23 @@ use crate::{
     waves::SttBody,
 };
 
-/// Up to here a recording is read when it is looked at: 64 KiB.
+/// A recording of up to this size is read into memory when it is probed: 64 KiB.
 const SMALL: u64 = 64 * 1024;
 
-/// How long a signed address is good for.
+/// How long a presigned URL is valid.
 const SIGNED_FOR: Duration = Duration::from_secs(3_600);
 
-/// A local file and what was in it.
+/// A local file and its content when it was read.
 #[derive(Debug, Clone)]
 pub(super) struct LocalContent {
     path: PathBuf,
-    /// By what it is known again.
+    /// Identifies the unchanged file.
     stamp: Stamp,
     hash: ContentHash,
 }
 
 impl LocalContent {
-    /// Whether the file is what it was.
+    /// Whether the file is unchanged.
     async fn stays(&self) -> bool {
         let path = self.path.clone();
         let now =
@@ -52,8 +52,8 @@ impl LocalContent {
         now == Some(self.stamp)
     }
 
-    /// What to note of it once it was sent, if that is not what was noted before: a file that changed meanwhile may have been
-    /// sent half one way and half the other.
+    /// What to record after it was sent, if the file has changed: it may have been sent partly in its old and partly in its new
+    /// form.
     async fn changed(&self) -> Option<(SeenFile, Option<ContentHash>)> {
         if self.stays().await {
             return None;
@@ -67,13 +67,13 @@ impl LocalContent {
     }
 }
 
-/// A recording in hand. A copy in the spool goes with it.
+/// The recording of a job. Dropping it removes its copy in the spool.
 #[derive(Debug, Default)]
 pub(super) struct Recording {
     ready: Option<SttBody>,
     pub(super) probe: Option<Probe>,
     padding: Option<PaddingPlan>,
-    /// Of a local file, what was in it when it was looked at.
+    /// The content of a local file, as it was probed.
     content: Option<LocalContent>,
     _copy: Option<Leftover>,
 }
@@ -83,8 +83,8 @@ impl Recording {
         Self::default()
     }
 
-    /// What is sent, made longer by that many bytes of padding. `None` before [`Prepared::Ready`], and where
-    /// [`Self::padding`] has no such size: then nothing may be sent, since the vendor's log would show another size.
+    /// What is sent, with this many bytes of padding. `None` before [`Prepared::Ready`], and if [`Self::padding`] has no such
+    /// size: then nothing may be sent, since the vendor's log would show another size.
     pub(super) fn body_with(&self, extra: Option<u32>) -> Option<SttBody> {
         let ready = self.ready.clone()?;
         let Some(extra) = extra else { return Some(ready) };
@@ -105,12 +105,12 @@ impl Recording {
         self.padding.as_ref()
     }
 
-    /// Bytes that the vendor will see; unknown when it fetches a URL itself.
+    /// The size that the vendor will see, in bytes; unknown if the vendor fetches a URL itself.
     pub(super) fn bytes(&self) -> Option<u64> {
         self.bytes_with(None)
     }
 
-    /// Bytes that the vendor will see with that much padding.
+    /// The size that the vendor will see with this much padding, in bytes.
     pub(super) fn bytes_with(&self, extra: Option<u32>) -> Option<u64> {
         let len = match self.ready.as_ref()? {
             SttBody::File { len, .. } => *len,
@@ -124,12 +124,12 @@ impl Recording {
         self.probe.and_then(|p| p.audio_ms)
     }
 
-    /// What a local file has in it, and how it was found.
+    /// The content of a local file, and how the file was found.
     pub(super) fn content(&self) -> Option<(SeenFile, ContentHash)> {
         self.content.as_ref().map(|content| (content.stamp.seen, content.hash))
     }
 
-    /// Whether a local file is still what was looked at. Others are copies of our own.
+    /// Whether a local file is unchanged since it was probed. Other recordings are copies of our own.
     pub(super) async fn stays(&self) -> bool {
         match &self.content {
             Some(content) => content.stays().await,
@@ -137,13 +137,12 @@ impl Recording {
         }
     }
 
-    /// What to note of a local file that changed since it was looked at; `None` in its place for the content: nobody knows
-    /// what was sent.
+    /// What to record of a local file that changed since it was probed; `None` as its content: it is unknown what was sent.
     pub(super) async fn changed(&self) -> Option<(SeenFile, Option<ContentHash>)> {
         self.content.as_ref()?.changed().await
     }
 
-    /// Brings it into a shape that can be sent.
+    /// Prepares the recording for sending.
     pub(super) async fn prepare(&mut self, on: JobInHand<'_>, options: &TranscribeOptions) -> Prepared {
         let result = match Source::parse(&on.job().source) {
             Ok(Source::Http(url)) if goes_as_url(on, options, &url) => {
@@ -174,14 +173,14 @@ impl Recording {
         }
     }
 
-    /// Looks at a local file without sending it; `None` where there is none.
+    /// Probes a local file without sending it; `None` if there is none.
     pub(super) async fn peek(&mut self, source: &str) -> Option<Probe> {
         let Ok(Source::File(path)) = Source::parse(source) else { return None };
         self.look_at(path).await.ok()?;
         self.probe
     }
 
-    /// Brings it to the spool; a small one into memory.
+    /// Downloads it to the spool, a small one into memory.
     async fn fetch(&mut self, on: JobInHand<'_>, from: &Source) -> Result<(PathBuf, Option<Bytes>), FetchError> {
         let copy = Leftover::new(on, "audio");
         let path = copy.path.clone();
@@ -204,7 +203,7 @@ impl Recording {
         Ok((path, fetched.content))
     }
 
-    /// Looks at a local file, and reads it to know what is in it.
+    /// Probes a local file, and reads it to hash its content.
     async fn look_into(&mut self, path: PathBuf) -> Result<(), SourceFailure> {
         let file = path.clone();
         let hashed = tokio::task::spawn_blocking(move || {
@@ -221,7 +220,7 @@ impl Recording {
         let (stamp, hash) = hashed.await.expect("reading a file does not panic")?;
         self.look_at(path.clone()).await?;
         let content = LocalContent { path, stamp, hash };
-        // What was looked at has to be what was read.
+        // The probed file must be the file that was read.
         if !content.stays().await || self.bytes() != Some(stamp.seen.bytes) {
             self.ready = None;
             return Err(SourceFailure {
@@ -242,7 +241,7 @@ impl Recording {
             let content = content.filter(|c| c.len() as u64 == len);
             let padding = match &content {
                 Some(content) => padding::plan(&mut Cursor::new(content)),
-                // Without a buffer: a few bytes are read at each place.
+                // Without a buffer: only a few bytes are read at each place.
                 None => padding::plan(&mut &file),
             };
             Ok((path, len, probe, padding, content))
@@ -251,7 +250,7 @@ impl Recording {
         self.take(len, probe, padding, content.map(Bytes::from).ok_or(path))
     }
 
-    /// Takes a recording that was looked at: in memory, or a file.
+    /// Takes a probed recording: in memory, or a file.
     fn take(
         &mut self,
         len: u64,
@@ -277,14 +276,14 @@ impl Recording {
     }
 }
 
-/// Opens a file, and says what it seems to be.
+/// Opens a file, and probes it.
 fn open(path: &Path) -> io::Result<(Probe, File)> {
     let file = File::open(path)?;
     let probe = probe::probe_reader(&mut BufReader::new(&file))?;
     Ok((probe, file))
 }
 
-/// Signs an object's address for this try alone, and for long enough that the vendor's queue does not outlive it.
+/// Signs an object's address for this try alone, for long enough that the vendor's queue does not outlast it.
 async fn presign(on: JobInHand<'_>, at: &S3Address) -> Result<Url, FetchError> {
     on.objects().look(at, on.job().expected.as_ref()).await?;
     on.store_gave(at);
@@ -307,7 +306,7 @@ fn goes_as_url(on: JobInHand<'_>, options: &TranscribeOptions, url: &Url) -> boo
     match options.send {
         SendMode::Bytes => false,
         SendMode::Url => options.model != SttModel::PulsePro,
-        // With a spend limit each recording is measured before it is paid for.
+        // With a spend limit, each recording is measured before it is paid for.
         SendMode::Auto => {
             options.model == SttModel::Pulse
                 && on.run().max_spend_usd.is_none()
@@ -324,7 +323,7 @@ mod tests {
     use super::*;
     use crate::audio::wav;
 
-    /// A recording that was looked at, and its file.
+    /// A probed recording, and its file.
     async fn looked_at(content: &[u8]) -> (Recording, tempfile::NamedTempFile) {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(content).unwrap();
