@@ -1,4 +1,4 @@
-//! From a reply to an outcome: what happened, whose fault it is, and whether it may have been billed.
+//! Maps a reply to an outcome: what happened, whose fault it is, and whether it may have been billed.
 
 use std::io::{BufRead as _, Read as _};
 
@@ -17,17 +17,17 @@ use crate::domain::{
     transcript::{AnswerDetail, AnswerReading, TextField, Transcript},
 };
 
-/// A reply that is no success.
+/// A reply that is not a success.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum FailedReply {
     /// Refused by the API itself.
     Refused(CallFailure),
-    /// Whoever wrote it, the work may have been done.
+    /// Whoever wrote the reply, the work may have been done.
     Unknown(CallFailure),
 }
 
 impl FailedReply {
-    /// What a reply means whose status is no success.
+    /// The meaning of a reply whose status is not a success.
     pub(super) fn of(reply: &HttpReply) -> Self {
         if let Some(failure) = of_audio(reply, &Said::read(reply.explanation())) {
             return Self::Refused(failure);
@@ -39,7 +39,7 @@ impl FailedReply {
         }
     }
 
-    /// The trouble, where no money is at stake.
+    /// The failure, if no money is involved.
     pub(super) fn failure(self) -> CallFailure {
         match self {
             Self::Refused(failure) | Self::Unknown(failure) => failure,
@@ -56,8 +56,8 @@ impl<A> From<FailedReply> for Outcome<A> {
     }
 }
 
-/// A success that is not all there, or too much; nothing where it is complete. `request_id` is the vendor's, and `body` what
-/// is kept of one that is too much.
+/// The outcome of a success that is incomplete or too large; `None` if it is complete. `request_id` is the vendor's, and
+/// `body` the stored body of one that is too large.
 pub(super) fn incomplete<A>(
     ending: Ending,
     status: StatusCode,
@@ -93,7 +93,7 @@ pub(super) fn incomplete<A>(
 /// The vendor's hosts that are bound to a region.
 const REGION_HOSTS: &str = "https://api.india.smallest.ai, https://api.us.smallest.ai";
 
-/// What a reply to a transcription means; `posted`: its answer is to be posted.
+/// The meaning of a reply to a transcription; `posted`: its answer is to be posted.
 pub(super) fn outcome(reply: HttpReply, posted: bool) -> Outcome {
     if reply.status.is_success() { success(reply, posted) } else { FailedReply::of(&reply).into() }
 }
@@ -108,7 +108,7 @@ fn success(reply: HttpReply, posted: bool) -> Outcome {
     let status = Some(reply.status.as_u16());
     let failure =
         |kind, message: String, request_id| CallFailure { status, request_id, ..CallFailure::new(kind, message) };
-    // What is large is read once more when it is written out: until then it is kept packed.
+    // A large answer is read again when its outputs are written: until then it stays packed.
     let want = if matches!(reply.body, Arrived::Whole(_)) { AnswerDetail::All } else { AnswerDetail::Facts };
     let reading = AnswerReading::of(reply.body.reader(), want);
     if posted && let Some(in_body) = processing(&reading) {
@@ -137,7 +137,7 @@ fn success(reply: HttpReply, posted: bool) -> Outcome {
     }
 }
 
-/// The request id in a body that says that the work has begun.
+/// The request id in a body that says that the work has started.
 #[expect(clippy::option_option, reason = "whether it says so, and whether it has an id")]
 fn processing(reading: &serde_json::Result<AnswerReading>) -> Option<Option<String>> {
     let reading = reading.as_ref().ok()?;
