@@ -20,7 +20,7 @@ pub enum Transport {
 pub struct SynthesisCall<'a> {
     /// Model, voice and pace.
     pub options: &'a SynthesisOptions,
-    /// The text: at most [`MAX_PART_CHARS`](crate::domain::speech::MAX_PART_CHARS) characters.
+    /// The text: at most [`MAX_PART_CHARS`](crate::domain::synthesis_options::MAX_PART_CHARS) characters.
     pub text: &'a str,
     /// The format of the audio.
     pub format: AudioFormat,
