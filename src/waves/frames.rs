@@ -39,7 +39,7 @@ pub(super) enum StreamStep {
 pub(super) struct Frames(Events);
 
 impl Frames {
-    /// The steps that this piece completes. Nothing after the end mark is read.
+    /// The step that this piece completes. Nothing after the end mark is read.
     pub(super) fn push(&mut self, piece: &[u8]) -> StreamStep {
         match self.0.push(piece) {
             Ok(events) => gather(events),
