@@ -1,4 +1,4 @@
-//! A batch as the ledger keeps it: what was asked for, and under which limits it runs.
+//! A batch as the ledger stores it: what was requested, and under which limits it runs.
 
 use std::{fmt, time::Duration};
 
@@ -16,7 +16,7 @@ pub use super::{
     overrides::{LineOption, LineOverrides},
 };
 
-/// The name under which a batch is kept and resumed.
+/// The name under which a batch is stored and resumed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct BatchName(String);
@@ -25,9 +25,9 @@ pub struct BatchName(String);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{}` cannot name a batch: {reason}", .name.escape_debug())]
 pub struct BatchNameFault {
-    /// The text as it was given.
+    /// The text as given.
     pub name: String,
-    /// The rule that it breaks.
+    /// The rule that the text breaks.
     pub reason: &'static str,
 }
 
@@ -35,10 +35,10 @@ impl BatchName {
     /// The longest name, in bytes.
     pub const MAX_BYTES: usize = 128;
 
-    /// Takes `name` as a batch's name. It also names a folder of the output, so it has to be able to.
+    /// Takes `name` as a batch's name. The name is also a folder of the output, so it must be a valid folder name.
     ///
     /// # Errors
-    /// The rule that it breaks.
+    /// The rule that `name` breaks.
     pub fn new(name: impl Into<String>) -> Result<Self, BatchNameFault> {
         let name = name.into();
         let reason = if name.is_empty() {
@@ -92,7 +92,7 @@ impl fmt::Display for BatchName {
     }
 }
 
-/// What a batch was asked for: one definition × one manifest, without the lines.
+/// What a batch requests: one definition × one manifest, without the lines.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BatchSpec {
     /// The definition's name.
@@ -102,44 +102,44 @@ pub struct BatchSpec {
     pub task: TaskSpec,
     /// The manifest as it is shown to the user.
     pub manifest: String,
-    /// The manifest's address as it is written, by which the batch knows it again; empty where that is not known.
+    /// The manifest's address as written, by which the batch recognizes the manifest; empty if the address is unknown.
     #[serde(default)]
     pub address: String,
     /// Where outputs go: an absolute directory, or `s3://bucket/prefix`.
     pub output: String,
     /// How it runs.
     pub run: RunSettings,
-    /// What the report has.
+    /// What the report contains.
     pub report: ReportSettings,
     /// The manifest's columns carried into the report, in their order.
     pub carried: Vec<String>,
     /// The manifest's columns that override options.
     pub option_columns: Vec<String>,
-    /// Which store the S3 sources are in.
+    /// The S3 store that holds the sources.
     #[serde(default)]
     pub source: S3Settings,
-    /// Whether servers of the internet may redirect into private networks.
+    /// Whether servers on the internet may redirect into private networks.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub private_redirects: bool,
-    /// What of queries identifies recordings, and what of them is shown.
+    /// Which query parameters identify recordings, and which are shown.
     #[serde(default)]
     pub queries: QueryRules,
-    /// Which store the outputs go to, and how they are kept there.
+    /// The store that takes the outputs, and how it stores them.
     #[serde(default)]
     pub sink: SinkSettings,
-    /// Where the report goes, if not beside the outputs: an absolute path or `s3://bucket/key`.
+    /// Where the report goes, if not next to the outputs: an absolute path or `s3://bucket/key`.
     #[serde(default)]
     pub report_to: Option<String>,
-    /// Whether its name has a date: then the same manifest on the next day is the same batch.
+    /// Whether the batch's name contains a date. If so, the same manifest on the next day is still the same batch.
     #[serde(default)]
     pub dated: bool,
-    /// The manifest's content or listing when it was last submitted, as SHA-256 in hex.
+    /// The manifest's content or listing at the last submission, as SHA-256 in hex.
     #[serde(default)]
     pub manifest_hash: Option<String>,
 }
 
 listed! {
-    /// What happens with a call that may have been billed when nothing proves it.
+    /// What happens to a call that may have been billed, if nothing proves it.
     OnUnknown, "policy for unknown outcomes" {
         /// Call again.
         Retry = "retry",
@@ -149,16 +149,16 @@ listed! {
 }
 
 listed! {
-    /// What happens when a transcript was recovered without the word times that a format needs.
+    /// What happens if a transcript was recovered without the word times that a format needs.
     OnLostWords, "policy for lost words" {
-        /// Keep it, as suspect.
+        /// Keep the transcript and mark the line suspect.
         Accept = "accept",
         /// Call again.
         Redo = "redo",
     }
 }
 
-/// A definition's `[run]`: limits and policies. None of it shapes a call, so changing it never buys anything.
+/// A definition's `[run]`: limits and policies. No field changes a call's request, so a change never causes a purchase.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RunSettings {
@@ -170,18 +170,18 @@ pub struct RunSettings {
     pub max_tries: u32,
     /// Billed calls of one part before its line fails.
     pub max_billed_calls: u32,
-    /// When nothing proves whether a call was billed.
+    /// The policy for a call of which nothing proves whether it was billed.
     pub on_unknown: OnUnknown,
-    /// When a recovered transcript has no word times.
+    /// The policy for a recovered transcript without word times.
     pub on_lost_words: OnLostWords,
     /// What the batch may cost over all its runs.
     pub max_spend_usd: Option<MicroUsd>,
     /// Share (0–1) of failed or suspect lines with which the exit status is still 0.
     pub tolerate: f64,
-    /// A call's time-out, where it does not follow from the audio's length.
+    /// A call's time-out, if it does not follow from the audio's length.
     #[serde(with = "optional_millis")]
     pub call_timeout: Option<Duration>,
-    /// The wait before the vendor's log decides, where it does not follow from the audio's length.
+    /// The wait before the vendor's log decides, if it does not follow from the audio's length.
     #[serde(with = "optional_millis")]
     pub unknown_grace: Option<Duration>,
     /// How long an outage may last before the batch pauses.
@@ -192,7 +192,7 @@ pub struct RunSettings {
     /// How long answers stay in the ledger after the batch has finished.
     #[serde(with = "millis")]
     pub keep_answers: Duration,
-    /// Whether uploads of recordings get sizes of their own, where their containers provide for padding.
+    /// Whether uploads of recordings get unique sizes, if their containers allow padding.
     pub mark_uploads: bool,
 }
 
@@ -221,19 +221,19 @@ impl Default for RunSettings {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ReportSettings {
-    /// Whether the report has the transcripts.
+    /// Whether the report contains the transcripts.
     pub transcript: bool,
-    /// Which store the report goes to, and how it is kept there, where it goes to a store of its own accord; `None`: as the
-    /// outputs.
+    /// The store that takes the report, and how it stores it, if the report goes to a store of its own; `None`: the same store
+    /// as the outputs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sink: Option<SinkSettings>,
-    /// The address of the report before, where it was another one: it may have transcripts that nothing else has.
+    /// The previous address of the report, if it was another one: that file may have transcripts that exist nowhere else.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub former: Option<String>,
 }
 
 impl BatchSpec {
-    /// The report's name beside the outputs.
+    /// The report's file name next to the outputs.
     pub const REPORT: &str = "report.csv";
 
     /// The address of the report.
@@ -243,7 +243,7 @@ impl BatchSpec {
         self.report_to.clone().unwrap_or_else(beside)
     }
 
-    /// Which store the report goes to, where its place is named, and how it is kept there.
+    /// The store that takes the report, if its address is set, and how it stores it.
     #[must_use]
     pub fn report_sink(&self) -> &SinkSettings {
         self.report.sink.as_ref().unwrap_or(&self.sink)
@@ -311,7 +311,7 @@ mod tests {
         assert_eq!(json["call_timeout"], 90_000);
         assert_eq!(json["outage_limit"], 7_200_000);
         assert_eq!(serde_json::from_value::<RunSettings>(json).unwrap(), run);
-        // A ledger written before a setting existed has its default.
+        // A row written before a setting existed gets the setting's default.
         assert_eq!(serde_json::from_str::<RunSettings>("{}").unwrap(), RunSettings::default());
     }
 }

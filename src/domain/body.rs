@@ -1,63 +1,63 @@
-//! Bodies of answers, kept packed as raw DEFLATE: a transcript takes a fraction of its bytes, in memory and in the ledger.
+//! Bodies of answers, stored as raw DEFLATE: a packed transcript takes a fraction of its bytes in memory and in the ledger.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 
 use bytes::{Bytes, BytesMut};
 use flate2::{Compression, bufread::DeflateDecoder, write::DeflateEncoder};
 
-/// From this many bytes on a body is large: it is packed while it arrives, and read as a stream.
+/// A body of at least this many bytes is large: it is packed while it arrives, and read as a stream.
 pub const LARGE: u64 = 4 << 20;
 
-/// Below this a body is kept as it is: packing would cost more than it saves.
+/// A shorter body is stored unpacked: packing would cost more than it saves.
 const PACK_FROM: usize = 1_024;
 
-/// How a large body is packed: each of its bytes is in memory several times when it is written to the ledger.
+/// The compression of a large body: each of its bytes is in memory several times when the body is written to the ledger.
 const OF_LARGE: Compression = Compression::new(3);
 
-/// How much of a packed body is unpacked at a time.
+/// How many bytes of a packed body are unpacked at a time.
 const PIECE: usize = 64 << 10;
 
-/// A body as it is kept. It is packed where it is made, since the ledger's writer has no time for that.
+/// A stored body. It is packed where it is created, because the ledger's writer has no time for that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Body {
-    /// Length as it came.
+    /// Length as received.
     len: u64,
     packed: bool,
     kept: Bytes,
 }
 
 impl Body {
-    /// A body that was kept before: its length as it came, whether it is packed, and its bytes.
+    /// A body that was stored before: its length as received, whether it is packed, and its bytes.
     #[must_use]
     pub const fn from_kept(len: u64, packed: bool, kept: Bytes) -> Self {
         Self { len, packed, kept }
     }
 
-    /// Its length as it came, in bytes.
+    /// The length as received, in bytes.
     #[must_use]
     pub const fn len(&self) -> u64 {
         self.len
     }
 
-    /// Whether it has no bytes.
+    /// Whether the body has no bytes.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Whether it is too large to be unpacked in memory.
+    /// Whether the body is too large to be unpacked in memory.
     #[must_use]
     pub const fn is_large(&self) -> bool {
         self.len >= LARGE
     }
 
-    /// What is kept, and whether that is packed.
+    /// The stored bytes, and whether they are packed.
     #[must_use]
     pub fn kept(&self) -> (&[u8], bool) {
         (&self.kept, self.packed)
     }
 
-    /// The body as it came, as a stream. An error says that what is kept is damaged.
+    /// The body as received, as a stream. An error means that the stored bytes are damaged.
     #[must_use]
     pub fn reader(&self) -> Reader<'_> {
         match self.packed {
@@ -66,10 +66,10 @@ impl Body {
         }
     }
 
-    /// The body as it came, in memory.
+    /// The body as received, in memory.
     ///
     /// # Errors
-    /// What is kept is damaged.
+    /// The stored bytes are damaged.
     pub fn whole(&self) -> io::Result<Bytes> {
         if !self.packed {
             return Ok(self.kept.clone());
@@ -80,7 +80,7 @@ impl Body {
     }
 }
 
-/// Packs, where that saves something.
+/// Packs the bytes if that saves space.
 impl From<&[u8]> for Body {
     fn from(body: &[u8]) -> Self {
         match pack(body) {
@@ -111,7 +111,7 @@ impl From<&str> for Body {
     }
 }
 
-/// The body in raw DEFLATE; `None` where it is too short for that to save anything.
+/// The body in raw DEFLATE; `None` if it is too short for packing to save space.
 #[must_use]
 pub fn pack(body: &[u8]) -> Option<Vec<u8>> {
     if body.len() < PACK_FROM {
@@ -121,12 +121,12 @@ pub fn pack(body: &[u8]) -> Option<Vec<u8>> {
     encoder.write_all(body).and_then(|()| encoder.finish()).ok()
 }
 
-/// A body that is read.
+/// A reader of a body.
 #[derive(Debug)]
 pub enum Reader<'b> {
-    /// It was never packed.
+    /// The body was never packed.
     Whole(&'b [u8]),
-    /// It is unpacked as it is read.
+    /// The body is unpacked while it is read.
     Packed(Box<BufReader<DeflateDecoder<&'b [u8]>>>),
 }
 
@@ -155,8 +155,8 @@ impl BufRead for Reader<'_> {
     }
 }
 
-/// A body that arrives. Up to [`LARGE`] its bytes are kept as they come; beyond that they are packed at once, so that
-/// many large bodies may arrive at the same time.
+/// A body that is arriving. Up to [`LARGE`] its bytes are kept as they are; beyond that they are packed at once, so that
+/// many large bodies can arrive at the same time.
 #[derive(Debug, Default)]
 pub struct Arriving {
     len: u64,
@@ -167,14 +167,14 @@ pub struct Arriving {
 /// A body that has arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Arrived {
-    /// As it came: it is not large.
+    /// As received: the body is not large.
     Whole(Bytes),
-    /// Packed: it is.
+    /// Packed: the body is large.
     Packed(Body),
 }
 
 impl Arriving {
-    /// Takes the next piece.
+    /// Adds the next piece.
     pub fn push(&mut self, piece: &[u8]) {
         self.len += piece.len() as u64;
         if self.packer.is_none() {
@@ -190,25 +190,25 @@ impl Arriving {
         }
     }
 
-    /// How many bytes have come.
+    /// How many bytes have arrived.
     #[must_use]
     pub const fn len(&self) -> u64 {
         self.len
     }
 
-    /// Whether none has.
+    /// Whether no byte has arrived.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// How many bytes they take up by now.
+    /// How many bytes of memory the body takes up now.
     #[must_use]
     pub fn kept(&self) -> usize {
         self.packer.as_ref().map_or(self.start.len(), |packer| packer.get_ref().len())
     }
 
-    /// All that has come.
+    /// Everything that has arrived.
     #[must_use]
     pub fn finish(self) -> Arrived {
         match self.packer {
@@ -233,7 +233,7 @@ impl Write for Arriving {
 }
 
 impl Arrived {
-    /// The same as it is kept.
+    /// The body in its stored form.
     #[must_use]
     pub fn into_body(self) -> Body {
         match self {
@@ -242,7 +242,7 @@ impl Arrived {
         }
     }
 
-    /// Its length as it came, in bytes.
+    /// The length as received, in bytes.
     #[must_use]
     pub fn len(&self) -> u64 {
         match self {
@@ -251,13 +251,13 @@ impl Arrived {
         }
     }
 
-    /// Whether it has no bytes.
+    /// Whether the body has no bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// It as a stream.
+    /// The body as a stream.
     #[must_use]
     pub fn reader(&self) -> Reader<'_> {
         match self {
@@ -271,7 +271,7 @@ impl Arrived {
 mod tests {
     use super::*;
 
-    /// Bytes that do not pack well, the same each time.
+    /// Bytes that do not compress well, the same each time.
     fn noise(len: usize) -> Vec<u8> {
         let mut state = 1_u32;
         let mut next = || {

@@ -1,5 +1,5 @@
-//! Where a call's answer is posted to. The vendor signs nothing, so that whatever proves a callback is in its address:
-//! the call's id, and a MAC of it that only who has the secret can make.
+//! The address to which a call's answer is posted. The vendor signs nothing, so the address itself proves a callback:
+//! it contains the call's id, and a MAC of the id that only a holder of the secret can make.
 
 use std::fmt;
 
@@ -14,10 +14,10 @@ use super::{
     options::{SttModel, WebhookMode},
 };
 
-/// What stands before a probe's id where its MAC is made.
+/// The prefix of a probe's id in the input of its MAC.
 const PROBE: &[u8] = b"wavebatch probe\0";
 
-/// What addresses of callbacks are made with: 32 bytes.
+/// The secret that signs callback addresses: 32 bytes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret([u8; 32]);
 
@@ -31,19 +31,19 @@ impl Secret {
     /// Reads 64 hexadecimal digits.
     ///
     /// # Errors
-    /// It is something else. It is not repeated.
+    /// The text is something else. The error does not repeat it.
     pub fn parse(digits: &str) -> Result<Self, String> {
         let message = "it has to be 64 hexadecimal digits, as `openssl rand -hex 32` makes them";
         unhex(digits).map(Self).ok_or_else(|| message.to_owned())
     }
 
-    /// The same as text, for the file that keeps it.
+    /// The secret as text, for the file that stores it.
     #[must_use]
     pub fn hex(&self) -> String {
         hex(&self.0)
     }
 
-    /// What proves to who has the secret, too, that these bytes are ours: HMAC-SHA256 of all of them in a row, in
+    /// Proves to a holder of the secret that these bytes are ours: HMAC-SHA256 of all of them in a row, in
     /// hexadecimal digits.
     #[must_use]
     pub fn sign(&self, parts: &[&[u8]]) -> String {
@@ -56,7 +56,7 @@ impl Secret {
         self.mac_of(&[call.0.as_bytes()])
     }
 
-    /// Of more bytes than a call's id has: no probe's address is ever that of a call.
+    /// The MAC of a probe. Its input is longer than a call's id, so a probe's address is never that of a call.
     fn probe_mac(&self, id: Uuid) -> Hmac<Sha256> {
         self.mac_of(&[PROBE, id.as_bytes()])
     }
@@ -76,7 +76,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// When answers are posted, and for how long they are awaited.
+/// When answers are posted, and how long they are awaited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
     /// Recordings longer than this are long, in ms.
@@ -85,7 +85,7 @@ pub struct Rule {
     pub over_bytes: u64,
     /// A callback is overdue after this, or after three times the audio's length, whichever is later; in ms.
     pub overdue_ms: u64,
-    /// How long after that the vendor's log may still not have it, in ms.
+    /// How long after that the vendor's log may still lack the call, in ms.
     pub grace_ms: u64,
 }
 
@@ -96,7 +96,7 @@ impl Default for Rule {
 }
 
 impl Rule {
-    /// Whether the answer for this recording is to be posted. `trusted`: callbacks have been coming lately.
+    /// Whether the answer for this recording is to be posted. `trusted`: callbacks have arrived recently.
     #[must_use]
     pub fn applies(
         &self,
@@ -107,27 +107,27 @@ impl Rule {
     ) -> bool {
         let long = audio_ms.is_some_and(|ms| ms > self.over_ms) || bytes.is_some_and(|bytes| bytes > self.over_bytes);
         match mode {
-            // Of the other models it is not proved that they post.
+            // For the other models it is not proven that they post.
             WebhookMode::Auto => model == SttModel::PulsePro && long && trusted,
             WebhookMode::Always => true,
             WebhookMode::Never => false,
         }
     }
 
-    /// How long after its intent a call's callback is overdue, in ms.
+    /// How long after its intent a call's callback becomes overdue, in ms.
     #[must_use]
     pub fn overdue_after(&self, audio_ms: Option<u64>) -> u64 {
         self.overdue_ms.max(audio_ms.unwrap_or(0).saturating_mul(3))
     }
 }
 
-/// The address that a call's answer is to be posted to: `{public_url}/callbacks/{call}/{mac}`.
+/// The address to which a call's answer is posted: `{public_url}/callbacks/{call}/{mac}`.
 #[must_use]
 pub fn address(public_url: &Url, call: CallId, secret: &Secret) -> Url {
     below(public_url, call.0, secret.mac(call))
 }
 
-/// An address that no call has, by which the receiver can be tried: it looks like a callback's to all that stands between.
+/// An address that belongs to no call and tests the receiver. To everything in between it looks like a callback's address.
 #[must_use]
 pub fn probe_address(public_url: &Url, id: Uuid, secret: &Secret) -> Url {
     below(public_url, id, secret.probe_mac(id))
@@ -140,9 +140,9 @@ fn below(public_url: &Url, id: Uuid, mac: Hmac<Sha256>) -> Url {
     address
 }
 
-/// The call whose answer is to be posted to this address, as its path names it: whichever secret made it, and whatever
-/// `public_url` it begins with. It proves nothing to a receiver; in the vendor's log it names the call, since no other
-/// call has this id.
+/// The call whose answer is posted to this address, according to its path: whichever secret signed it, and whatever
+/// `public_url` it begins with. The path proves nothing to a receiver. In the vendor's log it identifies the call, because no
+/// other call has this id.
 #[must_use]
 pub fn call_named_in(address: &str) -> Option<CallId> {
     let path = address.split(['?', '#']).next()?;
@@ -152,17 +152,17 @@ pub fn call_named_in(address: &str) -> Option<CallId> {
     Some(CallId(id.parse().ok()?))
 }
 
-/// The call that an address is of, if one of the secrets made it. Takes as long for a wrong MAC as for a right one.
+/// The call of an address, if one of the secrets signed it. A wrong MAC takes as long as a right one.
 #[must_use]
 pub fn call_of(secrets: &[Secret], call: &str, mac: &str) -> Option<CallId> {
     let mac: [u8; 32] = unhex(mac)?;
     let call = CallId(call.parse().ok()?);
-    // All are tried: which of two it was is nobody's business.
+    // All secrets are tried, so that the time does not reveal which one matched.
     let made = secrets.iter().filter(|secret| secret.mac(call).verify_slice(&mac).is_ok()).count();
     (made > 0).then_some(call)
 }
 
-/// Whether an address is a probe's that one of the secrets made.
+/// Whether an address is a probe's that one of the secrets signed.
 #[must_use]
 pub fn is_probe(secrets: &[Secret], id: &str, mac: &str) -> bool {
     let (Some(mac), Ok(id)) = (unhex::<32>(mac), id.parse()) else { return false };
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn what_is_signed_is_signed_as_a_whole() {
-        // RFC 4231, test case 1, whose key is padded with zeros as HMAC itself does it.
+        // RFC 4231, test case 1; HMAC itself pads the key with zeros in the same way.
         let mut key = [0; 32];
         key[..20].fill(0x0b);
         let signed = Secret::new(key).sign(&[b"Hi ", b"There"]);

@@ -1,8 +1,8 @@
-//! An error in words, with what caused it.
+//! An error's message with its causes.
 
 use std::error::Error;
 
-/// An error and its causes, those that say nothing new left out.
+/// An error and its causes, without those that add nothing new.
 #[must_use]
 pub fn in_words(error: &dyn Error) -> String {
     let mut words = error.to_string();

@@ -11,31 +11,31 @@ pub const RATES_AS_OF: &str = "2026-09-07";
 
 const MICROS: f64 = 1_000_000.0;
 
-/// An amount of US dollars in millionths. Written as `1.234567`, in JSON and TOML as the number of dollars.
+/// An amount of US dollars in millionths. Written as `1.234567`; in JSON and TOML as a number of dollars.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct MicroUsd(pub i64);
 
 impl MicroUsd {
     /// Nothing.
     pub const ZERO: Self = Self(0);
-    /// A billion dollars. A call that would cost more is a mistake: it is refused, and its price counts as this. Sums of
+    /// A billion dollars. A call that would cost more is a mistake: it is refused, and its price counts as this amount. Sums of
     /// such prices fit into the ledger.
     pub const MOST: Self = Self(1_000_000_000_000_000);
 
-    /// The nearest amount to `usd` dollars; `None` if that is no number or too large.
+    /// The amount nearest to `usd` dollars; `None` if that is not a number or too large.
     #[must_use]
     pub fn from_usd(usd: f64) -> Option<Self> {
         let micros = (usd * MICROS).round();
         (micros.abs() < 9e18).then_some(Self(micros as i64))
     }
 
-    /// The amount in dollars, for sums that need no exactness.
+    /// The amount in dollars, for sums that need not be exact.
     #[must_use]
     pub fn usd(self) -> f64 {
         self.0 as f64 / MICROS
     }
 
-    /// What `units` cost where `per` of them cost `price`, rounded up; at most [`MicroUsd::MOST`].
+    /// The cost of `units` if `per` units cost `price`, rounded up; at most [`MicroUsd::MOST`].
     #[must_use]
     pub fn share(price: Self, units: u64, per: u32) -> Self {
         let per = i128::from(per.max(1));
@@ -43,7 +43,7 @@ impl MicroUsd {
         i64::try_from(micros).map_or(Self::MOST, |micros| Self(micros).min(Self::MOST))
     }
 
-    /// The sum, or `None` where it does not fit.
+    /// The sum, or `None` if it does not fit.
     #[must_use]
     pub const fn checked_add(self, other: Self) -> Option<Self> {
         match self.0.checked_add(other.0) {
@@ -52,13 +52,13 @@ impl MicroUsd {
         }
     }
 
-    /// The sum, or the largest amount there is.
+    /// The sum, or the largest possible amount.
     #[must_use]
     pub const fn saturating_add(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }
 
-    /// The difference, or the smallest amount there is.
+    /// The difference, or the smallest possible amount.
     #[must_use]
     pub const fn saturating_sub(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))
@@ -91,29 +91,29 @@ impl<'de> Deserialize<'de> for MicroUsd {
     }
 }
 
-/// List prices in dollars, per minute of audio and per 10,000 characters of text, as `[rates]` of `wavebatch.toml` may
+/// List prices in dollars, per minute of audio and per 10,000 characters of text. `[rates]` of `wavebatch.toml` can
 /// override them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rates {
-    /// The day of these prices.
+    /// The date of these prices.
     pub as_of: String,
-    /// A minute by `pulse`.
+    /// The price of one minute with `pulse`.
     #[serde(deserialize_with = "price")]
     pub pulse: MicroUsd,
-    /// A minute by `pulse-pro`.
+    /// The price of one minute with `pulse-pro`.
     #[serde(rename = "pulse-pro", deserialize_with = "price")]
     pub pulse_pro: MicroUsd,
-    /// 10,000 characters by `lightning_v3.1`.
+    /// The price of 10,000 characters with `lightning_v3.1`.
     #[serde(deserialize_with = "price")]
     pub lightning: MicroUsd,
-    /// 10,000 characters by `lightning_v3.1_pro`.
+    /// The price of 10,000 characters with `lightning_v3.1_pro`.
     #[serde(rename = "lightning-pro", deserialize_with = "price")]
     pub lightning_pro: MicroUsd,
-    /// By models that this release does not know: a minute of audio, or 10,000 characters, by the model's own name.
+    /// Prices of models that this release does not know, by model name: per minute of audio, or per 10,000 characters.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub models: BTreeMap<String, MicroUsd>,
-    /// Whether `[spend]` limits what all batches cost: then the price of each call must be known.
+    /// Whether `[spend]` limits the cost of all batches. If so, the price of each call must be known.
     #[serde(skip)]
     pub are_limited: bool,
 }
@@ -133,7 +133,7 @@ impl Default for Rates {
 }
 
 impl Rates {
-    /// The price of one minute; nothing where nobody has told that of the model.
+    /// The price of one minute; `None` if no price of the model is known.
     #[must_use]
     pub fn known_per_minute(&self, model: SttModel) -> Option<MicroUsd> {
         match model {
@@ -143,13 +143,13 @@ impl Rates {
         }
     }
 
-    /// The price of one minute, as it is counted: an unknown one as 0.
+    /// The price of one minute as it is counted: an unknown price counts as 0.
     #[must_use]
     pub fn per_minute(&self, model: SttModel) -> MicroUsd {
         self.known_per_minute(model).unwrap_or_default()
     }
 
-    /// What one call for `audio_ms` of audio costs at list price, rounded up to the micro-dollar.
+    /// The list price of one call for `audio_ms` of audio, rounded up to the micro-dollar.
     #[must_use]
     pub fn cost(&self, model: SttModel, audio_ms: u64) -> MicroUsd {
         MicroUsd::share(self.per_minute(model), audio_ms, 60_000)
@@ -157,7 +157,7 @@ impl Rates {
 }
 
 impl Rates {
-    /// The price of 10,000 characters; nothing where nobody has told that of the model.
+    /// The price of 10,000 characters; `None` if no price of the model is known.
     #[must_use]
     pub fn known_per_10k_chars(&self, model: TtsModel) -> Option<MicroUsd> {
         match model {
@@ -167,13 +167,13 @@ impl Rates {
         }
     }
 
-    /// The price of 10,000 characters, as it is counted: an unknown one as 0.
+    /// The price of 10,000 characters as it is counted: an unknown price counts as 0.
     #[must_use]
     pub fn per_10k_chars(&self, model: TtsModel) -> MicroUsd {
         self.known_per_10k_chars(model).unwrap_or_default()
     }
 
-    /// What `chars` characters of text cost to be spoken at list price, rounded up to the micro-dollar.
+    /// The list price of synthesizing `chars` characters of text, rounded up to the micro-dollar.
     #[must_use]
     pub fn synthesis_cost(&self, model: TtsModel, chars: u64) -> MicroUsd {
         MicroUsd::share(self.per_10k_chars(model), chars, 10_000)

@@ -1,4 +1,4 @@
-//! Where calls go: the API, or its stand-in. What the one says is never mixed with what the other says.
+//! Where calls go: the API, or its stand-in. Results of the two are never mixed.
 
 use super::options::listed;
 
@@ -13,13 +13,13 @@ listed! {
 }
 
 impl Environment {
-    /// The stand-in's, or the API's.
+    /// The stand-in if `sandbox` is true, else the API.
     #[must_use]
     pub const fn sandboxed(sandbox: bool) -> Self {
         if sandbox { Self::Sandbox } else { Self::Live }
     }
 
-    /// As it is told.
+    /// The environment as messages name it.
     #[must_use]
     pub const fn in_words(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! How long a heap of recordings is, judging by a sample of them whose headers were read.
+//! The total length of many recordings, estimated from a sample whose headers were read.
 
 /// One recording of a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,19 +9,19 @@ pub struct Sampled {
     pub audio_ms: u64,
 }
 
-/// What a heap comes to.
+/// The estimate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Guess {
-    /// Audio in all, in ms.
+    /// Total length of the audio, in ms.
     pub audio_ms: u64,
-    /// How far off that is in 19 of 20 cases, in ms; 0 where all were read.
+    /// The error bound in 19 of 20 cases, in ms; 0 if all recordings were read.
     pub give_or_take_ms: u64,
-    /// How many were read.
+    /// How many recordings were read.
     pub sampled: u64,
 }
 
-/// Guesses the length of `lines` recordings of `bytes` in all from some of them: length follows from size far better than
-/// from number. `None` where the sample says nothing.
+/// Estimates the length of `lines` recordings of `bytes` in total from a sample: size predicts length far better than
+/// the number of recordings does. `None` if the sample is useless.
 #[must_use]
 #[expect(
     clippy::cast_precision_loss,
@@ -44,7 +44,7 @@ pub fn guess(sample: &[Sampled], bytes: u64, lines: u64) -> Option<Guess> {
     } else if sampled < 2 {
         audio_ms
     } else {
-        // The standard error of a ratio estimate, less for the share that was seen.
+        // The standard error of a ratio estimate, reduced by the share that was read.
         let off: f64 = sample.iter().map(|s| (s.audio_ms as f64 - ms_a_byte * s.bytes as f64).powi(2)).sum();
         let unseen = 1.0 - n / lines as f64;
         2.0 * lines as f64 * (off / (n * (n - 1.0)) * unseen).sqrt()
@@ -52,7 +52,7 @@ pub fn guess(sample: &[Sampled], bytes: u64, lines: u64) -> Option<Guess> {
     Some(Guess { audio_ms: audio_ms as u64, give_or_take_ms: give_or_take as u64, sampled })
 }
 
-/// The least time in ms that `calls` take under a limit of calls a minute: the first lot starts at once.
+/// The least time in ms that `calls` take under a limit of calls a minute: the first minute's calls start at once.
 #[must_use]
 pub fn least_time(calls: u64, per_minute: u32) -> u64 {
     let limit = u64::from(per_minute.max(1));

@@ -1,5 +1,5 @@
-//! Parameters of the API that this release does not know: handed on as they are written, and a part of what makes a line the
-//! same line.
+//! API parameters that this release does not know. They are passed on as written, and they are a part of a line's
+//! identity.
 
 use std::collections::BTreeMap;
 
@@ -8,29 +8,29 @@ use serde_json::Value;
 
 /// The longest name, in bytes.
 const LONGEST_NAME: usize = 64;
-/// What stands before the name of a column that sets one.
+/// The prefix of a column that sets such a parameter.
 pub const EXTRA_COLUMN: &str = "extra.";
 
-/// Parameters by their names, sorted.
+/// Parameters by name, sorted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Extra {
-    /// In the query: texts.
+    /// Query parameters: texts.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub query: BTreeMap<String, String>,
-    /// In the body: JSON, with the keys of objects sorted.
+    /// Body parameters: JSON, with the keys of objects sorted.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub body: BTreeMap<String, String>,
 }
 
 impl Extra {
-    /// Whether there is none.
+    /// Whether there are no parameters.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.query.is_empty() && self.body.is_empty()
     }
 
-    /// `self` with what `own` says in place of its own.
+    /// `self`, with the values of `own` taking precedence.
     #[must_use]
     pub fn with(&self, own: &Self) -> Self {
         let mut all = self.clone();
@@ -39,7 +39,7 @@ impl Extra {
         all
     }
 
-    /// What of `self` is said otherwise, or not, by `base`.
+    /// The values of `self` that `base` lacks or has otherwise.
     #[must_use]
     pub fn differing_from(mut self, base: &Self) -> Self {
         self.query.retain(|name, value| base.query.get(name) != Some(value));
@@ -47,17 +47,17 @@ impl Extra {
         self
     }
 
-    /// All of it as one text, the same however it was written.
+    /// All parameters as one text, independent of how they were written.
     #[must_use]
     pub fn canonical(&self) -> String {
         serde_json::to_string(self).expect("texts are JSON")
     }
 }
 
-/// Checks the name of a parameter; `owned` are those that wavebatch sets itself.
+/// Checks the name of a parameter; `owned` are the names that wavebatch sets itself.
 ///
 /// # Errors
-/// It is owned, or cannot be a name.
+/// The name is owned, or is not a valid name.
 pub fn check_name(name: &str, owned: &[&str]) -> Result<(), String> {
     let shown = name.escape_debug();
     if let Some(own) = owned.iter().find(|own| own.eq_ignore_ascii_case(name.trim_end_matches("[]"))) {
@@ -69,7 +69,7 @@ pub fn check_name(name: &str, owned: &[&str]) -> Result<(), String> {
     Ok(())
 }
 
-/// A value of a body as it is kept.
+/// A value of a body in its stored form.
 #[must_use]
 pub fn canonical_json(value: &Value) -> String {
     fn sorted(value: &Value) -> Value {
@@ -86,7 +86,7 @@ pub fn canonical_json(value: &Value) -> String {
     sorted(value).to_string()
 }
 
-/// A cell as a value of a body: a number, `true`, `false`, a list or an object where it is JSON of these, else a text.
+/// A cell as a value of a body: a number, `true`, `false`, a list or an object if it is such JSON, else a text.
 #[must_use]
 pub fn cell_as_json(cell: &str) -> String {
     match serde_json::from_str::<Value>(cell) {

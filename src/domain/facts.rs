@@ -1,11 +1,11 @@
-//! What is known of a line beside its state: a JSON object in the ledger, so that a new task needs no new column.
+//! Facts about a line in addition to its state: a JSON object in the ledger, so that a new task needs no new column.
 
 use serde::{Deserialize, Serialize};
 
-/// What is known of a line. A field that is unknown is left out.
+/// Facts about a line. An unknown field is omitted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
-    /// Length of its audio in ms: of the recording that was heard, or of the speech that was made.
+    /// Length of its audio in ms: of the recording that was transcribed, or of the audio that was synthesized.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audio_ms: Option<u64>,
     /// Channels of its recording.
@@ -14,12 +14,12 @@ pub struct Facts {
     /// Parts that its text was cut into.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parts: Option<u64>,
-    /// Those of them that needed no call.
+    /// The number of those parts that needed no call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reused_parts: Option<u64>,
 }
 
-/// The version of what is written. An older or newer one is read for what it has in common with this one.
+/// The version that is written. Of another version, the fields in common with this one are read.
 const VERSION: u32 = 1;
 
 #[derive(Serialize)]
@@ -30,20 +30,20 @@ struct VersionedFacts<'a> {
 }
 
 impl Facts {
-    /// As the ledger keeps them; `None` if nothing is known.
+    /// The stored form; `None` if nothing is known.
     #[must_use]
     pub fn to_json(&self) -> Option<String> {
         let written = VersionedFacts { v: VERSION, facts: self };
         (*self != Self::default()).then(|| serde_json::to_string(&written).expect("numbers are JSON"))
     }
 
-    /// Reads them. What does not read is not known.
+    /// Reads the stored form. Unreadable fields are unknown.
     #[must_use]
     pub fn from_json(json: Option<&str>) -> Self {
         json.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
     }
 
-    /// These, and of the others what is unknown here.
+    /// These facts, with unknown ones filled in from `others`.
     #[must_use]
     pub fn or(self, others: Self) -> Self {
         Self {

@@ -1,12 +1,12 @@
 //! Bytes as hexadecimal digits, and back.
 
-/// Lower-case digits, two a byte.
+/// Lower-case digits, two per byte.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// So many bytes of as many pairs of digits; nothing of anything else.
+/// `N` bytes from `N` pairs of digits; `None` for anything else.
 #[must_use]
 pub fn unhex<const N: usize>(digits: &str) -> Option<[u8; N]> {
     if digits.len() != 2 * N || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {

@@ -1,5 +1,5 @@
-//! What makes a line the same line: which recording or text it has, and what it asks for. A signature that was made afresh,
-//! other formats or another output are no new line, and buy nothing.
+//! A line's identity: its recording or text, and its options. A renewed signature, other formats or another output do not
+//! make a new line, and buy nothing.
 
 use sha2::{Digest, Sha256};
 use url::Url;
@@ -10,7 +10,7 @@ use super::{
     query::{QueryRules, is_web},
 };
 
-/// Half a SHA-256: enough to tell a ledger's lines apart, small enough to stand in each row.
+/// Half a SHA-256: enough to distinguish a ledger's lines, small enough to be stored in each row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Identity(pub [u8; 16]);
 
@@ -24,7 +24,7 @@ impl Identity {
     pub(super) fn of(fields: &[&[u8]]) -> Self {
         let mut hash = Sha256::new();
         for field in fields {
-            // The length first, so that no two lists of fields run into the same bytes.
+            // The length comes first, so that two different lists of fields never give the same bytes.
             hash.update((field.len() as u64).to_le_bytes());
             hash.update(field);
         }
@@ -34,35 +34,35 @@ impl Identity {
     }
 }
 
-/// SHA-256 of all bytes of a recording: what makes a local file the same recording, wherever it lies.
+/// SHA-256 of all bytes of a recording: identifies a local recording independently of its path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ContentHash(pub [u8; 32]);
 
-/// How a local recording was found. A file that is found in the same way is not read again; of another one, its content
-/// decides whether it is the same recording. In another folder it has to be the very file that was there: recordings of two
-/// days may have the same names, sizes and times.
+/// How a local recording was found. A file with an unchanged passport is not read again. Otherwise its content decides
+/// whether it is the same recording. In another folder the inode must match as well: recordings of two days may have
+/// the same names, sizes and times.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Passport {
-    /// Its path, relative to the folder of the file that names it, or below the folder that was listed. A path elsewhere is
+    /// The path, relative to the folder of the file that names it, or below the listed folder. A path elsewhere is
     /// absolute.
     pub path: String,
-    /// Its size and the time of its last change; `None` where the file cannot be seen.
+    /// The size and the time of the last change; `None` if the file cannot be seen.
     pub seen: Option<SeenFile>,
 }
 
-/// What a directory says of a file.
+/// A file's metadata from its directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SeenFile {
     /// Its size.
     pub bytes: u64,
     /// When its content changed last, in ns since 1970.
     pub modified_ns: i64,
-    /// Its number in its file system: it stays where a folder is moved, or mounted elsewhere.
+    /// The file's inode number: it stays the same when a folder is moved, or mounted elsewhere.
     pub inode: u64,
 }
 
 impl Passport {
-    /// An identity for a line whose recording nobody has read yet. The recording's content takes its place.
+    /// An identity for a line whose recording nobody has read yet. The identity of the content replaces it.
     #[must_use]
     pub fn identity(&self) -> Identity {
         let seen = self.seen.map_or((u64::MAX, 0), |seen| (seen.bytes, seen.modified_ns));
@@ -70,43 +70,43 @@ impl Passport {
     }
 }
 
-/// The identity of a recording at an address: an http(s) URL without user info, fragment, and what `rules` leave out of its
-/// query; anything else as it is.
+/// The identity of a recording at an address: an http(s) URL without user info, fragment, and the query parameters that
+/// `rules` exclude; any other address unchanged.
 #[must_use]
 pub fn source_identity(source: &str, rules: &QueryRules) -> Identity {
     Identity::of(&[b"source", address(source, rules).as_bytes()])
 }
 
-/// What [`source_identity`] goes by.
+/// The text that [`source_identity`] hashes.
 #[must_use]
 pub fn address(source: &str, rules: &QueryRules) -> String {
     let Some(url) = is_web(source).then(|| Url::parse(source).ok()).flatten() else { return source.to_owned() };
     rules.identifying(url).into()
 }
 
-/// The identity of an object in an S3 store that a listing has seen: its address and its ETag.
+/// The identity of an object in an S3 store that was listed: its address and its ETag.
 #[must_use]
 pub fn listed_identity(source: &str, etag: &str) -> Identity {
     Identity::of(&[b"listed", source.as_bytes(), etag.as_bytes()])
 }
 
-/// The identity of a text that is spoken, wherever it came from.
+/// The identity of a text to be synthesized, independent of its source.
 #[must_use]
 pub fn text_identity(text: &str) -> Identity {
     Identity::of(&[b"text", text.as_bytes()])
 }
 
-/// The identity of what shapes the call. How it is sent, and what silence means, does not.
+/// The identity of the options that affect the call's result. The way of sending and `allow_silence` do not.
 #[must_use]
 pub fn options_identity(o: &TranscribeOptions) -> Identity {
-    // What is sent of word times follows from the formats, too, and from the model: only what is asked for counts.
+    // Whether word times are sent also depends on formats and model: only the explicit option counts.
     let words = o.word_timestamps.unwrap_or(false);
     let flags = [words, o.diarize, o.redact_pii, o.redact_pci, o.emotion_detection, o.gender_detection].map(u8::from);
     let expires = [u8::from(o.expire_content != super::options::ExpireContent::No)];
     let (keywords, extra) = (o.keywords.to_string(), o.extra.canonical());
     let mut shaping: Vec<&[u8]> =
         vec![b"transcribe", o.model.as_str().as_bytes(), o.language.as_str().as_bytes(), &flags, &expires];
-    // A line that asks for none of these is the same line as before there were any.
+    // A line without these options keeps the identity that it had before the options existed.
     if !o.keywords.is_empty() {
         shaping.extend([b"keywords".as_slice(), keywords.as_bytes()]);
     }

@@ -1,4 +1,4 @@
-//! The states of a job and of its calls on one page, and what a worker does with a job that it claimed.
+//! The states of a job and of its calls, and what a worker does with a job that it claimed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,11 +11,11 @@ use uuid::Uuid;
 use super::{call::ErrorKind, identity::Identity, options::listed};
 
 listed! {
-    /// The states of a job. Queued, running and awaiting have a moment at which somebody must look again; the rest are done.
+    /// The states of a job. Queued, running and awaiting jobs have a moment when they are due again; the others are finished.
     JobState, "job state" {
-        /// Waits for its moment.
+        /// Waits until it is due.
         Queued = "queued",
-        /// A worker has its lease.
+        /// A worker holds its lease.
         Running = "running",
         /// The vendor works on it and will call back.
         Awaiting = "awaiting",
@@ -23,25 +23,25 @@ listed! {
         Succeeded = "succeeded",
         /// The API said success and the result cannot be right. Its outputs are in the sink.
         Suspect = "suspect",
-        /// Given up.
+        /// Tries are used up, or another try is useless.
         Failed = "failed",
         /// The line names no source.
         Skipped = "skipped",
-        /// Taken back by the user.
+        /// Cancelled by the user.
         Cancelled = "cancelled",
-        /// Its line changed; another job took its place. In no count and no report.
+        /// Its line changed, and another job replaced it. Not counted and not reported.
         Superseded = "superseded",
     }
 }
 
 listed! {
-    /// Whether a job's output is asked for.
+    /// Whether a job's output is wanted.
     Wanted, "wanted" {
-        /// Its line is in the manifest, and asks for it.
+        /// Its line is in the manifest, and requests the output.
         Yes = "yes",
-        /// A whole reading of the manifest lacked its line. It stays in totals, report and retry.
+        /// A complete reading of the manifest lacked its line. The job stays in totals, report and retry.
         Gone = "gone",
-        /// Its line asks for another voice or format now, or its file is another line's. It is in no total, delivery or retry.
+        /// Its line now requests another voice or format, or another line owns its file. Not in totals, delivery or retry.
         Dropped = "dropped",
     }
 }
@@ -49,17 +49,17 @@ listed! {
 listed! {
     /// The states of a call.
     CallState, "call state" {
-        /// May have reached the vendor.
+        /// The call may have reached the vendor.
         Sent = "sent",
-        /// The vendor said it works on it.
+        /// The vendor confirmed that it works on the call.
         Accepted = "accepted",
-        /// Its answer is kept, and is the one that counts.
+        /// Its answer is stored, and is the one that counts.
         Answered = "answered",
         /// Refused, or provably not sent: costs nothing.
         Rejected = "rejected",
-        /// Given up; may have been billed.
+        /// Abandoned; may have been billed.
         Lost = "lost",
-        /// Its answer came after another had won.
+        /// Its answer arrived after another call's answer had won.
         Surplus = "surplus",
         /// Set aside by `retry`.
         Replaced = "replaced",
@@ -69,11 +69,11 @@ listed! {
 listed! {
     /// Why a call was made.
     Why, "reason" {
-        /// The first for its part.
+        /// The first call of its part.
         First = "first",
-        /// The one before had an unknown outcome.
+        /// The previous call had an unknown outcome.
         Unknown = "unknown",
-        /// The one before was unusable, or the user asked again.
+        /// The previous call was unusable, or the user requested a retry.
         Retry = "retry",
     }
 }
@@ -95,7 +95,7 @@ pub struct Token(pub i64);
 pub struct CallId(pub Uuid);
 
 impl CallId {
-    /// A fresh id.
+    /// A new id.
     #[must_use]
     pub fn new() -> Self {
         Self(Uuid::now_v7())
@@ -114,7 +114,7 @@ impl fmt::Display for CallId {
     }
 }
 
-/// One call as the journal has it.
+/// One call as the journal records it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CallRecord {
     /// Its id.
@@ -123,29 +123,29 @@ pub struct CallRecord {
     pub state: CallState,
     /// When its intent was committed, ms since 1970.
     pub sent_at: i64,
-    /// How long ago that was, in ms, by whichever clock of the machine says less.
+    /// How long ago that was, in ms, by the machine's clock that gives the smaller value.
     pub age_ms: i64,
-    /// How long its process waits for its answer, in ms.
+    /// How long its process waits for the answer, in ms.
     pub timeout_ms: i64,
-    /// Until when it holds a slot.
+    /// Until when the call holds a slot.
     pub slot_until: Option<i64>,
-    /// Whether the process that waits for its answer still lives.
+    /// Whether the process that waits for the answer is alive.
     pub awaited: bool,
-    /// Until when its answer is awaited, if that is posted to us.
+    /// When the callback becomes overdue, if the answer is posted to us.
     pub overdue_at: Option<i64>,
-    /// Since when its outcome is unknown.
+    /// Since when the outcome is unknown.
     pub unknown_at: Option<i64>,
-    /// Whether it used up a try.
+    /// Whether the call used up a try.
     pub counts: bool,
-    /// How it failed.
+    /// How the call failed.
     pub error_kind: Option<ErrorKind>,
-    /// The same in words.
+    /// The failure's message.
     pub error: Option<String>,
-    /// Length of the audio that answered it, in the spool.
+    /// Length in bytes of the audio that the call returned, in the spool.
     pub bytes: Option<u64>,
-    /// The vendor's newest log entry before the call; `Some("")` = the log was empty, `None` = not looked.
+    /// The vendor's newest log entry before the call; `Some("")` = the log was empty, `None` = the log was not read.
     pub log_cursor: Option<String>,
-    /// What its own log entry would look like.
+    /// What the call's own log entry would look like.
     pub request: RequestFingerprint,
 }
 
@@ -158,15 +158,15 @@ impl CallState {
 }
 
 impl CallRecord {
-    /// Whether it may still be answered.
+    /// Whether the call may still be answered.
     #[must_use]
     pub const fn is_open(&self) -> bool {
         self.state.is_open()
     }
 
-    /// Until when the call is its owner's alone, however late the owner's heartbeat is: a ledger that was locked for a
-    /// while makes nobody dead. The owner gives up by itself at its own time-out; one that has not said so a lease later was
-    /// stopped for good. `None`: the call may be reconciled.
+    /// Until when the call belongs to its owner alone, however late the owner's heartbeat is: a ledger that was locked for a
+    /// while does not make an owner dead. The owner gives up at its own time-out. If it has not reported that one lease later,
+    /// it was stopped for good. `None`: the call may be reconciled.
     fn put_back_until(&self, now: i64, lease_ms: i64) -> Option<i64> {
         let left = self.timeout_ms.saturating_add(lease_ms).saturating_sub(self.age_ms);
         let waits = self.awaited && self.state == CallState::Sent && left > 0 && self.slot_until.is_some();
@@ -174,7 +174,7 @@ impl CallRecord {
     }
 }
 
-/// What the vendor's log would show of a call: an entry is the call's only if all of this agrees.
+/// What the vendor's log would show of a call: an entry belongs to the call only if every field agrees.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RequestFingerprint {
     /// `pulse` or `pulse-pro`.
@@ -185,30 +185,30 @@ pub struct RequestFingerprint {
     pub flags: super::call::LogFlags,
     /// Bytes sent; `None` when the vendor fetched a URL.
     pub bytes: Option<u64>,
-    /// Length of the audio, where it could be probed.
+    /// Length of the audio, if it could be probed.
     pub audio_ms: Option<u64>,
-    /// Words to listen for.
+    /// The keywords of the request.
     #[serde(default, skip_serializing_if = "super::keywords::Keywords::is_empty")]
     pub keywords: super::keywords::Keywords,
 }
 
-/// What the journal of one part says so far, in the generation since the user's last `retry`.
+/// The journal of one part, in the generation since the user's last `retry`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Journal {
-    /// Its calls, oldest first.
+    /// The part's calls, oldest first.
     pub calls: Vec<CallRecord>,
 }
 
-/// The journals of a job that has parts.
+/// The journals of a job with parts.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Journals {
-    /// By part; a part without a call has none.
+    /// Journals by part; a part without a call has none.
     pub parts: BTreeMap<i64, Journal>,
-    /// Parts that the user wants bought again, and since when (ms since 1970).
+    /// Parts that the user wants to buy again, and since when (ms since 1970).
     pub forced: BTreeMap<i64, i64>,
-    /// Parts that needed no call: what they buy was in the audio cache. A `retry` takes them out of here.
+    /// Parts that needed no call, because the audio cache had their clips. A `retry` removes parts from this set.
     pub reused: BTreeSet<i64>,
-    /// What the parts are, as far as they were planned.
+    /// The identities of the parts that were planned.
     pub planned: BTreeMap<i64, Identity>,
 }
 
@@ -219,8 +219,8 @@ impl Journals {
         self.parts.get(&part).cloned().unwrap_or_default()
     }
 
-    /// Since when what the spool had of this part will not do: the user wants it spoken again, and this job has not got
-    /// it since. Another job may have bought the clip meanwhile: that the ledger knows.
+    /// Since when the cached clip of this part is not acceptable: the user wants it synthesized again, and this job has not
+    /// bought it since. Another job may have bought the clip in the meantime: the ledger knows that.
     #[must_use]
     pub fn forced_since(&self, part: i64) -> Option<i64> {
         let answered = |journal: &Journal| journal.calls.iter().any(|c| c.state == CallState::Answered);
@@ -230,40 +230,40 @@ impl Journals {
         self.forced.get(&part).copied()
     }
 
-    /// Whether the user wants this part spoken again, and this job has not got it since.
+    /// Whether the user wants this part synthesized again, and this job has not bought it since.
     #[must_use]
     pub fn is_forced(&self, part: i64) -> bool {
         self.forced_since(part).is_some()
     }
 }
 
-/// What to do with a claimed part. The first that fits.
+/// What to do with a claimed part: the first step that applies.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
     /// A call is answered: render and deliver.
     Deliver(CallId),
-    /// An open call's answer is posted to us, and is not overdue.
+    /// An open call's answer will be posted to us, and is not overdue.
     Await {
         /// The call.
         call: CallId,
-        /// When it is.
+        /// When the answer becomes overdue.
         until: i64,
     },
-    /// An open call's process lives, and may still be waiting for its answer: look again then.
+    /// The process of an open call is alive, and may still be waiting for the answer: look again later.
     PutBack {
-        /// The call: its end is a reason to look sooner.
+        /// The call. When it ends, the job is due sooner.
         call: CallId,
         /// When to look again, ms since 1970.
         until: i64,
     },
     /// An open call whose outcome is unknown.
     Reconcile(Box<CallRecord>),
-    /// Nothing is open and nothing answered.
+    /// No call is open and none is answered.
     Call(Why),
 }
 
 impl Journal {
-    /// The next step for this part at `now`, where a lease lasts `lease_ms`.
+    /// The next step for this part at `now`, if a lease lasts `lease_ms`.
     #[must_use]
     pub fn step(&self, now: i64, lease_ms: i64) -> Step {
         if let Some(call) = self.calls.iter().find(|c| c.state == CallState::Answered) {
@@ -275,7 +275,7 @@ impl Journal {
                 (_, Some(until)) => Step::PutBack { call: call.id, until },
                 _ => Step::Reconcile(Box::new(call.clone())),
             },
-            // What was refused cost nothing: it is no reason for a second purchase.
+            // A refused call cost nothing, so it is not a reason for a second purchase.
             None => Step::Call(match self.calls.iter().rfind(|c| c.state != CallState::Rejected) {
                 None => Why::First,
                 Some(last) if last.state == CallState::Lost && last.unknown_at.is_some() => Why::Unknown,
@@ -296,7 +296,7 @@ impl Journal {
         count(self.calls.iter().filter(|c| !matches!(c.state, CallState::Rejected)))
     }
 
-    /// 429s since anything else came back.
+    /// 429s since the last other result.
     #[must_use]
     pub fn limited_in_a_row(&self) -> u32 {
         let limited = |c: &&CallRecord| {
@@ -306,7 +306,7 @@ impl Journal {
         count(lately.filter(|c| c.error_kind.is_some()))
     }
 
-    /// The call whose answer was too large: another one is made only when the user says `retry`.
+    /// The call whose answer was too large: only the user's `retry` leads to another call.
     #[must_use]
     pub fn too_large(&self) -> Option<&CallRecord> {
         self.calls.iter().find(|c| c.error_kind == Some(ErrorKind::AnswerTooLarge))
@@ -369,7 +369,7 @@ mod tests {
         ] {
             assert!(matches!(step(vec![open]), Step::Reconcile(_)), "never simply called again");
         }
-        // What is posted to us is not asked for before it is overdue, whoever sent the call and whether it was accepted.
+        // A posted answer is not requested before it is overdue, whoever sent the call and whether it was accepted.
         for state in [CallState::Sent, CallState::Accepted] {
             let posted = |at| CallRecord { overdue_at: Some(at), ..call(state, Some(200), true) };
             let due = posted(101);

@@ -1,4 +1,4 @@
-//! What names a line and its outputs.
+//! Names of lines and of their outputs.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ pub struct Key(String);
 /// Why a text cannot be a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyFault {
-    /// Nothing there.
+    /// The text is empty.
     #[error("a key may not be empty")]
     Empty,
     /// Over 512 bytes.
@@ -33,7 +33,7 @@ pub enum KeyFault {
     /// A line break, a tab, a NUL, …
     #[error("a key may not have control characters, and this one has U+{:04X}", *.0 as u32)]
     Control(char),
-    /// It separates folders on other systems.
+    /// A backslash separates folders on other systems.
     #[error("a key may not have `\\` in it; folders are made by `/`")]
     Backslash,
     /// `summary` and `report` are files of the batch itself.
@@ -44,29 +44,29 @@ pub enum KeyFault {
 impl Key {
     /// The longest key, in bytes.
     pub const MAX_BYTES: usize = 512;
-    /// The longest part between two `/`, in bytes: file systems stop at 255, and an ending and a temporary mark are to fit.
+    /// The longest segment between two `/`, in bytes: file systems allow 255, less an ending and a temporary suffix.
     pub const MAX_SEGMENT_BYTES: usize = 200;
 
     /// Takes `text` as a key.
     ///
     /// # Errors
-    /// The first rule that it breaks.
+    /// The first rule that the text breaks.
     pub fn new(text: impl Into<String>) -> Result<Self, KeyFault> {
         let text = text.into();
         Self::check(&text)?;
         Ok(Self(text))
     }
 
-    /// The key of a line that has none of its own: `line-000123`.
+    /// The default key of a line without one: `line-000123`.
     #[must_use]
     pub fn of_line(number: u64) -> Self {
         Self(format!("line-{number:06}"))
     }
 
-    /// Whether `text` could be a key.
+    /// Whether `text` is a valid key.
     ///
     /// # Errors
-    /// The first rule that it breaks.
+    /// The first rule that the text breaks.
     pub fn check(text: &str) -> Result<(), KeyFault> {
         if text.is_empty() {
             return Err(KeyFault::Empty);
@@ -91,7 +91,7 @@ impl Key {
                 _ => {}
             }
         }
-        // Also in other cases: on some file systems `Summary.json` is the same file.
+        // Ignoring case: on some file systems `Summary.json` is the same file.
         if text.eq_ignore_ascii_case("summary") || text.eq_ignore_ascii_case("report") {
             return Err(KeyFault::Reserved);
         }

@@ -1,25 +1,25 @@
-//! Words that a transcription is to listen for, with their weights (API page: `keywords`, Pulse).
+//! Keywords that a transcription favors, with their weights (API page: `keywords`, Pulse).
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The most words of one request.
+/// The most keywords of one request.
 pub const MAX_KEYWORDS: usize = 100;
-/// Above this weight the API is known to hear words that nobody said.
+/// Above this weight the API is known to transcribe words that nobody said.
 pub const INVENTING_WEIGHT: f64 = 10.0;
 
-/// Words with their weights, none twice, as the API takes them: `Northwind:2`, or a word alone for a weight of 1.
+/// Keywords with weights, without duplicates, as the API takes them: `Northwind:2`, or a word alone for a weight of 1.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Keywords(Vec<String>);
 
 impl Keywords {
-    /// Takes entries, one word or several words each, with or without `:weight`. Of two equal words the last one counts, as
+    /// Parses entries of one or several words each, with or without `:weight`. Of two equal entries the last one counts, as
     /// with the API.
     ///
     /// # Errors
-    /// An entry that the API would read otherwise than it is meant, or more words than it takes.
+    /// An entry that the API would misread, or more keywords than it takes.
     pub fn new<'t>(entries: impl IntoIterator<Item = &'t str>) -> Result<Self, String> {
         let mut words: Vec<String> = Vec::new();
         for entry in entries {
@@ -35,7 +35,7 @@ impl Keywords {
         }
     }
 
-    /// The same from one text, the entries parted by commas, as a cell has them.
+    /// Parses one text with entries separated by commas, as in a manifest's cell.
     ///
     /// # Errors
     /// As [`Keywords::new`].
@@ -43,7 +43,7 @@ impl Keywords {
         Self::new(text.split(','))
     }
 
-    /// The same from a file's text, an entry a line. Blank lines, and lines that begin with `#`, say nothing.
+    /// Parses a file's text with one entry per line. Blank lines and lines that begin with `#` are ignored.
     ///
     /// # Errors
     /// As [`Keywords::new`].
@@ -52,19 +52,19 @@ impl Keywords {
         Self::new(lines.filter(|line| !line.is_empty() && !line.starts_with('#')))
     }
 
-    /// Whether there is none.
+    /// Whether there are no keywords.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Words whose weight is above [`INVENTING_WEIGHT`].
+    /// Keywords whose weight is above [`INVENTING_WEIGHT`].
     pub fn inventing(&self) -> impl Iterator<Item = &str> {
         let heavy = |entry: &&String| weight_of(entry).is_some_and(|weight| weight > INVENTING_WEIGHT);
         self.0.iter().filter(heavy).map(|entry| word_of(entry))
     }
 
-    /// Whether the vendor's log speaks of these words: `logged` lists them, in any order, with their weights or without.
+    /// Whether the vendor's log lists these keywords: `logged` has them in any order, with or without weights.
     #[must_use]
     pub fn are_those_of(&self, logged: &str) -> bool {
         let mut theirs: Vec<&str> = logged.split(',').map(str::trim).filter(|entry| !entry.is_empty()).collect();
@@ -77,14 +77,14 @@ impl Keywords {
     }
 }
 
-/// As they stand in a query: `Northwind:2,GST`.
+/// The form in a query: `Northwind:2,GST`.
 impl fmt::Display for Keywords {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.join(","))
     }
 }
 
-/// An entry as it is kept: its words parted by single spaces, its weight as it is written.
+/// An entry in its stored form: words separated by single spaces, weight as written.
 fn entry_of(entry: &str) -> Result<String, String> {
     let shown = entry.trim().escape_debug().to_string();
     let (word, weight) = match entry.rsplit_once(':') {

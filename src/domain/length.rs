@@ -1,17 +1,17 @@
-//! Lengths of audio that come from outside: from headers, answers, and logs. Each is bounded where it enters, so that
-//! arithmetic with it cannot overflow.
+//! Lengths of audio from outside: from headers, answers, and logs. Each is bounded on entry, so that arithmetic with it
+//! cannot overflow.
 
-/// The longest length that is believed, in ms: some three years.
+/// The longest plausible length, in ms: some three years.
 pub const LONGEST_MS: u64 = 100_000_000_000;
 
-/// A length in ms; `None` where it is beyond belief. A header may say "unknown" by its largest number.
+/// A length in ms; `None` if it is implausible. A header may use its largest number for "unknown".
 #[must_use]
 pub const fn bounded(ms: u64) -> Option<u64> {
     if ms <= LONGEST_MS { Some(ms) } else { None }
 }
 
-/// The length that the header of a file of so many bytes tells, in ms; `None` where the file cannot hold it. Even silence
-/// takes over a byte a second.
+/// The length from the header of a file with this many bytes, in ms; `None` if the file is too small for it. Even silence
+/// takes over one byte per second.
 #[must_use]
 pub const fn of_file(ms: u64, bytes: u64) -> Option<u64> {
     match bounded(ms) {
@@ -20,8 +20,8 @@ pub const fn of_file(ms: u64, bytes: u64) -> Option<u64> {
     }
 }
 
-/// A length in seconds as ms, rounded; `None` where it is no length: not a number, infinite, or beyond belief. A negative
-/// one is 0.
+/// A length in seconds as ms, rounded; `None` if it is not a number, infinite, or implausible. A negative length
+/// is 0.
 #[must_use]
 pub fn from_seconds(seconds: f64) -> Option<u64> {
     let ms = (seconds * 1_000.0).round().max(0.0);

@@ -1,8 +1,8 @@
-//! Reading JSON that others write: what is of use is taken where it makes sense, all else is read past. Nothing is kept of
-//! what nobody asked for, however large it is.
+//! Reading JSON from outside: useful fields are taken if they are valid, everything else is skipped. Skipped values use
+//! no memory, however large they are.
 //!
-//! What is read past is still checked as [`serde_json::Value`] would check it (texts are Unicode, numbers are finite), so
-//! that the same bodies are JSON.
+//! Skipped values are still checked as [`serde_json::Value`] would check them (texts are Unicode, numbers are finite), so
+//! that the same bodies count as JSON.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ use super::body::Reader;
 /// Reads all of a body with `seed`.
 ///
 /// # Errors
-/// The body is not JSON, or what is kept of it is damaged.
+/// The body is not JSON, or its stored bytes are damaged.
 pub fn read<S: for<'de> DeserializeSeed<'de, Value = ()>>(body: Reader<'_>, seed: S) -> serde_json::Result<()> {
     match body {
         Reader::Whole(bytes) => {
@@ -43,7 +43,7 @@ pub fn take<'de, T: Take + Default, D: Deserializer<'de>>(value: D) -> Result<T,
     Ok(taken)
 }
 
-/// One value, given to whoever takes it. Each call tells what the value is; a value has one.
+/// A receiver of one JSON value. Exactly one method is called, according to the value's type.
 pub trait Take {
     /// A text.
     fn text(&mut self, text: &str) {
@@ -68,7 +68,7 @@ pub trait Take {
         self.other();
     }
 
-    /// A list, whose entries it may read; else they are read past.
+    /// A list, whose entries the receiver may read; otherwise they are skipped.
     ///
     /// # Errors
     /// It is not JSON.
@@ -78,7 +78,7 @@ pub trait Take {
         Ok(())
     }
 
-    /// An object, whose fields it may read; else they are read past.
+    /// An object, whose fields the receiver may read; otherwise they are skipped.
     ///
     /// # Errors
     /// It is not JSON.
@@ -90,7 +90,7 @@ pub trait Take {
         Ok(())
     }
 
-    /// Something else than what it takes.
+    /// A value of a type that the receiver does not take.
     fn other(&mut self);
 }
 
@@ -155,7 +155,7 @@ impl<'de, T: Take> Visitor<'de> for Fill<'_, T> {
     }
 }
 
-/// Reads past a value.
+/// Skips a value.
 #[derive(Debug, Clone, Copy)]
 pub struct Past;
 
@@ -171,7 +171,7 @@ impl<'de> DeserializeSeed<'de> for Past {
     }
 }
 
-/// Reads the name of a field: which of these it is, if it is one.
+/// Reads the name of a field: the index of the matching name in this list, if one matches.
 #[derive(Debug, Clone, Copy)]
 pub struct Key<'n>(pub &'n [&'n str]);
 

@@ -1,4 +1,4 @@
-//! Closed lists: enums whose values have one spelling each, and what is told where a value is none of them.
+//! Closed lists: enums whose values have one spelling each, and the error for a value outside the list.
 
 /// A value outside a closed list.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,4 +1,4 @@
-//! The ground: types and decisions. No I/O, no runtime, no database, no network.
+//! Types and decisions. No I/O, no runtime, no database, no network.
 
 pub mod batch;
 pub mod body;

@@ -1,29 +1,29 @@
-//! What somebody is told of, and when again if they could not be reached.
+//! Events that cause notifications, and the waits between failed deliveries.
 
 use super::options::listed;
 
 /// The first wait between two tries, in ms.
 const FIRST_WAIT_MS: i64 = 10_000;
-/// The longest, jitter aside.
+/// The longest wait without jitter, in ms.
 const LONGEST_WAIT_MS: i64 = 15 * 60_000;
 
 listed! {
-    /// What a notification tells.
+    /// The event that a notification reports.
     NoticeEvent, "event" {
         /// Nothing is left to do in a batch.
         Finished = "finished",
-        /// wavebatch paused a batch: no line is to blame, and somebody has to do something.
+        /// wavebatch paused a batch: no line is to blame, and somebody must act.
         Paused = "paused",
         /// A run of a definition ended with an error before its batch did.
         CouldNotStart = "could_not_start",
-        /// The window of a schedule closed, and lines are left for the next.
+        /// The window of a schedule closed, and lines remain for the next window.
         WindowClosed = "window_closed",
-        /// Most of what a day or a month may cost is used.
+        /// Most of a day's or a month's spend limit is used.
         SpendClose = "spend_close",
     }
 }
 
-/// How long to wait after the `tries`th failed try, in ms: 10 s, doubling to 15 min, a tenth more or less by `jitter`
+/// The wait after the `tries`th failed try, in ms: 10 s, doubling to 15 min, varied by up to a tenth by `jitter`
 /// (0..1).
 #[must_use]
 pub fn wait_ms(tries: u32, jitter: f64) -> i64 {

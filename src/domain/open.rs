@@ -1,5 +1,5 @@
-//! Open lists: values that the vendor adds to between our releases. What we know gives hints, rules and prices; what we do not
-//! know is told once and passed on as it is.
+//! Open lists: values that the vendor can add between our releases. Known values have hints, rules and prices; an unknown
+//! value causes one warning and is passed on unchanged.
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
@@ -7,15 +7,15 @@ use arrayvec::ArrayString;
 
 use super::listed::nearest;
 
-/// The month whose lists of the vendor this release knows.
+/// The month of the vendor's lists that this release knows.
 pub const LISTS_AS_OF: &str = "2026-11";
 /// The longest value, in bytes.
 const LONGEST: usize = 48;
-/// Warnings that are kept one by one; beyond, only that there are more.
+/// How many warnings are listed one by one; beyond that, one line says that there are more.
 const KEPT: usize = 20;
 
-/// A value outside our lists: 1 to 48 letters, digits, `-`, `_` and `.`, so that it can stand in a query, a file's name and a
-/// line of TOML alike.
+/// A value outside our lists: 1 to 48 letters, digits, `-`, `_` and `.`, so that it is valid in a query, a file name and a
+/// line of TOML.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OpenValue(ArrayString<LONGEST>);
 
@@ -32,7 +32,7 @@ impl FromStr for OpenValue {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        // What begins with a dot or a dash would be read as a path or a flag somewhere.
+        // A value that begins with a dot or a dash could be read as a path or a flag.
         if !text.starts_with(|c: char| c.is_ascii_alphanumeric()) || !text.chars().all(good) {
             return Err(());
         }
@@ -40,7 +40,7 @@ impl FromStr for OpenValue {
     }
 }
 
-/// A text that can be no value of an open list.
+/// A text that is not a valid value of an open list.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{}` cannot be a {what}: it takes 1 to 48 letters, digits, `-`, `_` and `.`", value.escape_debug())]
 pub struct NoValue {
@@ -50,7 +50,7 @@ pub struct NoValue {
     pub value: String,
 }
 
-/// A value that is in none of our lists, with what may have been meant.
+/// A value that is in none of our lists, with the value that was probably meant.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Unlisted {
     /// What kind of value it is, e.g. `language`.
@@ -62,7 +62,7 @@ pub struct Unlisted {
 }
 
 impl Unlisted {
-    /// A value of this kind, and what of `known` is near.
+    /// A value of this kind, with the nearest value in `known`.
     #[must_use]
     pub fn new(what: &'static str, value: &str, known: &'static [&'static str]) -> Self {
         Self { what, value: value.to_owned(), nearest: nearest(value, known.iter().copied()) }
@@ -88,7 +88,7 @@ pub struct Strangers {
 }
 
 impl Strangers {
-    /// Adds what is unlisted among these.
+    /// Adds unlisted values.
     pub fn extend(&mut self, found: impl IntoIterator<Item = Unlisted>) {
         for one in found {
             if self.kept.len() < KEPT || self.kept.contains(&one) {
@@ -99,7 +99,7 @@ impl Strangers {
         }
     }
 
-    /// The same with these.
+    /// These values and `found` together.
     #[must_use]
     pub fn and(mut self, found: impl IntoIterator<Item = Unlisted>) -> Self {
         self.extend(found);
@@ -120,22 +120,22 @@ impl Strangers {
     }
 }
 
-/// Declares an enum like [`listed!`](crate::domain::listed::listed), of a list that is the vendor's to extend: another value
-/// is kept as it is written, in `Other`.
+/// Declares an enum like [`listed!`](crate::domain::listed::listed) for a list that the vendor may extend: an unknown
+/// value is kept as written, in `Other`.
 macro_rules! open_list {
     ($(#[$doc:meta])* $name:ident, $what:literal { $($(#[$vdoc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum $name {
             $($(#[$vdoc])* $variant,)+
-            /// One that this release does not know; passed on as it is.
+            /// A value that this release does not know; passed on unchanged.
             Other($crate::domain::open::OpenValue),
         }
 
         impl $name {
-            /// Every value that is known, in the order in which they are documented.
+            /// Every known value, in the order in which the values are documented.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
-            /// Every spelling that is known, in the same order.
+            /// Every known spelling, in the same order.
             pub const NAMES: &'static [&'static str] = &[$($text),+];
 
             /// The one spelling of this value.
@@ -147,7 +147,7 @@ macro_rules! open_list {
                 }
             }
 
-            /// The spelling of a value that is known.
+            /// The spelling, if the value is known.
             #[must_use]
             pub const fn known(&self) -> Option<&'static str> {
                 match self {
@@ -156,7 +156,7 @@ macro_rules! open_list {
                 }
             }
 
-            /// Itself as a warning, where it is in none of our lists.
+            /// The warning about the value, if it is in none of our lists.
             #[must_use]
             pub fn unlisted(&self) -> Option<$crate::domain::open::Unlisted> {
                 match self {

@@ -1,4 +1,4 @@
-//! What a transcription can be asked for: models, languages, formats and flags, and the rules between them.
+//! The options of a transcription: models, languages, formats and flags, and the rules between them.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,9 +11,9 @@ use super::{
 };
 
 listed! {
-    /// Whether a transcription is waited for, or posted to us when it is done.
+    /// Whether a transcription is waited for, or posted to us when it is finished.
     WebhookMode, "way to wait" {
-        /// Posted where the recording is long.
+        /// Posted if the recording is long.
         Auto = "auto",
         /// Posted.
         Always = "always",
@@ -35,9 +35,9 @@ open_list! {
 listed! {
     /// A transcript's file format; also the ending of its file.
     TranscriptFormat, "format" {
-        /// The API's answer as it came.
+        /// The API's answer, unchanged.
         Json = "json",
-        /// The words, speakers named where known.
+        /// The words, with speaker names if known.
         Txt = "txt",
         /// SubRip captions.
         Srt = "srt",
@@ -78,11 +78,11 @@ listed! {
 }
 
 listed! {
-    /// What happens when redaction is asked for in a language in which the API accepts the flag and does nothing.
+    /// What happens if redaction is requested in a language in which the API accepts the flag and does nothing.
     Redact, "redaction policy" {
         /// Refuse before the first call.
         Strict = "strict",
-        /// Send it all the same.
+        /// Send the request anyway.
         BestEffort = "best_effort",
     }
 }
@@ -90,17 +90,17 @@ listed! {
 listed! {
     /// Whether the vendor is asked to delete the content (`x-expire-content`, enterprise plans).
     ExpireContent, "expiry policy" {
-        /// Not asked.
+        /// No request for deletion.
         No = "false",
-        /// Asked; an answer that says anything but `applied` pauses the batch.
+        /// Deletion is requested; an answer that says anything but `applied` pauses the batch.
         Required = "true",
-        /// Asked; what the answer says is only recorded.
+        /// Deletion is requested; the answer's reply to it is only recorded.
         Try = "try",
     }
 }
 
 open_list! {
-    /// A language of the pre-recorded endpoint, or one of the aggregators that find out themselves.
+    /// A language of the pre-recorded endpoint, or one of the groups whose language the API detects.
     Language, "language" {
         /// English.
         En = "en",
@@ -154,11 +154,11 @@ open_list! {
         Ja = "ja",
         /// Korean.
         Ko = "ko",
-        /// Whichever of Europe it is.
+        /// Detected among European languages.
         MultiEu = "multi-eu",
-        /// Whichever of East Asia it is.
+        /// Detected among East Asian languages.
         MultiAsian = "multi-asian",
-        /// Whichever of India it is.
+        /// Detected among Indian languages.
         MultiIndic = "multi-indic",
     }
 }
@@ -174,16 +174,16 @@ impl Language {
     }
 }
 
-/// Everything that one transcription is asked for, after the definition and the line's own columns are merged.
+/// All options of one transcription, after the definition and the line's own columns are merged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TranscribeOptions {
-    /// The model, and so the pool.
+    /// The model, which also determines the pool.
     pub model: SttModel,
     /// The language spoken.
     pub language: Language,
-    /// As written; `None` leaves it to the model. What is *sent* is [`TranscribeOptions::sends_word_timestamps`].
+    /// As written; `None` leaves the choice to the model. [`TranscribeOptions::sends_word_timestamps`] says what is *sent*.
     pub word_timestamps: Option<bool>,
-    /// Tell speakers apart (Pulse).
+    /// Distinguish speakers (Pulse).
     pub diarize: bool,
     /// Replace personal data in the transcript.
     pub redact_pii: bool,
@@ -197,11 +197,11 @@ pub struct TranscribeOptions {
     pub gender_detection: bool,
     /// Ask the vendor to delete the content.
     pub expire_content: ExpireContent,
-    /// An empty transcript of a long recording is no suspect.
+    /// An empty transcript of a long recording is not suspect.
     pub allow_silence: bool,
-    /// How the recording travels.
+    /// How the recording reaches the API.
     pub send: SendMode,
-    /// Words to listen for (Pulse).
+    /// Keywords to favor (Pulse).
     #[serde(default, skip_serializing_if = "Keywords::is_empty")]
     pub keywords: Keywords,
     /// Parameters that this release does not know.
@@ -225,7 +225,7 @@ pub const OWN_QUERY: &[&str] = &[
     "webhook_extra",
 ];
 
-/// A pair of options that cannot go together. `field` is the one to change.
+/// A pair of options that exclude each other. `field` is the one to change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct OptionFault {
@@ -236,8 +236,8 @@ pub struct OptionFault {
 }
 
 impl TranscribeOptions {
-    /// Whether the call asks for word times: because the user did, because a format needs them or speakers, who come with
-    /// words alone; and where nobody said otherwise, where they cost nothing (Pulse; Pulse Pro is a third slower with them).
+    /// Whether the call requests word times: because the user does, or because a format needs them or speakers (only words have
+    /// speakers). By default they are requested if they cost nothing (Pulse; Pulse Pro is a third slower with them).
     #[must_use]
     pub fn sends_word_timestamps(&self, formats: &[TranscriptFormat]) -> bool {
         let needed = self.diarize && self.model != SttModel::PulsePro || formats.iter().any(|f| f.needs_words());
@@ -249,7 +249,7 @@ impl TranscribeOptions {
         [self.model.unlisted(), self.language.unlisted()].into_iter().flatten()
     }
 
-    /// Checks the rules between options; every broken one is told.
+    /// Checks the rules between options; returns every broken one.
     #[must_use]
     pub fn faults(&self) -> Vec<OptionFault> {
         let mut faults = Vec::new();

@@ -1,4 +1,4 @@
-//! Options that somebody sets one by one: a definition's `[transcribe]`, the command line, a manifest's columns.
+//! Options that are set one by one: in a definition's `[transcribe]`, on the command line, in a manifest's columns.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +17,7 @@ listed! {
         Language = "language",
         /// Ask for word times.
         WordTimestamps = "word_timestamps",
-        /// Tell speakers apart.
+        /// Distinguish speakers.
         Diarize = "diarize",
         /// Replace personal data.
         RedactPii = "redact_pii",
@@ -31,16 +31,16 @@ listed! {
         GenderDetection = "gender_detection",
         /// Ask the vendor to delete the content.
         ExpireContent = "expire_content",
-        /// An empty transcript is no suspect.
+        /// An empty transcript is not suspect.
         AllowSilence = "allow_silence",
-        /// How the recording travels.
+        /// How the recording reaches the API.
         Send = "send",
-        /// Words to listen for.
+        /// Keywords to favor.
         Keywords = "keywords",
     }
 }
 
-/// The options that differ from those above them; what is `None` stays as it is there.
+/// Options that override those of the level above; `None` keeps the value from there.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 #[expect(missing_docs, reason = "the fields are those of TranscribeOptions, described there")]
@@ -79,7 +79,7 @@ impl LineOverrides {
     /// Sets one option from its text.
     ///
     /// # Errors
-    /// What is wrong with the text, with the nearest valid value.
+    /// The text is not a valid value; the message names the nearest valid one.
     pub fn set(&mut self, option: LineOption, text: &str) -> Result<(), String> {
         fn named<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<Option<T>, String> {
             text.parse().map(Some).map_err(|e: T::Err| e.to_string())
@@ -102,7 +102,7 @@ impl LineOverrides {
         Ok(())
     }
 
-    /// `base` with these options in place of its own.
+    /// `base` with these options applied.
     #[must_use]
     pub fn apply(&self, base: &TranscribeOptions) -> TranscribeOptions {
         TranscribeOptions {
@@ -123,7 +123,7 @@ impl LineOverrides {
         }
     }
 
-    /// Those of them that say something else than `base`; `None` if there are none.
+    /// The options that differ from `base`; `None` if there are none.
     #[must_use]
     pub fn differing_from(self, base: &TranscribeOptions) -> Option<Self> {
         fn keep<T: PartialEq>(own: Option<T>, base: &T) -> Option<T> {

@@ -1,13 +1,13 @@
-//! Padding of uploads: which sizes a recording can be given, and the edits that give it one of them.
+//! Padding of uploads: which sizes a recording can have, and the edits that produce one of them.
 //!
-//! The API keeps no idempotency key, but its log shows the size of each upload. A recording whose container has room for
-//! padding can be sent with a size that no other recent call has, so that a lost call can be found in that log.
+//! The API has no idempotency key, but its log shows the size of each upload. A recording whose container allows padding
+//! can be sent with a size that no other recent call has. A lost call can then be found in that log.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-/// How many bytes a recording can be made longer: every second number from `least` to `most`, both included.
+/// By how many bytes a recording can be lengthened: every second number from `least` to `most`, both included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PaddingSizes {
     least: u32,
@@ -18,7 +18,7 @@ impl PaddingSizes {
     /// The distance from one size to the next, in bytes.
     pub const STEP: u32 = 2;
 
-    /// Sizes from `least` to at most `most` extra bytes; `None` where there are none.
+    /// Sizes from `least` to at most `most` extra bytes; `None` if there are none.
     #[must_use]
     pub const fn new(least: u32, most: u32) -> Option<Self> {
         if most < least {
@@ -27,19 +27,19 @@ impl PaddingSizes {
         Some(Self { least, most: most - (most - least) % Self::STEP })
     }
 
-    /// The smallest, in extra bytes.
+    /// The smallest size, in extra bytes.
     #[must_use]
     pub const fn least(self) -> u32 {
         self.least
     }
 
-    /// The largest, in extra bytes.
+    /// The largest size, in extra bytes.
     #[must_use]
     pub const fn most(self) -> u32 {
         self.most
     }
 
-    /// Whether a recording can be made that much longer.
+    /// Whether a recording can be lengthened by exactly that many bytes.
     #[must_use]
     pub const fn contains(self, extra: u32) -> bool {
         self.least <= extra && extra <= self.most && (extra - self.least).is_multiple_of(Self::STEP)
@@ -53,9 +53,9 @@ pub struct Edit {
     pub at: u64,
     /// How many bytes of the recording it replaces.
     pub removes: u64,
-    /// What the first of these bytes were when the recording was looked at; a recording that has others has changed.
+    /// The first replaced bytes as they were when the recording was examined; if they differ now, the recording has changed.
     pub seen: Bytes,
-    /// What stands there instead.
+    /// The bytes inserted in their place.
     pub inserts: Bytes,
 }
 
@@ -73,7 +73,7 @@ impl Edit {
         Self { at, inserts: inserts.into(), ..Self::default() }
     }
 
-    /// Removes what stands from `at` to `end`.
+    /// Removes the bytes from `at` to `end`.
     #[must_use]
     pub fn remove(at: u64, end: u64) -> Self {
         Self { at, removes: end.saturating_sub(at), ..Self::default() }
@@ -84,7 +84,7 @@ impl Edit {
     }
 }
 
-/// Edits of one recording, in order and apart from each other. Clones share them.
+/// Edits of one recording, in order and not overlapping. Clones share them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Patch {
     source_len: u64,
@@ -93,7 +93,7 @@ pub struct Patch {
 }
 
 impl Patch {
-    /// A patch for a recording of `source_len` bytes; `None` where the edits overlap, are out of order or leave it.
+    /// A patch for a recording of `source_len` bytes; `None` if the edits overlap, are out of order or exceed the recording.
     #[must_use]
     pub fn new(source_len: u64, edits: Vec<Edit>) -> Option<Self> {
         let (mut from, mut len) = (0, source_len);
@@ -107,7 +107,7 @@ impl Patch {
         Some(Self { source_len, len, edits: edits.into() })
     }
 
-    /// The length of the recording that it is for, in bytes.
+    /// The length of the unpatched recording, in bytes.
     #[must_use]
     pub const fn source_len(&self) -> u64 {
         self.source_len
@@ -120,12 +120,12 @@ impl Patch {
         self.len
     }
 
-    /// Patches a piece of the recording that begins at `at`: the pieces together, in order, make the patched recording.
-    /// `None` where the piece is not what it was when the recording was looked at, or does not lie inside of it.
+    /// Patches a piece of the recording that begins at `at`. The patched pieces, in order, make the patched recording.
+    /// `None` if the piece differs from the recording that was examined, or exceeds it.
     #[must_use]
     pub fn apply(&self, at: u64, piece: Bytes) -> Option<Bytes> {
         let end = at.checked_add(piece.len() as u64).filter(|end| *end <= self.source_len)?;
-        // What is inserted before a byte comes with that byte's piece; what is inserted at the end comes with the last.
+        // An insertion before a byte belongs to that byte's piece; an insertion at the end belongs to the last piece.
         let begins = |edit: &Edit| edit.at >= at && (edit.at < end || end == self.source_len);
         let touches = |edit: &&Edit| begins(edit) || edit.at < at && edit.end() > at;
         let mut edits = self.edits.iter().filter(touches).peekable();
@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(untouched, "d");
     }
 
-    /// What the edits mean, made on the whole recording from its end to its start.
+    /// The expected result: the edits applied to the whole recording from its end to its start.
     fn by_hand(source: &[u8], edits: &[Edit]) -> Vec<u8> {
         let mut whole = source.to_vec();
         for edit in edits.iter().rev() {

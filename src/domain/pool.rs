@@ -1,5 +1,5 @@
-//! The arithmetic of limits: how many calls may start now, and how a pool slows down, recovers, and sits out an outage.
-//! Everything is a function of what the journal says and of one small row per pool; nothing here keeps a counter.
+//! The arithmetic of limits: how many calls may start now, and how a pool slows down, recovers, and waits out an outage.
+//! Every result is a function of the journal and of one small row per pool; nothing here keeps a counter.
 
 use std::{str::FromStr, time::Duration};
 
@@ -22,8 +22,8 @@ open_list! {
 }
 
 impl Pool {
-    /// Its limits where none are set: of a model that this release does not know the standard plan's 25 requests a minute;
-    /// the sandbox has none.
+    /// The pool's limits if none are set. A model that this release does not know has the standard plan's 25 requests a minute;
+    /// the sandbox has no limits.
     #[must_use]
     pub const fn default_limits(self, environment: Environment) -> Limits {
         match (self, environment) {
@@ -38,7 +38,7 @@ impl From<SttModel> for Pool {
         match model {
             SttModel::Pulse => Self::Pulse,
             SttModel::PulsePro => Self::PulsePro,
-            // A pool of the model's own name.
+            // A pool with the model's own name.
             SttModel::Other(_) => model.as_str().parse().expect("a model's name can be a pool's"),
         }
     }
@@ -50,17 +50,17 @@ impl From<TtsModel> for Pool {
     }
 }
 
-/// What the next look at a job needs.
+/// What the next step of a job needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Lane {
-    /// No call: something is to be delivered or reconciled, or a lease has run out.
+    /// No call: an output is to be delivered, a call is to be reconciled, or a lease has expired.
     Free,
     /// A call of this pool.
     Call(Pool),
 }
 
 impl Lane {
-    /// Its one spelling.
+    /// The one spelling of this value.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
@@ -69,7 +69,7 @@ impl Lane {
         }
     }
 
-    /// The pool of the call that it needs.
+    /// The pool of the call that the job needs.
     #[must_use]
     pub const fn pool(self) -> Option<Pool> {
         match self {
@@ -99,38 +99,38 @@ impl Serialize for Lane {
     }
 }
 
-/// A minute, and a second for jitter on the way: no rolling minute at the vendor may hold more than the limit.
+/// A minute, plus a second for network jitter: no rolling minute at the vendor may exceed the limit.
 pub const WINDOW_MS: i64 = 61_000;
-/// So many of the last ended calls are remembered: one bit each.
+/// The number of ended calls that are remembered: one bit each.
 const RECENT: u32 = 20;
-/// So many refusals among them are a storm.
+/// The number of refusals among them that make a storm.
 const STORM_REFUSALS: u32 = 4;
-/// The same while the pool comes back from a storm.
+/// The same while the pool recovers from a storm.
 const STORM_REFUSALS_SLOWED: u32 = 3;
-/// What a storm leaves of the pace, once a cooldown.
+/// The share of the pace that remains after a storm, once per cooldown.
 const CUT: f64 = 0.5;
-/// Below this the pace is not cut. Every limit of up to ten thousand is one by then.
+/// The pace is not cut below this. At this pace every limit of up to ten thousand is one.
 const PACE_MIN: f64 = 0.000_1;
 /// The share of the remembered pace up to which each clean round doubles the pace.
 const DOUBLING_END: f64 = 0.9;
-/// What a clean round adds above that, as a share of the setting.
+/// What a clean round adds above that share, as a share of the setting.
 const GAIN: f64 = 0.05;
-/// So many clean rounds come before a pace is tried again that a storm on the way up has met.
+/// The number of clean rounds before the pool tries a pace again at which a storm occurred during recovery.
 const ROUNDS_BEFORE_MET: u32 = 4;
-/// A clean round takes at least so long, however fast the answers come.
+/// The least duration of a clean round, however fast the answers come.
 const ROUND_MIN_MS: i64 = 1_000;
 const COOLDOWN_FIRST_MS: i64 = 500;
-/// A storm younger than [`STORM_YOUNG_MS`] is looked at again after this at the latest, an older one after the second.
+/// The longest cooldown of a storm younger than [`STORM_YOUNG_MS`]; an older one has the second.
 const COOLDOWN_YOUNG_MAX_MS: i64 = 2_000;
 const COOLDOWN_MAX_MS: i64 = 30_000;
 const STORM_YOUNG_MS: i64 = 60_000;
-/// After so long without a 429 nothing of them is remembered: calls that take many minutes have no rounds to wait for.
+/// Everything about 429s is forgotten after this time without one: calls of many minutes have no rounds to wait for.
 const MEMORY_MS: i64 = 10 * 60_000;
-/// A stamp so far ahead of the clock was made by a clock that has been set back since.
+/// A stamp this far ahead of the clock comes from a clock that has been set back since.
 const CLOCK_SLACK_MS: i64 = 2_000;
-/// So many failures in a row on different lines are the pool's fault, not the lines'.
+/// This many failures in a row on different lines are the pool's fault, not the lines'.
 const FAILURES_TO_OUTAGE: u32 = 5;
-/// After so many failures in a row of one line, with nothing else in between, the API is asked whose fault they are.
+/// After this many failures in a row of one line, with no other call in between, the API's health is checked.
 const FAILURES_TO_ASK: u32 = 3;
 const PROBE_FIRST_MS: i64 = 1_000;
 const PROBE_MAX_MS: i64 = 60_000;
@@ -144,7 +144,7 @@ pub struct Limits {
     pub concurrency: Option<u32>,
 }
 
-/// What all processes share about one pool. One row; every field is a fact with its moment, so that nothing drifts.
+/// The state of one pool that all processes share. One row; every field is a fact with its moment, so that nothing drifts.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct PoolState {
     /// No call before this moment (ms since 1970).
@@ -153,55 +153,55 @@ pub struct PoolState {
     pub cooldown_ms: i64,
     /// The last 20 ended calls, newest in the lowest bit: 1 = refused with 429.
     pub refused: u32,
-    /// The pace, 0 < x <= 1, as a share of the setting; 0 stands for 1, never slowed.
+    /// The pace, 0 < x <= 1, as a share of the setting; 0 means 1 (never slowed).
     pub factor: f64,
-    /// The pace that the last storm met; 0 if the pool is not slowed.
+    /// The pace at which the last storm occurred; 0 if the pool is not slowed.
     pub remembered: f64,
-    /// Since when the storm lasts; none once a clean round has followed it.
+    /// Since when the storm lasts; `None` once a clean round has followed it.
     pub storm_since: Option<i64>,
     /// When the pace was last cut.
     pub stepped_at: i64,
     /// When the last 429 came.
     pub limited_at: i64,
-    /// When the clean round that is under way began.
+    /// When the current clean round began.
     pub round_since: i64,
-    /// Clean answers in it so far.
+    /// Clean answers in the current round so far.
     pub round_clean: u32,
-    /// Where no concurrency is set: calls in flight when the storm came.
+    /// If no concurrency is set: the calls in flight when the storm began.
     pub base_in_flight: Option<u32>,
-    /// Since when nothing but 429 has come back.
+    /// Since when every reply has been a 429.
     pub only_limited_since: Option<i64>,
-    /// Failures in a row, each on another line than the one before.
+    /// Failures in a row, each on another line than the previous one.
     pub failing: u32,
     /// The line of the last failure.
     pub failing_job: Option<i64>,
-    /// How often in a row that line has failed, with no other call's end in between.
+    /// How often in a row that line has failed, without the end of another call in between.
     pub failing_times: u32,
     /// Since when the pool only probes.
     pub outage_since: Option<i64>,
     /// The next probe.
     pub probe_at: i64,
-    /// The wait after it, in ms.
+    /// The wait after that probe, in ms.
     pub probe_ms: i64,
 }
 
-/// What a 429 is taken for.
+/// How a 429 is interpreted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limited {
-    /// One of few: its line waits, and the pool goes on as before.
+    /// One of few: its line waits, and the pool continues unchanged.
     Isolated,
-    /// One of many: the pool waits, slowed down, and the line with it.
+    /// One of many: the pool slows down and waits, and the line waits as well.
     Storm,
 }
 
-/// What the journal says about one pool right now.
+/// The journal's current counts for one pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Traffic {
-    /// Calls that hold their slot.
+    /// Calls that hold a slot.
     pub in_flight: u32,
     /// Calls started within [`WINDOW_MS`].
     pub in_window: u32,
-    /// Start of the `limit`-th newest call, if there are so many.
+    /// Start of the `limit`-th newest call, if there are that many.
     pub nth_newest: Option<i64>,
 }
 
@@ -215,20 +215,20 @@ pub enum Bound {
     InFlight,
     /// A 429's cooldown.
     Cooldown,
-    /// An outage: the next probe is awaited.
+    /// An outage: the next probe is due later.
     Outage,
 }
 
 /// How many calls may start now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gate {
-    /// So many; in an outage one, a probe.
+    /// This many; during an outage one, as a probe.
     Open(u32),
     /// None before `until` (`None`: when a call in flight ends), because of `bound`.
     Shut {
         /// When to look again, ms since 1970.
         until: Option<i64>,
-        /// Why.
+        /// The limit that causes the wait.
         bound: Bound,
     },
 }
@@ -240,13 +240,13 @@ impl PoolState {
         self.at(limits, now).current()
     }
 
-    /// The limits in force at `now`: the settings, slowed by what 429s taught.
+    /// The limits in force at `now`: the settings, reduced according to recent 429s.
     #[must_use]
     pub fn effective(&self, limits: &Limits, now: i64) -> Limits {
         self.at(limits, now).slowed(limits)
     }
 
-    /// Whether, and how many, calls may start at `now`. Where to count from is [`PoolState::effective`].
+    /// Whether, and how many, calls may start at `now`. `traffic` must be counted under [`PoolState::effective`].
     #[must_use]
     pub fn gate(&self, limits: &Limits, traffic: &Traffic, now: i64) -> Gate {
         let state = self.at(limits, now);
@@ -273,7 +273,7 @@ impl PoolState {
         Gate::Open(by_flight.min(by_rate))
     }
 
-    /// A 429 for a call that was sent at `sent_at`, with `in_flight` calls on the wire. `jitter` in 0..1 spreads the
+    /// Records a 429 for a call that was sent at `sent_at`, with `in_flight` calls in flight. `jitter` in 0..1 spreads the
     /// cooldown.
     pub fn limited(
         &mut self,
@@ -293,7 +293,7 @@ impl PoolState {
         if self.refused.count_ones() < storm_at {
             return Limited::Isolated;
         }
-        // What was sent before the last cut says nothing about the pace after it. The vendor's own word counts all the same.
+        // A call sent before the last cut says nothing about the pace after it. The vendor's `Retry-After` counts anyway.
         if self.stepped_at == 0 || sent_at > self.stepped_at {
             self.cut(limits, in_flight, retry_after, jitter, now);
         } else if let Some(asked) = retry_after {
@@ -302,7 +302,7 @@ impl PoolState {
         Limited::Storm
     }
 
-    /// A usable answer (or the line's own refusal) to a call that was sent at `sent_at`: the pool works.
+    /// Records a usable answer (or the line's own refusal) to a call that was sent at `sent_at`: the pool works.
     pub fn clean(&mut self, limits: &Limits, sent_at: i64, now: i64) {
         *self = self.at(limits, now);
         self.note(false);
@@ -313,11 +313,11 @@ impl PoolState {
         }
     }
 
-    /// A connect failure, a 5xx, or a proxy's page, on `job`, for a call that was sent at `sent_at`. `provably_ours` =
+    /// Records a connect failure, a 5xx, or a proxy's page on `job`, for a call that was sent at `sent_at`. `provably_ours` =
     /// nothing was sent, so no line is to blame and the same line counts again.
     pub fn failed(&mut self, job: i64, provably_ours: bool, retry_after: Option<Duration>, sent_at: i64, now: i64) {
         if let Some(since) = self.outage_since {
-            // What was in flight when the outage began is no probe: it says nothing new.
+            // A call that was in flight when the outage began is not a probe: it says nothing new.
             if sent_at >= since {
                 self.probe_ms = (self.probe_ms * 2).clamp(PROBE_FIRST_MS, PROBE_MAX_MS);
                 self.probe_at = now + retry_after.map_or(self.probe_ms, asked_ms);
@@ -335,13 +335,13 @@ impl PoolState {
         }
     }
 
-    /// Whether one line alone has failed so often that the API should be asked whether the line is to blame, or an outage.
+    /// Whether one line alone has failed so often that a health check must show whether the line or an outage is to blame.
     #[must_use]
     pub const fn is_in_doubt(&self) -> bool {
         self.outage_since.is_none() && self.failing_times >= FAILURES_TO_ASK
     }
 
-    /// The API is out of reach: from now on the pool only probes.
+    /// Records that the API is unreachable: from now on the pool only probes.
     pub fn out_of_reach(&mut self, retry_after: Option<Duration>, now: i64) {
         if self.outage_since.is_none() {
             self.outage_since = Some(now);
@@ -350,7 +350,7 @@ impl PoolState {
         }
     }
 
-    /// The state as it is at `now`: a clean round that is over has its effect, and what is too old, or was stamped by a
+    /// The state as it is at `now`: a completed clean round takes effect, and data that is too old, or was stamped by a
     /// clock that was ahead, is forgotten.
     fn at(&self, limits: &Limits, now: i64) -> Self {
         let mut state = self.clone();
@@ -358,7 +358,7 @@ impl PoolState {
         if state.limited_at > now + CLOCK_SLACK_MS || (state.limited_at > 0 && now - quiet_since >= MEMORY_MS) {
             state = state.without_limits();
         }
-        // Likewise: a round begins with the end of a cooldown, or has begun.
+        // The same for the round: it begins at the end of a cooldown, or has begun already.
         state.round_since = state.round_since.min(state.cooldown_until.max(now));
         if state.factor > 0.0 && state.is_round_over(limits, now) {
             state.speed_up(now);
@@ -366,7 +366,7 @@ impl PoolState {
         state
     }
 
-    /// Without anything that 429s taught about the pace.
+    /// The state without anything that 429s changed in the pace.
     fn without_limits(&self) -> Self {
         Self {
             only_limited_since: self.only_limited_since,
@@ -380,7 +380,7 @@ impl PoolState {
         }
     }
 
-    /// The pace as it stands.
+    /// The pace in the row, without effects of time.
     const fn current(&self) -> f64 {
         if self.factor > 0.0 { self.factor } else { 1.0 }
     }
@@ -396,7 +396,7 @@ impl PoolState {
         }
     }
 
-    /// Remembers how one more call ended.
+    /// Records how one more call ended.
     fn note(&mut self, refused: bool) {
         self.refused = ((self.refused << 1) | u32::from(refused)) & ((1 << RECENT) - 1);
     }
@@ -424,8 +424,8 @@ impl PoolState {
         self.round_clean = 0;
     }
 
-    /// Whether as many clean answers came as the pace allows in flight (of a rate alone: one), and the round lasted long
-    /// enough. A rate that allows fewer in a second asks for no more than these, and for at least one.
+    /// Whether the round had as many clean answers as the pace allows in flight (one if only a rate is set), and lasted long
+    /// enough. A rate that allows fewer calls in a second requires only that many answers, and at least one.
     fn is_round_over(&self, limits: &Limits, now: i64) -> bool {
         let slowed = self.slowed(limits);
         let in_flight = if limits.concurrency.is_none() && limits.requests_per_minute.is_some() {
@@ -439,14 +439,14 @@ impl PoolState {
             && now - self.round_since >= ROUND_MIN_MS * i64::from(rounds)
     }
 
-    /// Whether the next gain reaches a pace that was too much for a server, slowed as the pool was. A server whose limit is
-    /// below ours is asked again and again; each time costs refusals and a cooldown.
+    /// Whether the next gain reaches a pace that was too much for a server, slowed as the pool was. If the server's limit is
+    /// below ours, that pace is tried again and again; each time costs refusals and a cooldown.
     fn meets_storm_again(&self) -> bool {
         let gains = self.storm_since.is_none() && self.factor >= self.remembered * DOUBLING_END;
         gains && self.remembered < 1.0 && self.factor < self.remembered && self.factor + GAIN >= self.remembered
     }
 
-    /// The effect of a clean round.
+    /// Applies the effect of a clean round.
     fn speed_up(&mut self, now: i64) {
         let doubling_end = self.remembered * DOUBLING_END;
         if self.storm_since.take().is_some() {
@@ -517,7 +517,7 @@ mod tests {
         assert!(sent[499] - sent[0] < 20 * 62_000, "and the limit is used");
     }
 
-    /// So many 429s for calls that were sent at `sent_at`; what the last was taken for.
+    /// Records this many 429s for calls that were sent at `sent_at`; returns how the last one was interpreted.
     fn refuse(s: &mut PoolState, limits: &Limits, times: u32, sent_at: i64, now: i64) -> Limited {
         (0..times).map(|_| s.limited(limits, sent_at, 10, None, 0.0, now)).last().expect("at least one")
     }
@@ -526,7 +526,7 @@ mod tests {
         (0..times).for_each(|_| s.clean(limits, sent_at, now));
     }
 
-    /// Past the cooldown by so many ms.
+    /// This many ms after the end of the cooldown.
     fn past(s: &PoolState, ms: i64) -> i64 {
         s.cooldown_until + ms
     }
@@ -629,7 +629,7 @@ mod tests {
                 now += 1_000;
                 let after = s.pace(&LIMITS, now);
                 assert!(after >= before && (s.pace(&LIMITS, now + 5_000) - after).abs() < 1e-9, "one step a round");
-                // What is seen at the gate is kept with the next end.
+                // The next ended call stores the state that the gate computed.
                 s.clean(&LIMITS, now, now);
                 (after * 100.0).round()
             })
@@ -677,7 +677,7 @@ mod tests {
         assert_eq!((s.remembered, s.factor, s.cooldown_until), (0.9, 0.45, now + 500));
         let paces: Vec<f64> = (0..3).map(|_| (up(&mut s) * 1_000.0).round()).collect();
         assert_eq!(paces, [450.0, 810.0, 860.0]);
-        // 91 % were too much: that is tried again after four rounds. Beyond it each round counts as before.
+        // 91 % were too much: the pool tries that pace again after four rounds. Above it one round is enough, as before.
         let (began, rounds) = (s.round_since, i64::from(ROUNDS_BEFORE_MET));
         answer(&mut s, &LIMITS, 50, began + 900, began + rounds * 1_000 - 1);
         assert!((s.pace(&LIMITS, began + rounds * 1_000 - 1) - 0.86).abs() < 1e-9);
@@ -723,7 +723,7 @@ mod tests {
         assert_eq!(s.gate(&LIMITS, &Traffic::default(), 1_000), Gate::Open(10));
         assert_eq!(refuse(&mut s, &LIMITS, 4, 900, 1_000), Limited::Storm);
         assert_eq!((s.stepped_at, s.cooldown_until), (1_000, 1_500));
-        // A heartbeat pulls what it knows of to now.
+        // A heartbeat caps the stamps that it knows of at the current time.
         let mut s = PoolState { round_since: day, cooldown_until: 1_300, ..s };
         answer(&mut s, &LIMITS, 9, 1_400, 1_500);
         assert!(s.at(&LIMITS, 2_600).storm_since.is_none(), "a round is not waited for until the clock has caught up");

@@ -1,4 +1,4 @@
-//! The slow-down against a model of a server that refuses: what a storm costs, and how much of what is allowed is used.
+//! The slow-down against a model of a server that refuses calls: the cost of a storm, and the used share of the limits.
 //! Time is simulated; a run of minutes takes a millisecond.
 
 use std::{
@@ -14,29 +14,29 @@ use super::{
 };
 
 const MINUTE: i64 = 60_000;
-/// As many calls as a batch makes at once where nobody says more.
+/// The number of calls that a batch makes at once by default.
 const WORKERS: usize = 16;
 
-/// A server, by the time since the start in ms.
+/// A server; its behavior depends on the ms since the start.
 #[derive(Clone, Copy)]
 struct Server<'a> {
-    /// How long a call takes that is not refused, in ms, give or take a tenth.
+    /// How long a call takes that is not refused, in ms, plus or minus a tenth.
     latency: i64,
-    /// The share of calls that it refuses whatever else they are.
+    /// The share of calls that the server refuses regardless of its limits.
     refuses: &'a dyn Fn(i64) -> f64,
-    /// How many it takes at once.
+    /// How many calls it accepts at once.
     at_once: &'a dyn Fn(i64) -> u32,
-    /// How many it takes in any minute.
+    /// How many calls it accepts in any minute.
     a_minute: &'a dyn Fn(i64) -> u32,
-    /// What its refusals ask for.
+    /// The `Retry-After` of its refusals.
     retry_after: Option<Duration>,
 }
 
-/// One that refuses nothing.
+/// A server that refuses nothing.
 const WELL: Server<'static> =
     Server { latency: 200, refuses: &|_| 0.0, at_once: &|_| u32::MAX, a_minute: &|_| u32::MAX, retry_after: None };
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug, Default)]
 struct Ran {
     /// When the last call was answered, in ms from the start.
@@ -45,23 +45,23 @@ struct Ran {
     refused: u32,
 }
 
-/// A call on the wire: when it ends, when it was sent, whether it is answered, and how often its line was refused.
+/// A call in flight: when it ends, when it was sent, whether it is answered, and how often its line was refused.
 type OnWire = Reverse<(i64, i64, bool, u32)>;
 
 struct Model<'a> {
     limits: Limits,
     server: Server<'a>,
     pool: PoolState,
-    /// Numbers without an order (splitmix64).
+    /// Pseudo-random numbers (splitmix64).
     seed: u64,
     now: i64,
     wire: BinaryHeap<OnWire>,
-    /// When calls are over at the server.
+    /// When calls end at the server.
     at_work: BinaryHeap<Reverse<i64>>,
-    /// When calls were sent; and which of them, of the last minute, the server took.
+    /// When calls were sent; and which calls of the last minute the server accepted.
     sent: Vec<i64>,
     taken: VecDeque<i64>,
-    /// Lines that wait for their own moment, and those that wait for a permit; with how often each was refused in a row.
+    /// Lines that wait until they are due, and lines that wait for a permit; with how often each was refused in a row.
     waiting: BinaryHeap<Reverse<(i64, u32)>>,
     ready: Vec<u32>,
     fresh: u32,
@@ -69,7 +69,7 @@ struct Model<'a> {
 }
 
 impl Model<'_> {
-    /// Works `lines` for at most `longest` ms.
+    /// Processes `lines` for at most `longest` ms.
     fn run(limits: Limits, server: Server<'_>, (lines, longest): (u32, i64), seed: u64) -> Ran {
         let mut model = Model {
             limits,
@@ -91,7 +91,7 @@ impl Model<'_> {
             let ends = model.wire.peek().map(|Reverse((at, ..))| *at);
             let due = model.waiting.peek().map(|Reverse((at, _))| *at);
             let next = [ends, due, wake].into_iter().flatten().min().expect("something comes");
-            // One transaction after the other, each with what came meanwhile.
+            // Transactions run one after another; each one handles the events since the last.
             model.now = next.max(model.now + model.between(1, 12));
             if model.now > longest {
                 break;
@@ -146,7 +146,7 @@ impl Model<'_> {
         }
     }
 
-    /// As many as the gate lets through, one by one. Returns when to look again, if there is a moment.
+    /// Starts as many calls as the gate allows, one by one. Returns when to look again, if there is a moment.
     fn begin_calls(&mut self) -> Option<i64> {
         let now = self.now;
         while self.ready.len() as u32 + self.fresh > 0 && self.wire.len() < WORKERS {
@@ -159,7 +159,7 @@ impl Model<'_> {
             }
             match self.pool.gate(&self.limits, &traffic, now) {
                 Gate::Open(_) => self.begin_call(),
-                // A permit that waits is looked at each second.
+                // A waiting permit is checked each second.
                 Gate::Shut { until, .. } => return until.map(|at| at.min(now + 1_000)),
             }
         }
@@ -195,7 +195,7 @@ fn flight(calls: u32) -> Limits {
     Limits { requests_per_minute: None, concurrency: Some(calls) }
 }
 
-/// The mean of so many runs, and the worst.
+/// The mean of the runs with this many seeds, and the worst run.
 fn mean(seeds: u64, mut run: impl FnMut(u64) -> f64) -> (f64, f64) {
     let all: Vec<f64> = (0..seeds).map(|seed| run(seed * 7_919)).collect();
     (all.iter().sum::<f64>() / seeds as f64, all.iter().copied().fold(f64::MIN, f64::max))
@@ -206,7 +206,7 @@ fn a_storm_of_five_seconds_costs_three_more() {
     let storm = |ms: i64| if (2_000..7_000).contains(&ms) { 0.8 } else { 0.0 };
     for retry_after in [None, Some(Duration::from_secs(1))] {
         let server = Server { refuses: &storm, retry_after, ..WELL };
-        // 800 calls of 200 ms, 10 in flight: 16 s, and 5 in which next to nothing is answered.
+        // 800 calls of 200 ms, 10 in flight: 16 s, plus 5 s in which almost nothing is answered.
         let (mean, worst) = mean(200, |seed| Model::run(flight(10), server, (800, i64::MAX), seed).ms as f64 / 1e3);
         assert!(mean <= 24.5 && worst <= 26.0, "{mean:.2} s instead of 21, {worst:.2} at worst, {retry_after:?}");
     }
@@ -218,7 +218,7 @@ fn a_server_that_always_refuses_a_few_is_used_as_fully_as_one_that_does_not() {
     let run = |server, seed| Model::run(flight(10), server, (1_500, i64::MAX), seed).ms as f64;
     let (leaves, _) = mean(100, |seed| run(WELL, seed) / run(Server { refuses: &refuses, ..WELL }, seed));
     assert!(leaves >= 0.97, "{leaves:.3} of its pace");
-    // A storm amid them is over as it is without them, or nearly.
+    // Isolated refusals hardly prolong the recovery from a storm.
     let storm = |ms: i64| if (2_000..7_000).contains(&ms) { 0.8 } else { 0.02 };
     let server = Server { refuses: &storm, ..WELL };
     let (mean, _) = mean(200, |seed| Model::run(flight(10), server, (800, i64::MAX), seed).ms as f64 / 1e3);
@@ -253,7 +253,7 @@ fn a_rate_that_is_lowered_to_a_third_and_raised_again_is_used() {
             1.0 - f64::from(ran.answered) / f64::from(4 * set + 2 * (set / 3))
         });
         assert!(unused <= 0.1, "{unused:.3} of {set} a minute is not used, {at_worst:.3} at worst");
-        // As many as are in flight run into a minute that is full, and no more than a few times.
+        // At most the calls in flight meet a full minute, and only a few times each.
         assert!(refused <= 10 * 60, "{refused} refusals in ten runs");
     }
 }

@@ -1,4 +1,4 @@
-//! The arithmetic of limits against a model that remembers every call: who was sent when, and who is on the wire.
+//! The arithmetic of limits against a model that remembers every call: when it was sent, and whether it is in flight.
 
 use std::time::Duration;
 
@@ -6,16 +6,16 @@ use proptest::{collection::vec, prelude::*};
 
 use super::pool::{Bound, Gate, Limited, Limits, PoolState, Traffic, WINDOW_MS};
 
-/// What happens next, and how long after the one before.
+/// The next event, and its delay after the previous one.
 #[derive(Debug, Clone, Copy)]
 enum Event {
-    /// So many calls would like to be sent.
+    /// A request to send this many calls.
     Ask(u32),
-    /// A call on the wire ends; which, by its number.
+    /// The end of a call in flight, given by its number.
     Ends(usize),
-    /// It ends with a 429.
+    /// The end of a call with a 429.
     Limited(usize, Option<u64>),
-    /// It could not be made.
+    /// The failure of a call.
     Failed(usize),
 }
 
@@ -35,12 +35,12 @@ fn limits() -> impl Strategy<Value = Limits> {
     (limit(), limit()).prop_map(|(requests_per_minute, concurrency)| Limits { requests_per_minute, concurrency })
 }
 
-/// Everything that a vendor would see, and what the journal would say of it.
+/// What a vendor would see, and what the journal would record of it.
 #[derive(Default)]
 struct Wire {
     sent: Vec<i64>,
     open: Vec<(i64, i64)>,
-    /// No call may leave before.
+    /// No call may be sent before this moment.
     quiet_until: i64,
     taught: bool,
 }
@@ -77,7 +77,7 @@ proptest! {
                         Gate::Open(room) => {
                             prop_assert!(room > 0 && now >= wire.quiet_until);
                             if !wire.taught {
-                                // Nothing was ever wrong: then not one call less than allowed.
+                                // Nothing ever failed, so every allowed call is permitted.
                                 let most = |limit: Option<u32>, used: usize| limit.map_or(u32::MAX, |n| n - used as u32);
                                 let rate = most(limits.requests_per_minute, wire.in_window(WINDOW_MS, now));
                                 prop_assert_eq!(room, rate.min(most(limits.concurrency, wire.open.len())));
@@ -89,7 +89,7 @@ proptest! {
                         }
                         Gate::Shut { until: Some(until), bound } => {
                             prop_assert!(until > now, "a wait that is over: {bound:?}");
-                            // Whoever waits for it finds that it was the moment, unless something else holds.
+                            // After the wait a call may start, unless another limit holds.
                             let later = pool.gate(&limits, &wire.traffic(&pool.effective(&limits, until), until), until);
                             prop_assert!(!matches!(later, Gate::Shut { bound: still, until: Some(_) } if still == bound), "{later:?} still");
                         }
@@ -131,7 +131,7 @@ proptest! {
                 prop_assert!(wire.in_window(60_000, now) <= most as usize, "the vendor's minute");
             }
         }
-        // However it went, twenty clean minutes later it is as fast as it was set, and one call finds out about an outage.
+        // Whatever happened, after twenty clean minutes the pool has its full pace, and one call ends an outage.
         let later = now + 20 * 60_000;
         prop_assert_eq!(pool.effective(&limits, later), limits);
         match pool.gate(&limits, &Traffic::default(), later) {

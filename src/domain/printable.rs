@@ -1,24 +1,24 @@
-//! Text from outside, made fit to be shown: names of files, keys, words of the API. A terminal obeys some characters
-//! instead of showing them, and others are shown as nothing, or turn the order of those beside them.
+//! Text from outside, made safe to display: file names, keys, API messages. A terminal executes some characters instead of
+//! showing them; others are invisible, or reorder the characters next to them.
 
 use std::{borrow::Cow, fmt::Write};
 
-/// Whether a terminal would obey `c`, or hide it, or let it move what stands beside it. Joiners, which scripts of India,
-/// Arabic and emoji need, are shown.
+/// Whether a terminal would execute `c`, hide it, or let it reorder its neighbors. Joiners are shown, because Indic
+/// scripts, Arabic and emoji need them.
 #[must_use]
 pub fn is_steering(c: char) -> bool {
     c.is_control()
         || matches!(c,
-            // Marks, embeddings, overrides and isolates of direction, with those that are not used any more.
+            // Direction marks, embeddings, overrides and isolates, and the deprecated ones.
             '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{206f}'
-            // Separators of lines and paragraphs.
+            // Line and paragraph separators.
             | '\u{2028}' | '\u{2029}'
-            // Nothing to see: spaces without width, invisible operators, annotations, tags.
+            // Invisible characters: zero-width spaces, invisible operators, annotations, tags.
             | '\u{180e}' | '\u{200b}' | '\u{2060}'..='\u{2065}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
             | '\u{e0000}'..='\u{e007f}')
 }
 
-/// `text` on one line: line breaks and tabs become spaces, other steering characters are written out, as `\u{1b}`.
+/// `text` on one line: line breaks and tabs become spaces, other steering characters are escaped, as in `\u{1b}`.
 #[must_use]
 pub fn printable(text: &str) -> Cow<'_, str> {
     escaped(text, is_steering, |c, out| match c {
@@ -27,13 +27,13 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     })
 }
 
-/// The same, but line breaks and tabs stay.
+/// `text` with steering characters escaped; line breaks and tabs stay.
 #[must_use]
 pub fn printable_lines(text: &str) -> Cow<'_, str> {
     escaped(text, |c| is_steering(c) && !matches!(c, '\t' | '\n'), write_out)
 }
 
-/// JSON that means the same, with steering characters as JSON writes them. Line breaks, which stand between its parts, stay.
+/// Equivalent JSON with steering characters escaped as JSON does it. Line breaks between its tokens stay.
 #[must_use]
 pub fn printable_json(json: &str) -> Cow<'_, str> {
     escaped(

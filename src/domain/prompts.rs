@@ -1,4 +1,4 @@
-//! A look at texts before they are paid for: what will likely not be spoken as it was meant.
+//! Checks of texts before they are bought: what a voice will likely not speak as intended.
 
 mod script;
 
@@ -9,24 +9,24 @@ use super::synthesis_options::TtsLanguage;
 
 /// The longest excerpt, in characters.
 const EXCERPT: usize = 20;
-/// More digits in a row than these are read as one huge number.
+/// More digits in a row than this are read as one huge number.
 const DIGITS: usize = 12;
 /// Shorter words in capitals are likely meant to be spelled out.
 const SHOUTED: usize = 4;
 
-/// Something in a text that may not be meant to be spoken.
+/// A passage of a text that is probably not meant to be spoken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TextWarning {
-    /// What it is.
+    /// The kind of oddity.
     pub what: Oddity,
-    /// The first place, at most 20 characters of it.
+    /// The first occurrence, at most 20 characters of it.
     pub excerpt: String,
 }
 
-/// What may not be meant to be spoken.
+/// A kind of passage that is probably not meant to be spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Oddity {
-    /// `**`, `# `, `[x](y)`, a fence of code.
+    /// `**`, `# `, `[x](y)`, a code fence.
     Markdown,
     /// A tag or an entity.
     Html,
@@ -40,7 +40,7 @@ pub enum Oddity {
     ForeignScript {
         /// `Devanagari`
         script: &'static str,
-        /// The language asked for.
+        /// The requested language.
         language: TtsLanguage,
     },
 }
@@ -64,8 +64,8 @@ impl fmt::Display for TextWarning {
     }
 }
 
-/// What is odd in a text, each kind once, by its first place. Latin letters are at home everywhere, and where no language
-/// is asked for, or `auto`, all are.
+/// The oddities of a text, each kind once, with its first occurrence. Latin letters are never foreign. Without a
+/// language, or with `auto`, no letters are.
 #[must_use]
 pub fn warnings(text: &str, language: Option<TtsLanguage>) -> Vec<TextWarning> {
     let foreign = language.and_then(|language| Some((language, script::foreign(text, language)?)));
@@ -87,14 +87,14 @@ pub fn warnings(text: &str, language: Option<TtsLanguage>) -> Vec<TextWarning> {
 /// Texts that are much longer than the others of their manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MuchLonger {
-    /// The length in the middle of all.
+    /// The median length of all texts.
     pub median: usize,
-    /// Which they are: places in the list, ascending.
+    /// The long texts: indices in the list, ascending.
     pub which: Vec<usize>,
 }
 
-/// Of texts with these lengths, in characters, the ones over four times the median and over 200; nothing if there are
-/// none, or fewer than five others to compare with.
+/// The texts, given by their lengths in characters, that are over four times the median and over 200 characters; `None` if
+/// there are none, or fewer than five others to compare with.
 #[must_use]
 pub fn much_longer(lengths: &[usize]) -> Option<MuchLonger> {
     if lengths.len() < 6 {
@@ -127,7 +127,7 @@ fn heading(text: &str) -> Option<Range<usize>> {
 /// `[x](y)`
 fn link(text: &str) -> Option<Range<usize>> {
     for (middle, _) in text.match_indices("](") {
-        // Text and address are short, as a rule; without a bound, brackets alone would cost their square.
+        // Link text and address are usually short; without a bound, texts of brackets would take quadratic time.
         let before = text[..middle].char_indices().rev().take(200).find(|(_, c)| matches!(c, '[' | ']' | '\n'));
         let after = text[middle..].char_indices().skip(2).take(2_000).find(|(_, c)| matches!(c, ')' | '\n'));
         if let (Some((start, '[')), Some((end, ')'))) = (before, after) {
@@ -146,7 +146,7 @@ fn html(text: &str) -> Option<Range<usize>> {
     })
 }
 
-/// How long a tag is, behind its `<`.
+/// The length of the tag after its `<`.
 fn tag(rest: &str) -> Option<usize> {
     let name = rest.strip_prefix('/').unwrap_or(rest);
     if !name.starts_with("!--") && !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
@@ -156,7 +156,7 @@ fn tag(rest: &str) -> Option<usize> {
     rest[end..].starts_with('>').then_some(end + 1)
 }
 
-/// How long an entity is, behind its `&`.
+/// The length of the entity after its `&`.
 fn entity(rest: &str) -> Option<usize> {
     let name = rest.get(..rest.char_indices().take(10).find(|(_, c)| *c == ';')?.0)?;
     let is_name = match name.strip_prefix('#') {
@@ -166,7 +166,7 @@ fn entity(rest: &str) -> Option<usize> {
     is_name.then_some(name.len() + 1)
 }
 
-/// A word in capitals; not a Roman number, as chapters have.
+/// A word in capitals, except a Roman numeral, as chapters have.
 fn all_caps(text: &str) -> Option<Range<usize>> {
     runs(text, char::is_alphabetic).find(|run| {
         let word = &text[run.clone()];
@@ -183,7 +183,7 @@ fn is_roman(word: &str) -> bool {
     let rest = word.trim_start_matches('M');
     let mut rest = if word.len() - rest.len() > 3 { word } else { rest };
     for digits in TENS {
-        // From behind, for each of them but `CD`, `CM` and their like begins the ones before it.
+        // The longest match, because most of these numerals begin with a shorter one.
         let longest = digits.iter().filter(|digit| rest.starts_with(**digit)).max_by_key(|digit| digit.len());
         rest = &rest[longest.map_or(0, |digit| digit.len())..];
     }
@@ -195,13 +195,13 @@ fn emoji(text: &str) -> Option<Range<usize>> {
     runs(text, |c| is_emoji(c) || joins(c)).find(|run| text[run.clone()].contains(is_emoji))
 }
 
-/// Pictures, flags, and the cap of a key; not the letters in boxes, nor the trade marks.
+/// Pictures, flags, and keycaps; not boxed letters or trademark signs.
 const fn is_emoji(c: char) -> bool {
     matches!(c, '\u{1f000}'..='\u{1f0ff}' | '\u{1f170}'..='\u{1faff}' | '\u{2600}'..='\u{27bf}' | '\u{231a}' | '\u{231b}'
         | '\u{23e9}'..='\u{23fa}' | '\u{2b1b}' | '\u{2b1c}' | '\u{2b50}' | '\u{2b55}' | '\u{20e3}')
 }
 
-/// The longest runs of such characters, one after another.
+/// The maximal runs of matching characters, in order.
 fn runs(text: &str, is: impl Fn(char) -> bool) -> impl Iterator<Item = Range<usize>> {
     let mut at = 0;
     std::iter::from_fn(move || {
@@ -215,7 +215,7 @@ fn line_end(text: &str, at: usize) -> usize {
     text[at..].find(['\n', '\r']).map_or(text.len(), |end| at + end)
 }
 
-/// The beginning of a text on one line, at most 20 characters with the `…` that stands for the rest.
+/// The beginning of a text on one line, at most 20 characters including the `…` for the rest.
 fn excerpt(text: &str) -> String {
     let mut line = text.chars().map(|c| if c.is_whitespace() || c.is_control() { ' ' } else { c });
     let mut short: String = line.by_ref().take(EXCERPT).collect();

@@ -1,4 +1,4 @@
-//! How words are spoken that a voice would get wrong, and which of them a text has.
+//! Pronunciations of words that a voice would get wrong, and which of those words a text contains.
 
 use std::{
     collections::HashMap,
@@ -10,12 +10,12 @@ use sha2::{Digest, Sha256};
 
 use super::hex::hex;
 
-/// How one word is spoken.
+/// The pronunciation of one word.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Pronunciation {
     /// The word as it is written.
     pub word: String,
-    /// The word as it sounds.
+    /// The word as it is pronounced.
     pub pronunciation: String,
 }
 
@@ -30,19 +30,19 @@ struct Inner {
     index: OnceLock<Index>,
 }
 
-/// Where to look for a word: most are found by the first run of letters and digits in them.
+/// An index of the words: most are found by their first run of letters and digits.
 #[derive(Debug, Default)]
 struct Index {
     /// The words in lower case, in the order of the items.
     lower: Vec<String>,
-    /// Places of words by their first run.
+    /// Indices of words by their first run.
     by_run: HashMap<String, Vec<usize>>,
-    /// Places of words that need not stand between spaces, or have no letter.
+    /// Indices of words that need no spaces around them, or have no letter.
     anywhere: Vec<usize>,
 }
 
 impl From<Vec<Pronunciation>> for Words {
-    /// Sorted, so that the order of a file's lines makes no difference.
+    /// Sorts the words, so that the order of a file's lines makes no difference.
     fn from(mut items: Vec<Pronunciation>) -> Self {
         items.sort_unstable();
         Self(Arc::new(Inner { items, index: OnceLock::new() }))
@@ -64,10 +64,10 @@ impl PartialEq for Words {
 impl Eq for Words {}
 
 impl Words {
-    /// SHA-256, in hex, of the words that stand in `text` and how they are spoken; `None` where none of them does.
+    /// SHA-256, in hex, of the words that `text` contains and their pronunciations; `None` if it contains none.
     ///
-    /// A word counts where it stands whole, whatever its case. The vendor's documents do not say whether case matters: a
-    /// part that is bought once too often costs less than one that keeps a wrong sound.
+    /// A word counts if it occurs as a whole word, in any case. The vendor's documentation does not say whether case matters:
+    /// buying a part once too often costs less than keeping a wrong pronunciation.
     #[must_use]
     pub fn hash_in(&self, text: &str) -> Option<String> {
         let places = self.places_in(text);
@@ -77,7 +77,7 @@ impl Words {
         let mut hash = Sha256::new();
         for item in places.into_iter().map(|place| &self.0.items[place]) {
             for text in [&item.word, &item.pronunciation] {
-                // The length first, so that no two lists run into the same bytes.
+                // The length comes first, so that two different lists never give the same bytes.
                 hash.update((text.len() as u64).to_le_bytes());
                 hash.update(text);
             }
@@ -85,7 +85,7 @@ impl Words {
         Some(hex(&hash.finalize()))
     }
 
-    /// The places of the words that stand in `text`, in order.
+    /// The indices of the words that occur in `text`, in order.
     fn places_in(&self, text: &str) -> Vec<usize> {
         if self.0.items.is_empty() {
             return Vec::new();
@@ -116,12 +116,12 @@ impl Index {
     }
 }
 
-/// The runs of letters and digits.
+/// The maximal runs of letters and digits.
 fn runs(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_alphanumeric()).filter(|run| !run.is_empty())
 }
 
-/// Whether a word stands whole in a text, both in lower case.
+/// Whether a word occurs as a whole word in a text, both in lower case.
 fn stands_in(word: &str, text: &str) -> bool {
     let bounds = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() && !is_unspaced(c));
     let (first, last) = (bounds(word.chars().next()), bounds(word.chars().next_back()));
@@ -132,7 +132,7 @@ fn stands_in(word: &str, text: &str) -> bool {
     })
 }
 
-/// Letters of scripts that write no spaces between words: Thai, Lao, Burmese, Khmer, Kana, Han.
+/// Letters of scripts without spaces between words: Thai, Lao, Burmese, Khmer, Kana, Han.
 const fn is_unspaced(c: char) -> bool {
     matches!(c, '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}' | '\u{3040}'..='\u{30ff}'
         | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{323af}')

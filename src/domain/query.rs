@@ -1,29 +1,29 @@
-//! Queries of recordings' addresses: which parameters only sign an address or end its life, and which may be shown.
+//! Query parameters of recordings' addresses: which ones only sign or expire an address, and which may be shown.
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-/// What a definition's `[source]` says of queries.
+/// A definition's rules for queries, in `[source]`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct QueryRules {
-    /// Parameters that are no part of a recording's identity, beside those of known signers.
+    /// Parameters that are not a part of a recording's identity, in addition to those of known signers.
     #[serde(skip_serializing_if = "Ignored::is_default")]
     pub ignore: Ignored,
-    /// Parameters that reports and lists show; all others are left out there.
+    /// Parameters that reports and lists show; all others are omitted there.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub report: Vec<String>,
 }
 
-/// Parameters that are no part of a recording's identity.
+/// Parameters that are not a part of a recording's identity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Ignored {
     /// The whole query.
     All,
-    /// These.
+    /// Only these.
     Names(Vec<String>),
 }
 
@@ -39,11 +39,11 @@ impl Ignored {
     }
 }
 
-/// What a signer adds to an address. All names in lower case; one that ends in `*` stands for all that begin so.
+/// The parameters that a signer adds to an address. All names are in lower case; a final `*` matches any ending.
 struct Signer {
-    /// It has signed only where all of these are there.
+    /// The address is signed only if all of these are present.
     needs: &'static [&'static str],
-    /// What it may add beside them.
+    /// Further parameters that the signer may add.
     adds: &'static [&'static str],
 }
 
@@ -51,9 +51,9 @@ const fn signer(needs: &'static [&'static str], adds: &'static [&'static str]) -
     Signer { needs, adds }
 }
 
-/// The signers that are known. One name alone is enough only where nobody would use it for anything else.
+/// The known signers. A single name is enough only if nobody would use it for anything else.
 const SIGNERS: &[Signer] = &[
-    // AWS, and stores that speak its protocol.
+    // AWS, and stores with the same protocol.
     signer(&["x-amz-signature"], &["x-amz-*"]),
     signer(&["awsaccesskeyid", "expires", "signature"], &["x-amz-security-token"]),
     // CloudFront: a canned policy has `Expires`, a custom one `Policy`.
@@ -62,7 +62,7 @@ const SIGNERS: &[Signer] = &[
     signer(&["x-goog-signature"], &["x-goog-*"]),
     signer(&["googleaccessid", "expires", "signature"], &[]),
     signer(&["keyname", "expires", "signature"], &["urlprefix"]),
-    // Alibaba OSS and CDN. `x-oss-process` asks for another content, and stays.
+    // Alibaba OSS and CDN. `x-oss-process` selects other content, and stays.
     signer(&["x-oss-signature"], &["x-oss-*"]),
     signer(&["ossaccesskeyid", "expires", "signature"], &["security-token"]),
     signer(&["auth_key"], &[]),
@@ -84,13 +84,13 @@ const SIGNERS: &[Signer] = &[
     signer(&["authorization"], &[]),
     signer(&["verify"], &[]),
     signer(&["wowzatokenhash"], &["wowzatokenstarttime", "wowzatokenendtime"]),
-    // nginx's secure_link, and what its users call it.
+    // nginx's secure_link, and the names that its users choose.
     signer(&["md5", "expires"], &[]),
     signer(&["st", "e"], &[]),
     signer(&["hash", "expires"], &[]),
     signer(&["hmac", "expires"], &[]),
     signer(&["hmac", "exp"], &[]),
-    // The rest, by the names that most choose.
+    // Other signers, by the most common names.
     signer(&["signature", "expires"], &[]),
     signer(&["signature", "exp"], &[]),
     signer(&["signature", "timestamp"], &[]),
@@ -104,10 +104,10 @@ const SIGNERS: &[Signer] = &[
     signer(&["token", "expiry"], &[]),
 ];
 
-/// Parameters that ask for another content, whoever has signed the address.
+/// Parameters that select other content, whoever signed the address.
 const CONTENT: &[&str] = &["x-oss-process"];
 
-/// What has the form of a signed token needs no partner: it says itself until when it is good.
+/// Whether the value has the form of a signed token. Such a token needs no second parameter: it contains its own expiry.
 fn is_signed_token(name: &str, value: &str) -> bool {
     let mut parts = value.split('.');
     let is_part = |part: Option<&str>| {
@@ -126,13 +126,13 @@ fn fits(pattern: &str, name: &str) -> bool {
     }
 }
 
-/// The parameters of a query, decoded, with their names in lower case beside them.
+/// The decoded parameters of a query, each with its name in lower case.
 fn pairs(url: &Url) -> Vec<(String, String, String)> {
     url.query_pairs().map(|(k, v)| (k.to_ascii_lowercase(), k.into_owned(), v.into_owned())).collect()
 }
 
 impl QueryRules {
-    /// A URL without user info, fragment, the parameters of signers that have signed it, and those that are to be ignored.
+    /// A URL without user info, fragment, the parameters of its signers, and the ignored parameters.
     #[must_use]
     pub fn identifying(&self, mut url: Url) -> Url {
         strip(&mut url);
@@ -158,8 +158,8 @@ impl QueryRules {
         with_query(url, kept)
     }
 
-    /// A source as reports and lists show it: of an http(s) URL no user info, no fragment, and only the parameters that
-    /// were asked for.
+    /// A source as reports and lists show it: an http(s) URL without user info and fragment, and only with the parameters of
+    /// `report`.
     #[must_use]
     pub fn shown(&self, source: &str) -> String {
         let Some(mut url) = is_web(source).then(|| Url::parse(source).ok()).flatten() else { return source.to_owned() };
@@ -171,7 +171,7 @@ impl QueryRules {
         with_query(url, kept).into()
     }
 
-    /// The parameters in which two addresses of one place differ, by what identifies them; `None` where they are no
+    /// The identifying parameters in which two addresses of one place differ; `None` if the two are not
     /// addresses of one place.
     #[must_use]
     pub fn differing(&self, before: &str, now: &str) -> Option<BTreeSet<String>> {
@@ -200,7 +200,7 @@ pub fn is_web(text: &str) -> bool {
 }
 
 fn strip(url: &mut Url) {
-    // Both fail only where there is no host, and then there is no user info either.
+    // Both calls fail only if there is no host, and then there is no user info either.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.set_fragment(None);

@@ -1,4 +1,4 @@
-//! What follows from a failure: another try, a wait that costs no try, the end of the line, or a pause of the batch.
+//! The consequence of a failure: another try, a wait that costs no try, the failure of the line, or a pause of the batch.
 
 use std::time::Duration;
 
@@ -7,23 +7,23 @@ use super::{
     options::listed,
 };
 
-/// However long a server asks for with `Retry-After`, it is asked again after this.
+/// However long a `Retry-After` is, the server is called again after this time.
 pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3_600);
-/// The waits after a 5xx, in ms. What is not well for a moment is often not well for minutes: six tries outlast eight of
-/// them.
+/// The waits after a 5xx, in ms. An API problem often lasts for minutes: six tries outlast an outage of eight
+/// minutes.
 const AFTER_SERVER_ERROR_MS: [u64; 5] = [2_000, 8_000, 30_000, 120_000, 300_000];
-/// The first wait after anything else, and the least after a `Retry-After`, in ms.
+/// The first wait after any other failure, and the least after a `Retry-After`, in ms.
 const WAIT_FIRST_MS: u64 = 500;
 const WAIT_MAX_MS: u64 = 30_000;
 
 listed! {
-    /// Why a batch is paused when no line is to blame.
+    /// Why a batch is paused if no line is to blame.
     PauseKind, "pause reason" {
-        /// The user said so.
+        /// The user paused the batch.
         User = "user",
         /// 401 or 403 from the API.
         Credentials = "credentials",
-        /// 402, or a 429 that speaks of quota or credit.
+        /// 402, or a 429 that mentions quota or credit.
         Quota = "quota",
         /// `max_spend_usd` is reached.
         SpendLimit = "spend_limit",
@@ -33,19 +33,19 @@ listed! {
         SpendMonth = "spend_month",
         /// The store that holds the recordings refuses the credentials.
         Source = "source",
-        /// The sink refuses to be written.
+        /// The sink refuses writes.
         Sink = "sink",
         /// The API was out of reach, or answered nothing but 429, for `outage_limit`.
         Outage = "outage",
         /// Over half of the lines failed or are suspect.
         Failures = "failures",
-        /// The content's expiry was asked for and not applied.
+        /// The content's expiry was requested and not applied.
         Expiry = "expiry",
-        /// The account's dictionary says something else than when the batch was submitted.
+        /// The account's dictionary has changed since the batch was submitted.
         Dictionary = "dictionary",
-        /// What the batch was asked for cannot be read by this version of wavebatch.
+        /// This version of wavebatch cannot read the batch's specification.
         Specification = "specification",
-        /// The account's region does not have the language.
+        /// The language is not available in the account's region.
         Region = "region",
         /// The vendor has retired the model.
         Model = "model",
@@ -53,21 +53,21 @@ listed! {
 }
 
 impl PauseKind {
-    /// Whether only the user's `resume` lifts the pause. Any other one is lifted by the next `run` or `work`, and a service
-    /// lets a line through from time to time.
+    /// Whether only the user's `resume` lifts the pause. Any other pause is lifted by the next `run` or `work`, and a service
+    /// tries one line from time to time.
     #[must_use]
     pub const fn only_the_user_lifts(self) -> bool {
-        // A promise of privacy was broken: not one more recording leaves unasked.
+        // A promise of privacy was broken: no further recording is sent without the user's consent.
         matches!(self, Self::User | Self::Expiry)
     }
 
-    /// Whether the pause ends by itself once its cause is gone, and a call that is let through says nothing new.
+    /// Whether the pause ends by itself once its cause is gone, so that a trial call gives no new information.
     #[must_use]
     pub const fn ends_by_itself(self) -> bool {
         matches!(self, Self::SpendDay | Self::SpendMonth)
     }
 
-    /// How a batch stands that is paused for this reason: follows `the batch `x` is`.
+    /// A description of a batch paused for this reason; it follows `the batch `x` is`.
     #[must_use]
     pub fn in_words(self, reason: &str) -> String {
         match self {
@@ -78,34 +78,34 @@ impl PauseKind {
     }
 }
 
-/// How soon it is tried again what this machine, or a disk of it, could not do, in ms.
+/// The wait before a retry of what this machine, or one of its disks, could not do, in ms.
 pub const LOCAL_WAIT_MS: u64 = 30_000;
 
-/// What a part has used up, this failure included.
+/// What a part has used up, including this failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Used {
-    /// Tries, by calls and by the source.
+    /// Tries used up by calls and by the source.
     pub tries: u32,
     /// Calls that ran into our own time-out.
     pub timed_out: u32,
-    /// 429s in a row; 0 where the pool does the waiting.
+    /// 429s in a row; 0 if the pool waits for them.
     pub limited: u32,
 }
 
 /// What to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetryDecision {
-    /// Ask for another permit at once: the pool's cooldown does the waiting.
+    /// Request another permit at once: the pool's cooldown provides the wait.
     Again,
-    /// Look again after so many ms.
+    /// Look again after this many ms.
     Later(u64),
-    /// Give the line up.
+    /// Fail the line.
     Fail,
-    /// Stop the batch; the line keeps its tries.
+    /// Pause the batch; the line keeps its tries.
     Pause(PauseKind),
 }
 
-/// Whether this outcome uses up a try of its part (in an outage none does).
+/// Whether this outcome uses up a try of its part (during an outage none does).
 #[must_use]
 pub fn counts_as_try<A>(outcome: &Outcome<A>) -> bool {
     match outcome {
@@ -115,7 +115,7 @@ pub fn counts_as_try<A>(outcome: &Outcome<A>) -> bool {
     }
 }
 
-/// The wait after the `n`-th try (n from 1) that failed like this, in ms, where the server asks for none. `jitter` in 0..1
+/// The wait after the `n`-th try (n from 1) with this failure, in ms, if the server requests none. `jitter` in 0..1
 /// spreads it.
 #[must_use]
 pub fn wait_ms(kind: ErrorKind, n: u32, jitter: f64) -> u64 {
@@ -137,14 +137,14 @@ pub fn wait_ms(kind: ErrorKind, n: u32, jitter: f64) -> u64 {
     ms
 }
 
-/// The wait that a server asked for, in ms. Neither nothing nor a day: a server that says 0 would be asked without a pause.
+/// The wait that a server requested, in ms, within bounds: after a wait of 0 the server would be called without a pause.
 #[must_use]
 pub fn asked_ms(asked: Duration) -> i64 {
     let ms = u64::try_from(asked.min(LONGEST_RETRY_AFTER).as_millis()).unwrap_or(u64::MAX).max(WAIT_FIRST_MS);
     i64::try_from(ms).unwrap_or(i64::MAX)
 }
 
-/// What follows from `failure`, when `used` of `max_tries` are used up.
+/// The consequence of `failure` after `used` of `max_tries`.
 #[must_use]
 pub fn verdict(failure: &CallFailure, used: Used, max_tries: u32, jitter: f64) -> RetryDecision {
     use ErrorKind as K;
@@ -238,7 +238,7 @@ mod tests {
             assert_eq!(waits, [2_000, 2_000, 8_000, 30_000, 120_000, 300_000, 300_000, 300_000]);
             assert_eq!((wait_ms(kind, 1, 0.0), wait_ms(kind, 5, 0.0)), (1_800, 270_000), "spread a little");
             assert_eq!(wait_ms(kind, u32::MAX, 0.0), 270_000);
-            // The fourth try comes after half a minute at the earliest: an outage of 15 s is over by then.
+            // The fourth try comes after more than half a minute: an outage of 15 s is over by then.
             assert!((1..=3).map(|n| wait_ms(kind, n, 0.0)).sum::<u64>() > 30_000);
         }
     }

@@ -1,31 +1,31 @@
-//! The closed lists that a report's row draws from: its status and its notes.
+//! The closed lists of a report's row: its status and its notes.
 
 use super::{options::listed, transcript::SuspectReason};
 
 listed! {
-    /// What the report says of a line.
+    /// A line's status in the report.
     RowStatus, "status" {
-        /// Done, and nothing speaks against the result.
+        /// Finished, without doubts about the result.
         Succeeded = "succeeded",
         /// The API said success, and the result cannot be right; the notes say why.
         Suspect = "suspect",
-        /// Given up; `error_kind` and `error` say why.
+        /// Failed; `error_kind` and `error` say why.
         Failed = "failed",
         /// The line names no source.
         Skipped = "skipped",
         /// Cancelled by the user.
         Cancelled = "cancelled",
-        /// Not begun, or waiting for its next try.
+        /// Not started, or waiting for its next try.
         Queued = "queued",
-        /// Being worked on.
+        /// In progress.
         Running = "running",
-        /// The vendor has it, and its answer is awaited.
+        /// The vendor works on it, and its answer is awaited.
         Awaiting = "awaiting",
     }
 }
 
 impl RowStatus {
-    /// Whether nothing more happens to the line unless the user asks for it.
+    /// Whether nothing more happens to the line unless the user requests it.
     #[must_use]
     pub const fn is_finished(self) -> bool {
         !matches!(self, Self::Queued | Self::Running | Self::Awaiting)
@@ -33,40 +33,40 @@ impl RowStatus {
 }
 
 listed! {
-    /// What a reader of the report should know of a line besides its status. Joined by `;`.
+    /// What a reader of the report should know about a line in addition to its status. Joined by `;`.
     Note, "note" {
         /// The answer is the local stand-in's, not the API's.
         Sandbox = "sandbox",
-        /// The answer was lost on its way, and its text was found in the vendor's log.
+        /// The answer was lost in transit, and its text was found in the vendor's log.
         Recovered = "recovered",
-        /// The answer has no word times; times of captions are shared out over the recording.
+        /// The answer has no word times; the times of captions are distributed over the recording.
         WordsLost = "words_lost",
-        /// It was bought without word times, and formats that need them were asked for later; times of captions are shared
-        /// out over the recording.
+        /// The transcript was bought without word times, and a format that needs them was added later; times of captions are
+        /// distributed over the recording.
         WordsNotAsked = "words_not_asked",
-        /// The API heard another length than the file has.
+        /// The API's length of the audio differs from the file's.
         DurationMismatch = "duration_mismatch",
         /// No text for more than two seconds of audio.
         Empty = "empty",
-        /// The speech is shorter than its text can be.
+        /// The audio is shorter than its text can be.
         TooShort = "too_short",
-        /// The recording has several channels, and the API works on one.
+        /// The recording has several channels, and the API processes one.
         Stereo = "stereo",
-        /// Redaction was asked for in a language in which the API does nothing.
+        /// Redaction was requested in a language in which the API does nothing.
         NotRedacted = "not_redacted",
-        /// Speakers were asked for, and the answer names none.
+        /// Speakers were requested, and the answer names none.
         NoSpeakers = "no_speakers",
-        /// The content's deletion was asked for, and the answer says it was not applied.
+        /// The content's deletion was requested, and the answer says that it was not applied.
         NotExpiring = "not_expiring",
-        /// At least one of its calls may have been paid for in vain.
+        /// At least one of the line's calls may have been billed in vain.
         PaidAgain = "paid_again",
-        /// The outputs were there before this ledger knew the line (`submit --adopt`); nothing was bought.
+        /// The outputs existed before this ledger knew the line (`submit --adopt`); nothing was bought.
         Adopted = "adopted",
-        /// The manifest lacks its line now.
+        /// The manifest no longer has the line.
         Gone = "gone",
-        /// Its line asks for another voice or format now, or its file is another line's.
+        /// The line now requests another voice or format, or another line owns its file.
         Dropped = "dropped",
-        /// The answer was pruned; other formats need it bought again.
+        /// The answer was pruned; another format requires a new purchase.
         AnswerPruned = "answer_pruned",
     }
 }

@@ -1,4 +1,4 @@
-//! Addresses in an S3 store, and how a store is spoken to.
+//! Addresses in an S3 store, and the settings of a store.
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 pub struct S3Address {
     /// The bucket's name.
     pub bucket: String,
-    /// The object's key, or a prefix of keys; never with a leading `/`. As it is, not percent-encoded.
+    /// The object's key, or a prefix of keys; never with a leading `/`. Not percent-encoded.
     pub key: String,
 }
 
-/// Why a text is no address in an S3 store.
+/// Why a text is not an address in an S3 store.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum S3AddressFault {
     /// It begins with another scheme.
@@ -22,13 +22,13 @@ pub enum S3AddressFault {
     /// `s3:///key`
     #[error("names no bucket; write s3://bucket/key")]
     NoBucket,
-    /// A bucket's name that no store has.
+    /// A bucket name that no store allows.
     #[error("`{0}` cannot name a bucket: use letters, digits, `-`, `.` and `_`")]
     Bucket(String),
     /// Control characters in the key.
     #[error("has control characters")]
     Control,
-    /// A key over 1,024 bytes: no store takes it.
+    /// A key over 1,024 bytes: no store accepts it.
     #[error("has a key of over 1024 bytes")]
     TooLong,
 }
@@ -44,7 +44,7 @@ impl S3Address {
         Self { bucket: self.bucket.clone(), key: format!("{}{slash}{name}", self.key) }
     }
 
-    /// Whether it names many objects: a bucket, or a prefix that ends in `/`.
+    /// Whether the address names many objects: a bucket, or a prefix that ends in `/`.
     #[must_use]
     pub fn is_prefix(&self) -> bool {
         self.key.is_empty() || self.key.ends_with('/')
@@ -81,18 +81,18 @@ impl fmt::Display for S3Address {
     }
 }
 
-/// A definition's `[source]`, and the part of `[sink]` that is like it: which store, and as whom. What is not said comes
-/// from AWS's own variables and files. No secret is among it.
+/// A definition's `[source]`, and the same part of `[sink]`: the store, and the identity used there. Missing settings come
+/// from AWS's own variables and files. No setting is a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct S3Settings {
     /// The store's region.
     pub region: Option<String>,
-    /// Another store than AWS: its http(s) address.
+    /// The http(s) address of a store other than AWS.
     pub endpoint_url: Option<String>,
     /// The profile in AWS's files whose credentials are used.
     pub profile: Option<String>,
-    /// Whether the bucket stands in the path rather than in the host's name; by default where an endpoint is set.
+    /// Whether the bucket is in the path instead of the host name; by default if an endpoint is set.
     pub path_style: Option<bool>,
 }
 
@@ -100,20 +100,20 @@ pub struct S3Settings {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SinkSettings {
-    /// Which store, and as whom.
+    /// The store, and the identity used there.
     #[serde(flatten)]
     pub store: S3Settings,
-    /// Encryption at rest: `AES256`, `aws:kms` or `aws:kms:dsse`.
+    /// Server-side encryption: `AES256`, `aws:kms` or `aws:kms:dsse`.
     pub sse: Option<String>,
     /// The key of `aws:kms`; the bucket's own by default.
     pub kms_key_id: Option<String>,
     /// `STANDARD_IA`, `INTELLIGENT_TIERING`, …
     pub storage_class: Option<String>,
-    /// Metadata of every object.
+    /// Metadata for every object.
     pub metadata: BTreeMap<String, String>,
 }
 
-/// What a listing knew of an object. A fetch that finds another one fails its line.
+/// An object's properties in a listing. A fetch that finds other ones fails its line.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Listed {
     /// Its size.

@@ -1,17 +1,17 @@
-//! Spend limits of a day and of a month: which time a limit is for, and whether another call fits into it.
+//! Spend limits per day and per month: the time span of a limit, and whether another call fits into it.
 
 use jiff::{Timestamp, ToSpan, Zoned, tz::TimeZone};
 use serde_json::json;
 
 use super::{cost::MicroUsd, options::listed, retry::PauseKind};
 
-/// Money is added up by quarters of an hour, in ms. The days of every time zone in use begin with one.
+/// Costs are summed per quarter of an hour, in ms. In every time zone in use, a day begins at the start of a quarter.
 pub const QUARTER_MS: i64 = 15 * 60_000;
-/// A limit is close once so much of it is committed.
+/// A limit is close once this percentage is committed.
 const CLOSE_PERCENT: i128 = 80;
 
 listed! {
-    /// What a spend limit is for.
+    /// The period of a spend limit.
     Period, "period" {
         /// From midnight to midnight.
         Day = "day",
@@ -21,7 +21,7 @@ listed! {
 }
 
 impl Period {
-    /// The setting of its limit.
+    /// The name of the limit's setting.
     #[must_use]
     pub const fn setting(self) -> &'static str {
         match self {
@@ -30,7 +30,7 @@ impl Period {
         }
     }
 
-    /// Why a batch is paused that runs into its limit.
+    /// The pause reason of a batch that reaches this limit.
     #[must_use]
     pub const fn pause(self) -> PauseKind {
         match self {
@@ -40,44 +40,44 @@ impl Period {
     }
 }
 
-/// The start of the quarter of an hour that a moment lies in.
+/// The start of the quarter of an hour that contains a moment.
 #[must_use]
 pub const fn quarter(at: i64) -> i64 {
     at - at.rem_euclid(QUARTER_MS)
 }
 
-/// A period as it is on the clock: from its first moment until the first one after it.
+/// A period in time: from its first moment until the first moment after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
     /// The first moment, in ms since 1970.
     pub from: i64,
-    /// The first moment after it.
+    /// The first moment after the period, in ms since 1970.
     pub until: i64,
 }
 
-/// `[spend]` of the settings: what all batches of an account and environment may cost together.
+/// The settings' `[spend]`: the most that all batches of an account and environment may cost together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpendRule {
     /// The most for a day.
     pub day: Option<MicroUsd>,
     /// The most for a month.
     pub month: Option<MicroUsd>,
-    /// Whose days and months.
+    /// The time zone of the days and months.
     pub zone: TimeZone,
 }
 
-/// A limit and what is committed of it now.
+/// A limit and the amount of it that is committed now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SpendUse {
-    /// What the limit is for.
+    /// The limit's period.
     pub period: Period,
-    /// The day or month that is meant.
+    /// The day or month in question.
     pub span: Span,
-    /// The most that its calls may cost.
+    /// The most that the period's calls may cost.
     pub limit: MicroUsd,
-    /// What its ended calls cost.
+    /// The cost of the period's ended calls.
     pub spent: MicroUsd,
-    /// What its open calls may cost.
+    /// The greatest possible cost of its open calls.
     pub reserved: MicroUsd,
 }
 
@@ -91,7 +91,7 @@ impl SpendRule {
         }
     }
 
-    /// The day or month that a moment lies in. A day has 23, 24 or 25 hours, as the zone's clocks say.
+    /// The day or month that contains a moment. A day has 23, 24 or 25 hours, according to the zone's clocks.
     #[must_use]
     pub fn span(&self, period: Period, at: i64) -> Span {
         let begin = |day: Zoned| day.start_of_day().ok();
@@ -111,7 +111,7 @@ impl SpendRule {
         Span { from: ms(from, i64::MIN), until: ms(until, i64::MAX) }
     }
 
-    /// The limits that are set, each with its day or month at this moment; nothing is committed of them yet.
+    /// The limits that are set, each with its day or month at this moment; nothing is committed yet.
     pub fn at(&self, now: i64) -> impl Iterator<Item = SpendUse> {
         Period::ALL.iter().filter_map(move |period| {
             let (spent, reserved) = (MicroUsd::ZERO, MicroUsd::ZERO);
@@ -125,7 +125,7 @@ impl SpendRule {
         })
     }
 
-    /// A moment on the zone's clock, as it is told.
+    /// A moment in the zone's time, formatted for messages.
     #[must_use]
     pub fn moment(&self, at: i64) -> String {
         let at = Timestamp::from_millisecond(at).unwrap_or(Timestamp::UNIX_EPOCH).to_zoned(self.zone.clone());
@@ -133,7 +133,7 @@ impl SpendRule {
         format!("{} {zone}", at.strftime("%F %H:%M"))
     }
 
-    /// What processes compare, to find that they work by different settings.
+    /// The settings in the form that processes compare, to find out that they run with different ones.
     #[must_use]
     pub fn settings(&self) -> serde_json::Value {
         json!({ "day_usd": self.day, "month_usd": self.month, "timezone": self.zone.iana_name() })
@@ -141,25 +141,25 @@ impl SpendRule {
 }
 
 impl SpendUse {
-    /// What its calls cost, and may cost yet.
+    /// The cost of the ended calls, plus the greatest possible cost of the open ones.
     #[must_use]
     pub const fn committed(&self) -> MicroUsd {
         self.spent.saturating_add(self.reserved)
     }
 
-    /// Whether a call fits that may cost so much.
+    /// Whether a call with this greatest cost fits.
     #[must_use]
     pub fn has(&self, reserve: MicroUsd) -> bool {
         i128::from(self.committed().0) + i128::from(reserve.0) <= i128::from(self.limit.0)
     }
 
-    /// Whether most of it is committed.
+    /// Whether most of the limit is committed.
     #[must_use]
     pub fn is_close(&self) -> bool {
         self.limit > MicroUsd::ZERO && i128::from(self.committed().0) * 100 >= i128::from(self.limit.0) * CLOSE_PERCENT
     }
 
-    /// Why a batch pauses that asks for a call which does not fit.
+    /// The pause message of a batch whose next call does not fit.
     #[must_use]
     pub fn reached(&self, rule: &SpendRule) -> String {
         format!(
@@ -171,7 +171,7 @@ impl SpendUse {
         )
     }
 
-    /// What is told once it is close.
+    /// The message once the limit is close.
     #[must_use]
     pub fn close(&self, rule: &SpendRule) -> String {
         format!(
@@ -185,13 +185,13 @@ impl SpendUse {
     }
 }
 
-/// The first limit that a call does not fit into. Of two, the one that holds longer.
+/// The first limit that a call exceeds. Of two such limits, the one that ends later.
 #[must_use]
 pub fn passed(uses: &[SpendUse], reserve: MicroUsd) -> Option<&SpendUse> {
     uses.iter().filter(|one| !one.has(reserve)).max_by_key(|one| one.span.until)
 }
 
-/// Dollars with as many digits as they need, but at least the cents.
+/// Dollars with as many decimals as needed, but at least two.
 fn cents(amount: MicroUsd) -> String {
     let text = amount.to_string();
     let short = text.trim_end_matches('0');
@@ -244,10 +244,10 @@ mod tests {
         assert_eq!(length("Europe/Berlin", "2026-10-25T00:30:00Z"), 25);
         assert_eq!(length("Europe/Berlin", "2026-10-25T22:59:59Z"), 25);
         assert_eq!(length("Europe/Berlin", "2026-10-25T23:00:00Z"), 24);
-        // Here midnight itself is skipped: the day begins at one.
+        // In this zone midnight itself is skipped: the day begins at 01:00.
         let span = rule("America/Sao_Paulo").span(Period::Day, ms("2018-11-04T12:00:00Z"));
         assert_eq!((span.until - span.from, span.from), (23 * HOUR, ms("2018-11-04T03:00:00Z")));
-        // A day that never was leaves no gap.
+        // A skipped day leaves no gap.
         let samoa = rule("Pacific/Apia");
         let before = samoa.span(Period::Day, ms("2011-12-30T09:59:59Z"));
         assert_eq!(samoa.span(Period::Day, before.until).from, before.until);

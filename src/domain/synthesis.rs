@@ -1,5 +1,5 @@
-//! What a synthesis batch is asked for, as the ledger keeps it; which purchases its formats need, and what makes two parts
-//! the same clip.
+//! What a synthesis batch requests, as the ledger stores it; which purchases its formats need; and the identity of a
+//! part's clip.
 
 mod captions;
 mod line;
@@ -28,17 +28,17 @@ use super::{
 
 /// The longest pause, in milliseconds.
 pub const MAX_PAUSE_MS: u32 = 60_000;
-/// The longest ending of a file's name, in bytes.
+/// The longest ending of a file name, in bytes.
 const MAX_ENDING: usize = 16;
 
-/// What a synthesis batch was asked for: `[synthesize]`, with the defaults filled in.
+/// What a synthesis batch requests: `[synthesize]`, with the defaults filled in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Synthesis {
-    /// The options of every line that does not say otherwise. Its voice is the first of `voices`, or empty.
+    /// The options of every line that does not override them. The voice is the first of `voices`, or empty.
     pub options: SynthesisOptions,
-    /// Each line is spoken by all of these, unless it names its own; empty where every line has to.
+    /// The voices of each line, unless the line names its own; empty if every line must name one.
     pub voices: Vec<String>,
-    /// The formats that each voice's speech is written in.
+    /// The formats in which each voice's audio is written.
     pub formats: Vec<OutputFormat>,
     /// The template of an output's name, without its ending.
     pub name: String,
@@ -46,15 +46,15 @@ pub struct Synthesis {
     pub part_chars: usize,
     /// The silence between parts.
     pub pause: Pause,
-    /// More characters a second than these, times the speed, are suspect; 0 = never.
+    /// More characters per second than this, times the speed, are suspect; 0 = never.
     pub max_chars_per_second: f64,
-    /// The captions that are written beside the audio.
+    /// The captions that are written next to the audio.
     pub captions: Vec<CaptionFormat>,
-    /// How words are pronounced that the voices do not know.
+    /// The pronunciation of words that the voices do not know.
     pub dictionary: Option<Dictionary>,
-    /// How speech is asked for.
+    /// How the audio is requested.
     pub transport: Transport,
-    /// Where it is asked for, if not at the vendor's own address: what a stand-in has hummed is not what the API says.
+    /// The API's address, if it is not the vendor's own: a stand-in's clip is not the same as the API's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
 }
@@ -64,9 +64,9 @@ pub struct Synthesis {
 pub struct OutputFormat {
     /// The format.
     pub format: AudioFormat,
-    /// Its samples a second.
+    /// Samples per second.
     pub sample_rate: SampleRate,
-    /// The ending of its files' names, without the dot.
+    /// The ending of the file names, without the dot.
     pub ending: String,
 }
 
@@ -90,17 +90,17 @@ impl Default for Pause {
 pub struct Dictionary {
     /// Its file: an absolute path.
     pub file: String,
-    /// SHA-256 of what it says, in hex.
+    /// SHA-256 of the content, in hex.
     pub hash: String,
-    /// What it says: a part is shaped by the words that stand in it.
+    /// The content: a part is affected only by the words that occur in it.
     #[serde(default)]
     pub words: Words,
-    /// The account's id of a dictionary with this content, once it is there.
+    /// The account's id of a dictionary with this content, once it exists there.
     pub id: Option<String>,
 }
 
 listed! {
-    /// A format of captions: which sentence is spoken when. Also the ending of its file.
+    /// A format of captions, which say when each sentence is spoken. Also the ending of its file.
     CaptionFormat, "caption format" {
         /// SubRip.
         Srt = "srt",
@@ -112,9 +112,9 @@ listed! {
 }
 
 listed! {
-    /// How speech is asked for.
+    /// How the audio is requested.
     Transport, "transport" {
-        /// Whichever is known to be better.
+        /// The one that is known to be better.
         Auto = "auto",
         /// One answer.
         Sync = "sync",
@@ -135,30 +135,30 @@ impl CaptionFormat {
     }
 }
 
-/// What is bought for an output: a format and a rate.
+/// What is bought for an output: a format and a sample rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ClipFormat {
-    /// The format asked for: `pcm` for all that is made of samples, else `mp3`.
+    /// The requested format: `pcm` for every format made of samples, else `mp3`.
     pub format: AudioFormat,
-    /// Its samples a second.
+    /// Samples per second.
     pub sample_rate: SampleRate,
 }
 
 impl OutputFormat {
-    /// A format with its own rate and ending.
+    /// A format with its default rate and ending.
     #[must_use]
     pub fn of(format: AudioFormat) -> Self {
         Self { format, sample_rate: format.default_rate(), ending: format.as_str().to_owned() }
     }
 
-    /// What is bought for it.
+    /// What is bought for this format.
     #[must_use]
     pub const fn bought(&self) -> ClipFormat {
         let format = if self.format.is_made_of_samples() { AudioFormat::Pcm } else { self.format };
         ClipFormat { format, sample_rate: self.sample_rate }
     }
 
-    /// What tells a line's jobs apart in the ledger: `avery|wav|24000`.
+    /// The variant that distinguishes a line's jobs in the ledger: `avery|wav|24000`.
     #[must_use]
     pub fn variant(&self, voice: &str) -> String {
         format!("{voice}|{}|{}", self.format, self.sample_rate)
@@ -180,18 +180,18 @@ impl Synthesis {
     /// The task's name.
     pub const TASK: TaskName = TaskName::of("synthesize");
 
-    /// The most characters a second, times the speed, that are not suspect.
+    /// The most characters per second, times the speed, that are not suspect.
     pub const MAX_CHARS_PER_SECOND: f64 = 25.0;
 
-    /// How long so many characters are spoken, as far as can be told before, in ms.
+    /// The expected length of the audio for this many characters, in ms.
     #[must_use]
     pub fn expected_ms(&self, characters: u64, speed: Speed) -> u64 {
-        /// What voices say in a second, by the vendor's samples.
+        /// How many characters voices speak per second, by the vendor's samples.
         const CHARS_A_SECOND: u64 = 15;
         characters.saturating_mul(1_000_000) / (CHARS_A_SECOND * u64::from(speed.thousandths()).max(1))
     }
 
-    /// What is bought for these formats, none twice, in their order.
+    /// What is bought for these formats, in their order, without duplicates.
     #[must_use]
     pub fn bought(&self) -> Vec<ClipFormat> {
         let mut bought = Vec::new();
@@ -203,7 +203,7 @@ impl Synthesis {
         bought
     }
 
-    /// Why each text is bought more than once, if it is: what one more rate or format costs.
+    /// Why each text is bought more than once, if it is: the cost of another rate or format.
     #[must_use]
     pub fn purchases_in_words(&self) -> Option<String> {
         let bought = self.bought();
@@ -221,50 +221,50 @@ impl Synthesis {
         ))
     }
 
-    /// What each part of a job's text is named by in the spool, with its number from 0; those that say nothing have no name.
+    /// The cache keys of a job's parts, each with the part's number from 0; a part without words has none.
     pub fn cache_keys(&self, of: &Rendition, text: &str) -> impl Iterator<Item = (i64, Identity)> {
         let (options, bought) = (of.overrides.apply(&self.options), of.format.bought());
         let said = (0..).zip(parts(text, self.part_chars)).filter(|(_, part)| part.has_words());
         said.map(move |(at, part)| (at, self.cache_key(&options, &part.text, bought)))
     }
 
-    /// What a part with these options is named by in the spool. Where a batch is asked for does not make another job of its
-    /// lines, but another clip of their parts.
+    /// The cache key of a part with these options. The API's address (`origin`) does not change the jobs of a line, but it
+    /// changes the clips of their parts.
     #[must_use]
     pub fn cache_key(&self, options: &SynthesisOptions, text: &str, bought: ClipFormat) -> Identity {
         options.cache_key(text, bought, self.dictionary.as_ref(), self.origin.as_deref())
     }
 
-    /// The identity of what shapes the calls of all lines: options, where texts are cut, and the whole dictionary.
+    /// The identity of what affects the calls of all lines: options, the part length, and the whole dictionary.
     #[must_use]
     pub fn identity(&self, options: &SynthesisOptions) -> Identity {
         self.shaped(options, self.dictionary.as_ref().map(|dictionary| dictionary.hash.clone()))
     }
 
-    /// The identity of what shapes a job's calls, but for what its variant says: its options, where its text is cut, and
-    /// the words of the dictionary that its text has.
+    /// The identity of what affects a job's calls, except for its variant: the options, the part length, and
+    /// the dictionary's words that occur in its text.
     #[must_use]
     pub fn identity_of(&self, options: &SynthesisOptions, text: &str) -> Identity {
         self.shaped(options, self.dictionary.as_ref().and_then(|dictionary| dictionary.words.hash_in(text)))
     }
 
     fn shaped(&self, options: &SynthesisOptions, words: Option<String>) -> Identity {
-        // A part that says nothing stands for all of them.
+        // An empty text stands for all parts.
         let any = ClipFormat { format: AudioFormat::Pcm, sample_rate: SampleRate::Hz24000 };
         let cache_key = options.cache_key("", any, None, None);
         let (chars, words) = ((self.part_chars as u64).to_le_bytes(), words.unwrap_or_default());
         Identity::of(&[b"synthesize", &cache_key.0, &chars, words.as_bytes()])
     }
 
-    /// What is asked for that is in none of our lists.
+    /// The requested values that are in none of our lists.
     pub fn unlisted(&self) -> impl Iterator<Item = Unlisted> {
         self.options.unlisted().chain(self.formats.iter().filter_map(|own| own.format.unlisted()))
     }
 
-    /// Checks the rules between what was asked for; every broken one is told.
+    /// Checks the rules between the options; returns every broken one.
     #[must_use]
     pub fn faults(&self) -> Vec<OptionFault> {
-        // The voice is checked below, all of them.
+        // The voices are all checked below.
         let mut faults: Vec<_> = self.options.faults().into_iter().filter(|fault| fault.field != "voice_id").collect();
         let mut fault = |field, message: String| faults.push(OptionFault { field, message });
         let voice = if self.voices.len() == 1 { "voice_id" } else { "voices" };
@@ -304,8 +304,8 @@ impl Synthesis {
 }
 
 impl SynthesisOptions {
-    /// What costs money to say again, as one text with these options: all that shapes a part's clip. The same in every
-    /// release, for spools outlive them. Of a dictionary, the words that stand in the text. That the vendor is asked to delete the content shapes nothing.
+    /// The cache key of one text with these options: a hash of all that affects a part's clip. It is the same in every
+    /// release, because spools outlive releases. Only dictionary words in the text count. `expire_content` has no effect.
     #[must_use]
     pub fn cache_key(
         &self,
@@ -342,7 +342,7 @@ impl SynthesisOptions {
     }
 }
 
-/// The name of an output where none is asked for: the key, and what tells two of one line apart.
+/// The default template of an output's name: the key, and what distinguishes two outputs of one line.
 #[must_use]
 pub fn default_name(voices: &[String], formats: &[OutputFormat]) -> String {
     let mut name = "{key}".to_owned();
@@ -356,10 +356,10 @@ pub fn default_name(voices: &[String], formats: &[OutputFormat]) -> String {
     name
 }
 
-/// Checks the ending of a file's name.
+/// Checks the ending of a file name.
 ///
 /// # Errors
-/// The rule that it breaks.
+/// The rule that the text breaks.
 pub fn ending(text: &str) -> Result<(), String> {
     let shown = text.escape_debug();
     if text.starts_with('.') {
@@ -374,10 +374,10 @@ pub fn ending(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks the length that parts may have.
+/// Checks the length limit of parts.
 ///
 /// # Errors
-/// What is allowed.
+/// The allowed values.
 pub fn part_chars(chars: u32) -> Result<usize, String> {
     match usize::try_from(chars) {
         Ok(chars @ 1..=MAX_PART_CHARS) => Ok(chars),

@@ -1,4 +1,4 @@
-//! What a synthesis can be asked for: models, languages, formats, rates, and the rules between them (API page, "Text to
+//! The options of a synthesis: models, languages, formats, rates, and the rules between them (API page, "Text to
 //! speech").
 
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use super::{
 
 /// The longest text of one call, in Unicode scalar values.
 pub const MAX_PART_CHARS: usize = 8_000;
-/// The longest where nobody says otherwise: the vendor recommends it, since longer texts are spoken less well.
+/// The default length limit of a part: the vendor recommends it, because longer texts are spoken less well.
 pub const PART_CHARS: usize = 250;
 
 open_list! {
@@ -25,9 +25,9 @@ open_list! {
 }
 
 open_list! {
-    /// A language that speech can be asked for, or `auto`.
+    /// A language of a synthesis, or `auto`.
     TtsLanguage, "language" {
-        /// Routed by the text.
+        /// Detected from the text.
         Auto = "auto",
         /// English.
         En = "en",
@@ -95,7 +95,7 @@ open_list! {
 }
 
 impl TtsLanguage {
-    /// Whether the model speaks it: the standard one knows 20 languages, Pro all.
+    /// Whether the model supports the language: the standard model has 20 languages, Pro has all.
     #[must_use]
     pub const fn is_spoken_by(self, model: TtsModel) -> bool {
         let pro_only = matches!(
@@ -112,13 +112,13 @@ impl TtsLanguage {
                 | Self::Tr
                 | Self::Vi
         );
-        // Of models and languages that are not known, nothing is known to be wrong.
+        // Unknown models and languages are not refused.
         !pro_only || !matches!(model, TtsModel::Lightning)
     }
 }
 
 open_list! {
-    /// A format of audio, as the API names it (`output_format`).
+    /// An audio format, by the API's name (`output_format`).
     AudioFormat, "format" {
         /// A WAV file with 16-bit samples, mono.
         Wav = "wav",
@@ -134,11 +134,11 @@ open_list! {
 }
 
 impl AudioFormat {
-    /// The format of this name. A name that others have for a format of the API is pointed to the API's own: the API refuses
+    /// The format with this name. For another common name of an API format, the error names the API's own: the API refuses
     /// `mulaw`.
     ///
     /// # Errors
-    /// Another's name for a format that is known, or no name at all.
+    /// Another common name of a known format, or a text that is not a name.
     pub fn named(text: &str) -> Result<Self, String> {
         let own = match text.to_lowercase().as_str() {
             "mulaw" | "mu-law" | "u-law" | "pcmu" | "g711u" => "ulaw",
@@ -150,7 +150,7 @@ impl AudioFormat {
         Err(format!("`{}` is not what the API calls it; did you mean `{own}`?", text.escape_debug()))
     }
 
-    /// The rate where none is said, in Hz: what telephony and what players expect.
+    /// The default rate, in Hz: what telephony and players expect.
     #[must_use]
     pub const fn default_rate(self) -> SampleRate {
         match self {
@@ -159,13 +159,13 @@ impl AudioFormat {
         }
     }
 
-    /// Whether it can be made from 16-bit samples without another purchase.
+    /// Whether the format can be made from 16-bit samples without another purchase.
     #[must_use]
     pub const fn is_made_of_samples(self) -> bool {
         !matches!(self, Self::Mp3 | Self::Other(_))
     }
 
-    /// Whether nothing is known of its bytes: they are written as they came, one part for a file.
+    /// Whether the format is unknown: its bytes are written as received, one part per file.
     #[must_use]
     pub const fn is_opaque(self) -> bool {
         matches!(self, Self::Other(_))
@@ -186,7 +186,7 @@ impl AudioFormat {
 }
 
 listed! {
-    /// Samples a second.
+    /// Samples per second.
     SampleRate, "sample rate" {
         /// Telephony.
         Hz8000 = "8000",
@@ -211,14 +211,14 @@ impl SampleRate {
         }
     }
 
-    /// The rate of this number.
+    /// The rate with this number.
     #[must_use]
     pub fn from_hz(hz: u32) -> Option<Self> {
         Self::ALL.iter().copied().find(|rate| rate.hz() == hz)
     }
 }
 
-/// How fast it is spoken, in thousandths of the voice's own pace: 500 to 2,000.
+/// The speed of the speech, in thousandths of the voice's own pace: 500 to 2,000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Speed(u16);
 
@@ -229,7 +229,7 @@ impl Speed {
     /// A factor from 0.5 to 2, to three decimals.
     ///
     /// # Errors
-    /// What is allowed.
+    /// The allowed values.
     pub fn new(factor: f64) -> Result<Self, String> {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0.5 to 2")]
         match factor {
@@ -251,14 +251,14 @@ impl Speed {
     }
 }
 
-/// All that shapes how a text sounds, after the definition and the line's own columns are merged.
+/// All options that affect the audio of a text, after the definition and the line's own columns are merged.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SynthesisOptions {
     /// The model.
     pub model: TtsModel,
-    /// The voice: of the catalog, or a clone (`voice_…`).
+    /// The voice: one from the catalog, or a clone (`voice_…`).
     pub voice_id: String,
-    /// The language; Pro speaks `en` + `hi` without.
+    /// The language; without one, Pro speaks `en` + `hi`.
     pub language: Option<TtsLanguage>,
     /// The pace.
     pub speed: Speed,
@@ -298,7 +298,7 @@ impl SynthesisOptions {
             .flatten()
     }
 
-    /// Checks the rules between options; every broken one is told.
+    /// Checks the rules between options; returns every broken one.
     #[must_use]
     pub fn faults(&self) -> Vec<OptionFault> {
         let mut faults = Vec::new();
@@ -318,10 +318,10 @@ impl SynthesisOptions {
     }
 }
 
-/// Checks that a text can be a voice's id at all.
+/// Checks that a text has the form of a voice id.
 ///
 /// # Errors
-/// It is empty, too long, or has characters that no id has.
+/// The text is empty, too long, or has characters that no id has.
 pub fn voice_id(text: &str) -> Result<(), String> {
     if text.is_empty() {
         return Err("names no voice".into());

@@ -1,4 +1,4 @@
-//! A task's name, and what a batch asks of it, as the ledger keeps it.
+//! The name of a task, and the batch's specification of it, as the ledger stores it.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::options::nearest;
 
-/// What is done with each line of a batch, by name: `transcribe`, `synthesize`. As small as a number, and copied like one.
+/// The name of the task done for each line of a batch: `transcribe`, `synthesize`. Small, and `Copy`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TaskName([u8; TaskName::MAX_BYTES]);
@@ -21,16 +21,16 @@ impl TaskName {
     /// The longest name, in bytes.
     pub const MAX_BYTES: usize = 32;
 
-    /// The name of a task of the program.
+    /// The name of a built-in task.
     ///
     /// # Panics
-    /// It has over 32 bytes.
+    /// The name has over 32 bytes.
     #[must_use]
     pub const fn of(name: &'static str) -> Self {
         Self(padded(name.as_bytes()))
     }
 
-    /// The name as it is written everywhere.
+    /// The name as written everywhere.
     #[must_use]
     pub fn as_str(&self) -> &str {
         let end = self.0.iter().position(|byte| *byte == 0).unwrap_or(Self::MAX_BYTES);
@@ -38,7 +38,7 @@ impl TaskName {
     }
 }
 
-/// A name with zeros after it.
+/// A name padded with zeros.
 const fn padded(name: &[u8]) -> [u8; TaskName::MAX_BYTES] {
     let mut bytes = [0; TaskName::MAX_BYTES];
     let mut at = 0;
@@ -85,28 +85,28 @@ impl fmt::Debug for TaskName {
     }
 }
 
-/// What every part of the program may ask of a task.
+/// The properties of a task that every part of the program may use.
 pub trait Task: fmt::Debug + Send + Sync {
-    /// Its name: in definitions, of its table there, in the ledger and on the command line.
+    /// The task's name: in definitions, of its table there, in the ledger and on the command line.
     fn name(&self) -> TaskName;
 
-    /// Whether what it buys is a text, so that a report can have it.
+    /// Whether the task buys texts, which a report can include.
     fn has_transcripts(&self) -> bool {
         false
     }
 
-    /// Whether a line has several jobs, and each of them parts that are bought by themselves and told by their number.
+    /// Whether a line has several jobs, each with parts that are bought separately and identified by number.
     fn has_parts(&self) -> bool {
         false
     }
 }
 
-/// The tasks that there are, as one room of the program knows them, in the order in which they are told. None is named
-/// twice.
+/// The registered tasks, in the form that one part of the program uses, in the order in which they are listed. Names are
+/// unique.
 pub struct Tasks<T: ?Sized>(Arc<[Arc<T>]>);
 
 impl<T: Task + ?Sized> Tasks<T> {
-    /// The task of this name.
+    /// The task with this name.
     #[must_use]
     pub fn get(&self, name: TaskName) -> Option<&Arc<T>> {
         self.iter().find(|task| task.name() == name)
@@ -117,10 +117,10 @@ impl<T: Task + ?Sized> Tasks<T> {
         self.0.iter()
     }
 
-    /// The task that somebody wrote.
+    /// The task with the name that a user wrote.
     ///
     /// # Errors
-    /// There is none of this name, and which is the nearest.
+    /// No task has this name; the message proposes the nearest one.
     pub fn named(&self, text: &str) -> Result<&Arc<T>, String> {
         self.iter().find(|task| task.name().as_str() == text).ok_or_else(|| {
             let names: Vec<TaskName> = self.iter().map(|task| task.name()).collect();
@@ -140,7 +140,7 @@ impl<T: ?Sized> FromIterator<Arc<T>> for Tasks<T> {
 }
 
 impl<T: ?Sized> Default for Tasks<T> {
-    /// None.
+    /// No tasks.
     fn default() -> Self {
         Self(Arc::new([]))
     }
@@ -158,13 +158,13 @@ impl<T: Task + ?Sized> fmt::Debug for Tasks<T> {
     }
 }
 
-/// What a batch asks of one task, in the types of that task.
+/// A batch's specification of one task, in the types of that task.
 pub trait Asked: Serialize + DeserializeOwned {
     /// The task.
     const TASK: TaskName;
 }
 
-/// What a batch asks of its task, as the ledger keeps it: the task's name, and beside it what only the task can read.
+/// A batch's specification of its task, as the ledger stores it: the task's name, and a value that only the task can read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TaskSpec {
     /// The task.
@@ -177,33 +177,33 @@ pub struct TaskSpec {
 /// The task's own part of a specification cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum SpecError {
-    /// It is another task's.
+    /// The specification belongs to another task.
     #[error("it asks for the task `{theirs}`, not `{ours}`")]
     OtherTask {
-        /// The task that reads.
+        /// The task that reads it.
         ours: TaskName,
         /// The task that the specification names.
         theirs: TaskName,
     },
-    /// It has another shape than this release writes.
+    /// The specification has another shape than this release writes.
     #[error("what it asks of the task `{task}` cannot be read")]
     Shape {
         /// The task.
         task: TaskName,
-        /// Where it departs.
+        /// The first deviation.
         source: serde_json::Error,
     },
 }
 
 impl TaskSpec {
-    /// What the ledger keeps of `asked`.
+    /// The stored form of `asked`.
     #[must_use]
     pub fn of<T: Asked>(asked: &T) -> Self {
         let asked = serde_json::to_value(asked).expect("a task's own part has text keys, and so is JSON");
         Self { name: T::TASK, asked }
     }
 
-    /// Whether it asks for the task of `T`.
+    /// Whether the specification is of the task of `T`.
     #[must_use]
     pub fn is<T: Asked>(&self) -> bool {
         self.name == T::TASK
@@ -212,7 +212,7 @@ impl TaskSpec {
     /// The task's own part.
     ///
     /// # Errors
-    /// It is another task's, or has another shape.
+    /// The specification belongs to another task, or has another shape.
     pub fn read<T: Asked>(&self) -> Result<T, SpecError> {
         if !self.is::<T>() {
             return Err(SpecError::OtherTask { ours: T::TASK, theirs: self.name });

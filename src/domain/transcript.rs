@@ -1,4 +1,4 @@
-//! What the API heard: read leniently from its answer, and judged.
+//! A transcript: read leniently from the API's answer, and checked for plausibility.
 
 mod reading;
 #[cfg(test)]
@@ -19,7 +19,7 @@ use super::{
     vendor_log::LogEntry,
 };
 
-/// Silence up to this long needs no words, and lengths may differ by so much.
+/// Silence of this length needs no words, and lengths may differ by this much.
 const SLACK_MS: u64 = 2_000;
 
 /// A transcription, whichever model made it.
@@ -27,28 +27,28 @@ const SLACK_MS: u64 = 2_000;
 pub struct Transcript {
     /// The whole text.
     pub text: String,
-    /// Words in order of time; empty unless word times were asked for, or if none of them has a time.
+    /// Words in order of time; empty unless word times were requested, or if no word has a time.
     pub words: Timeline,
     /// Utterances in order of time; Pulse only.
     pub utterances: Timeline,
-    /// Length of the audio as the API heard it.
+    /// Length of the audio as the API measured it.
     pub duration_ms: Option<u64>,
-    /// Language, where the answer says it (Pulse Pro).
+    /// Language, if the answer has it (Pulse Pro).
     pub language: Option<String>,
-    /// The vendor's request id, where the answer says it (Pulse Pro).
+    /// The vendor's request id, if the answer has it (Pulse Pro).
     pub request_id: Option<String>,
 }
 
-/// An answer that is no transcription.
+/// Why an answer is not a transcription.
 #[derive(Debug, thiserror::Error)]
 pub enum TranscriptError {
     /// Not JSON.
     #[error("the answer is not JSON")]
     NotJson(#[source] serde_json::Error),
-    /// No object with a `transcription` string.
+    /// The answer is not an object with a `transcription` string.
     #[error("the answer has no `transcription`")]
     NoText,
-    /// What is kept of it cannot be unpacked.
+    /// The stored answer cannot be unpacked.
     #[error("what is kept of the answer is damaged")]
     Damaged(#[source] std::io::Error),
 }
@@ -60,24 +60,24 @@ impl From<serde_json::Error> for TranscriptError {
 }
 
 impl Transcript {
-    /// Reads an answer as the API sent it. Only the text has to be there: everything else is taken if it makes sense
-    /// and left out if not, since the stored answer keeps it all.
+    /// Reads an answer as the API sent it. Only the text is required: every other field is taken if it is valid
+    /// and omitted if not, because the stored answer keeps everything.
     ///
     /// # Errors
-    /// If the answer is not JSON or has no `transcription`.
+    /// The answer is not JSON or has no `transcription`.
     pub fn parse(answer: &[u8]) -> Result<Self, TranscriptError> {
         Self::read(Reader::Whole(answer), AnswerDetail::All)
     }
 
-    /// Reads an answer that was kept.
+    /// Reads a stored answer.
     ///
     /// # Errors
-    /// As for [`Transcript::parse`], or what was kept is damaged.
+    /// As for [`Transcript::parse`], or the stored answer is damaged.
     pub fn of(answer: &Body) -> Result<Self, TranscriptError> {
         Self::of_kept(answer, AnswerDetail::All)
     }
 
-    /// The text of an answer alone, without a look at its words.
+    /// Only the text of an answer, without reading its words.
     ///
     /// # Errors
     /// As for [`Transcript::of`].
@@ -104,26 +104,26 @@ impl Transcript {
         Self { text: text.into(), duration_ms: duration_s.and_then(to_millis), ..Self::default() }
     }
 
-    /// Whether the API heard nothing.
+    /// Whether the API transcribed nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.text.trim().is_empty()
     }
 
-    /// Whether there is anything that says when something was said.
+    /// Whether any words or utterances have times.
     #[must_use]
     pub fn has_times(&self) -> bool {
         !(self.words.is_empty() && self.utterances.is_empty())
     }
 
-    /// Whether speakers are told apart.
+    /// Whether speakers are distinguished.
     #[must_use]
     pub fn has_speakers(&self) -> bool {
         self.utterances.iter().any(|u| u.speaker.is_some()) || self.words.iter().any(|w| w.speaker.is_some())
     }
 }
 
-/// The answer to keep for a result that was found in the vendor's log, in the shape that [`Transcript::parse`] reads.
+/// The answer to store for a result that was found in the vendor's log, in the shape that [`Transcript::parse`] reads.
 #[must_use]
 pub fn recovered_answer(text: &str, entry: &LogEntry) -> Body {
     #[derive(Serialize)]
@@ -153,7 +153,7 @@ pub fn recovered_answer(text: &str, entry: &LogEntry) -> Body {
         language: &entry.language,
         metadata: Metadata { duration: entry.duration_s },
         request_id: &entry.request_id,
-        // An object where the log has one, else its words.
+        // An object if the log has one, else the log's text.
         emotions: entry
             .emotions
             .as_ref()
@@ -171,9 +171,9 @@ listed! {
     SuspectReason, "suspect reason" {
         /// No text for more than two seconds of audio.
         Empty = "empty",
-        /// The API heard another length than the file has.
+        /// The API's length of the audio differs from the file's.
         DurationMismatch = "duration_mismatch",
-        /// The speech is shorter than its text can be.
+        /// The audio is shorter than its text can be.
         TooShort = "too_short",
         /// A format needs word times, and there are none.
         WordsLost = "words_lost",
@@ -181,7 +181,7 @@ listed! {
 }
 
 impl SuspectReason {
-    /// Why a result is suspect, in words.
+    /// The reason as a sentence for users.
     #[must_use]
     pub const fn in_words(self) -> &'static str {
         match self {
@@ -195,10 +195,10 @@ impl SuspectReason {
     }
 }
 
-/// Why this transcript cannot be right, if something speaks against it.
+/// Why this transcript cannot be right, if there is a reason.
 ///
-/// `audio_ms` is the length that was probed; `exact` says that header and size of the file agree on it, without which
-/// another length in the answer proves nothing. Where no length is known at all, an empty text is suspect.
+/// `audio_ms` is the probed length; `exact` says that the file's header and size agree on it. Without such agreement,
+/// another length in the answer proves nothing. If no length is known at all, an empty text is suspect.
 #[must_use]
 pub fn suspect(
     transcript: &Transcript,

@@ -1,4 +1,4 @@
-//! What a transcription batch is asked for, as the ledger keeps it.
+//! What a transcription batch requests, as the ledger stores it.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,14 +7,14 @@ use super::{
     task::{Asked, TaskName},
 };
 
-/// What a transcription batch was asked for: `[transcribe]`, with the defaults filled in.
+/// What a transcription batch requests: `[transcribe]`, with the defaults filled in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Transcription {
-    /// The options of every line that does not say otherwise.
+    /// The options of every line that does not override them.
     pub options: TranscribeOptions,
-    /// The files to write for each line, none twice.
+    /// The formats to write for each line, without duplicates.
     pub formats: Vec<TranscriptFormat>,
-    /// Whether answers are waited for.
+    /// Whether answers are waited for, or posted to us.
     #[serde(default = "auto")]
     pub webhook: WebhookMode,
 }

@@ -1,4 +1,4 @@
-//! The vendor's log of transcriptions, as it is asked and as it answers.
+//! The vendor's log of transcriptions: filters and entries.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,10 +9,10 @@ use super::body::Body;
 pub struct LogEntry {
     /// The vendor's id of the request.
     pub request_id: String,
-    /// When it was served, in seconds since 1970 if the log's clock, whose zone nobody tells, is UTC. Only the log's own
-    /// filters are to be asked with it.
+    /// When the request was served, in seconds since 1970, assuming that the log's clock is UTC (its zone is undocumented). Use
+    /// this value only in the log's own filters.
     pub logged_at: Option<i64>,
-    /// Whether it was a live one, through a socket.
+    /// Whether it was a live transcription, through a socket.
     pub is_socket: bool,
     /// E.g. `pulse`.
     pub model: String,
@@ -22,22 +22,22 @@ pub struct LogEntry {
     pub duration_s: Option<f64>,
     /// Size of the audio, in bytes.
     pub bytes: Option<u64>,
-    /// The transcript: a walk through the log holds many of them.
+    /// The transcript, packed because a search of the log holds many of them.
     pub transcription: Body,
     /// The flags of the request.
     pub flags: LogFlags,
-    /// The words that were listened for, as the log lists them.
+    /// The keywords of the request, as the log lists them.
     pub keywords: String,
-    /// The emotions that were heard, as the log has them.
+    /// The detected emotions, as the log has them.
     pub emotions: Option<String>,
-    /// The speaker's gender, if it was asked for.
+    /// The speaker's gender, if it was requested.
     pub gender: Option<String>,
     /// The callback's address, if the request had one.
     pub webhook_url: Option<String>,
 }
 
 impl LogEntry {
-    /// An entry that says nothing but its id.
+    /// An entry that contains only its id.
     #[must_use]
     pub fn named(request_id: &str) -> Self {
         Self {
@@ -63,16 +63,16 @@ impl LogEntry {
 pub struct LogPage {
     /// Its entries, newest first.
     pub entries: Vec<LogEntry>,
-    /// How many pages there are in all, where it says so.
+    /// The total number of pages, if the log says it.
     pub pages: Option<u32>,
 }
 
-/// Which entries of the vendor's log are asked for; by nothing but the page, all.
+/// Which entries of the vendor's log are requested; the default requests all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LogFilter<'a> {
-    /// Not older than this, in seconds since 1970.
+    /// The earliest time, in seconds since 1970.
     pub from: Option<i64>,
-    /// Of this model alone.
+    /// The only model.
     pub model: Option<&'a str>,
 }
 
@@ -102,7 +102,7 @@ pub enum LogError {
     /// Anything else: worth another look later.
     #[error("the vendor's log could not be read ({0})")]
     Unreachable(String),
-    /// This machine lacks what asking takes. It says nothing about the vendor.
+    /// This machine lacks what a request needs. That says nothing about the vendor.
     #[error("the vendor's log could not be asked ({0})")]
     Unasked(String),
 }

@@ -1,10 +1,10 @@
-//! What tells two accounts apart without telling the key.
+//! An identifier of an account that does not reveal its key.
 
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use url::Url;
 
-/// A short name for the account behind this base URL and key: twelve hexadecimal digits of a SHA-256.
+/// A short identifier of the account with this base URL and key: twelve hexadecimal digits of a SHA-256.
 ///
 /// A trailing slash, the case of the host and a default port make no difference.
 #[must_use]

@@ -1,4 +1,4 @@
-//! A response as it comes off the wire: its head, and as much of its body as there is.
+//! A response as received: its head, and as much of its body as arrived.
 
 use std::time::Duration;
 
@@ -11,39 +11,39 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::domain::body::{Arrived, Arriving};
 
-/// The most that an answer may weigh, in bytes, to be read.
+/// The largest answer that is read, in bytes.
 pub(super) const MAX_ANSWER: u64 = 64 << 20;
 
-/// The most that is taken in of an answer that is too large to be read: its length as it comes, and what is kept of it,
-/// which is packed.
+/// The largest answer that is received without being read: the limit of its length as received, and of its stored bytes,
+/// which are packed.
 const MAX_TAKEN: u64 = 512 << 20;
 const MAX_KEPT: usize = 64 << 20;
 
-/// The most that is read of an answer that only explains a failure.
+/// The most bytes that are read of an answer that only explains a failure.
 const MAX_EXPLANATION: u64 = 64 * 1024;
 
-/// The longest wait for the rest of such an explanation: its status has already said what counts.
+/// The longest wait for the rest of such an explanation: the status alone decides the outcome.
 const EXPLANATION_WAIT: Duration = Duration::from_secs(10);
 
 /// How the reading of a body ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// It is all there.
+    /// The body is complete.
     Complete,
     /// The connection broke.
     Cut,
-    /// Our time was up.
+    /// Our time-out was reached.
     TimedOut,
-    /// It is larger than we read. It may be there all the same, to be kept.
+    /// The body is larger than we read. It may be complete all the same, so that it can be stored.
     TooLong,
 }
 
-/// How much is taken in of a body.
+/// How much of a body is received.
 #[derive(Debug, Clone, Copy)]
 struct Most {
-    /// To be read, in bytes.
+    /// The limit for reading, in bytes.
     read: u64,
-    /// To be kept beyond that, in bytes as they come.
+    /// The limit beyond that for storing, in bytes as received.
     taken: u64,
 }
 
@@ -52,16 +52,16 @@ struct Most {
 pub(super) struct HttpReply {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
-    /// Of one that is too long: all of it, or nothing.
+    /// The body. One that is too long is complete or empty.
     pub(super) body: Arrived,
     pub(super) ending: Ending,
-    /// Whether the head says where the body ends. Where it does not, a cut looks like an end.
+    /// Whether the head says where the body ends. If not, a broken connection looks like an end.
     pub(super) framed: bool,
 }
 
 impl HttpReply {
-    /// Reads an answer that was paid for, to its end or until `deadline`. One that is too large to be read is taken in all
-    /// the same, if it can be kept.
+    /// Reads an answer that was paid for, to its end or until `deadline`. An answer that is too large to be read is received
+    /// nevertheless, if it can be stored.
     pub(super) async fn read_answer(response: Response, deadline: Instant) -> Self {
         Self::read_success(response, Most { read: MAX_ANSWER, taken: MAX_TAKEN }, deadline).await
     }
@@ -82,7 +82,7 @@ impl HttpReply {
         Self::read_at_most(response, most, deadline).await
     }
 
-    /// Reads a response whose body is only there to say why there is nothing else.
+    /// Reads a response whose body only explains a failure.
     pub(super) async fn read_explanation(response: Response, deadline: Instant) -> Self {
         let most = Most { read: MAX_EXPLANATION, taken: MAX_EXPLANATION };
         Self::read_at_most(response, most, deadline.min(Instant::now() + EXPLANATION_WAIT)).await
@@ -106,7 +106,7 @@ impl HttpReply {
         let is_long = body.len() > most.read;
         let (body, ending) = match ending {
             Ending::Complete if is_long => (body.finish(), Ending::TooLong),
-            // However it ended, it was too large before, and half of it is of no use.
+            // The body was too large already, however it ended, and an incomplete one is useless.
             Ending::Cut | Ending::TimedOut | Ending::TooLong if is_long => (none(), Ending::TooLong),
             ending => (body.finish(), ending),
         };

@@ -1,4 +1,4 @@
-//! Questions that cost nothing: JSON that is asked for, or sent, and read whole.
+//! Requests that cost nothing: JSON is requested or sent, and the answer is read completely.
 
 use std::time::Duration;
 
@@ -19,11 +19,11 @@ use crate::{
 };
 
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// The most that an answer may weigh, in bytes: hundreds of times what a catalog of voices has.
+/// The largest answer, in bytes: hundreds of times the size of a voice catalog.
 const MAX_BYTES: u64 = 8 << 20;
 
 impl Client {
-    /// Sends a question with the account's key, and reads the answer.
+    /// Sends a free request with the account's key, and reads the answer.
     pub(super) async fn ask<T: DeserializeOwned + Send + 'static>(
         &self,
         question: RequestBuilder,

@@ -1,4 +1,4 @@
-//! Whether what came is the audio that was asked for. Only its beginning is kept for that.
+//! Checks whether the received audio is what was requested. Only its beginning is kept for that.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
@@ -8,19 +8,19 @@ use crate::{
     domain::synthesis_options::{AudioFormat, SampleRate},
 };
 
-/// How much of the beginning is kept, in bytes: more than any header is long.
+/// How much of the beginning is kept, in bytes: more than the length of any header.
 const KEPT: usize = 64 * 1024;
 
-/// Why audio is not what was asked for.
+/// Why audio is not what was requested.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Flaw {
-    /// It is, or may be, the first part of it.
+    /// The audio is incomplete, or may be.
     Cut(&'static str),
-    /// It is whole, and not that.
+    /// The body is complete, and is not the requested audio.
     Unusable(String),
 }
 
-/// Audio that passes by.
+/// Audio that is checked as it arrives.
 #[derive(Debug)]
 pub(super) struct AudioStream {
     format: AudioFormat,
@@ -30,30 +30,30 @@ pub(super) struct AudioStream {
 }
 
 impl AudioStream {
-    /// Audio that should be of this format and rate.
+    /// A stream of audio that should have this format and rate.
     pub(super) const fn new(format: AudioFormat, rate: SampleRate) -> Self {
         Self { format, rate, beginning: Vec::new(), bytes: 0 }
     }
 
-    /// The next piece of it.
+    /// Adds the next piece.
     pub(super) fn push(&mut self, piece: &[u8]) {
         self.bytes += piece.len() as u64;
         let room = KEPT - self.beginning.len();
         self.beginning.extend_from_slice(&piece[..piece.len().min(room)]);
     }
 
-    /// How many bytes it has.
+    /// The number of bytes received.
     pub(super) const fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// What it should be.
+    /// The expected format.
     pub(super) const fn format(&self) -> AudioFormat {
         self.format
     }
 
-    /// Whether it is what it should be. `framed` says that its end was told by something other than a closed
-    /// connection, where a cut looks like an end.
+    /// Whether the audio is what was requested. `framed` says that something other than a closed connection marked the end;
+    /// without that, a broken connection looks like an end.
     pub(super) fn check(&self, framed: bool) -> Result<(), Flaw> {
         if self.bytes == 0 {
             return Err(unusable("the answer is empty"));
@@ -81,7 +81,7 @@ impl AudioStream {
         if framed { Ok(()) } else { Err(Flaw::Cut("the answer does not say where it ends, so it may be cut")) }
     }
 
-    /// What it is, where it is a page or an error under audio's name.
+    /// What the body is instead, if it is a page or an error with an audio media type.
     fn other_than_audio(&self) -> Option<String> {
         let start = String::from_utf8_lossy(&self.beginning[..self.beginning.len().min(64)]);
         if words::is_html(&start) {
@@ -110,7 +110,7 @@ impl AudioStream {
             return Err(Flaw::Unusable(message));
         }
         match wav.declared_data_len {
-            // Sizes left open declare nothing that could be wrong; then only the answer's own length counts.
+            // Open sizes declare nothing that could be wrong; then only the answer's own length counts.
             None if !framed => return Err(cut()),
             Some(declared) if !framed && declared > wav.data_len => return Err(cut()),
             Some(_) if !wav.sizes_agree => return Err(unusable("the WAV file is not as long as it says")),
@@ -132,14 +132,14 @@ fn is_riff(bytes: &[u8]) -> bool {
     bytes.starts_with(b"RIFF") && bytes.get(8..12).is_none_or(|form| form == b"WAVE")
 }
 
-/// Whether it begins as files of MPEG audio, Ogg and FLAC do: as samples it would be noise.
+/// Whether the bytes begin like MPEG audio, Ogg or FLAC: as samples they would be noise.
 fn is_compressed(bytes: &[u8]) -> bool {
     let magic: [&[u8]; 3] = [b"ID3", b"OggS", b"fLaC"];
     let frame = |at: usize| Some(at + mpeg_frame_len(bytes.get(at..)?)?);
     magic.iter().any(|magic| bytes.starts_with(magic)) || frame(0).and_then(frame).and_then(frame).is_some()
 }
 
-/// Whether there is a frame's header with another one, or the end, where it says that the frame ends.
+/// Whether there is a frame header, followed by another one or the end where the frame ends.
 fn has_mpeg_frame(bytes: &[u8]) -> bool {
     let starts = (0..bytes.len().saturating_sub(3)).filter_map(|at| Some((at, mpeg_frame_len(&bytes[at..])?)));
     starts.into_iter().any(|(at, len)| match bytes.get(at + len..) {
@@ -168,7 +168,7 @@ fn mpeg_frame_len(bytes: &[u8]) -> Option<usize> {
     Some(per_kbit * kbps / hz + usize::from(third >> 1 & 1))
 }
 
-/// A file whose beginning was kept; the rest, gone by, reads as zeros.
+/// A file whose beginning was kept; the discarded rest reads as zeros.
 struct Beginning<'a> {
     of: &'a AudioStream,
     at: u64,
@@ -267,7 +267,7 @@ mod tests {
 
     #[test]
     fn mp3_has_frames() {
-        // 32 kbit/s at 24 kHz: 96 bytes a frame.
+        // 32 kbit/s at 24 kHz: 96 bytes per frame.
         let mut frame = vec![0xFF, 0xF3, 0x44, 0xC0];
         frame.resize(96, 0);
         let tagged = [b"ID3\x04\0\0\0\0\0\x05abcde".as_slice(), &frame.repeat(3)].concat();

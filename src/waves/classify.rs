@@ -1,4 +1,4 @@
-//! From a reply to an outcome: what happened, whose fault it is, and whether it may have been billed.
+//! Maps a reply to an outcome: what happened, whose fault it is, and whether it may have been billed.
 
 use std::io::{BufRead as _, Read as _};
 
@@ -17,17 +17,17 @@ use crate::domain::{
     transcript::{AnswerDetail, AnswerReading, TextField, Transcript},
 };
 
-/// A reply that is no success.
+/// A reply that is not a success.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum FailedReply {
     /// Refused by the API itself.
     Refused(CallFailure),
-    /// Whoever wrote it, the work may have been done.
+    /// Whoever wrote the reply, the work may have been done.
     Unknown(CallFailure),
 }
 
 impl FailedReply {
-    /// What a reply means whose status is no success.
+    /// The meaning of a reply whose status is not a success.
     pub(super) fn of(reply: &HttpReply) -> Self {
         if let Some(failure) = of_audio(reply, &Said::read(reply.explanation())) {
             return Self::Refused(failure);
@@ -39,7 +39,7 @@ impl FailedReply {
         }
     }
 
-    /// The trouble, where no money is at stake.
+    /// The failure, if no money is involved.
     pub(super) fn failure(self) -> CallFailure {
         match self {
             Self::Refused(failure) | Self::Unknown(failure) => failure,
@@ -56,8 +56,8 @@ impl<A> From<FailedReply> for Outcome<A> {
     }
 }
 
-/// A success that is not all there, or too much; nothing where it is complete. `request_id` is the vendor's, and `body` what
-/// is kept of one that is too much.
+/// The outcome of a success that is incomplete or too large; `None` if it is complete. `request_id` is the vendor's, and
+/// `body` the stored body of one that is too large.
 pub(super) fn incomplete<A>(
     ending: Ending,
     status: StatusCode,
@@ -93,7 +93,7 @@ pub(super) fn incomplete<A>(
 /// The vendor's hosts that are bound to a region.
 const REGION_HOSTS: &str = "https://api.india.smallest.ai, https://api.us.smallest.ai";
 
-/// What a reply to a transcription means; `posted`: its answer is to be posted.
+/// The meaning of a reply to a transcription; `posted`: its answer is to be posted.
 pub(super) fn outcome(reply: HttpReply, posted: bool) -> Outcome {
     if reply.status.is_success() { success(reply, posted) } else { FailedReply::of(&reply).into() }
 }
@@ -108,7 +108,7 @@ fn success(reply: HttpReply, posted: bool) -> Outcome {
     let status = Some(reply.status.as_u16());
     let failure =
         |kind, message: String, request_id| CallFailure { status, request_id, ..CallFailure::new(kind, message) };
-    // What is large is read once more when it is written out: until then it is kept packed.
+    // A large answer is read again when its outputs are written: until then it stays packed.
     let want = if matches!(reply.body, Arrived::Whole(_)) { AnswerDetail::All } else { AnswerDetail::Facts };
     let reading = AnswerReading::of(reply.body.reader(), want);
     if posted && let Some(in_body) = processing(&reading) {
@@ -137,7 +137,7 @@ fn success(reply: HttpReply, posted: bool) -> Outcome {
     }
 }
 
-/// The request id in a body that says that the work has begun.
+/// The request id in a body that says that the work has started.
 #[expect(clippy::option_option, reason = "whether it says so, and whether it has an id")]
 fn processing(reading: &serde_json::Result<AnswerReading>) -> Option<Option<String>> {
     let reading = reading.as_ref().ok()?;
@@ -153,21 +153,21 @@ fn id_in(reading: &AnswerReading) -> Option<String> {
 pub(super) struct Usable {
     /// The vendor's request id.
     pub(super) request_id: Option<String>,
-    /// As much as was wanted of it.
+    /// The requested details of it.
     pub(super) transcript: Transcript,
 }
 
-/// A body that is none.
+/// A body that is not a transcription.
 pub(super) struct Unusable {
     pub(super) why: String,
-    /// It is the beginning of an answer.
+    /// The body is the beginning of an answer.
     cut: bool,
     /// Its status says that the work failed.
     pub(super) failed: bool,
     pub(super) request_id: Option<String>,
 }
 
-/// Whether a body that was read is a transcription. Where it is not, it is looked into once more for why.
+/// Whether a body that was read is a transcription. If not, it is examined again for the reason.
 pub(super) fn usable<'b>(
     reading: serde_json::Result<AnswerReading>,
     body: impl Fn() -> Reader<'b>,
@@ -196,7 +196,7 @@ pub(super) fn usable<'b>(
     Err(Unusable { why, cut: false, failed, request_id })
 }
 
-/// Whether there is nothing but white space.
+/// Whether the body is only white space.
 fn is_blank(mut body: Reader<'_>) -> bool {
     loop {
         match body.fill_buf() {
@@ -210,15 +210,15 @@ fn is_blank(mut body: Reader<'_>) -> bool {
     }
 }
 
-/// As much of a body as tells a page from an answer.
+/// Enough of a body to distinguish a page from an answer.
 fn beginning(body: Reader<'_>) -> Vec<u8> {
     let mut start = Vec::with_capacity(64);
-    // What is damaged has no beginning.
+    // A damaged body has no beginning.
     let _ = body.take(64).read_to_end(&mut start);
     start
 }
 
-/// What is final, whatever the status: of this recording nothing will ever be transcribed.
+/// A failure that is final, whatever the status: this recording can never be transcribed.
 fn of_audio(reply: &HttpReply, said: &Said) -> Option<CallFailure> {
     let what = match said.of_audio? {
         "NoAudio" => "the API finds no audio in the recording",
@@ -257,7 +257,7 @@ fn refusal(reply: &HttpReply, said: &Said, kind: ErrorKind, what: String) -> Fai
     FailedReply::Refused(failure(reply, said, kind, what))
 }
 
-/// The kind of a refusal, and our words for it.
+/// The kind of a refusal, and its description.
 fn verdict(reply: &HttpReply, said: &Said) -> (ErrorKind, String) {
     let (kind, what) = match reply.status.as_u16() {
         _ if said.mentions("language_not_enabled_in_region") => {
@@ -297,13 +297,13 @@ fn verdict(reply: &HttpReply, said: &Said) -> (ErrorKind, String) {
     (kind, what.to_owned())
 }
 
-/// Whoever asks for it, it is gone: the model's matter, and not the line's.
+/// The model is retired: the failure concerns the model, not the line.
 fn retired(said: &Said) -> (ErrorKind, String) {
     let to = said.recommended.as_ref().map(|to| format!(", and recommends {to}")).unwrap_or_default();
     (ErrorKind::ModelRetired, format!("the vendor has retired this model or route{to}; set another model"))
 }
 
-/// Our words, then theirs.
+/// A failure with our description, then the vendor's message.
 fn failure(reply: &HttpReply, said: &Said, kind: ErrorKind, what: String) -> CallFailure {
     let status = reply.status.as_u16();
     let page = if said.html { " with an HTML page" } else { "" };

@@ -28,25 +28,25 @@ use crate::{
     large::look_into,
 };
 
-/// The most that is read of what the API says of its health, in bytes.
+/// The most bytes that are read of a health answer.
 const MAX_HEALTH: u64 = 64 << 10;
 
-/// Where recordings are sent to. Without the last slash it is another path.
+/// The path for recordings. Without the final slash it is another path.
 const STT: &str = "/waves/v1/stt/";
 
-/// Why there can be no client with these settings.
+/// Why no client can be created with these settings.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// Nothing stands where the key should be.
+    /// The key is empty.
     #[error("the API key is empty")]
     KeyEmpty,
-    /// A line break most likely, from a file or a paste.
+    /// The key has most likely a line break, from a file or a paste.
     #[error("the API key contains a line break, a space or a control character")]
     KeyControl,
     /// A key is ASCII.
     #[error("the API key contains a character that is not ASCII")]
     KeyNotAscii,
-    /// Not an address of an API.
+    /// The base URL is not an address of an API.
     #[error("the base URL {0}")]
     BaseUrl(&'static str),
     /// Most likely the machine has no certificates to trust.
@@ -54,16 +54,16 @@ pub enum ClientError {
     Transport(#[source] reqwest::Error),
 }
 
-/// What a transcription asks for.
+/// The request of a transcription.
 #[derive(Debug, Clone, Copy)]
 pub struct SttCall<'a> {
     /// Model, language and flags.
     pub options: &'a TranscribeOptions,
-    /// Whether word times are asked for; the formats have a say in this, so it stands beside the options.
+    /// Whether word times are requested; separate from the options because the formats also affect it.
     pub word_timestamps: bool,
-    /// The call's id in the journal. The vendor sees it only where it posts the answer.
+    /// The call's id in the journal. The vendor sees it only if it posts the answer.
     pub call_id: &'a str,
-    /// Where the answer is to be posted; else it is waited for.
+    /// The address to which the answer is posted; without one, the answer is waited for.
     pub webhook: Option<&'a Url>,
 }
 
@@ -72,20 +72,20 @@ pub struct SttCall<'a> {
 pub enum SttBody {
     /// A file, streamed from disk.
     File {
-        /// Where it is.
+        /// The path.
         path: PathBuf,
-        /// Its length in bytes; a file of another length is not sent.
+        /// The length in bytes; a file of another length is not sent.
         len: u64,
-        /// Its media type, e.g. `audio/wav`.
+        /// The media type, e.g. `audio/wav`.
         content_type: String,
-        /// Edits that are made as it is sent; they are made for a file of that length.
+        /// Edits that are made while the file is sent; they are valid for a file of that length.
         patch: Option<Patch>,
     },
-    /// A small recording that was read already: no disk stands between its permit and its departure.
+    /// A small recording that was read in advance: no disk access comes between its permit and its departure.
     Bytes {
-        /// All of it.
+        /// The whole recording.
         content: Bytes,
-        /// Its media type.
+        /// The media type.
         content_type: String,
     },
     /// An address that the vendor fetches (Pulse only).
@@ -97,13 +97,13 @@ pub enum SttBody {
 pub struct Client {
     pub(super) http: reqwest::Client,
     pub(super) base_url: Url,
-    /// Marked as sensitive, so it shows in no `Debug`.
+    /// Marked as sensitive, so that no `Debug` shows it.
     pub(super) bearer: HeaderValue,
     connect_timeout: Duration,
 }
 
 impl Client {
-    /// Makes a client. Nothing is sent.
+    /// Creates a client. Nothing is sent.
     ///
     /// # Errors
     /// A key or base URL that cannot be used, or a machine on which TLS cannot be set up (`https` only).
@@ -114,21 +114,21 @@ impl Client {
         Ok(Self { http, base_url: settings.base_url, bearer, connect_timeout: settings.connect_timeout })
     }
 
-    /// The address of a path that begins with `/`, below the base URL, which may have a path of its own.
+    /// The URL of a path that begins with `/`, below the base URL, which may have a path of its own.
     pub(super) fn endpoint(&self, path: &str) -> Url {
         let mut url = self.base_url.clone();
         url.set_path(&format!("{}{path}", self.base_url.path().trim_end_matches('/')));
         url
     }
 
-    /// Sends one recording and says how that ended, at the latest after `timeout`; where other large answers are read before
-    /// this one, when that is done.
+    /// Sends one recording and returns how the call ended, at the latest after `timeout`; later only if it must wait for
+    /// other large answers to be read.
     ///
-    /// `departs` is asked at the last moment before the first byte leaves, and at most once. After [`Departure::Stale`]
+    /// `departs` is called at the last moment before the first byte leaves, and at most once. After [`Departure::Stale`]
     /// nothing is sent, not even the headers. Dropping the future before that moment has the same effect.
     ///
-    /// A refusal that comes in the middle of an upload is read. Only where the server closes at once, and its reset
-    /// overtakes the refusal in the middle of a write, the call counts as [`Outcome::Unknown`].
+    /// A refusal in the middle of an upload is read. The call counts as [`Outcome::Unknown`] only if the server closes at
+    /// once, and its reset overtakes the refusal in the middle of a write.
     pub async fn transcribe(
         &self,
         call: &SttCall<'_>,
@@ -144,7 +144,7 @@ impl Client {
         outcome
     }
 
-    /// Says of a 404 where it came from: which paths an installation serves is not ours to know.
+    /// Adds the path to a 404: we do not know which paths an installation serves.
     pub(super) fn with_path<A>(&self, outcome: Outcome<A>, path: &str) -> Outcome<A> {
         match outcome {
             Outcome::Refused(failure) => Outcome::Refused(self.failure_with_path(failure, path)),
@@ -180,7 +180,7 @@ impl Client {
         self.buy(request, (content, len), departs, deadline, move |reply| classify::outcome(reply, posted)).await
     }
 
-    /// Sends a request that may cost money, reads all of its answer, and says what that means.
+    /// Sends a request that may cost money, reads the whole answer, and returns its outcome.
     pub(super) async fn buy<A: Send + 'static>(
         &self,
         request: RequestBuilder,
@@ -199,7 +199,7 @@ impl Client {
     }
 
     /// Sends a request that may cost money, and waits for the head of its response. The rest of the request is sent
-    /// for as long as the guard is kept.
+    /// as long as the guard is kept.
     pub(super) async fn depart<A>(
         &self,
         request: RequestBuilder,
@@ -221,7 +221,7 @@ impl Client {
         }
     }
 
-    /// Sends a request that costs nothing, and reads all of the reply, which has at most so many bytes.
+    /// Sends a request that costs nothing, and reads the whole reply, up to a limit in bytes.
     pub(super) async fn exchange(
         &self,
         request: RequestBuilder,
@@ -264,7 +264,7 @@ impl Client {
         expiring(request, options.expire_content)
     }
 
-    /// The outcome of a call that got no reply; `None` is our own time-out.
+    /// The outcome of a call without a reply; `None` is our own time-out.
     fn no_reply<A>(&self, phase: Phase, error: Option<reqwest::Error>) -> Outcome<A> {
         let timed_out = error.as_ref().is_none_or(reqwest::Error::is_timeout);
         match phase {
@@ -282,7 +282,7 @@ impl Client {
         }
     }
 
-    /// Why nothing was sent: the API is out of reach, or this machine lacks what a connection takes.
+    /// Why nothing was sent: the API is unreachable, or this machine lacks what a connection needs.
     fn unreached(&self, error: Option<reqwest::Error>) -> CallFailure {
         match error.as_ref().and_then(|error| io_fault::shortage(error)) {
             Some(lacking) => {
@@ -304,16 +304,16 @@ impl Client {
         }
     }
 
-    /// Where it asks, as scheme, host and port.
+    /// The API's address, as scheme, host and port.
     #[must_use]
     pub fn host(&self) -> String {
         self.base_url.origin().ascii_serialization()
     }
 
-    /// Whether the API says that it is well. Needs no key, and sends none.
+    /// Whether the API reports that it is healthy. Needs no key, and sends none.
     ///
     /// # Errors
-    /// It cannot be reached, or does not say `ok`.
+    /// The API cannot be reached, or does not report `ok`.
     pub async fn health(&self) -> Result<(), CallFailure> {
         let request = self.http.get(self.endpoint("/waves/v1/health"));
         let reply = self.exchange(request, MAX_HEALTH, Duration::from_secs(30)).await?;
@@ -325,7 +325,7 @@ impl Client {
     }
 }
 
-/// Asks for the deletion of what is sent, where it is to be asked for.
+/// Requests the deletion of the content, if it is wanted.
 pub(super) fn expiring(request: RequestBuilder, expire: ExpireContent) -> RequestBuilder {
     match expire {
         ExpireContent::No => request,

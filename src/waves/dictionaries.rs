@@ -13,15 +13,15 @@ use crate::domain::{
 
 const PATH: &str = "/waves/v1/pronunciation-dicts";
 
-/// A dictionary as the account has it. The vendor gives it no name but its id.
+/// A dictionary as the account has it. The vendor identifies it only by an id.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct AccountDictionary {
-    /// What a call names it by.
+    /// The id that a call uses.
     pub id: String,
     /// Its words.
     #[serde(default)]
     pub items: Vec<Pronunciation>,
-    /// When it was made, in the vendor's words.
+    /// The creation time, in the vendor's format.
     #[serde(default, rename = "createdAt")]
     pub created_at: Option<String>,
 }
@@ -53,10 +53,10 @@ impl Client {
         self.ask(self.http.get(self.endpoint(PATH))).await
     }
 
-    /// Makes a dictionary of these words, at least one.
+    /// Creates a dictionary with these words, at least one.
     ///
     /// # Errors
-    /// As for [`Client::dictionaries`]; where no answer came, it may have been made all the same.
+    /// As for [`Client::dictionaries`]; without an answer, the dictionary may have been created nevertheless.
     pub async fn create_dictionary(&self, items: &[Pronunciation]) -> Result<AccountDictionary, CallFailure> {
         self.write_dictionary(Method::POST, &json!({ "items": items })).await
     }
@@ -64,15 +64,15 @@ impl Client {
     /// Replaces the words of a dictionary.
     ///
     /// # Errors
-    /// As for [`Client::dictionaries`]; sending the same again does no harm.
+    /// As for [`Client::dictionaries`]; repeating the same request is harmless.
     pub async fn update_dictionary(&self, id: &str, items: &[Pronunciation]) -> Result<AccountDictionary, CallFailure> {
         self.write_dictionary(Method::PUT, &json!({ "id": id, "items": items })).await
     }
 
-    /// Takes a dictionary away.
+    /// Deletes a dictionary.
     ///
     /// # Errors
-    /// As for [`Client::dictionaries`], or the answer does not say that it is gone.
+    /// As for [`Client::dictionaries`], or the answer does not confirm the deletion.
     pub async fn delete_dictionary(&self, id: &str) -> Result<(), CallFailure> {
         let question = self.http.delete(self.endpoint(PATH)).json(&json!({ "id": id }));
         let answer: Deleted = self.ask(question).await?;

@@ -1,5 +1,5 @@
-//! A task's own endpoint: JSON goes there, and what comes is the task's to read. Departure, time-outs and the API's errors are
-//! those of every call.
+//! A task's own endpoint: it takes JSON, and the task itself reads the answer. Departure, time-outs and the API's errors are
+//! the same as for every call.
 
 use std::time::Duration;
 
@@ -23,31 +23,31 @@ use crate::domain::{
 /// A request for a task's own endpoint.
 #[derive(Debug, Clone, Copy)]
 pub struct EndpointCall<'a> {
-    /// Where it goes, below the base URL; begins with `/`.
+    /// The path below the base URL; begins with `/`.
     pub path: &'a str,
-    /// What is sent.
+    /// The JSON to send.
     pub body: &'a Value,
-    /// Whether its content is to expire.
+    /// Whether the content is to expire.
     pub expire: ExpireContent,
     /// The call's id in the journal.
     pub call_id: &'a str,
 }
 
-/// An answer that came whole. Only its task can say whether it is of use.
+/// A complete answer. Only its task can decide whether it is usable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointAnswer {
     /// The body, byte for byte.
     pub body: Body,
     /// The vendor's request id.
     pub request_id: Option<String>,
-    /// `x-content-expiry`, where the answer has it.
+    /// `x-content-expiry`, if the answer has it.
     pub content_expiry: Option<String>,
 }
 
 impl Client {
-    /// Sends JSON to an endpoint and says how that ended, at the latest after `timeout`.
+    /// Sends JSON to an endpoint and returns how the call ended, at the latest after `timeout`.
     ///
-    /// `departs` is asked as for [`Client::transcribe`].
+    /// `departs` is called as for [`Client::transcribe`].
     pub async fn post(
         &self,
         call: &EndpointCall<'_>,
@@ -68,7 +68,7 @@ impl Client {
     }
 }
 
-/// What a reply means: a success that is all there is an answer.
+/// The outcome of a reply: a complete success is an answer.
 fn outcome_of(reply: HttpReply) -> Outcome<EndpointAnswer> {
     if !reply.status.is_success() {
         return FailedReply::of(&reply).into();

@@ -1,4 +1,4 @@
-//! The many shapes of the API's errors, read into one.
+//! Parses the various shapes of the API's errors into one.
 
 use std::{fmt, io::Read as _};
 
@@ -14,16 +14,16 @@ use crate::domain::{
     lenient::{self, Fill, Key, Past, Take},
 };
 
-/// What is looked at of a text, and of each field of JSON, in bytes: as much as is read of an answer that only explains a
-/// failure.
+/// How much of a text, and of each field of JSON, is examined, in bytes: as much as is read of an answer that only explains
+/// a failure.
 const LOOKED_AT: usize = 64 << 10;
 
-/// Codes by which a recording itself is at fault, whatever the status.
+/// Codes that blame the recording itself, whatever the status.
 const OF_AUDIO: [&str; 2] = ["AudioDecodeError", "NoAudio"];
-/// Values of a list that are told; of more, only that there are.
+/// The number of listed values that are shown; for more, only their existence.
 const OPTIONS_SHOWN: usize = 12;
 
-/// The fields that say something.
+/// The fields that are read.
 const FIELDS: &[&str] = &[
     "error",
     "message",
@@ -39,25 +39,25 @@ const FIELDS: &[&str] = &[
     "status",
 ];
 
-/// What an error's body says, whoever wrote it.
+/// The content of an error's body, whoever wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Said {
-    /// Its words, cleaned.
+    /// The message, cleaned.
     pub(super) words: Option<String>,
-    /// Its code or type, e.g. `LANGUAGE_NOT_ENABLED_IN_REGION`.
+    /// The code or type, e.g. `LANGUAGE_NOT_ENABLED_IN_REGION`.
     pub(super) code: Option<String>,
-    /// The language and the region it speaks of.
+    /// The language and the region in question.
     pub(super) language: Option<String>,
     pub(super) region: Option<String>,
-    /// Where the vendor points those who ask for what is retired.
+    /// The vendor's recommended replacement for something retired.
     pub(super) recommended: Option<String>,
-    /// That of the recording nothing can be transcribed, as `AudioDecodeError` or `NoAudio`.
+    /// The code that says that the recording cannot be transcribed, as `AudioDecodeError` or `NoAudio`.
     pub(super) of_audio: Option<&'static str>,
     /// The vendor's request id.
     pub(super) request_id: Option<String>,
-    /// Whether the API itself wrote it. A bare `message` does not prove that: proxies write it too.
+    /// Whether the API itself wrote the body. A bare `message` does not prove that: proxies write it too.
     pub(super) by_api: bool,
-    /// Whether it is a page for browsers.
+    /// Whether the body is a page for browsers.
     pub(super) html: bool,
 }
 
@@ -71,7 +71,7 @@ impl Said {
     pub(super) fn of<'b>(body: impl Fn() -> Reader<'b>) -> Self {
         Self::from_fields(body()).unwrap_or_else(|| {
             let mut beginning = Vec::new();
-            // What is damaged says no more than came before.
+            // A damaged body yields only what comes before the damage.
             let _ = body().take(LOOKED_AT as u64).read_to_end(&mut beginning);
             Self::from_beginning(&beginning)
         })
@@ -94,10 +94,10 @@ impl Said {
     }
 
     fn from_json(fields: &Map<String, Value>) -> Self {
-        // Chat wraps everything in `error`; elsewhere `error` is the message, or the type beside a message.
+        // Chat wraps everything in `error`; elsewhere `error` is the message, or the type next to a message.
         let inner = fields.get("error").and_then(Value::as_object);
         let find = |name: &str| inner.and_then(|inner| text(inner, name)).or_else(|| text(fields, name));
-        // Synthesis lists what is wrong with a body in `error` itself.
+        // Synthesis lists the faults of a body in `error` itself.
         let error = text(fields, "error").or_else(|| fields.get("error").filter(|it| it.is_array()).and_then(list));
         let message = find("message");
         let listed = fields.get("errors").and_then(list);
@@ -130,19 +130,19 @@ impl Said {
         }
     }
 
-    /// Whether it says that the account's plan does not have what is asked for, whatever the status.
+    /// Whether the error says that the account's plan does not include the request, whatever the status.
     pub(super) fn asks_for_upgrade(&self) -> bool {
         self.mentions("upgrade") && self.mentions("plan")
     }
 
-    /// Whether the code or the words contain `needle`, whatever the case of its letters.
+    /// Whether the code or the message contains `needle`, ignoring case.
     pub(super) fn mentions(&self, needle: &str) -> bool {
         let holds = |text: &Option<String>| text.as_ref().is_some_and(|text| text.to_lowercase().contains(needle));
         holds(&self.code) || holds(&self.words)
     }
 }
 
-/// The fields of an object that say something, each up to a length.
+/// The known fields of an object, each up to a maximum length.
 #[derive(Default)]
 struct Fields {
     is_object: bool,
@@ -169,7 +169,7 @@ impl Take for Fields {
     fn other(&mut self) {}
 }
 
-/// A value, or as much of it as comes first. `left` is in bytes of JSON at most.
+/// A value, or its beginning. `left` is the remaining number of bytes of JSON.
 struct Field<'l> {
     value: Value,
     left: &'l mut usize,
@@ -230,7 +230,7 @@ impl Take for Field<'_> {
     fn other(&mut self) {}
 }
 
-/// A field's name, of so many bytes at most.
+/// A field's name, of at most this many bytes.
 struct Name(usize);
 
 impl<'de> DeserializeSeed<'de> for Name {
@@ -270,7 +270,7 @@ fn text(fields: &Map<String, Value>, name: &str) -> Option<String> {
     }
 }
 
-/// The words of `errors` and `details`: a text, an object, or a list of either.
+/// The messages in `errors` and `details`: a text, an object, or a list of either.
 fn list(value: &Value) -> Option<String> {
     match value {
         Value::String(text) if !text.trim().is_empty() => Some(text.trim().to_owned()),
@@ -297,7 +297,7 @@ fn list(value: &Value) -> Option<String> {
     }
 }
 
-/// A message with what was received, and what would have been taken, where it does not say that itself.
+/// A message with the received and the allowed values, unless it already has them.
 fn with_options(message: String, fields: &Map<String, Value>) -> String {
     let received = text(fields, "received").filter(|received| !message.contains(received.as_str()));
     let options: Vec<&str> = match fields.get("options") {
@@ -393,12 +393,12 @@ mod tests {
     #[test]
     fn what_is_long_is_read_up_to_a_length() {
         let junk = |bytes: usize| format!("[{}0]", "0,".repeat(bytes / 2));
-        // As long as an explanation may be, nothing of it is lost.
+        // Up to the length limit of an explanation, nothing is lost.
         let details = format!("[{},{{\"message\":\"last\"}}]", &junk(LOOKED_AT - 100)[1..LOOKED_AT - 102]);
         let body = format!(r#"{{"error":"first","details":{details}}}"#);
         assert!(body.len() < LOOKED_AT && body.len() > LOOKED_AT - 100);
         assert_eq!(said(&body).words.as_deref(), Some("first: last"));
-        // Beyond that each field has its beginning.
+        // Beyond the limit, the beginning of each field is kept.
         let long = "no speech ".repeat(LOOKED_AT);
         let (code, id) = (r#""error_code":"LANGUAGE_NOT_ENABLED_IN_REGION""#, r#""request_id":"r1""#);
         let body =

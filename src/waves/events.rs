@@ -1,4 +1,4 @@
-//! Server-sent events, as they come: in pieces that end anywhere.
+//! Server-sent events from pieces that end anywhere.
 
 /// The longest event, in bytes: longer than the audio of any one call.
 const LONGEST: usize = 16 * 1024 * 1024;
@@ -6,13 +6,13 @@ const LONGEST: usize = 16 * 1024 * 1024;
 /// One event.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct SseEvent {
-    /// What `event:` said; empty if it said nothing.
+    /// The value of `event:`; empty without one.
     pub(super) name: String,
     /// The lines of `data:`, with line feeds between them.
     pub(super) data: Vec<u8>,
 }
 
-/// An event is longer than any that we read.
+/// An event is longer than the longest that is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TooLong;
 
@@ -20,9 +20,9 @@ pub(super) struct TooLong;
 #[derive(Debug, Default)]
 pub(super) struct Events {
     line: Vec<u8>,
-    /// The line before ended in a carriage return, to which a line feed may belong.
+    /// The previous line ended in a carriage return, to which a line feed may belong.
     after_cr: bool,
-    /// A line was read, so that a byte order mark can no longer come.
+    /// A line was read, so a byte order mark can no longer occur.
     begun: bool,
     next: SseEvent,
     has_data: bool,
@@ -50,7 +50,7 @@ impl Events {
         if self.line.len() + self.next.data.len() > LONGEST { Err(TooLong) } else { Ok(events) }
     }
 
-    /// The event that the end of the stream completes, though its empty line did not come.
+    /// The event that the end of the stream completes, although its empty line is missing.
     pub(super) fn finish(&mut self) -> Option<SseEvent> {
         let unended = if self.line.is_empty() { None } else { self.end_line() };
         unended.or_else(|| self.end_line())
@@ -75,7 +75,7 @@ impl Events {
                 }
                 self.next.data.extend_from_slice(value);
             }
-            // A comment (with nothing before its colon), or a field that says nothing of the content.
+            // A comment (with nothing before its colon), or a field without content.
             _ => {}
         }
         None

@@ -1,4 +1,4 @@
-//! The events that carry speech: base64 samples, a mark at the end, or an error in the middle.
+//! The events that carry audio: base64 samples, a mark at the end, or an error in the middle.
 
 use std::borrow::Cow;
 
@@ -21,16 +21,16 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// What came.
+/// The result of a piece of the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum StreamStep {
-    /// So much audio (it may be none), and not the end.
+    /// Some audio (possibly none), and not the end.
     More(Vec<u8>),
-    /// The last of the audio, and the mark.
+    /// The last of the audio, and the end mark.
     All(Vec<u8>),
-    /// Something that ends it without being its end.
+    /// An error that ends the stream.
     Failed(String),
-    /// More at once than all of its audio can be.
+    /// An event is longer than all audio of a call can be.
     TooLong,
 }
 
@@ -39,7 +39,7 @@ pub(super) enum StreamStep {
 pub(super) struct Frames(Events);
 
 impl Frames {
-    /// What this piece of the stream completes. Behind the mark nothing is looked at.
+    /// The step that this piece completes. Nothing after the end mark is read.
     pub(super) fn push(&mut self, piece: &[u8]) -> StreamStep {
         match self.0.push(piece) {
             Ok(events) => gather(events),
@@ -47,7 +47,7 @@ impl Frames {
         }
     }
 
-    /// What the end of the stream completes.
+    /// The step that the end of the stream completes.
     pub(super) fn finish(&mut self) -> StreamStep {
         gather(self.0.finish())
     }
@@ -77,7 +77,7 @@ struct Frame<'a> {
     error: Failure,
 }
 
-/// Whether it says `true`.
+/// Whether the field is `true`.
 #[derive(Default)]
 struct Done(bool);
 
@@ -89,7 +89,7 @@ impl Take for Done {
     fn other(&mut self) {}
 }
 
-/// Whether it is an error's.
+/// Whether the status is an error's.
 #[derive(Default)]
 struct Status {
     is_error: bool,
@@ -110,7 +110,7 @@ impl Take for Status {
     fn other(&mut self) {}
 }
 
-/// Whether it says anything but `null` and `false`.
+/// Whether the field is anything but `null` and `false`.
 #[derive(Default)]
 struct Failure {
     is_said: bool,
@@ -128,12 +128,12 @@ impl Take for Failure {
     }
 }
 
-/// Adds the audio of an event; whether it is the last.
+/// Adds the audio of an event; returns whether it is the last event.
 fn frame(event: &SseEvent, audio: &mut Vec<u8>) -> Result<bool, String> {
     let frame = match serde_json::from_slice::<Frame<'_>>(&event.data) {
         Ok(frame) => frame,
         Err(_) if event.name == "error" => return Err(failed(event)),
-        // Some other sign of life.
+        // Another kind of event, such as a keep-alive.
         Err(_) if !matches!(event.name.as_str(), "" | "message" | "audio") => return Ok(false),
         Err(_) => return Err("an event of its stream cannot be read".into()),
     };
@@ -143,7 +143,7 @@ fn frame(event: &SseEvent, audio: &mut Vec<u8>) -> Result<bool, String> {
     if let Some(text) = &frame.audio {
         BASE64.decode_vec(text.as_bytes(), audio).map_err(|_| "an event of its stream is no base64".to_owned())?;
     }
-    // `done` stands in every event.
+    // Every event has the field `done`.
     Ok(frame.done.0)
 }
 
@@ -162,7 +162,7 @@ mod tests {
         format!("event: audio\ndata: {{\"audio\": \"{base64}\", \"done\": false, \"status\": \"206\"}}\n\n")
     }
 
-    /// All that is heard of a stream in pieces of this size.
+    /// All audio of a stream that arrives in pieces of this size.
     fn hear(stream: &str, by: usize) -> StreamStep {
         let (mut frames, mut all) = (Frames::default(), Vec::new());
         for piece in stream.as_bytes().chunks(by) {

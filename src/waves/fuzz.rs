@@ -1,4 +1,4 @@
-//! What the fuzzers in `fuzz/` need of this room and nobody else does.
+//! Entry points that only the fuzzers in `fuzz/` need.
 
 use bytes::Bytes;
 use reqwest::{StatusCode, header::HeaderMap};
@@ -18,19 +18,19 @@ use crate::domain::{
 /// A reply, without headers.
 #[derive(Debug, Clone, Copy)]
 pub struct Reply<'b> {
-    /// Its HTTP status; one that is none is taken for 200.
+    /// The HTTP status; an invalid one counts as 200.
     pub status: u16,
-    /// Its body.
+    /// The body.
     pub body: &'b [u8],
-    /// Its answer is to be posted.
+    /// The answer is to be posted.
     pub posted: bool,
-    /// Its head said where the body ends.
+    /// The head said where the body ends.
     pub framed: bool,
     /// The connection broke in the middle of the body.
     pub cut: bool,
 }
 
-/// What a reply to a transcription means.
+/// The outcome of a reply to a transcription.
 #[must_use]
 pub fn stt_outcome(reply: &Reply<'_>) -> Outcome {
     let ending = if reply.cut { Ending::Cut } else { Ending::Complete };
@@ -44,16 +44,16 @@ pub fn stt_outcome(reply: &Reply<'_>) -> Outcome {
     classify::outcome(came, reply.posted)
 }
 
-/// What was heard of a stream of speech.
+/// The result of reading a stream of audio.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stream {
-    /// The audio up to the end; none where it failed.
+    /// The audio up to the end; empty if the stream failed.
     pub audio: Vec<u8>,
-    /// Whether the mark stood at its end; or what ended it instead.
+    /// Whether the end mark was there; or what ended the stream instead.
     pub end: Result<bool, String>,
 }
 
-/// Hears a stream that comes in pieces of `by` bytes.
+/// Reads a stream that arrives in pieces of `by` bytes.
 ///
 /// # Panics
 /// If `by` is zero.
@@ -78,7 +78,7 @@ pub fn hear(stream: &[u8], by: usize) -> Stream {
     }
 }
 
-/// Whether these bytes are audio of this format and rate, as an answer that says where it ends and as one that does not.
+/// Whether these bytes are audio of this format and rate, in an answer that says where it ends and in one that does not.
 #[must_use]
 pub fn is_whole_audio(bytes: &[u8], format: AudioFormat, rate: SampleRate) -> (bool, bool) {
     let mut audio_stream = AudioStream::new(format, rate);

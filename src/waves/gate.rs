@@ -1,14 +1,14 @@
 //! The last moment before a call may cost money.
 //!
-//! A request's body is first polled when its connection stands and nothing has been written yet: HTTP/1 headers wait
-//! in a buffer for the first piece of the body. So the gate stands there. Before it, the request has provably not
-//! left; behind it, nobody can know. Whoever gives up a call shuts the gate, so that it cannot leave afterwards.
+//! A request's body is first polled when its connection is ready and nothing has been written yet: HTTP/1 headers wait
+//! in a buffer for the first piece of the body. The gate is at this point. Before it, the request has provably not
+//! left; after it, nobody can know. Whoever abandons a call shuts the gate, so that the call cannot leave later.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::domain::call::CallFailure;
 
-/// Whether a call may still leave, said at the last moment.
+/// Whether a call may still leave, decided at the last moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Departure {
     /// The permit is good: send.
@@ -17,7 +17,7 @@ pub enum Departure {
     Stale,
 }
 
-/// How far a call has come.
+/// The progress of a call.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) enum Phase {
     /// Nothing has left.
@@ -29,11 +29,11 @@ pub(super) enum Phase {
     Departed,
     /// The recording could not be read to its end, so the vendor cannot have the whole request.
     Broken(CallFailure),
-    /// Nobody waits for this call any more.
+    /// Nobody waits for this call anymore.
     Over,
 }
 
-/// The body was told not to go on; the reason stands in the gate's phase.
+/// The body must not continue; the gate's phase has the reason.
 #[derive(Debug, thiserror::Error)]
 #[error("the upload was stopped")]
 pub(super) struct Stopped;
@@ -47,13 +47,13 @@ impl Gate {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks for leave to send the first byte.
+    /// Requests permission to send the first byte.
     pub(super) fn depart(&self, departs: impl FnOnce() -> Departure) -> Result<(), Stopped> {
         let mut phase = self.phase();
         if *phase != Phase::Waiting {
             return Err(Stopped);
         }
-        // Under the lock, so that a time-out that comes now sees either nothing sent or a departure.
+        // Under the lock, so that a time-out at this moment sees either nothing sent or a departure.
         match departs() {
             Departure::Go => *phase = Phase::Departed,
             Departure::Stale => *phase = Phase::Stale,
@@ -66,7 +66,7 @@ impl Gate {
         if *self.phase() == Phase::Departed { Ok(()) } else { Err(Stopped) }
     }
 
-    /// Notes that the recording broke while it was sent.
+    /// Records that the recording could not be read while it was sent.
     pub(super) fn broken(&self, failure: CallFailure) -> Stopped {
         let mut phase = self.phase();
         if *phase == Phase::Departed {
@@ -75,7 +75,7 @@ impl Gate {
         Stopped
     }
 
-    /// Shuts the gate for good, and tells how far the call had come.
+    /// Shuts the gate for good, and returns the call's progress.
     pub(super) fn shut(&self) -> Phase {
         std::mem::replace(&mut *self.phase(), Phase::Over)
     }

@@ -1,4 +1,4 @@
-//! The audio of an answer on its way to where it is kept: counted and checked as it passes, held in no memory.
+//! Writes the audio of an answer to its destination: counted and checked as it passes, never held in memory.
 
 use std::io;
 
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::domain::call::{CallFailure, ErrorKind, Outcome};
 
-/// Writes the audio of `response` to `into`, and says what the response means.
+/// Writes the audio of `response` to `into`, and returns the outcome of the response.
 ///
 /// # Errors
 /// `into` could not be written.
@@ -60,15 +60,15 @@ async fn record<W: AsyncWrite + Unpin + ?Sized>(
     Ok(played)
 }
 
-/// How the playing of a response ended.
+/// How the reading of a response's audio ended.
 enum Played {
-    /// Its body ended so. What was written may be all of it.
+    /// The body ended in this way. The written audio may be complete.
     Body(Ending),
-    /// The vendor's own mark stood at the end.
+    /// The vendor's end mark was received.
     Marked,
-    /// All of the stream came, but not the mark.
+    /// The whole stream was received, but no end mark.
     Unmarked,
-    /// It is not audio, and why.
+    /// The body is not audio, for this reason.
     Unusable(String),
 }
 
@@ -92,7 +92,7 @@ async fn play_events<W: AsyncWrite + Unpin + ?Sized>(
         let heard = match response.chunk().await {
             Err(_) => return Ok(Played::Body(Ending::Cut)),
             Ok(Some(chunk)) => frames.push(&chunk),
-            // The mark may lack the empty line behind it; anything else there is half an event.
+            // The mark may lack the empty line after it; anything else here is an incomplete event.
             Ok(None) => match frames.finish() {
                 all @ StreamStep::All(_) => all,
                 StreamStep::More(_) | StreamStep::Failed(_) | StreamStep::TooLong => return Ok(Played::Unmarked),
@@ -114,7 +114,7 @@ async fn play_events<W: AsyncWrite + Unpin + ?Sized>(
     }
 }
 
-/// Where the audio goes, and what is known of it.
+/// The destination of the audio, and the checks of it.
 struct Tape<'a, W: ?Sized> {
     into: &'a mut W,
     audio_stream: AudioStream,
@@ -131,7 +131,7 @@ impl<W: AsyncWrite + Unpin + ?Sized> Tape<'_, W> {
     }
 }
 
-/// What the head of a success says.
+/// The head of a success.
 struct Head {
     status: StatusCode,
     headers: HeaderMap,
@@ -151,7 +151,7 @@ impl Head {
         header(&self.headers, "x-request-id").map(|id| words::clean(&id))
     }
 
-    /// Whether the media type can be audio's.
+    /// Whether the media type can be that of audio.
     fn may_be_heard(&self, transport: Transport) -> bool {
         let media_type = self.content_type().unwrap_or_default().to_ascii_lowercase();
         let essence = media_type.split(';').next().unwrap_or_default().trim();
@@ -161,7 +161,7 @@ impl Head {
         }
     }
 
-    /// The outcome of a success whose media type is not audio's.
+    /// The outcome of a success whose media type is not that of audio.
     fn explained(&self, reply: &HttpReply) -> SynthesisOutcome {
         if matches!(reply.ending, Ending::Cut | Ending::TimedOut)
             && let Some(outcome) = incomplete(reply.ending, self.status, self.request_id(), None)

@@ -1,4 +1,4 @@
-//! The vendor's own log of transcriptions: the one witness for a call whose outcome is unknown.
+//! The vendor's own log of transcriptions: the only evidence for a call whose outcome is unknown.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -25,14 +25,14 @@ use crate::{
 };
 
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// The most emotions that an entry is taken to name.
+/// The most emotions that are read of an entry.
 const MOST_EMOTIONS: usize = 64;
-/// The most that a page may list.
+/// The most entries that a page may have.
 const MAX_ENTRIES: usize = 10_000;
 
 impl Client {
-    /// One page of the log, newest entry first; pages count from 1 and hold at most 50 entries. How many it holds says
-    /// nothing of whether there are more: that [`LogPage::pages`] says.
+    /// One page of the log, newest entry first; pages count from 1 and hold at most 50 entries. [`LogPage::pages`] says whether
+    /// there are more pages; the number of entries does not.
     ///
     /// # Errors
     /// [`LogError::Absent`] where there is no log for this key, [`LogError::Unasked`] where this machine cannot ask,
@@ -83,7 +83,7 @@ struct Page {
     total_pages: Option<f64>,
 }
 
-/// The entries of a page, of which nobody sends thousands.
+/// The entries of a page, up to a limit that no real page reaches.
 fn some<'de, D: Deserializer<'de>>(list: D) -> Result<Vec<LogEntry>, D::Error> {
     struct Entries;
 
@@ -191,7 +191,7 @@ fn whole(bytes: f64) -> Option<u64> {
     (bytes.fract() == 0.0 && (0.0..9_007_199_254_740_992.0).contains(&bytes)).then_some(bytes as u64)
 }
 
-/// A text, or a number as one.
+/// A text, or a number converted to one.
 #[derive(Default)]
 struct Text(String);
 
@@ -238,7 +238,7 @@ fn json_or_text<'de, D: Deserializer<'de>>(value: D) -> Result<String, D::Error>
     take(value).map(|Written(text)| text)
 }
 
-/// The same, packed as it is read.
+/// The same text, packed while it is read.
 struct Packed(Body);
 
 impl Default for Packed {
@@ -267,7 +267,7 @@ fn no_words() -> Body {
     "".into()
 }
 
-/// A number, or a text that is one.
+/// A number, or a text that contains one.
 #[derive(Default)]
 struct Quantity(Option<f64>);
 

@@ -1,7 +1,7 @@
-//! The client of the Waves API. Wire types stay in here; what comes out is the domain's.
+//! The client of the Waves API. Wire types stay private; results have the domain's types.
 //!
-//! One call is one request: nothing is retried, nothing redirected, and every way in which it can end has its
-//! [`Outcome`](crate::domain::call::Outcome), because the outcome decides what the books say.
+//! One call is one request: nothing is retried and no redirect is followed. Every way in which a call can end has its
+//! [`Outcome`](crate::domain::call::Outcome), because the outcome decides what the ledger records.
 
 mod account;
 mod answer;

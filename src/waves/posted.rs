@@ -1,4 +1,4 @@
-//! Answers that are posted: what a callback says.
+//! Posted answers: the content of a callback.
 
 use super::{
     classify::{Unusable, Usable, usable},
@@ -10,24 +10,24 @@ use crate::domain::{
     transcript::{AnswerDetail, AnswerReading},
 };
 
-/// What a callback says.
+/// The content of a callback.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Posted {
     /// A transcription: the body is an answer like any other.
     Answer {
         /// The vendor's request id.
         request_id: Option<String>,
-        /// Length of the audio as the API heard it, in ms.
+        /// Length of the audio as the API measured it, in ms.
         audio_ms: Option<u64>,
     },
-    /// The vendor could not do it.
+    /// The vendor could not transcribe the recording.
     Failed(CallFailure),
 }
 
 /// Reads the body of a callback.
 ///
 /// # Errors
-/// Why it is none, in words.
+/// The body is not a callback; the message says why.
 pub fn read_callback(body: &Arrived) -> Result<Posted, String> {
     match usable(AnswerReading::of(body.reader(), AnswerDetail::Facts), || body.reader()) {
         Ok(Usable { request_id, transcript }) => Ok(Posted::Answer { request_id, audio_ms: transcript.duration_ms }),

@@ -12,8 +12,8 @@ use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
 
 use crate::domain::retry::LONGEST_RETRY_AFTER;
 
-/// The wait that the answer asks for, at most [`LONGEST_RETRY_AFTER`]. A moment that has passed, and a number below
-/// nought, are a wait of nothing; what is neither number nor date asks for none.
+/// The wait that the answer requests, at most [`LONGEST_RETRY_AFTER`]. A moment in the past and a negative number
+/// are a wait of zero. A value that is neither number nor date requests no wait.
 pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = value.parse::<f64>() {
@@ -21,14 +21,14 @@ pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duratio
         return (!seconds.is_nan()).then(|| Duration::from_secs_f64(within));
     }
     let until = date(headers, &RETRY_AFTER)?;
-    // Both dates are the server's, so that a clock that is wrong here does no harm.
+    // Both dates are the server's, so a wrong local clock does no harm.
     let since = date(headers, &DATE).unwrap_or_else(|| TimeZone::UTC.to_datetime(now));
     let wait = until.duration_since(since).max(SignedDuration::ZERO);
     Some(wait.unsigned_abs().min(LONGEST_RETRY_AFTER))
 }
 
-/// A date as HTTP writes it, today or in one of its two older ways; or as mails (RFC 2822) and everybody else (RFC 3339)
-/// do. In UTC.
+/// A date in HTTP's current format or one of its two older ones, or in the format of mails (RFC 2822) or of RFC 3339.
+/// In UTC.
 fn date(headers: &HeaderMap, name: &HeaderName) -> Option<DateTime> {
     const OF_HTTP: [&str; 3] = ["%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"];
     const OF_MAIL: DateTimeParser = DateTimeParser::new().relaxed_weekday(true);

@@ -1,4 +1,4 @@
-//! The request on its way out: its connection's settings, and a body that asks at the gate and never reads ahead far.
+//! The outgoing request: its connection's settings, and a body that asks the gate and never reads far ahead.
 
 use std::{
     fs::File,
@@ -29,36 +29,36 @@ use crate::{
     io_fault::{self, IoFault},
 };
 
-/// Up to here a recording is read whole before the connection is made: one hop to the disk instead of three.
+/// Up to this size a recording is read completely before the connection is made: one disk operation instead of three.
 const SMALL: u64 = 64 * 1024;
 
 /// How much of a recording is read at a time.
 const CHUNK: usize = 128 * 1024;
 
-/// An idle connection is closed sooner than most servers would: a request that meets a connection just being closed
+/// An idle connection is closed sooner than by most servers: a request on a connection that is just being closed
 /// has an unknown outcome, and a new handshake is cheaper than that.
 const IDLE: Duration = Duration::from_secs(4);
 
-/// What a client is made of.
+/// The settings of a client.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where the API lives, e.g. `https://api.smallest.ai`.
+    /// The API's address, e.g. `https://api.smallest.ai`.
     pub base_url: Url,
     /// The account's key.
     pub key: SecretString,
-    /// For name, connection and handshake together. Keep it below half a lease; 5 s is a good value.
+    /// For name resolution, connection and handshake together. Keep it below half a lease; 5 s is a good value.
     pub connect_timeout: Duration,
-    /// What the client calls itself.
+    /// The client's `User-Agent`.
     pub user_agent: String,
 }
 
-/// The transport, as the settings want it.
+/// The HTTP client for these settings.
 pub(super) fn transport(settings: &Settings) -> ClientBuilder {
-    // An error says that the process has a provider already, which is as good.
+    // An error means that the process already has a provider, which is just as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = reqwest::Client::builder()
-        // Over HTTP/2 the headers would leave before the body is asked for, and one broken connection would take
-        // every call with it.
+        // Over HTTP/2 the headers would leave before the body is polled, and one broken connection would break
+        // every call.
         .http1_only()
         .retry(retry::never())
         .redirect(redirect::Policy::none())
@@ -70,7 +70,7 @@ pub(super) fn transport(settings: &Settings) -> ClientBuilder {
         .tcp_keepalive(Duration::from_secs(30))
         .user_agent(settings.user_agent.clone());
     if settings.base_url.scheme() == "http" {
-        // Without TLS no certificate is needed, and a machine that has none will do.
+        // Without TLS no certificate is needed, so a machine without any is fine.
         builder = builder.tls_certs_only([]);
     }
     if is_loopback(&settings.base_url) {
@@ -88,23 +88,23 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// What a request carries.
+/// The content of a request.
 #[derive(Debug)]
 pub(super) enum Content {
-    /// All of it, in memory.
+    /// The whole content, in memory.
     Whole(Option<Bytes>),
-    /// A file, read as it is sent.
+    /// A file, read while it is sent.
     File(Box<FileContent>),
 }
 
-/// A file of a known length. The piece before the end is held back until the end has been seen: a file that has
-/// grown must not reach the vendor as a complete request. What a patch inserts at the end is a part of that piece.
+/// A file of a known length. The last piece is held back until the end of the file has been seen: a file that has
+/// grown must not reach the vendor as a complete request. A patch's insertions at the end belong to that piece.
 #[derive(Debug)]
 pub(super) struct FileContent {
     reader: ReaderStream<Take<tokio::fs::File>>,
     /// The length of the file, in bytes.
     len: u64,
-    /// How much of it has been read, in bytes.
+    /// How many bytes of it have been read.
     read: u64,
     patch: Option<Patch>,
     held: Option<Bytes>,
@@ -114,7 +114,7 @@ impl Content {
     /// Opens a recording that is `len` bytes long, and reads it if it is small. It is sent with the edits of `patch`.
     ///
     /// # Errors
-    /// What is wrong with the recording. Nothing has been sent.
+    /// The fault of the recording. Nothing has been sent.
     pub(super) async fn open(path: &Path, len: u64, patch: Option<Patch>) -> Result<Self, CallFailure> {
         let path = path.to_owned();
         tokio::task::spawn_blocking(move || Self::open_blocking(&path, len, patch)).await.unwrap_or_else(|_| {
@@ -174,7 +174,7 @@ impl FileContent {
         }
     }
 
-    /// A piece that was read, as it is sent.
+    /// A piece that was read, in the form in which it is sent.
     fn take(&mut self, chunk: Bytes) -> Result<Bytes, CallFailure> {
         let at = self.read;
         self.read += chunk.len() as u64;
@@ -185,7 +185,7 @@ impl FileContent {
     }
 }
 
-/// A piece of the recording with the edits that are made in it.
+/// A piece of the recording with its edits applied.
 fn patched(patch: Option<&Patch>, at: u64, piece: Bytes) -> Result<Bytes, CallFailure> {
     let Some(patch) = patch else { return Ok(piece) };
     patch.apply(at, piece).ok_or_else(|| {
@@ -209,7 +209,7 @@ fn unreadable(error: &io::Error) -> CallFailure {
     }
 }
 
-/// A body that asks at the gate when it is first polled.
+/// A body that asks the gate when it is first polled.
 pub(super) struct Outgoing {
     gate: Gate,
     departs: Option<Box<dyn FnOnce() -> Departure + Send>>,
@@ -245,7 +245,7 @@ impl Stream for Outgoing {
                 Some(Ok(piece)) => this.next = Some(piece),
             }
         }
-        // What is small goes in one write with its headers: there is no middle in which to be refused.
+        // Small content is written together with its headers: no refusal can come in the middle.
         if matches!(this.content, Content::File(_)) {
             ready!(this.driver.poll(cx));
         }

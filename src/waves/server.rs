@@ -1,4 +1,4 @@
-//! A server for the tests that does exactly what it is told, byte by byte.
+//! A server for the tests that follows its instructions byte by byte.
 
 use std::future::Future;
 
@@ -16,7 +16,7 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    /// Reads until the end of the head, which it returns; what came of the body stays for later.
+    /// Reads until the end of the head, which it returns; received bytes of the body stay for later.
     pub(super) async fn head(&mut self) -> String {
         let end = loop {
             if let Some(at) = self.seen.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -50,7 +50,7 @@ impl Peer {
         std::mem::take(&mut self.seen)
     }
 
-    /// Waits, without reading, until the client has filled all buffers on the way and sends no more.
+    /// Waits, without reading, until the client has filled all buffers in between and sends no more.
     pub(super) async fn until_stalled(&mut self) {
         let mut unread = vec![0; 32 << 20];
         let (mut before, mut now) = (0, self.stream.peek(&mut unread).await.unwrap());

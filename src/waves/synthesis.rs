@@ -1,4 +1,4 @@
-//! A text that is spoken: one call, from the request to its outcome.
+//! The synthesis of a text: one call, from the request to its outcome.
 
 use std::{borrow::Cow, collections::BTreeMap, io, time::Duration};
 
@@ -20,18 +20,18 @@ use super::{
 };
 use crate::domain::synthesis_options::{AudioFormat, TtsLanguage, TtsModel};
 
-/// The longest id that the API takes, in characters.
+/// The longest id that the API accepts, in characters.
 const LONGEST_ID: usize = 128;
 
 impl Client {
-    /// Has a text spoken into `into` and says how that ended, at the latest after `timeout`.
+    /// Synthesizes a text, writes the audio to `into`, and returns how the call ended, at the latest after `timeout`.
     ///
-    /// `departs` is asked as for [`Client::transcribe`]. What stands in `into` is audio only where the call is
+    /// `departs` is called as for [`Client::transcribe`]. The content of `into` is audio only if the call is
     /// [`Outcome::Answered`](crate::domain::call::Outcome::Answered); it is flushed then, but not synced to its disk.
     ///
     /// # Errors
-    /// `into` could not be written. The vendor had begun to answer, so the call may have been billed, and whatever is
-    /// bought next would be lost in the same way.
+    /// `into` could not be written. The vendor had begun to answer, so the call may have been billed, and the next
+    /// purchase would be lost in the same way.
     pub async fn synthesize<W: AsyncWrite + Unpin + Send + ?Sized>(
         &self,
         call: &SynthesisCall<'_>,
@@ -67,7 +67,7 @@ impl Client {
 
     fn synthesis_request(&self, call: &SynthesisCall<'_>) -> RequestBuilder {
         let request = match call.transport {
-            // Whatever the format: without it the answer can be empty.
+            // For every format: without this header the answer can be empty.
             Transport::Sync => self.http.post(self.endpoint(path(call.transport))).header(ACCEPT, "audio/wav"),
             Transport::Sse => self.http.post(self.endpoint(path(call.transport))).header(ACCEPT, "*/*"),
         };
@@ -77,7 +77,7 @@ impl Client {
 }
 
 impl SynthesisCall<'_> {
-    /// The format that is asked for and comes.
+    /// The format that is requested and received.
     pub(super) const fn wire_format(&self) -> AudioFormat {
         match self.transport {
             Transport::Sync => self.format,
@@ -112,7 +112,7 @@ struct TtsBody<'a> {
     pronunciation_dicts: &'a [String],
     session_id: Cow<'a, str>,
     request_id: Cow<'a, str>,
-    /// What this release does not know.
+    /// Parameters that this release does not know.
     #[serde(flatten)]
     extra: BTreeMap<&'a str, Value>,
 }
@@ -138,13 +138,13 @@ impl<'a> TtsBody<'a> {
     }
 }
 
-/// A value as it is kept; one that is no JSON is a text.
+/// A stored value as JSON; a value that is not JSON is a text.
 fn as_kept(json: &str) -> Value {
     serde_json::from_str(json).unwrap_or_else(|_| json.into())
 }
 
-/// An id in the characters that the API takes: itself where it can be, else what can be of it and a hash of the whole,
-/// so that two ids do not become one.
+/// An id in the characters that the API accepts: unchanged if possible, else its valid characters and a hash of the whole id,
+/// so that two ids never become the same.
 fn wire_id(id: &str) -> Cow<'_, str> {
     let taken = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     if !id.is_empty() && id.len() <= LONGEST_ID && id.chars().all(taken) {

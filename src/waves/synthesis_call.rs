@@ -1,53 +1,53 @@
-//! What a synthesis asks for, and what comes of it.
+//! The request of a synthesis, and its result.
 
 use crate::domain::{
     call::Outcome,
     synthesis_options::{AudioFormat, SampleRate, SynthesisOptions},
 };
 
-/// How the audio comes.
+/// How the audio is received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
-    /// In one answer, in the format asked for.
+    /// In one answer, in the requested format.
     Sync,
-    /// In server-sent events while it is made. They carry samples, so [`AudioFormat::Pcm`] is what is asked for and
-    /// what comes, whatever the call's format: 16 bits, little-endian, mono, at the rate asked for.
+    /// In server-sent events while it is synthesized. They carry samples, so [`AudioFormat::Pcm`] is requested and
+    /// received, whatever the call's format: 16 bits, little-endian, mono, at the requested rate.
     Sse,
 }
 
-/// What a synthesis asks for.
+/// The request of a synthesis.
 #[derive(Debug, Clone, Copy)]
 pub struct SynthesisCall<'a> {
     /// Model, voice and pace.
     pub options: &'a SynthesisOptions,
-    /// What is spoken: at most [`MAX_PART_CHARS`](crate::domain::synthesis_options::MAX_PART_CHARS) characters.
+    /// The text: at most [`MAX_PART_CHARS`](crate::domain::synthesis_options::MAX_PART_CHARS) characters.
     pub text: &'a str,
     /// The format of the audio.
     pub format: AudioFormat,
-    /// Its rate.
+    /// The sample rate.
     pub rate: SampleRate,
     /// Ids of pronunciation dictionaries.
     pub dictionaries: &'a [String],
-    /// How the audio comes.
+    /// How the audio is received.
     pub transport: Transport,
     /// The call's id in the journal. The vendor sees it as `request_id`.
     pub call_id: &'a str,
-    /// What the call belongs to. The vendor sees it as `session_id`, in characters that it takes.
+    /// What the call belongs to. The vendor sees it as `session_id`, in characters that it accepts.
     pub session: &'a str,
 }
 
-/// Audio that came whole.
+/// Complete audio.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SynthesizedAudio {
     /// How many bytes were written.
     pub bytes: u64,
-    /// What they are. Checked: of this format, at the rate asked for where the format tells it, and all there.
+    /// Their format. Checked: this format, at the requested rate if the format contains it, and complete.
     pub format: AudioFormat,
-    /// The media type that the answer gave.
+    /// The media type of the answer.
     pub content_type: Option<String>,
     /// The vendor's request id.
     pub request_id: Option<String>,
-    /// `x-content-expiry`, where the answer has it.
+    /// `x-content-expiry`, if the answer has it.
     pub content_expiry: Option<String>,
 }
 

@@ -46,7 +46,7 @@ fn call(options: &SynthesisOptions, transport: Transport) -> SynthesisCall<'_> {
     }
 }
 
-/// How a call ends at this server, and what was written.
+/// How a call ends at this server, and what it wrote.
 async fn at(url: &Url, transport: Transport, timeout: Duration) -> (SynthesisOutcome, Vec<u8>) {
     let (options, mut written) = (options(), Vec::new());
     let call = call(&options, transport);
@@ -54,7 +54,7 @@ async fn at(url: &Url, transport: Transport, timeout: Duration) -> (SynthesisOut
     (outcome, written)
 }
 
-/// How a call ends that is answered with these bytes, after which the peer closes.
+/// How a call ends if these bytes are the answer, after which the peer closes.
 async fn answered_with(transport: Transport, response: impl Into<Vec<u8>>) -> (SynthesisOutcome, Vec<u8>) {
     let response = response.into();
     let (url, _) = serve(move |mut peer: Peer| {
@@ -68,7 +68,7 @@ async fn answered_with(transport: Transport, response: impl Into<Vec<u8>>) -> (S
     at(&url, transport, LONG).await
 }
 
-/// A whole response.
+/// A complete response.
 fn response(status: &str, headers: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
     let body = body.as_ref();
     let head = format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\n\r\n", body.len());
@@ -279,7 +279,7 @@ async fn events_arrive_in_pieces() {
             peer.write([format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat()).await;
             tokio::task::yield_now().await;
         }
-        // The mark is the end, whether the connection ends or not.
+        // The mark is the end, whether or not the connection ends.
         peer.rest().await;
     })
     .await;

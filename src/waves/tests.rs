@@ -84,7 +84,7 @@ async fn call(url: &Url) -> Outcome {
     call_with(url, body, Departure::Go, LONG).await
 }
 
-/// The outcome of a call whose request is read whole and answered with these bytes, after which the peer closes.
+/// The outcome of a call whose request is read completely and answered with these bytes, after which the peer closes.
 async fn answered_with(response: &'static str) -> Outcome {
     let (url, _) = serve(move |mut peer: Peer| async move {
         peer.request().await;
@@ -196,7 +196,7 @@ async fn a_call_given_up_while_connecting_does_not_leave_afterwards() {
         Departure::Go
     };
     let body = SttBody::Url("https://b.example/a.wav".parse().unwrap());
-    // Polled once, it has begun to connect; nobody else has run since.
+    // After one poll it has begun to connect; no other task has run since.
     assert!(client.transcribe(&call, body, departs, LONG).now_or_never().is_none());
     assert_eq!(received.recv().await.unwrap(), b"");
     assert_eq!(asked.load(Ordering::SeqCst), 0);
@@ -298,7 +298,7 @@ async fn what_is_too_large_costs_one_call_however_it_ends() {
         }
         other => panic!("{other:?}"),
     };
-    // It says so itself, and is not waited for.
+    // The head declares the length, so the body is not waited for.
     let declared = "HTTP/1.1 200 OK\r\nContent-Length: 536870913\r\n\r\n{";
     assert_eq!(too_large(answered_with(declared).await), None);
     for (declared, is_kept) in [(70 << 20, false), (65 << 20, true)] {
@@ -323,7 +323,7 @@ async fn refusals_are_told_with_their_wait() {
     assert_eq!((failure.kind, failure.status), (ErrorKind::RateLimited, Some(429)));
     assert_eq!(failure.retry_after, Some(Duration::from_secs(7)));
     assert_eq!(failure.message, "the API asks for fewer calls (429): Rate limit.");
-    // The body is cut, but the status has said what counts.
+    // The body is incomplete, but the status alone decides.
     let half = answered_with("HTTP/1.1 401 Unauthorized\r\nContent-Length: 99\r\n\r\n{").await;
     assert!(matches!(half, Outcome::Refused(failure) if failure.kind == ErrorKind::Unauthorized));
 }
@@ -356,7 +356,7 @@ async fn a_refusal_in_the_middle_of_the_upload_is_read() {
 
 #[tokio::test]
 async fn a_refusal_wins_over_the_broken_pipe() {
-    // Closed with bytes unread, the connection is reset while the client waits for room to write more.
+    // The connection is closed with unread bytes, so it is reset while the client waits to write more.
     let (url, _) = serve(|mut peer: Peer| async move {
         peer.head().await;
         peer.until_stalled().await;
@@ -381,7 +381,7 @@ async fn a_request_that_found_its_idle_connection_closed_is_sent_once() {
     let call = SttCall { options: &options, word_timestamps: false, call_id: "c1", webhook: None };
     for _ in 0..3 {
         let outcome = client.transcribe(&call, body.clone(), || Departure::Go, LONG).await;
-        // By the time the peer's result is here it has closed the connection that the client would like to use again.
+        // When the peer's result arrives, it has closed the connection that the client would reuse.
         requests.recv().await.unwrap();
         tokio::task::yield_now().await;
         assert!(matches!(outcome, Outcome::Answered(_)), "{outcome:?}");

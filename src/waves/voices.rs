@@ -13,7 +13,7 @@ use crate::domain::{
     synthesis_options::{TtsLanguage, TtsModel},
 };
 
-/// The languages by the names that the catalog has for them.
+/// The languages by the catalog's names.
 const NAMES: &[(&str, TtsLanguage)] = &[
     ("arabic", TtsLanguage::Ar),
     ("bangla", TtsLanguage::Bn),
@@ -51,22 +51,22 @@ const NAMES: &[(&str, TtsLanguage)] = &[
     ("vietnamese", TtsLanguage::Vi),
 ];
 
-/// The catalogs, and whose voices they list. In paths a model is written with hyphens.
+/// The catalogs, and the models whose voices they list. Paths write a model with hyphens.
 const CATALOGS: &[(&str, TtsModel)] = &[
     ("/waves/v1/lightning-v3.1/get_voices", TtsModel::Lightning),
     ("/waves/v1/lightning-v3.1-pro/get_voices", TtsModel::LightningPro),
 ];
 
-/// A voice, as the catalog describes it. What the catalog does not say is empty.
+/// A voice, as described in the catalog. Unknown fields are empty.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Voice {
-    /// What `voice_id` takes.
+    /// The value of `voice_id`.
     pub id: String,
-    /// What it is called.
+    /// The display name.
     pub name: String,
-    /// The models that it speaks by; empty where that is not known.
+    /// The models that support the voice; empty if they are unknown.
     pub models: Vec<TtsModel>,
-    /// The languages it was trained on, by their codes; one that has no code here by its name in lower case.
+    /// The languages it was trained on, by their codes; a language without a code here by its name in lower case.
     pub languages: Vec<String>,
     /// E.g. `british`.
     pub accent: Option<String>,
@@ -74,15 +74,15 @@ pub struct Voice {
     pub gender: Option<String>,
     /// E.g. `middle aged`.
     pub age: Option<String>,
-    /// Moods that it has.
+    /// The emotions that it can express.
     pub emotions: Vec<String>,
-    /// What it is good for, e.g. `narration`.
+    /// The recommended uses, e.g. `narration`.
     pub usecases: Vec<String>,
 }
 
 impl Client {
-    /// The voices that this account can use, each with the models in whose catalogs it stands. A catalog that an
-    /// installation does not have (400, 404, 410) is left out, unless it has none at all.
+    /// The voices that this account can use, each with the models whose catalogs list it. A catalog that an
+    /// installation does not have (400, 404, 410) is omitted, unless the installation has none at all.
     ///
     /// # Errors
     /// The API cannot be reached, refuses, or answers with something else.
@@ -122,10 +122,10 @@ impl Client {
     }
 }
 
-/// A language that voices have, by its code or by its English name.
+/// A language of voices, from its code or its English name.
 ///
 /// # Errors
-/// There is no such language, and which one is near.
+/// There is no such language; the error names the nearest one.
 pub fn voice_language(text: &str) -> Result<TtsLanguage, NotListed> {
     let name = text.trim().to_lowercase();
     let codes = || TtsLanguage::ALL.iter().copied().filter(|language| *language != TtsLanguage::Auto);
@@ -139,7 +139,7 @@ pub fn voice_language(text: &str) -> Result<TtsLanguage, NotListed> {
     })
 }
 
-/// What the catalog says of a voice.
+/// The catalog's entry of a voice.
 #[derive(Default)]
 struct CatalogEntry {
     is_object: bool,
@@ -209,7 +209,7 @@ impl Take for Tags {
     }
 }
 
-/// A text, or the texts of a list, without those that say nothing.
+/// A text, or the texts of a list, without empty ones.
 #[derive(Default)]
 struct Words(Vec<String>);
 
@@ -245,7 +245,7 @@ fn said(text: &str) -> Option<String> {
     Some(text.trim()).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
-/// A voice, if it has an id.
+/// The voice of an entry, if it has an id.
 fn voice(entry: CatalogEntry) -> Option<Voice> {
     let CatalogEntry { id: Words(mut id), name: Words(mut name), tags, .. } = entry;
     let one = |Words(words)| words.into_iter().next();

@@ -1,4 +1,4 @@
-//! Other people's words, made fit for a report: one line, short, and without anything secret in it.
+//! Messages from outside, cleaned for a report: one line, short, and without secrets.
 
 const LONGEST: usize = 300;
 
@@ -12,7 +12,7 @@ pub(super) fn clean(text: &str) -> String {
     }
 }
 
-/// Cuts every URL in `text` before its query or fragment, and takes the user info out.
+/// Cuts every URL in `text` before its query or fragment, and removes the user info.
 fn without_signatures(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -29,7 +29,7 @@ fn without_signatures(text: &str) -> String {
     out + rest
 }
 
-/// Puts `sk_…` in the place of whatever looks like one of the vendor's keys.
+/// Replaces whatever looks like one of the vendor's keys by `sk_…`.
 fn without_keys(text: &str) -> String {
     let mut parts = text.split("sk_");
     let mut out = parts.next().unwrap_or_default().to_owned();
@@ -56,7 +56,7 @@ pub(super) fn is_html(text: &str) -> bool {
     start.starts_with("<!doctype") || start.starts_with("<html") || start.starts_with("<head")
 }
 
-/// An error and what caused it, innermost last, without what is said twice.
+/// An error and its causes, innermost last, without repetitions.
 pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut said: Vec<String> = Vec::new();
     let mut next = Some(error);

@@ -1,8 +1,8 @@
-//! A pause in an upload, long enough to hear an early refusal.
+//! A pause in an upload, long enough to receive an early refusal.
 //!
-//! A server that refuses in the middle of an upload may close at once; the next write then fails, and with it the
-//! refusal would be lost although it has arrived. The connection reads before it writes, but it only knows of what
-//! the I/O driver has reported. So the driver gets its turn before each piece.
+//! A server that refuses in the middle of an upload may close at once. The next write then fails, and
+//! the refusal would be lost although it has arrived. The connection reads before it writes, but it knows only
+//! what the I/O driver has reported. Therefore the driver runs before each piece.
 
 use std::{
     future::Future,
@@ -34,13 +34,13 @@ impl Wake for DriverTurn {
 }
 
 impl YieldToDriver {
-    /// Ready when the driver has had its turn since the first poll; then ready for the next pause.
+    /// Ready when the driver has run since the first poll; then ready for the next pause.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let turn = self.0.get_or_insert_with(|| {
             let turn = Arc::new(DriverTurn::default());
-            // Before the yield, which may wake it from another thread.
+            // Before the yield, which may wake the task from another thread.
             turn.task.register(cx.waker());
-            // The runtime wakes what yields after its driver was polled; the future itself is of no more use.
+            // The runtime wakes yielding tasks after it has polled its driver; the future itself is no longer needed.
             let waker = Waker::from(turn.clone());
             let _ = pin!(tokio::task::yield_now()).poll(&mut Context::from_waker(&waker));
             turn

@@ -1,4 +1,4 @@
-//! What punctuation does to a cut.
+//! How punctuation affects cutting.
 
 use unicode_segmentation::GraphemeCursor;
 
@@ -9,9 +9,9 @@ pub(super) enum EndMark {
     Point,
     /// `!`, `?`: before white space.
     Call,
-    /// `…`: before white space, unless the sentence goes on in lower case.
+    /// `…`: before white space, unless the sentence continues in lower case.
     Trail,
-    /// `。`, `।`: wherever it stands.
+    /// `。`, `।`: in any position.
     Full,
 }
 
@@ -22,7 +22,7 @@ pub(super) fn stop(c: char) -> Option<EndMark> {
         _ if c.is_ascii() => None,
         '…' | '‥' => Some(EndMark::Trail),
         '‼' | '‽' | '⁇' | '⁈' | '⁉' | '⸮' | '\u{37e}' => Some(EndMark::Call),
-        // The list of Unicode's property STerm, as far as a living script uses it; fullwidth forms.
+        // The list of Unicode's property STerm, limited to scripts in use; fullwidth forms.
         '\u{589}' | '\u{61d}'..='\u{61f}' | '\u{6d4}' | '\u{700}'..='\u{702}' | '\u{7f9}' => Some(EndMark::Full),
         '\u{964}' | '\u{965}' | '\u{e5a}' | '\u{e5b}' | '\u{f0d}' | '\u{f0e}' | '\u{104b}' => Some(EndMark::Full),
         '\u{1362}' | '\u{1367}' | '\u{1368}' | '\u{166e}' | '\u{17d4}' | '\u{17d5}' => Some(EndMark::Full),
@@ -34,12 +34,12 @@ pub(super) fn stop(c: char) -> Option<EndMark> {
     }
 }
 
-/// Marks inside a sentence that need white space behind them to be one: `10:30` and `1,000` have none.
+/// Marks inside a sentence that count only before white space: `10:30` and `1,000` have none.
 pub(super) const fn is_spaced_comma(c: char) -> bool {
     matches!(c, ',' | ';' | ':' | '·' | '\u{387}')
 }
 
-/// Marks inside a sentence that need no space, as in languages that write none.
+/// Marks inside a sentence that need no space, as in languages that write no spaces.
 pub(super) const fn is_comma(c: char) -> bool {
     matches!(
         c,
@@ -73,7 +73,7 @@ pub(super) const fn is_dash(c: char) -> bool {
     matches!(c, '-' | '‐' | '‒' | '–' | '—' | '―' | '⸺' | '⸻')
 }
 
-/// Dashes that part two clauses also without spaces around them.
+/// Dashes that separate two clauses even without spaces around them.
 pub(super) const fn is_long_dash(c: char) -> bool {
     matches!(c, '—' | '―' | '⸺' | '⸻')
 }
@@ -113,14 +113,14 @@ pub(super) const fn is_either_quote(c: char) -> bool {
     matches!(c, '"' | '\'' | '“' | '‘' | '»' | '«' | '›' | '‹')
 }
 
-/// What may stand before a sentence's first letter.
+/// Characters that can precede a sentence's first letter.
 pub(super) const fn opens(c: char) -> bool {
     is_either_quote(c)
         || is_dash(c)
         || matches!(c, '(' | '[' | '{' | '„' | '‚' | '¿' | '¡' | '「' | '『' | '（' | '”' | '’')
 }
 
-/// Whether it belongs to what is before it: no part is to begin with it.
+/// Whether the character belongs to the one before it: no part may begin with it.
 pub(super) fn hangs(c: char) -> bool {
     stop(c).is_some() || closes(c) || is_comma(c) || matches!(c, ',' | ';' | ':' | '%' | '‰')
 }
@@ -139,8 +139,8 @@ pub(super) const fn is_unspaced(c: char) -> bool {
     is_wide(c) || matches!(c, '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}')
 }
 
-/// Whether the text may not be parted at `at`, for a grapheme would be. For places beside punctuation or white space:
-/// looks at one character on either side.
+/// Whether `at` is inside a grapheme, where the text may not be split. For positions next to punctuation or white space:
+/// the function looks at one character on either side.
 pub(super) fn is_inside_grapheme(text: &str, at: usize) -> bool {
     let Some(next) = text[at..].chars().next() else { return false };
     let Some(before) = text[..at].chars().next_back() else { return false };

@@ -1,8 +1,8 @@
 //! Cutting a text into parts that are bought one by one (API page: 8,000 characters a call at most, 250 recommended).
 //!
-//! A part never crosses a paragraph. Inside one, whole sentences are packed as long as they fit; a sentence that is too
-//! long by itself is cut at a comma or its like, else between words, else inside a word. Nothing but white space is lost.
-//! Parts of a paragraph depend on that paragraph alone: an edit re-buys nothing of another.
+//! A part never crosses a paragraph. Inside a paragraph, whole sentences are packed as long as they fit. A sentence that is
+//! too long is cut at a comma or a similar mark, else between words, else inside a word. Only white space is lost.
+//! The parts of a paragraph depend on that paragraph alone: an edit re-buys nothing of another paragraph.
 
 mod abbreviation;
 mod marks;
@@ -18,62 +18,62 @@ pub use self::paragraph::{flat, paragraphs};
 use self::sentence::Sentences;
 use super::synthesis_options::MAX_PART_CHARS;
 
-/// What is bought by one call.
+/// What one call buys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
-    /// The text as it is sent: trimmed, its white space single spaces, so that wrapping lines again changes nothing.
+    /// The text as it is sent: trimmed, with single spaces for white space, so that re-wrapped lines change nothing.
     pub text: String,
-    /// The paragraph that it is of, from 0.
+    /// The number of its paragraph, from 0.
     pub paragraph: u32,
-    /// The sentences in it, in order; between two of them is a space, or nothing.
+    /// The part's sentences, in order; two of them are separated by a space, or by nothing.
     pub sentences: Vec<Sentence>,
     /// Whether it is the last of its paragraph.
     pub ends_paragraph: bool,
 }
 
-/// A sentence, or what of it is in one part.
+/// A sentence, or the piece of it that is in one part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sentence {
-    /// Where it is in the part's text, in bytes.
+    /// The position in the part's text, in bytes.
     pub range: Range<usize>,
-    /// Whether it began in the part before.
+    /// Whether the sentence began in the previous part.
     pub continued: bool,
-    /// Whether it goes on in the next part.
+    /// Whether the sentence continues in the next part.
     pub goes_on: bool,
 }
 
 impl Part {
-    /// Its length as the API counts it: in Unicode scalar values.
+    /// The length as the API counts it: in Unicode scalar values.
     #[must_use]
     pub fn chars(&self) -> usize {
         self.text.chars().count()
     }
 
-    /// Whether a sentence is over where it ends.
+    /// Whether the part's end is the end of a sentence.
     #[must_use]
     pub fn ends_sentence(&self) -> bool {
         self.sentences.last().is_some_and(|last| !last.goes_on)
     }
 
-    /// Whether there is anything to be spoken: `* * *` between two scenes has neither letter nor digit.
+    /// Whether the part has anything to speak: `* * *` between two scenes has neither letter nor digit.
     #[must_use]
     pub fn has_words(&self) -> bool {
         self.text.chars().any(char::is_alphanumeric)
     }
 }
 
-/// Cuts a text into parts of at most `part_chars` Unicode scalar values (1 to 8,000; others are brought there).
+/// Cuts a text into parts of at most `part_chars` Unicode scalar values (1 to 8,000; other values are clamped).
 #[must_use]
 pub fn cut(text: &str, part_chars: usize) -> Vec<Part> {
     parts(text, part_chars).collect()
 }
 
-/// The same paragraph by paragraph, as they are asked for.
+/// The same parts as a lazy iterator, paragraph by paragraph.
 pub fn parts(text: &str, part_chars: usize) -> impl Iterator<Item = Part> {
     (0..).zip(paragraphs(text)).flat_map(move |(number, paragraph)| cut_paragraph(paragraph, number, part_chars))
 }
 
-/// The parts of one paragraph; a blank line inside it is white space like any other.
+/// The parts of one paragraph. A blank line inside it counts as ordinary white space.
 #[must_use]
 pub fn cut_paragraph(paragraph: &str, number: u32, part_chars: usize) -> Vec<Part> {
     let text = flat(paragraph);
@@ -108,7 +108,7 @@ impl Packer<'_> {
         let chars = self.text[sentence.clone()].chars().count();
         match &mut self.open {
             Some(open) if open.chars + (sentence.start - open.range.end) + chars <= self.limit => {
-                // Between two sentences is a space or nothing: as many bytes as characters.
+                // Two sentences are separated by a space or nothing: as many bytes as characters.
                 open.chars += sentence.start - open.range.end + chars;
                 open.range.end = sentence.end;
                 let start = sentence.start - open.range.start;
@@ -122,7 +122,7 @@ impl Packer<'_> {
         }
     }
 
-    /// Begins a part with a sentence; what is too long goes into parts of its own, and the last of them stays open.
+    /// Begins a part with a sentence. A sentence that is too long gets parts of its own, and the last of them stays open.
     fn begin(&mut self, mut sentence: Range<usize>, mut chars: usize) {
         let mut continued = false;
         while chars > self.limit

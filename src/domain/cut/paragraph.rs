@@ -2,7 +2,7 @@
 
 use super::marks::is_wide;
 
-/// The paragraphs of a text, none blank: between two of them is an empty line or U+2029.
+/// The paragraphs of a text, none blank. An empty line or U+2029 separates two of them.
 pub fn paragraphs(text: &str) -> impl Iterator<Item = &str> {
     text.split('\u{2029}').flat_map(|rest| Paragraphs { rest })
 }
@@ -32,8 +32,8 @@ impl<'t> Iterator for Paragraphs<'t> {
     }
 }
 
-/// A text on one line: trimmed, and each run of white space one space. Where a line breaks between two characters of
-/// Chinese or Japanese there is nothing, for there is nothing when it does not break.
+/// A text on one line: trimmed, with one space for each run of white space. A line break between two characters of
+/// Chinese or Japanese is removed, because the unbroken text has no space there.
 #[must_use]
 pub fn flat(text: &str) -> String {
     let mut rest = text.trim();

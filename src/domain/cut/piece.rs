@@ -1,4 +1,4 @@
-//! Where a sentence is cut that is too long for one part.
+//! Where to cut a sentence that is too long for one part.
 
 use unicode_segmentation::UnicodeSegmentation;
 
@@ -13,14 +13,14 @@ use super::{
 /// A place where a sentence may be cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Seam {
-    /// At a comma, a dash, or their like.
+    /// At a comma, a dash, or a similar mark.
     Clause,
     /// Between two words.
     Word,
 }
 
-/// Where the first piece of at most `limit` characters ends, in bytes; nothing if the text is no longer than that.
-/// Looks at no more than `limit` characters and a few beside them, however long the text.
+/// The end of the first piece of at most `limit` characters, in bytes; `None` if the text is no longer than that.
+/// Looks at no more than `limit` characters and a few next to them, however long the text is.
 pub(super) fn cut_at(text: &str, limit: usize) -> Option<usize> {
     let (mut clause, mut word) = (None, None);
     let mut before = '\0';
@@ -38,7 +38,7 @@ pub(super) fn cut_at(text: &str, limit: usize) -> Option<usize> {
     None
 }
 
-/// What kind of seam is at `at`, between two characters. That of a space is before it.
+/// The kind of seam at `at`, between two characters. The seam of a space is before the space.
 fn seam(text: &str, at: usize, before: char, next: char) -> Option<Seam> {
     if next == ' ' {
         return seam_at_space(&text[..at], &text[at + 1..]).filter(|_| !is_inside_grapheme(text, at + 1));
@@ -46,7 +46,7 @@ fn seam(text: &str, at: usize, before: char, next: char) -> Option<Seam> {
     let done = &text[..at];
     let seam = match before {
         ' ' => return None,
-        // What parts words where no space does.
+        // Characters that separate words without a space.
         '\u{200b}' | '\u{f0b}' | '\u{1361}' => Seam::Word,
         c if is_comma(c) || closes(c) && follows_comma(done) => Seam::Clause,
         c if (is_long_dash(c) || done.ends_with("--")) && !begins_word(done) => Seam::Clause,
@@ -73,19 +73,19 @@ fn seam_at_space(before: &str, after: &str) -> Option<Seam> {
         return Some(Seam::Clause);
     }
     match is_dash(next) {
-        // A dash between two spaces stays with what is before it.
+        // A dash between two spaces stays with the text before it.
         true if rest.starts_with(' ') => None,
         true if is_long_dash(next) && !rest.starts_with(is_dash) => Some(Seam::Clause),
         _ => Some(Seam::Word),
     }
 }
 
-/// A comma inside of what closes: `，」`.
+/// Whether a comma precedes the closing marks at the end: `，」`.
 fn follows_comma(text: &str) -> bool {
     text.trim_end_matches(closes).ends_with(is_comma)
 }
 
-/// Whether the dash at the end is the beginning of a word: `—Hola`, `--flag`.
+/// Whether the dash at the end begins a word: `—Hola`, `--flag`.
 fn begins_word(text: &str) -> bool {
     let bare = text.trim_end_matches(is_dash);
     bare.is_empty() || bare.ends_with(' ')
@@ -97,12 +97,12 @@ fn parts_clauses(text: &str) -> bool {
     !bare.is_empty() && (bare.ends_with(' ') || text.ends_with("--") || !text.ends_with(['-', '‐']))
 }
 
-/// The last place between two graphemes up to `limit`; `window` ends with the character behind it. One that has closing
-/// marks or a space behind it is taken only if there is no other, and a single grapheme of more than `limit` characters is cut, for
+/// The last boundary between two graphemes up to `limit`; `window` ends with the character after it. A boundary next to closing
+/// marks or a space is used only if there is no other. A single grapheme of more than `limit` characters is cut, because
 /// the API takes no longer text.
 fn inside_word(window: &str, limit: usize) -> usize {
     let mut last = None;
-    // From behind, for the other way each character of a long word would be looked up.
+    // Backwards, because a forward search would look up each character of a long word.
     for (at, grapheme) in window.grapheme_indices(true).rev().take_while(|(at, _)| *at > 0) {
         if !grapheme.starts_with(|c| c == ' ' || hangs(c)) {
             return at;

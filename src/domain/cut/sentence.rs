@@ -7,22 +7,22 @@ use super::{
     marks::{self, EndMark, closes, hangs, is_either_quote, is_inside_grapheme, is_unspaced, opens},
 };
 
-/// The sentences of a paragraph on one line, trimmed, in order; together they are all of it.
+/// The sentences of a paragraph on one line, trimmed, in order; together they are the whole paragraph.
 pub(super) struct Sentences<'t> {
     text: &'t str,
     from: usize,
     /// Whether a `"` is open.
     quoted: bool,
-    /// Whether the paragraph has capitals at all; asked for when it first matters.
+    /// Whether the paragraph has any capitals; computed when it first matters.
     has_capitals: Option<bool>,
 }
 
-/// A run of stops and of what closes behind it.
+/// A run of stops and the closing marks after it.
 struct Run {
     /// Where the sentence ends, if it does.
     end: usize,
     stop: EndMark,
-    /// Whether a quote or a bracket closes behind the stop.
+    /// Whether a quote or a bracket closes after the stop.
     closed: bool,
 }
 
@@ -31,7 +31,7 @@ impl<'t> Sentences<'t> {
         Self { text, from: 0, quoted: false, has_capitals: None }
     }
 
-    /// The next stop from `at`.
+    /// The next stop at or after `at`.
     fn find_stop(&mut self, at: usize) -> Option<(usize, EndMark)> {
         for (offset, c) in self.text[at..].char_indices() {
             let found = match c {
@@ -39,7 +39,7 @@ impl<'t> Sentences<'t> {
                     self.quoted = !self.quoted;
                     None
                 }
-                // In Greek it asks.
+                // In Greek this is the question mark.
                 ';' => {
                     self.text[..at + offset].ends_with(|c| matches!(c, '\u{370}'..='\u{3ff}')).then_some(EndMark::Call)
                 }
@@ -52,7 +52,7 @@ impl<'t> Sentences<'t> {
         None
     }
 
-    /// All that belongs to the stop at `at`: more stops, quotes and brackets that close, also behind a space (`« Oui ! »`).
+    /// Everything that belongs to the stop at `at`: more stops, closing quotes and brackets, also after a space (`« Oui ! »`).
     fn run(&self, at: usize, stop: EndMark) -> Run {
         let first = self.text[at..].chars().next().map_or(0, char::len_utf8);
         let mut run = Run { end: at + first, stop, closed: false };
@@ -80,7 +80,7 @@ impl<'t> Sentences<'t> {
         run
     }
 
-    /// How many bytes of quotes and brackets close at `at`. Of a quote that may as well open, what follows decides.
+    /// How many bytes of quotes and brackets close at `at`. If a quote could also open, the next character decides.
     fn closing(&self, at: usize) -> usize {
         let rest = &self.text[at..];
         let all = rest.find(|c| !closes(c) && !is_either_quote(c)).unwrap_or(rest.len());
@@ -92,7 +92,7 @@ impl<'t> Sentences<'t> {
         if self.quoted && rest[quotes.len()..].starts_with('"') { quotes.len() + 1 } else { quotes.len() }
     }
 
-    /// Whether the sentence is over with this run, whose stop is at `at`.
+    /// Whether the sentence ends with this run, whose stop is at `at`.
     fn is_end(&mut self, at: usize, run: &Run) -> bool {
         let rest = &self.text[run.end..];
         let Some(next) = rest.chars().next() else { return true };
@@ -118,7 +118,7 @@ impl<'t> Sentences<'t> {
         }
     }
 
-    /// A text in small letters only says nothing by beginning with one.
+    /// Whether the paragraph has capitals. If it has none, a lower-case letter does not show that a sentence continues.
     fn has_capitals(&mut self) -> bool {
         let text = self.text;
         *self.has_capitals.get_or_insert_with(|| text.chars().any(char::is_uppercase))
@@ -147,7 +147,7 @@ impl Iterator for Sentences<'_> {
     }
 }
 
-/// Of two stops in one run, the one that decides.
+/// The one of two stops in a run that decides.
 const fn stronger(a: EndMark, b: EndMark) -> EndMark {
     match (a, b) {
         (EndMark::Full, _) | (_, EndMark::Full) => EndMark::Full,
@@ -157,7 +157,7 @@ const fn stronger(a: EndMark, b: EndMark) -> EndMark {
     }
 }
 
-/// Whether a text begins with a mark that belongs to what is before it, though a space is between.
+/// Whether a text begins with a mark that belongs to the text before it, even after a space.
 fn hangs_alone(text: &str) -> bool {
     let marks = text.trim_start_matches(|c| marks::stop(c).is_some() || closes(c) || matches!(c, '»' | '›'));
     marks.len() < text.len() && (marks.is_empty() || marks.starts_with(' '))

@@ -128,7 +128,7 @@ fn a_limit_out_of_range_is_brought_into_it() {
     assert_eq!(texts("ab", 0), ["a", "b"]);
 }
 
-/// Characters of every script that the API speaks, and what is hard in them: marks, joiners, emoji, right to left.
+/// Characters of every script that the API speaks, and difficult ones: marks, joiners, emoji, right to left.
 fn character() -> impl Strategy<Value = char> {
     let scripts = [
         ('a', 'z'),
@@ -222,7 +222,7 @@ proptest! {
     fn no_grapheme_is_cut(text in text()) {
         for paragraph in paragraphs(&text) {
             let line = flat(paragraph);
-            // What is too long for a part, and marks on a space, which no part may begin with, cannot be kept whole.
+            // A piece that is too long for a part, and marks on a space, which cannot begin a part, cannot stay whole.
             if line.graphemes(true).any(|g| g.chars().count() > 20 || g.starts_with(' ') && g.len() > 1) {
                 continue;
             }

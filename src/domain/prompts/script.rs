@@ -1,4 +1,4 @@
-//! Scripts, as far as a voice speaks them or a text may have slipped into them.
+//! Scripts that voices speak, or that may have slipped into a text.
 
 use std::ops::Range;
 
@@ -65,11 +65,11 @@ impl Script {
         }
     }
 
-    /// The script of a letter; nothing for Latin, for marks that several share, and for what no voice could speak.
+    /// The script of a letter; `None` for Latin, for marks that several scripts share, and for what no voice could speak.
     const fn of(c: char) -> Option<Self> {
         Some(match c {
             '\u{0}'..='\u{36f}' => return None,
-            // Shared by the scripts of India.
+            // Shared by the Indic scripts.
             '\u{951}'..='\u{954}' | '\u{964}' | '\u{965}' => return None,
             '\u{370}'..='\u{3ff}' | '\u{1f00}'..='\u{1fff}' => Self::Greek,
             '\u{400}'..='\u{52f}' | '\u{1c80}'..='\u{1c8f}' | '\u{2de0}'..='\u{2dff}' | '\u{a640}'..='\u{a69f}' => {
@@ -114,7 +114,7 @@ impl Script {
     }
 }
 
-/// The scripts that a language is written in, beside Latin; nothing where any may come.
+/// The scripts of a language besides Latin; `None` if any script may occur.
 const fn written_in(language: TtsLanguage) -> Option<&'static [Script]> {
     use TtsLanguage as L;
     Some(match language {

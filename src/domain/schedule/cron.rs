@@ -1,7 +1,7 @@
-//! Cron expressions: five fields, as crontab has them.
+//! Cron expressions: five fields, as in crontab.
 //!
-//! Written here because the crates that know jiff (croner, jiff-cron) let a wildcard run both times through an hour that
-//! stands twice, or have other fields, and none says which field is wrong and what is allowed there.
+//! Implemented here because the crates that use jiff (croner, jiff-cron) let a wildcard match a repeated hour twice, or
+//! have other fields. None of them reports which field is wrong and what is allowed there.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -10,7 +10,7 @@ use jiff::{
     civil::{Date, DateTime, Time},
 };
 
-/// Which minutes are meant, on the wall of some zone.
+/// A set of minutes, as wall-clock times of some zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cron {
     text: String,
@@ -19,11 +19,11 @@ pub struct Cron {
     days: u64,
     months: u64,
     weekdays: u64,
-    /// Both day fields are restricted: a day of either will do.
+    /// Whether both day fields are restricted: then a day that matches either one is enough.
     either: bool,
 }
 
-/// Why an expression is none: which field, and what is allowed there.
+/// Why a text is not a valid expression: the wrong field, and what is allowed there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct CronFault(String);
@@ -33,7 +33,7 @@ struct Field {
     name: &'static str,
     least: u8,
     most: u8,
-    /// Words for its values, from the least.
+    /// Names of its values, from the least value on.
     words: &'static [&'static str],
 }
 
@@ -59,9 +59,9 @@ const NICKNAMES: [(&str, &str); 7] = [
     ("@midnight", "0 0 * * *"),
     ("@hourly", "0 * * * *"),
 ];
-/// The longest each month can be.
+/// The greatest length of each month.
 const LENGTHS: [u32; 12] = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-/// A leap day on one weekday can be forty years away; what is further never comes.
+/// A leap day on one weekday can be forty years away; a day beyond this horizon never comes.
 const HORIZON_YEARS: i16 = 56;
 
 impl fmt::Display for Cron {
@@ -88,9 +88,9 @@ impl FromStr for Cron {
             hours,
             days,
             months,
-            // Sunday is 0, and 7.
+            // Sunday is 0 and 7.
             weekdays: (weekdays | weekdays >> 7) & 0x7f,
-            // As cron has it, what begins with `*` restricts nothing, and the other field decides.
+            // As in cron, a field that begins with `*` restricts nothing, and the other field decides.
             either: !day.starts_with('*') && !weekday.starts_with('*'),
         };
         if cron.never_comes() {
@@ -129,7 +129,7 @@ impl Field {
         ))
     }
 
-    /// The values of a field, as bits.
+    /// The values of a field, as a bit set.
     fn set(&self, text: &str) -> Result<u64, String> {
         text.split(',').try_fold(0, |set, item| Ok(set | self.item(item)?))
     }
@@ -156,7 +156,7 @@ impl Field {
         Ok((from..=to).step_by(step.into()).fold(0, |set, value| set | 1 << value))
     }
 
-    /// The greatest value that is not another one's second name: 7 is 0, Sunday.
+    /// The greatest value that is not a second name of another value: 7 means 0, Sunday.
     const fn last(&self) -> u8 {
         if self.most == 7 { 6 } else { self.most }
     }
@@ -188,7 +188,7 @@ impl Field {
     }
 }
 
-/// Digits alone; a sign is none. What has too many is beyond every field.
+/// Parses digits only; a sign is invalid. A number with too many digits exceeds every field's limit.
 fn number(text: &str) -> Option<u8> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| text.parse().unwrap_or(u8::MAX))
@@ -206,7 +206,7 @@ impl Cron {
         !self.either && !LENGTHS.iter().enumerate().any(in_month)
     }
 
-    /// Whether it comes on this day.
+    /// Whether the expression matches on this day.
     #[must_use]
     pub fn runs_on(&self, day: Date) -> bool {
         let of_month = has(self.days, day.day());
@@ -214,7 +214,7 @@ impl Cron {
         has(self.months, day.month()) && if self.either { of_month || of_week } else { of_month && of_week }
     }
 
-    /// The first time of the wall clock, this one or later.
+    /// The first matching wall-clock time at or after this one.
     #[must_use]
     pub fn civil_from(&self, from: DateTime) -> Option<DateTime> {
         let (mut day, mut time) = (from.date(), from.time());
@@ -233,7 +233,7 @@ impl Cron {
         None
     }
 
-    /// The last time of the wall clock, this one or earlier.
+    /// The last matching wall-clock time at or before this one.
     #[must_use]
     pub fn civil_to(&self, to: DateTime) -> Option<DateTime> {
         let (mut day, mut time) = (to.date(), to.time());
@@ -268,17 +268,17 @@ impl Cron {
         })
     }
 
-    /// The shortest time from one to the next, where no clock is changed.
+    /// The shortest time between two matches, without clock changes.
     #[must_use]
     pub fn period(&self) -> Duration {
-        /// More than a day has minutes, and in 28 years every date has been every weekday.
+        /// More than the minutes of a day. In 28 years every date falls on every weekday.
         const MOST: usize = 2_000;
         let start = Date::constant(2001, 1, 1).to_datetime(Time::midnight());
         let next = |at: &DateTime| self.civil_from(at.checked_add(1.minute()).ok()?);
         let times: Vec<DateTime> =
             std::iter::successors(self.civil_from(start), next).take_while(|at| at.year() < 2030).take(MOST).collect();
         let gaps = times.windows(2).filter_map(|two| Duration::try_from(two[1].duration_since(two[0])).ok());
-        // What comes once in four years or less has a window of at most a year.
+        // An expression that matches once in four years or less has a window of at most a year.
         gaps.min().unwrap_or(Duration::from_secs(365 * 86_400))
     }
 }

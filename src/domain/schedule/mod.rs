@@ -1,4 +1,4 @@
-//! When a definition runs: which moments, for which date, and until when its calls may begin.
+//! When a definition runs: its moments, their dates, and until when its calls may begin.
 
 mod cron;
 mod moments;
@@ -14,51 +14,51 @@ use jiff::{Timestamp, ToSpan, civil::Date, tz::TimeZone};
 pub use self::cron::{Cron, CronFault};
 use super::options::listed;
 
-/// Missed dates that are made up for; older ones are let go.
+/// How many missed dates are made up for; older ones are dropped.
 pub const MOST_MISSED: usize = 7;
-/// Of a schedule without a window: later than this, a run was missed.
+/// For a schedule without a window: a run that is later than this was missed.
 pub const ON_TIME: Duration = Duration::from_secs(600);
 
 listed! {
-    /// What happens to runs that were missed, as while the machine was off.
+    /// What happens to missed runs, for example while the machine was off.
     Missed, "policy for missed runs" {
         /// Each missed date is run, at most seven.
         Run = "run",
-        /// They are let go.
+        /// Missed runs are dropped.
         Skip = "skip",
     }
 }
 
-/// Which day `{date}` is, of a run.
+/// Which day is the `{date}` of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Day {
-    /// That of the scheduled moment.
+    /// The day of the scheduled moment.
     Same,
-    /// The day before it.
+    /// The day before the scheduled moment.
     Before,
-    /// This one, whenever it runs.
+    /// A fixed day, whenever the definition runs.
     On(Date),
 }
 
 /// When a definition runs.
 #[derive(Debug, Clone)]
 pub struct Schedule {
-    /// Which times.
+    /// The times.
     pub cron: Cron,
-    /// Whose wall clock.
+    /// The time zone of those times.
     pub zone: TimeZone,
-    /// How long from its moment a run may begin calls; without end if `None`.
+    /// How long after its moment a run may begin calls; without limit if `None`.
     pub window: Option<Duration>,
     /// What happens to missed runs.
     pub missed: Missed,
     /// Which day `{date}` is.
     pub day: Day,
-    /// Whether anything depends on that day.
+    /// Whether anything depends on `{date}`.
     pub dated: bool,
-    /// Whether it decides which lines there are. If not, they are the same for all dates at any moment, and one run makes
-    /// up for all that were missed: seven would buy the same seven times.
+    /// Whether `{date}` decides which lines there are. If not, all dates have the same lines, and one run makes
+    /// up for all missed ones: seven runs would buy the same lines seven times.
     pub dated_lines: bool,
-    /// Whether the batch's name does not: then every run goes on with the same batch.
+    /// Whether the batch's name is independent of `{date}`. If so, every run continues the same batch.
     pub one_batch: bool,
 }
 
@@ -74,9 +74,9 @@ pub struct Window {
 /// One run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Occurrence {
-    /// The scheduled moment: `now` to whoever fills in the definition.
+    /// The scheduled moment, which is `now` in the definition's templates.
     pub at: Timestamp,
-    /// What `{date}` means.
+    /// The value of `{date}`.
     pub date: Date,
     /// When its calls may begin; any time if `None`.
     pub window: Option<Window>,
@@ -89,7 +89,7 @@ impl Schedule {
         self.cron.after(after, &self.zone).map(|at| self.occurrence(at))
     }
 
-    /// The last run until this moment, or at it.
+    /// The last run before this moment, or at it.
     #[must_use]
     pub fn latest(&self, until: Timestamp) -> Option<Occurrence> {
         self.cron.until(until, &self.zone).map(|at| self.occurrence(at))
@@ -100,7 +100,7 @@ impl Schedule {
         std::iter::successors(self.next(after), |last| self.next(last.at))
     }
 
-    /// What `{date}` means in a run on this day.
+    /// The value of `{date}` in a run on this day.
     #[must_use]
     pub fn date_of(&self, day: Date) -> Date {
         match self.day {
@@ -115,27 +115,27 @@ impl Schedule {
         Occurrence { at, date, window: self.window_of(at) }
     }
 
-    /// Hours that pass, whatever the clock on the wall does meanwhile.
+    /// The window's length is elapsed time, independent of clock changes.
     fn window_of(&self, from: Timestamp) -> Option<Window> {
         let until = from.checked_add(self.window?).ok()?;
         Some(Window { from, until })
     }
 
-    /// Whether a run of that moment is no missed one.
+    /// Whether a run of that moment is not a missed one.
     #[must_use]
     pub fn is_on_time(&self, at: Timestamp, now: Timestamp) -> bool {
         let end = self.window.unwrap_or(ON_TIME);
         now >= at && at.checked_add(end).is_ok_and(|end| now < end)
     }
 
-    /// The window that is open now, or opens next.
+    /// The window that is open now, or the next one.
     #[must_use]
     pub fn window_at(&self, now: Timestamp) -> Option<Window> {
         let open = self.latest(now).filter(|last| self.is_on_time(last.at, now));
         open.or_else(|| self.next(now))?.window
     }
 
-    /// Whether calls could begin all the time from `since` until now: one window was followed by the next without a break.
+    /// Whether calls could begin at any time from `since` until now: the windows followed each other without a gap.
     #[must_use]
     pub fn was_open_since(&self, since: Timestamp, now: Timestamp) -> bool {
         let Some(length) = self.window else { return true };
@@ -144,7 +144,7 @@ impl Schedule {
             return false;
         }
         while end <= now {
-            // The last run that comes before this window ends carries furthest.
+            // The last run before the end of this window has the latest end.
             let Some(next) = self.latest(end).and_then(|run| run.at.checked_add(length).ok()) else { return false };
             if next <= end {
                 return false;
@@ -155,11 +155,11 @@ impl Schedule {
     }
 }
 
-/// The runs to start now, oldest first. `last_started` is the scheduled moment of the newest run that was started, or,
-/// of a definition that never ran, the moment from which it counts; `None` knows of nothing that was missed.
+/// The runs to start now, oldest first. `last_started` is the scheduled moment of the newest run that was started. For a
+/// definition that never ran, it is the moment from which runs count; `None` means that no run was missed.
 ///
-/// Of one date only the last run is started: it finds whatever an earlier one would have. A run that was missed gets the
-/// window that is open now, or else the next one: calls are not to begin at noon because the night was missed.
+/// Only the last run of a date is started: it finds whatever an earlier one would have found. A missed run gets the
+/// window that is open now, or else the next one, so that a run missed at night does not begin its calls at noon.
 #[must_use]
 pub fn due(last_started: Option<Timestamp>, now: Timestamp, schedule: &Schedule) -> Vec<Occurrence> {
     let since = last_started.unwrap_or(Timestamp::MIN);
@@ -179,7 +179,7 @@ fn dates_back(newest: Occurrence, since: Timestamp, schedule: &Schedule) -> Vec<
     if !schedule.dated_lines || matches!(schedule.day, Day::On(_)) {
         return vec![newest];
     }
-    // From the beginning of its day, whatever else runs on it: of one that runs each minute, that is a step and not 1,440.
+    // Go to the beginning of the run's day, so that a schedule of each minute takes one step a day and not 1,440.
     let before = |run: &Occurrence| {
         let day = schedule.zone.to_datetime(run.at).date().to_zoned(schedule.zone.clone()).ok()?.timestamp();
         schedule.latest(day.min(run.at).checked_sub(1.second()).ok()?)

@@ -1,5 +1,5 @@
-//! Times of the wall clock as moments. A time that does not exist comes at the first moment after the gap; one that
-//! stands twice comes once, the first time.
+//! Conversion of wall-clock times to moments. A time that does not exist maps to the first moment after the gap; a
+//! repeated time maps to its first occurrence.
 
 use jiff::{
     Timestamp, ToSpan,
@@ -10,13 +10,13 @@ use jiff::{
 use super::Cron;
 
 impl Cron {
-    /// The first moment after this one.
+    /// The first matching moment after this one.
     #[must_use]
     pub fn after(&self, moment: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
         let mut from = zone.to_datetime(moment);
         loop {
             let civil = self.civil_from(from)?;
-            // The second time round, what the wall shows has been.
+            // In a repeated hour, the wall clock shows times that have already occurred.
             match at(civil, zone)? {
                 found if found > moment => return Some(found),
                 _ => from = civil.checked_add(1.minute()).ok()?,
@@ -24,12 +24,12 @@ impl Cron {
         }
     }
 
-    /// The last moment until this one: this one, or the last before it.
+    /// The last matching moment at or before this one.
     #[must_use]
     pub fn until(&self, moment: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
         let mut to = zone.to_datetime(moment);
         if let AmbiguousOffset::Fold { before, .. } = zone.to_ambiguous_timestamp(to).offset() {
-            // The second time round, the first one has been to its end.
+            // In a repeated hour, the first pass has already reached its end.
             to = before.to_datetime(moment);
         }
         loop {
@@ -42,13 +42,13 @@ impl Cron {
     }
 }
 
-/// When the wall clock of a zone shows this time.
+/// The moment at which the wall clock of a zone shows this time.
 fn at(civil: DateTime, zone: &TimeZone) -> Option<Timestamp> {
     match zone.to_ambiguous_timestamp(civil).offset() {
         AmbiguousOffset::Unambiguous { offset } => offset.to_timestamp(civil).ok(),
         AmbiguousOffset::Fold { before, .. } => before.to_timestamp(civil).ok(),
         AmbiguousOffset::Gap { before, .. } => {
-            // By the old offset the time lies at or behind the change.
+            // With the old offset the time is at or after the change.
             let behind = before.to_timestamp(civil).ok()?.checked_add(1.second()).ok()?;
             zone.preceding(behind).next().map(|change| change.timestamp())
         }

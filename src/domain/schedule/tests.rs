@@ -1,4 +1,4 @@
-//! What an expression means, and what is due.
+//! What an expression matches, and which runs are due.
 
 use jiff::civil::date;
 use proptest::prelude::*;
@@ -26,7 +26,7 @@ fn schedule(text: &str, window: Option<u64>) -> Schedule {
     }
 }
 
-/// The next few, on the wall of UTC.
+/// The next `n` matches, as wall-clock times in UTC.
 fn civil(text: &str, from: &str, n: usize) -> Vec<String> {
     let cron = cron(text);
     let next = |at: &Timestamp| cron.after(*at, &TimeZone::UTC);
@@ -51,7 +51,7 @@ fn fields_are_read_as_cron_reads_them() {
         ("@weekly", "2026-11-20T00:00:00Z", ["2026-11-22T00:00", "2026-11-29T00:00"]),
         ("@monthly", "2026-11-20T00:00:00Z", ["2026-12-01T00:00", "2027-01-01T00:00"]),
         ("@yearly", "2026-11-20T00:00:00Z", ["2027-01-01T00:00", "2028-01-01T00:00"]),
-        // Both days restricted: either. One of them a star, even with a step: both.
+        // Both days restricted: either matches. One of them a star, even with a step: both must match.
         ("0 0 13 * fri", "2026-11-09T00:00:00Z", ["2026-11-13T00:00", "2026-11-20T00:00"]),
         ("0 0 1 * mon", "2026-11-24T00:00:00Z", ["2026-11-30T00:00", "2026-12-01T00:00"]),
         ("0 0 */2 * fri", "2026-11-21T00:00:00Z", ["2026-11-27T00:00", "2026-12-11T00:00"]),
@@ -59,7 +59,7 @@ fn fields_are_read_as_cron_reads_them() {
         assert_eq!(civil(text, from, 2), times, "{text}");
     }
     assert_eq!(cron(" 0  2 * * * ").to_string(), "0 2 * * *");
-    // The leap day is a Sunday or Saturday, and 2100 has none.
+    // The leap day must be a Sunday or Saturday, and 2100 has none.
     assert_eq!(civil("0 0 29 2 */6", "2089-01-01T00:00:00Z", 1), ["2116-02-29T00:00"]);
 }
 
@@ -158,13 +158,13 @@ fn on_its_moment_a_run_is_due_and_once() {
 #[test]
 fn each_missed_date_is_run_at_most_seven_oldest_first() {
     let night = schedule("0 2 * * *", Some(6));
-    // 03:00 in Kolkata: tonight's window is open, and it is everybody's.
+    // 03:00 in Kolkata: tonight's window is open, and all runs get it.
     let (last, now) = (moment("2026-11-17T20:30:00Z"), moment("2026-11-20T21:30:00Z"));
     let runs = due(Some(last), now, &night);
     assert_eq!(dates(&runs), ["2026-11-18", "2026-11-19", "2026-11-20"]);
     let open = Window { from: moment("2026-11-20T20:30:00Z"), until: moment("2026-11-21T02:30:00Z") };
     assert!(runs.iter().all(|run| run.window == Some(open)));
-    // At noon no window is open: they wait for the next.
+    // At noon no window is open: the runs wait for the next one.
     let runs = due(Some(last), moment("2026-11-21T06:30:00Z"), &night);
     assert_eq!((runs.len(), runs[0].window.unwrap().from), (3, moment("2026-11-21T20:30:00Z")));
     let runs = due(Some(moment("2020-01-01T00:00:00Z")), now, &night);
@@ -179,7 +179,7 @@ fn of_one_date_only_the_last_run_is_made_up_for() {
     let runs = due(Some(moment("2026-11-19T12:30:00Z")), moment("2026-11-20T10:40:00Z"), &hourly);
     assert_eq!(dates(&runs), ["2026-11-19", "2026-11-20"]);
     assert_eq!(runs[0].at, moment("2026-11-19T17:30:00Z"), "23:00 in Kolkata");
-    // A batch that knows no date finds in one run whatever it missed.
+    // A batch without dated lines makes up for all missed runs with one run.
     let plain = Schedule { dated_lines: false, ..hourly.clone() };
     assert_eq!(due(Some(moment("2020-01-01T00:00:00Z")), moment("2026-11-20T10:40:00Z"), &plain).len(), 1);
     let fixed = Schedule { day: Day::On(date(2026, 1, 1)), ..hourly };
@@ -199,7 +199,7 @@ fn a_window_is_open_without_a_break_where_the_next_begins_in_it() {
         assert!(always.was_open_since(at, moment("2026-12-01T06:30:00Z")), "{hours}");
     }
     assert!(schedule("0 2 * * *", None).was_open_since(at, noon));
-    // Each hour by day, for an hour each; none at night.
+    // Each hour by day, with a window of an hour; none at night.
     let day = schedule("0 9-17 * * *", Some(1));
     let nine = moment("2026-11-20T03:30:00Z");
     assert!(day.was_open_since(nine, moment("2026-11-20T12:29:00Z")));
@@ -225,7 +225,7 @@ fn what_is_skipped_is_late_by_more_than_its_window() {
     let free = Schedule { window: None, ..night };
     assert_eq!(due(last, moment("2026-11-20T20:39:59Z"), &free).len(), 1);
     assert!(due(last, moment("2026-11-20T20:40:00Z"), &free).is_empty());
-    // What was never seen has missed nothing.
+    // A definition that never ran has missed nothing.
     let new = Schedule { missed: Missed::Run, ..free };
     assert!(due(None, moment("2026-11-21T06:30:00Z"), &new).is_empty());
     assert_eq!(due(None, moment("2026-11-20T20:31:00Z"), &new).len(), 1);
@@ -250,7 +250,7 @@ fn any_field(least: u8, most: u8) -> impl Strategy<Value = (String, Vec<u8>)> {
     ]
 }
 
-/// The last run of each date, newest first, found run by run.
+/// The last run of each date, newest first, computed run by run.
 fn step_by_step(newest: Occurrence, since: Timestamp, schedule: &Schedule) -> Vec<Occurrence> {
     let before = |run: &Occurrence| schedule.latest(run.at.checked_sub(1.second()).ok()?);
     let mut due = vec![newest];
@@ -311,7 +311,7 @@ proptest! {
             let after_gap = zone.to_datetime(next.checked_sub(1.minute()).unwrap()) != civil.checked_sub(1.minute()).unwrap();
             prop_assert!(matches(civil) || after_gap, "{text}: {civil}");
             prop_assert_eq!((civil.second(), civil.subsec_nanosecond()), (0, 0));
-            // Minute by minute, nothing between is meant that the wall shows for the first time.
+            // Minute by minute, no time in between matches that the wall clock shows for the first time.
             let mut at = last.checked_add(1.minute()).unwrap();
             at = Timestamp::from_second(at.as_second() / 60 * 60).unwrap();
             for _ in 0..500 {

@@ -1,32 +1,32 @@
-//! Which sentence is spoken when, as far as that can be known: parts are timed, sentences inside one share it out.
+//! When each sentence is spoken, as far as it is known: parts are timed, and the sentences of a part share its time.
 
 use super::super::cut::Part;
 
 /// A sentence and its time, from the start of the joined audio.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TimedSentence {
-    /// What is said.
+    /// The text.
     pub text: String,
-    /// Its begin, in ms.
+    /// The start, in ms.
     pub start_ms: u64,
-    /// Its end, in ms.
+    /// The end, in ms.
     pub end_ms: u64,
-    /// The part that it begins in, from 1.
+    /// The part in which the sentence begins, from 1.
     pub part: usize,
-    /// Whether its times are shared out by characters, because its part has other sentences too.
+    /// Whether the times are estimated by characters, because the part has other sentences too.
     pub shared_out: bool,
 }
 
-/// Where a part is in the joined audio.
+/// The position of a part in the joined audio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
-    /// Its begin, in ms.
+    /// The start, in ms.
     pub start_ms: u64,
-    /// Its end, in ms; its pause is not of it.
+    /// The end, in ms, without the pause after the part.
     pub end_ms: u64,
 }
 
-/// The sentences of all parts, in order; `None`: the part says nothing.
+/// The sentences of all parts, in order; `None`: the part has no words.
 #[must_use]
 pub fn timed_sentences(parts: &[Part], spans: &[Option<Span>]) -> Vec<TimedSentence> {
     let mut timed: Vec<TimedSentence> = Vec::new();
@@ -54,7 +54,7 @@ pub fn timed_sentences(parts: &[Part], spans: &[Option<Span>]) -> Vec<TimedSente
     timed
 }
 
-/// Adds the rest of a sentence that was cut. Scripts without spaces are cut between any two of their signs.
+/// Adds the rest of a sentence that was cut. Scripts without spaces are cut between any two characters.
 fn go_on(text: &mut String, rest: &str) {
     let is_wide = |c: char| c >= '\u{2e80}';
     let runs_on = text.chars().last().is_none_or(is_wide) || rest.chars().next().is_none_or(is_wide);

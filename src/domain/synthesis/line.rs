@@ -1,4 +1,4 @@
-//! Options of speech that a manifest's columns set for one line.
+//! Synthesis options that a manifest's columns set for one line.
 
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +32,7 @@ listed! {
     }
 }
 
-/// The options that differ from those above them; what is `None` stays as it is there.
+/// Options that override those of the level above; `None` keeps the value from there.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 #[expect(missing_docs, reason = "the fields are those of SpeechOptions, described there")]
@@ -55,45 +55,45 @@ pub struct SynthesisOverrides {
     pub extra: Extra,
 }
 
-/// What is made of one line by one voice in one format: one job, and kept with it.
+/// One line in one voice and one format: makes one job, and is stored with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rendition {
-    /// The line's own options, and always its voice.
+    /// The line's own options; the voice is always set.
     #[serde(flatten)]
     pub overrides: SynthesisOverrides,
-    /// In which format.
+    /// The output's format.
     pub format: OutputFormat,
-    /// Its name, without the ending; unique among the batch's outputs with that ending.
+    /// The output's name, without the ending; unique among the batch's outputs with that ending.
     pub name: String,
-    /// Whether captions are written beside it: of outputs that differ in their format alone, the first has them.
+    /// Whether captions are written next to the audio: of outputs that differ only in their format, the first has them.
     #[serde(default)]
     pub captions: bool,
-    /// Whether only what is bought after it was submitted will do.
+    /// Whether only clips bought after the submission may be used.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_reuse: bool,
 }
 
 impl Rendition {
-    /// Who speaks.
+    /// The voice.
     #[must_use]
     pub fn voice_id(&self) -> &str {
         self.overrides.voice_id.as_deref().unwrap_or_default()
     }
 
-    /// The name of its file.
+    /// The name of the audio file.
     #[must_use]
     pub fn file(&self) -> String {
         format!("{}.{}", self.name, self.format.ending)
     }
 
-    /// The names of all its files: the audio, and its captions.
+    /// The names of all files: the audio, and its captions.
     #[must_use]
     pub fn files(&self, captions: &[CaptionFormat]) -> Vec<String> {
         let captions = captions.iter().filter(|_| self.captions);
         std::iter::once(self.file()).chain(captions.map(|caption| format!("{}.{caption}", self.name))).collect()
     }
 
-    /// What tells the line's jobs apart in the ledger.
+    /// The variant that distinguishes the line's jobs in the ledger.
     #[must_use]
     pub fn variant(&self) -> String {
         self.format.variant(self.voice_id())
@@ -104,7 +104,7 @@ impl SynthesisOverrides {
     /// Sets one option from its text.
     ///
     /// # Errors
-    /// What is wrong with the text, with the nearest valid value.
+    /// The text is not a valid value; the message names the nearest valid one.
     pub fn set(&mut self, option: SynthesisOption, text: &str) -> Result<(), String> {
         fn named<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<Option<T>, String> {
             text.parse().map(Some).map_err(|e: T::Err| e.to_string())
@@ -127,7 +127,7 @@ impl SynthesisOverrides {
         Ok(())
     }
 
-    /// `base` with these options in place of its own.
+    /// `base` with these options applied.
     #[must_use]
     pub fn apply(&self, base: &SynthesisOptions) -> SynthesisOptions {
         SynthesisOptions {

@@ -1,18 +1,18 @@
-//! When each part of a text is heard in the joined audio.
+//! When each part of a text occurs in the joined audio.
 
 use super::{super::cut::Part, Pause};
 
-/// Where parts begin. Lengths and moments are in one unit, whichever: samples are exact, but for pauses in MP3, which has
-/// only whole frames.
+/// The starts of parts. Lengths and moments share one unit, which the caller chooses: samples are exact, except for pauses
+/// in MP3, which has only whole frames.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Timeline {
-    /// Start and length, as far as the lengths are known.
+    /// Start and length, for the parts whose lengths are known.
     known: Vec<(u64, u64)>,
     end: Option<u64>,
 }
 
 impl Pause {
-    /// The silence after each part, in milliseconds. After the last there is none.
+    /// The silence after each part, in milliseconds. The last part has none.
     pub fn after(self, parts: &[Part]) -> impl Iterator<Item = u32> {
         parts.iter().enumerate().map(move |(nth, part)| match () {
             () if nth + 1 == parts.len() => 0,
@@ -24,8 +24,8 @@ impl Pause {
 }
 
 impl Timeline {
-    /// Of parts in their order: the length of each, and of the pause after it. From the first one whose length is unknown
-    /// on, nothing is known. A part without words has no length.
+    /// The timeline of parts in order, from the length of each part and of the pause after it. It ends before the first part
+    /// of unknown length. A part without words has no length.
     #[must_use]
     pub fn of(parts: impl IntoIterator<Item = (Option<u64>, u64)>) -> Self {
         let (mut known, mut at) = (Vec::new(), 0);
@@ -37,25 +37,25 @@ impl Timeline {
         Self { known, end: Some(at) }
     }
 
-    /// Where a part begins, counted from 0.
+    /// The start of a part, counted from 0.
     #[must_use]
     pub fn start(&self, part: usize) -> Option<u64> {
         self.known.get(part).map(|(start, _)| *start)
     }
 
-    /// How long all of them are with their pauses.
+    /// The total length of all parts and pauses.
     #[must_use]
     pub const fn end(&self) -> Option<u64> {
         self.end
     }
 
-    /// Up to where it is known what is heard.
+    /// The moment up to which the timeline is known.
     #[must_use]
     pub fn known_to(&self) -> u64 {
         self.end.unwrap_or_else(|| self.known.last().map_or(0, |(start, length)| start + length))
     }
 
-    /// The part that is heard at a moment, or was heard last before it.
+    /// The part at a moment, or the last one before it.
     #[must_use]
     pub fn at(&self, moment: u64) -> Option<usize> {
         let heard = |(start, length): &(u64, u64)| *length > 0 && *start <= moment;

@@ -1,4 +1,4 @@
-//! An answer of the API, read leniently in one pass, with nothing kept that was not asked for.
+//! Reads an answer of the API leniently in one pass, and keeps only the requested details.
 
 use std::{io::Read as _, ops::Range};
 
@@ -11,34 +11,34 @@ use crate::domain::{
     lenient::{Fill, Key, Past, Take, read},
 };
 
-/// Times beyond this (some three years) are no times.
+/// Times beyond this (some three years) are invalid.
 const LONGEST_MS: f64 = 1e11;
-/// What is kept of a text that names something, in bytes.
+/// How much of a name's text is kept, in bytes.
 const LONGEST_NAME: usize = 4 << 10;
 
 const FIELDS: &[&str] = &["status", "transcription", "words", "utterances", "metadata", "language", "request_id"];
-/// The fields that hold the text of a word or an utterance, the better one first.
+/// The fields that can hold the text of a word or an utterance, the preferred one first.
 const WORD: [&str; 2] = ["word", "text"];
 const UTTERANCE: [&str; 2] = ["text", "transcript"];
 
-/// What of an answer is wanted in memory.
+/// Which details of an answer are kept in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AnswerDetail {
-    /// What the books need: neither its text nor its words.
+    /// The details that the ledger records: neither text nor words.
     Facts,
-    /// Its text as well.
+    /// The text as well.
     Text,
-    /// All that a transcript has.
+    /// The whole transcript.
     All,
 }
 
-/// A field that should hold a text.
+/// The value of a field that should hold a text.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum TextField {
-    /// It is not there.
+    /// The field is absent.
     #[default]
     Absent,
-    /// It is `null`.
+    /// The value is `null`.
     Null,
     /// A text, or the beginning of a very long one.
     Text(String),
@@ -46,22 +46,22 @@ pub enum TextField {
     Other,
 }
 
-/// An answer, read. Of a field that stands twice the last one counts.
+/// An answer that was read. If a field occurs twice, the last one counts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AnswerReading {
-    /// What `status` says.
+    /// The value of `status`.
     pub status: TextField,
-    /// Whether there is a `transcription`: `None` without the field, `Some(false)` where it holds no text.
+    /// Whether `transcription` holds a text: `None` without the field, `Some(false)` if it holds something else.
     pub transcription: Option<bool>,
-    /// What was wanted of the rest.
+    /// The requested details.
     pub transcript: Transcript,
 }
 
 impl AnswerReading {
-    /// Reads a body. What is no object has no fields.
+    /// Reads a body. A value other than an object has no fields.
     ///
     /// # Errors
-    /// The body is not JSON, or what is kept of it is damaged.
+    /// The body is not JSON, or its stored bytes are damaged.
     pub fn of(body: Reader<'_>, want: AnswerDetail) -> serde_json::Result<Self> {
         let mut reading = Self::default();
         let is_large = matches!(body, Reader::Packed(_));
@@ -148,11 +148,11 @@ impl Take for Text<'_> {
     }
 }
 
-/// The text of a value, if it is one. Whoever reads a stream keeps a text twice, in a buffer and in its place; as it stands
-/// it is there once, and nothing that it stands for is longer.
+/// The text of a value, if the value is a text. A stream reader would keep the text twice, in a buffer and in its place. The
+/// raw value is kept once and unescaped in place, because no text is longer than its escaped form.
 fn long_text(value: Box<RawValue>) -> serde_json::Result<Option<String>> {
     if !value.get().starts_with('"') {
-        // What is no text is not looked at yet: in a list it is as deep as it was in the answer.
+        // A value other than a text is still unchecked: the list puts it as deep as it was in the answer.
         let list = b"[".chain(value.get().as_bytes()).chain(&b"]"[..]);
         let mut json = serde_json::Deserializer::from_reader(list);
         Past.deserialize(&mut json)?;
@@ -165,7 +165,7 @@ fn long_text(value: Box<RawValue>) -> serde_json::Result<Option<String>> {
     String::from_utf8(text).map(Some).map_err(serde_json::Error::custom)
 }
 
-/// Puts what the escapes of a JSON text stand for in their places.
+/// Replaces the escapes of a JSON text by the characters that they represent.
 fn unescape(text: &mut Vec<u8>) -> serde_json::Result<()> {
     let (mut read, mut written) = (0, 0);
     while read < text.len() {
@@ -184,7 +184,7 @@ fn unescape(text: &mut Vec<u8>) -> serde_json::Result<()> {
     Ok(())
 }
 
-/// How long the escape is that a text begins with. Characters beyond the first 65,536 have a pair of them.
+/// The length of the escape at the start of a text. Characters above U+FFFF have a pair of escapes.
 const fn escape_len(text: &[u8]) -> usize {
     match text {
         [_, b'u', b'd' | b'D', b'8' | b'9' | b'a' | b'b' | b'A' | b'B', ..] => 12,
@@ -193,7 +193,7 @@ const fn escape_len(text: &[u8]) -> usize {
     }
 }
 
-/// A name, where it is one.
+/// A name, if the value is a text.
 struct Name<'n>(&'n mut Option<String>);
 
 impl Take for Name<'_> {
@@ -206,7 +206,7 @@ impl Take for Name<'_> {
     }
 }
 
-/// The length of the audio, in the only field of `metadata` that is of use.
+/// The length of the audio, from the only useful field of `metadata`.
 struct Metadata<'m>(&'m mut Option<u64>);
 
 impl Take for Metadata<'_> {
@@ -227,7 +227,7 @@ impl Take for Metadata<'_> {
     }
 }
 
-/// Seconds as a number or a numeric text, in ms.
+/// Seconds, given as a number or a numeric text, in ms.
 #[derive(Default)]
 struct Millis(Option<u64>);
 
@@ -245,7 +245,7 @@ impl Take for Millis {
     }
 }
 
-/// An integer on the wire today, `"speaker_0"` in older samples.
+/// A speaker: an integer on the wire today, `"speaker_0"` in older samples.
 #[derive(Default)]
 struct Speaker(Option<u32>);
 
@@ -263,8 +263,8 @@ impl Take for Speaker {
     }
 }
 
-/// What has times. An entry without a time of its own follows the one before it; where no entry has one, there is nothing
-/// to be had from the list.
+/// Words or utterances. An entry without a time of its own follows the previous one. If no entry has a time, the list is
+/// useless.
 struct Entries<'l> {
     /// The fields that hold an entry's text.
     names: [&'static str; 2],
@@ -292,7 +292,7 @@ impl Take for Entries<'_> {
     }
 }
 
-/// What the entries before one say of it.
+/// The state that earlier entries leave for the next one.
 #[derive(Default)]
 struct SoFar {
     any_time: bool,
@@ -347,7 +347,7 @@ impl Take for Entry<'_> {
     fn other(&mut self) {}
 }
 
-/// A text that may become an entry's: it is put where it will stay if it does.
+/// A text that may become an entry's. It is appended where it stays if it does.
 struct Tail<'t> {
     tail: &'t mut String,
     range: Option<Range<usize>>,
@@ -374,7 +374,7 @@ pub(super) fn to_millis(seconds: f64) -> Option<u64> {
     (millis.is_finite() && millis <= LONGEST_MS).then_some(millis.max(0.0) as u64)
 }
 
-/// As much of a text as a name can have.
+/// The beginning of a text, at most as long as a name may be.
 fn beginning(text: &str) -> &str {
     &text[..text.floor_char_boundary(LONGEST_NAME)]
 }

@@ -1,4 +1,4 @@
-//! The reading held against the simplest one: all of an answer in a tree of values, and then a look at that.
+//! The reader compared with the simplest one: the whole answer as a tree of values, from which the fields are taken.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::{AnswerDetail, AnswerReading, TextField, TimedText, Timeline, Transcript};
 use crate::domain::body::{Body, Reader};
 
-/// What a reading comes to, by way of values.
+/// The result of reading an answer by way of a tree of values.
 fn by_values(answer: &[u8]) -> Option<AnswerReading> {
     let answer: Value = serde_json::from_slice(answer).ok()?;
     let status = match answer.get("status") {
@@ -72,7 +72,7 @@ fn string(value: Option<&Value>) -> Option<String> {
     value.and_then(Value::as_str).filter(|s| !s.is_empty()).map(ToOwned::to_owned)
 }
 
-/// Holds the readings of one body against each other, whether it is kept as it came or packed, and whatever is wanted.
+/// Compares the readings of one body, unpacked or packed, with all levels of detail.
 fn hold(answer: &[u8]) {
     let shown = || String::from_utf8_lossy(answer).into_owned();
     let expected = by_values(answer);
@@ -114,7 +114,7 @@ fn text() -> impl Strategy<Value = String> {
     ]
 }
 
-/// A text as JSON; some with escapes where none are needed, and some that are none.
+/// A text as JSON; sometimes with unnecessary escapes, sometimes invalid.
 fn json_text() -> impl Strategy<Value = String> {
     prop_oneof![
         8 => text().prop_map(|text| Value::from(text).to_string()),
@@ -299,7 +299,7 @@ fn hard_cases_are_read_as_by_values() {
 #[test]
 fn the_corpus_is_read_as_by_values() {
     let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
-    // The published package has none.
+    // The published package does not contain these files.
     for target in ["answers", "callbacks"] {
         for entry in fs::read_dir(corpus.join(target)).into_iter().flatten() {
             let input = fs::read(entry.unwrap().path()).unwrap();

@@ -1,6 +1,6 @@
-//! What was said and when, by the million: the texts in one piece, 24 bytes for everything else.
+//! Timed texts by the million: the texts in one string, plus 24 bytes for each entry.
 
-/// Times are kept in 40 bits: 34 years.
+/// Times are stored in 40 bits: 34 years.
 const LONGEST_MS: u64 = (1 << 40) - 1;
 
 /// A word or an utterance, and when it was said. `start_ms <= end_ms`.
@@ -8,22 +8,22 @@ const LONGEST_MS: u64 = (1 << 40) - 1;
 pub struct TimedText<'t> {
     /// The text as written, with its punctuation.
     pub text: &'t str,
-    /// Begin, from the start of the recording.
+    /// Start, from the beginning of the recording.
     pub start_ms: u64,
-    /// End, from the start of the recording.
+    /// End, from the beginning of the recording.
     pub end_ms: u64,
-    /// Who said it, counted from 0.
+    /// The speaker, counted from 0.
     pub speaker: Option<u32>,
 }
 
-/// Words or utterances, one after the other.
+/// Words or utterances, in sequence.
 #[derive(Debug, Clone, Default)]
 pub struct Timeline {
     text: String,
     entries: Vec<Entry>,
 }
 
-/// One of them.
+/// One entry.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     at: u32,
@@ -37,34 +37,34 @@ struct Entry {
 }
 
 impl Timeline {
-    /// Appends one. Times beyond 34 years are cut to that.
+    /// Appends an entry. Times beyond 34 years are clamped.
     ///
     /// # Panics
-    /// The texts together are longer than 4 GB, which no answer is.
+    /// The texts together exceed 4 GB, which no answer does.
     pub fn push(&mut self, said: TimedText<'_>) {
         let at = self.text.len();
         self.text.push_str(said.text);
         self.push_tail(at, said.start_ms, said.end_ms, said.speaker);
     }
 
-    /// How many there are.
+    /// The number of entries.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no entries.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// All of them.
+    /// All entries.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = TimedText<'_>> + ExactSizeIterator {
         self.entries.iter().map(|entry| self.timed_text(entry))
     }
 
-    /// All from the first for which `is_before` is false on; it must be true for those that come before.
+    /// All entries from the first one for which `is_before` is false; it must be true for all entries before that one.
     pub fn from_point(&self, is_before: impl Fn(TimedText<'_>) -> bool) -> impl Iterator<Item = TimedText<'_>> {
         let first = self.entries.partition_point(|entry| is_before(self.timed_text(entry)));
         self.entries[first..].iter().map(|entry| self.timed_text(entry))
@@ -80,12 +80,12 @@ impl Timeline {
         }
     }
 
-    /// Texts that may become the next one's, behind all others.
+    /// Texts after the last entry that may become the next entry's.
     pub(super) const fn tail(&mut self) -> &mut String {
         &mut self.text
     }
 
-    /// Appends one whose text is what stands from `at` on.
+    /// Appends an entry whose text is the tail from `at` on.
     pub(super) fn push_tail(&mut self, at: usize, start_ms: u64, end_ms: u64, speaker: Option<u32>) {
         let place = |bytes: usize| u32::try_from(bytes).expect("an answer has less than 4 GB");
         let (start, end) = (start_ms.min(LONGEST_MS), end_ms.min(LONGEST_MS));
@@ -104,7 +104,7 @@ impl Timeline {
         *self = Self::default();
     }
 
-    /// In order of their begins; those that begin together stay as they are.
+    /// Sorts by start; entries with the same start keep their order.
     pub(super) fn sort(&mut self) {
         let start = |entry: &Entry| time(entry.start, entry.high[0]);
         if !self.entries.is_sorted_by_key(start) {
@@ -113,7 +113,7 @@ impl Timeline {
     }
 }
 
-/// How the texts are kept makes no difference.
+/// The storage of the texts makes no difference.
 impl PartialEq for Timeline {
     fn eq(&self, other: &Self) -> bool {
         self.iter().eq(other.iter())

@@ -1,4 +1,4 @@
-//! Recordings that are not what they were when they were looked at.
+//! Recordings that have changed since they were examined.
 
 use super::*;
 
@@ -30,7 +30,7 @@ async fn a_recording_that_changes_under_way_never_arrives_whole() {
         let handle = file.reopen().unwrap();
         let options = options();
         let call = SttCall { options: &options, word_timestamps: false, call_id: "c1", webhook: None };
-        // The last moment before sending is after the length was checked.
+        // The last moment before sending comes after the check of the length.
         let departs = move || {
             handle.set_len(if grows { 400_001 } else { 300_000 }).unwrap();
             Departure::Go

@@ -1,4 +1,4 @@
-//! What costs nothing: the log, and whether the API is well.
+//! Requests that cost nothing: the log, and the health check.
 
 use super::*;
 

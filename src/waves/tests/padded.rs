@@ -22,7 +22,7 @@ fn patched(bytes: &[u8], patch: Patch) -> (NamedTempFile, SttBody) {
     (file, body)
 }
 
-/// The length that the head of the request says, and what came after it.
+/// The length in the head of the request, and the body after it.
 async fn received(body: SttBody) -> (usize, Vec<u8>) {
     let (url, mut requests) = serve(|mut peer: Peer| async move {
         let request = peer.request().await;
@@ -41,7 +41,7 @@ async fn received(body: SttBody) -> (usize, Vec<u8>) {
 
 #[tokio::test]
 async fn the_server_gets_exactly_the_padded_recording() {
-    // 64 KiB is the most that is read whole; a larger file is read 128 KiB at a time.
+    // Files of at most 64 KiB are read completely; larger ones are read 128 KiB at a time.
     for samples in [10, 32_000, 32_746, 32_747, 65_514, 300_000] {
         let file = wav::pcm16(1, 8000, Some("words"), &vec![7; samples]);
         let plan = padding::plan(&mut std::io::Cursor::new(&file)).unwrap();
@@ -115,7 +115,7 @@ async fn a_padded_recording_that_changes_under_way_never_arrives_whole() {
         let (handle, len) = (file.reopen().unwrap(), source.len() as u64);
         let options = options();
         let call = SttCall { options: &options, word_timestamps: false, call_id: "c1", webhook: None };
-        // The last moment before sending is after the length was checked.
+        // The last moment before sending comes after the check of the length.
         let departs = move || {
             change(&handle, len);
             Departure::Go
