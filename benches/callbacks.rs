@@ -41,7 +41,7 @@ use wavebatch::{
     runner::intake::{SubmitOptions, submit},
     sandbox::{Config, Fault, Match, Sandbox, What},
     server::{Metrics, Receiver, ReceiverSettings, ServerTimeouts, secrets},
-    store::{ClaimRequest, End, Ended, Opening, PermitAsk, Purchase, Settlement, Store, To},
+    store::{ClaimRequest, End, Ended, Opening, PermitRequest, Purchase, Settlement, Store, To},
     waves::account,
 };
 
@@ -130,9 +130,9 @@ async fn awaiting(dir: &Path, n: usize) -> (Store, Vec<CallId>) {
                     audio_ms: Some(3_600_000),
                     keywords: Default::default(),
                 };
-                let ask = PermitAsk {
+                let ask = PermitRequest {
                     overdue_after: Some(10_800_000),
-                    ..PermitAsk::new(
+                    ..PermitRequest::new(
                         &job,
                         account,
                         Pool::PulsePro,

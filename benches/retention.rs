@@ -29,8 +29,8 @@ use wavebatch::{
         transcription::Transcription,
     },
     store::{
-        BadSet, ClaimRequest, Claimed, End, Ended, Finish, LedgerSizes, LineSet, NewBatch, NewJob, Opening, PermitAsk,
-        Purchase, Resubmission, Settlement, Store, To,
+        BadSet, ClaimRequest, Claimed, End, Ended, Finish, LedgerSizes, LineSet, NewBatch, NewJob, Opening,
+        PermitRequest, Purchase, Resubmission, Settlement, Store, To,
     },
 };
 
@@ -145,9 +145,9 @@ fn job(nth: u64, line: u64) -> NewJob {
 
 async fn answered(store: &Store, job: Claimed, nth: u64) -> u64 {
     let limits = Limits::default();
-    let ask = PermitAsk {
+    let ask = PermitRequest {
         limits,
-        ..PermitAsk::new(
+        ..PermitRequest::new(
             &job,
             "bench".into(),
             Pool::Pulse,

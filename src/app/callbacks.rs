@@ -82,7 +82,7 @@ impl Callbacks {
                 session.say(Event::Callbacks(CallbacksAt::Here { addr: receiver.addr(), public_url }));
                 callbacks.receiver = Some(receiver);
             }
-            Err(AppError::CallbacksUnheard { source, .. }) if source.kind() == io::ErrorKind::AddrInUse => {
+            Err(AppError::CallbackListen { source, .. }) if source.kind() == io::ErrorKind::AddrInUse => {
                 session.say(Event::Warning(format!(
                     "somebody listens on {here} already, and {public_url} does not lead to a receiver of this ledger: until it does, results are found in the vendor's log only"
                 )));
@@ -164,7 +164,7 @@ impl Receiving {
 
     async fn start(&self, session: &Session, listen: SocketAddr) -> Result<Receiver, AppError> {
         let settings = self.settings(listen, session.config());
-        let unheard = |source| AppError::CallbacksUnheard { listen, source, service: self.service };
+        let unheard = |source| AppError::CallbackListen { listen, source, service: self.service };
         Receiver::start(session.store.clone(), settings).await.map_err(unheard)
     }
 }

@@ -76,7 +76,7 @@ pub enum AppError {
     Secret(#[from] SecretError),
     /// Callbacks cannot be received.
     #[error("callbacks cannot be received on {listen}: {source}")]
-    CallbacksUnheard {
+    CallbackListen {
         /// The address to listen on.
         listen: SocketAddr,
         /// The system's error.
@@ -86,7 +86,7 @@ pub enum AppError {
     },
     /// Health checks and metrics cannot be served.
     #[error("health and metrics cannot be served on {listen}: {source}")]
-    AdminUnheard {
+    AdminListen {
         /// The address to listen on.
         listen: SocketAddr,
         /// The system's error.
@@ -97,7 +97,7 @@ pub enum AppError {
     NoDirectory(PathBuf),
     /// A part of the service panicked.
     #[error("a part of the service broke: {0}")]
-    ServiceBroke(tokio::task::JoinError),
+    ServicePanicked(tokio::task::JoinError),
     /// A signal came.
     #[error("interrupted")]
     Interrupted(Option<Signal>),
@@ -157,12 +157,12 @@ impl AppError {
             Self::Intake(error) => return error.hint().map(str::to_owned),
             Self::Publish(error) => return hint_of_report(error),
             Self::Sink(error) => return error.hint().map(str::to_owned),
-            Self::CallbacksUnheard { service: false, .. } => {
+            Self::CallbackListen { service: false, .. } => {
                 "choose another address with --listen, or in wavebatch.toml: [webhook] listen = \"127.0.0.1:8081\""
                     .into()
             }
-            Self::CallbacksUnheard { service: true, .. } => "choose another address with --listen or in wavebatch.toml, [webhook] listen; --listen off receives none".into(),
-            Self::AdminUnheard { .. } => "choose another address with --admin-listen or in wavebatch.toml, [serve] admin_listen; --admin-listen off serves none".into(),
+            Self::CallbackListen { service: true, .. } => "choose another address with --listen or in wavebatch.toml, [webhook] listen; --listen off receives none".into(),
+            Self::AdminListen { .. } => "choose another address with --admin-listen or in wavebatch.toml, [serve] admin_listen; --admin-listen off serves none".into(),
             Self::NoDirectory(_) => "--definitions names the directory that the definitions are in".into(),
             Self::Interrupted(_) => "run the same command to go on".into(),
             Self::NotWorkable(NotWorkable { hint, .. }) => hint.clone(),
@@ -172,7 +172,7 @@ impl AppError {
             | Self::Client(_)
             | Self::Fetcher(_)
             | Self::Secret(_)
-            | Self::ServiceBroke(_)
+            | Self::ServicePanicked(_)
             | Self::InterruptedOpening(_)
             | Self::NoParts(_)
             | Self::Io(_) => return None,

@@ -24,7 +24,7 @@ pub enum Event {
     /// Local recordings are being read for comparison with the ledger.
     Reading(ReadProgress),
     /// A paused batch was resumed.
-    GoesOn {
+    Resumed {
         /// Its name.
         batch: String,
         /// What paused it.
@@ -33,7 +33,7 @@ pub enum Event {
         reason: String,
     },
     /// The batches had no unfinished line.
-    NothingLeft,
+    NoUnfinishedLines,
     /// The address at which callbacks now come in.
     Callbacks(CallbacksAt),
     /// A signal came: work in flight is finished, and nothing new is started.

@@ -26,7 +26,7 @@ pub use error::{AppError, NotWorkable};
 pub use events::{CallbacksAt, Event, EventSink, Events, Watched};
 pub use ledger::{batch_of, find_ledger, open_ledger};
 pub use notify::{NotStarted, Notifications, could_not_start};
-pub use parts::{JobParts, PartNow, PartState};
+pub use parts::{JobParts, PartState, PartStatus};
 pub use publish::{Published, publish_batch};
 pub use run::{Workable, user_pause};
 pub use schedule::{Listing, Load, Planned, list_schedules};

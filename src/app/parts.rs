@@ -49,7 +49,7 @@ impl PartState {
 }
 
 /// A part of a job.
-pub struct PartNow {
+pub struct PartStatus {
     /// The text of the part, and its position.
     pub part: Part,
     /// The cache key of its clip.
@@ -65,7 +65,7 @@ pub struct JobParts {
     /// The options of its synthesis.
     pub options: SynthesisOptions,
     /// The parts, in order.
-    pub parts: Vec<PartNow>,
+    pub parts: Vec<PartStatus>,
     bought: ClipFormat,
     timeline: Timeline,
 }
@@ -99,7 +99,7 @@ impl JobParts {
             } else {
                 PartState::Silent
             };
-            parts.push(PartNow { part, cache_key, state });
+            parts.push(PartStatus { part, cache_key, state });
         }
         Ok(Some(Self { own, options, parts, bought, timeline }))
     }

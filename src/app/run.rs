@@ -100,7 +100,7 @@ impl Session {
         let left = self.lift_pauses(batches).await?;
         let ids: Vec<BatchId> = batches.iter().map(|row| row.id).collect();
         let end = if left == 0 {
-            self.say(Event::NothingLeft);
+            self.say(Event::NoUnfinishedLines);
             for id in &ids {
                 self.store.finish(*id).await?;
             }
@@ -120,14 +120,14 @@ impl Session {
     async fn lift_pauses(&self, batches: &[BatchRow]) -> Result<u64, AppError> {
         let place = (self.account_name(), self.environment());
         for lifted in self.store.lift_spend_pauses(place, self.config().spend.clone(), true).await? {
-            self.say(Event::GoesOn { batch: lifted.name, kind: lifted.kind, reason: lifted.reason });
+            self.say(Event::Resumed { batch: lifted.name, kind: lifted.kind, reason: lifted.reason });
         }
         let mut left = 0;
         for row in batches {
             if self.store.resume(row.id, false).await?
                 && let Some((kind, reason)) = row.pause.clone()
             {
-                self.say(Event::GoesOn { batch: row.name.clone(), kind, reason });
+                self.say(Event::Resumed { batch: row.name.clone(), kind, reason });
             }
             synthesize::renew_dictionary(&self.store, self.account().as_ref(), row).await?;
             left += self.store.counts(row.id).await?.unfinished();

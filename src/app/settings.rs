@@ -3,7 +3,7 @@
 use crate::{
     config::{Config, Env, PoolLimits},
     domain::{batch::BatchSpec, environment::Environment},
-    report::AskedOfBatch,
+    report::BatchRequest,
     tasks::Registry,
     waves::account,
 };
@@ -65,6 +65,6 @@ impl Settings {
 
 /// The limits for a batch's model, lowered by its definition.
 #[must_use]
-pub fn limits_of(config: &Config, spec: &BatchSpec, asked: &dyn AskedOfBatch) -> PoolLimits {
+pub fn limits_of(config: &Config, spec: &BatchSpec, asked: &dyn BatchRequest) -> PoolLimits {
     config.limits_of(asked.pool()).lowered(&spec.run)
 }

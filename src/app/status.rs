@@ -4,8 +4,8 @@ use super::{
     error::AppError,
     settings::Settings,
     views::{
-        AnswersView, BatchView, FailureView, KeptView, LedgerView, Moment, PauseView, PoolUse, Seconds, SpeechView,
-        SpendLimitView, StatusView, WindowView,
+        AnswersView, BatchView, FailureView, KeptView, LedgerView, Moment, PauseView, PoolUse, Seconds, SpendLimitView,
+        StatusView, SynthesisProgressView, WindowView,
     },
 };
 use crate::{
@@ -96,8 +96,8 @@ async fn batch((store, tasks): (&Store, &Registry), row: BatchRow, now: Millis) 
     })
 }
 
-fn synthesis(counts: &SynthesisCounts) -> SpeechView {
-    SpeechView {
+fn synthesis(counts: &SynthesisCounts) -> SynthesisProgressView {
+    SynthesisProgressView {
         characters: counts.asked,
         characters_there: counts.there(),
         parts: counts.parts,

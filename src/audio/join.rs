@@ -227,7 +227,7 @@ impl<S: Source> Joiner<S> {
                     let mut samples = 0;
                     while let Some(frame) = frames.read_frame()? {
                         samples += frame.header.samples();
-                        if frame.reaches_back { put(&frame.muted())? } else { put(frame.bytes)? }
+                        if frame.needs_earlier_data { put(&frame.muted())? } else { put(frame.bytes)? }
                     }
                     differs("length in samples", samples, checked.samples)?;
                 }

@@ -148,7 +148,7 @@ fn check_mp3<R: Read + Seek>(reader: &mut R, rate: SampleRate) -> Result<Checked
         let so_far = checked.get_or_insert((header, 0, 0, 0));
         so_far.1 += header.samples();
         so_far.2 += frame.bytes.len() as u64;
-        so_far.3 += u64::from(frame.reaches_back);
+        so_far.3 += u64::from(frame.needs_earlier_data);
     }
     let (head, samples, bytes, lost_frames) = checked.ok_or(AudioError::Empty)?;
     differs("sample rate", head.rate().into(), rate.hz().into())?;

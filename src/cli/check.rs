@@ -17,9 +17,9 @@ use crate::{
         self, Checked, Settings, check_public_url, limits_of,
         views::{CheckView, PartView, PlanView},
     },
-    config::{Config, SetBy},
+    config::{Config, LimitOrigin},
     definition::Definition,
-    report::{AskedOfBatch, asked_of},
+    report::{BatchRequest, asked_of},
     runner::intake::{Estimate, IntakeError, Plan},
     store::BatchPhase,
     tasks::synthesize::TextFindings,
@@ -110,7 +110,7 @@ async fn parts(
 fn message(
     definition: &Definition,
     settings: &Settings,
-    (checked, asked): (&Checked, Option<&dyn AskedOfBatch>),
+    (checked, asked): (&Checked, Option<&dyn BatchRequest>),
 ) -> String {
     let Checked { plan, voices, unchecked, new_ledger } = checked;
     let (plan, config) = (plan.as_ref().zip(asked), &settings.config);
@@ -130,7 +130,7 @@ fn message(
     facts.extend(definition.notes().iter().map(|note| fact("note", note)));
     facts.extend(voices.iter().map(|warning| fact("voices", warning)));
     if let Some((plan, asked)) = plan {
-        facts.extend(plan.scan.strangers.warnings().iter().map(|warning| fact("unlisted", warning)));
+        facts.extend(plan.scan.unlisted_values.warnings().iter().map(|warning| fact("unlisted", warning)));
         facts.extend(cost(plan, asked, config));
         let look = TextFindings::of(&plan.scan).and_then(|found| found.look.as_ref());
         facts.extend(look.iter().flat_map(|look| synthesis::look(&definition.manifest, look)));
@@ -162,7 +162,7 @@ fn plan_facts(plan: &Plan) -> Vec<String> {
     facts
 }
 
-fn lines(plan: &Plan, asked: &dyn AskedOfBatch, gone: &str) -> Vec<String> {
+fn lines(plan: &Plan, asked: &dyn BatchRequest, gone: &str) -> Vec<String> {
     let diff = &plan.diff;
     let parts = [
         (diff.new, "new"),
@@ -190,13 +190,13 @@ fn lines(plan: &Plan, asked: &dyn AskedOfBatch, gone: &str) -> Vec<String> {
     facts
 }
 
-fn cost(plan: &Plan, asked: &dyn AskedOfBatch, config: &Config) -> Vec<String> {
+fn cost(plan: &Plan, asked: &dyn BatchRequest, config: &Config) -> Vec<String> {
     let (estimate, model) = (&plan.estimate, stt(&plan.spec));
     if estimate.lines == 0 {
         return vec![fact("cost", "none: nothing is left to do")];
     }
     let limits = limits_of(config, &plan.spec, asked);
-    if limits.rate_by == SetBy::Sandbox {
+    if limits.rate_by == LimitOrigin::Sandbox {
         let synthesis = plan
             .purchases
             .iter()
@@ -242,16 +242,16 @@ fn about(estimate: &Estimate) -> String {
 fn view<'v>(
     definition: &'v Definition,
     config: &'v Config,
-    (checked, asked): (&'v Checked, Option<&dyn AskedOfBatch>),
+    (checked, asked): (&'v Checked, Option<&dyn BatchRequest>),
 ) -> CheckView<'v> {
     let Checked { plan, voices, unchecked, new_ledger } = checked;
     let plan = plan.as_ref();
-    let of_plan = |(plan, asked): (&'v Plan, &dyn AskedOfBatch)| {
+    let of_plan = |(plan, asked): (&'v Plan, &dyn BatchRequest)| {
         let priced = plan.purchases.is_some() || config.rates.known_per_minute(stt(&plan.spec)).is_some();
         PlanView::of(plan, &limits_of(config, &plan.spec, asked), &config.rates, priced)
     };
     CheckView {
-        unlisted: plan.map(|plan| plan.scan.strangers.warnings()).unwrap_or_default(),
+        unlisted: plan.map(|plan| plan.scan.unlisted_values.warnings()).unwrap_or_default(),
         plan: plan.zip(asked).map(of_plan),
         not_checked: unchecked,
         voices,

@@ -14,7 +14,7 @@ use crate::{
         batch::BatchSpec, cost::Rates, environment::Environment, estimate::least_time, job::JobState,
         options::SttModel, row::RowStatus, task::Task, transcription::Transcription,
     },
-    report::{AskedOfBatch, Rest, summary::SummaryState},
+    report::{BatchRequest, Rest, summary::SummaryState},
     runner::{DEFAULT_CONCURRENCY, intake::Submission},
     store::Counts,
     tasks::Registry,
@@ -51,7 +51,7 @@ pub(super) const WITHOUT_WORD_TIMES: &str =
     " bought without word times: their captions share the length out; `retry --key` buys one again with them";
 
 /// The result of a submission.
-pub(super) fn submitted(done: &Submission, (task, asked): (&dyn Task, &dyn AskedOfBatch)) -> Vec<String> {
+pub(super) fn submitted(done: &Submission, (task, asked): (&dyn Task, &dyn BatchRequest)) -> Vec<String> {
     let s = &done.submitted;
     let mut parts = Vec::new();
     for (n, what) in [(s.new, "new"), (s.changed, "changed"), (s.same, "there already"), (done.bad, "bad")] {
@@ -95,7 +95,7 @@ pub(super) fn submitted(done: &Submission, (task, asked): (&dyn Task, &dyn Asked
 /// The remaining work, its cost, and its least time.
 pub(super) fn outlook(
     counts: &Counts,
-    (spec, asked): (&BatchSpec, &dyn AskedOfBatch),
+    (spec, asked): (&BatchSpec, &dyn BatchRequest),
     limits: &PoolLimits,
     rates: &Rates,
 ) -> Vec<String> {
@@ -204,7 +204,7 @@ pub(super) fn after(screen: &Screen, published: Published, interrupted: Exit) ->
 mod tests {
     use super::*;
     use crate::{
-        config::SetBy,
+        config::LimitOrigin,
         domain::{cost::RATES_AS_OF, pool::Limits},
     };
     use crate::{report::ReportTask, tasks::Transcribe};
@@ -212,8 +212,8 @@ mod tests {
     fn limits(rate: Option<u32>, concurrency: Option<u32>) -> PoolLimits {
         PoolLimits {
             limits: Limits { requests_per_minute: rate, concurrency },
-            rate_by: SetBy::Preset(crate::config::Plan::Standard),
-            concurrency_by: SetBy::Definition,
+            rate_by: LimitOrigin::Preset(crate::config::Plan::Standard),
+            concurrency_by: LimitOrigin::Definition,
         }
     }
 

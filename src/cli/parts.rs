@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use super::words::{counted, grouped, shorten, table};
 use crate::app::{
-    JobParts, PartNow, PartState,
+    JobParts, PartState, PartStatus,
     views::{JobPartView, JobPartsView},
 };
 
@@ -21,7 +21,7 @@ pub(super) fn who(job: &JobParts) -> String {
 }
 
 /// The first words of a part, for one line of a message.
-pub(super) fn first_words(part: &PartNow) -> String {
+pub(super) fn first_words(part: &PartStatus) -> String {
     shorten(&part.part.text, FIRST_WORDS)
 }
 

@@ -20,7 +20,7 @@ use crate::{
         synthesis::Synthesis,
         task::Task,
     },
-    report::{AskedOfBatch, asked_of, task_of},
+    report::{BatchRequest, asked_of, task_of},
     store::{BatchRow, Chosen, JobDetail, JobFilter, Retried, Store},
 };
 
@@ -99,7 +99,7 @@ impl Retry {
         spec: &BatchSpec,
         rates: &Rates,
     ) -> Result<Option<PartRetry>, CliError> {
-        let Some(which) = self.part.map(Which::Numbered).or(self.at.map(Which::HeardAt)) else { return Ok(None) };
+        let Some(which) = self.part.map(Which::Numbered).or(self.at.map(Which::AtMoment)) else { return Ok(None) };
         let asked = spec.task.read::<Synthesis>().map_err(|_| AppError::NoParts(batch.name.clone()))?;
         let key = self.key.as_deref().unwrap_or_default();
         let filter = JobFilter { state: None, key: Some(key.to_owned()), limit: 1, with_dropped: false };
@@ -149,7 +149,7 @@ const fn is_retried(state: JobState, by_key: bool) -> bool {
     }
 }
 
-fn message(batch: &str, (task, asked): (&dyn Task, &dyn AskedOfBatch), plan: &Retried, rates: &Rates) -> String {
+fn message(batch: &str, (task, asked): (&dyn Task, &dyn BatchRequest), plan: &Retried, rates: &Rates) -> String {
     if plan.jobs == 0 {
         return format!("{batch}: nothing to retry");
     }

@@ -55,13 +55,13 @@ impl Run {
         }
         let ended = self.work(context).await;
         if let Err(error) = &ended {
-            self.tell_not_started(context, error).await;
+            self.notify_not_started(context, error).await;
         }
         ended
     }
 
     /// Notifies that a definition's run ended with an error.
-    async fn tell_not_started(&self, context: &Context, error: &CliError) {
+    async fn notify_not_started(&self, context: &Context, error: &CliError) {
         let Some(file) = self.sources.file() else { return };
         if matches!(error.exit, Exit::Interrupted | Exit::Terminated | Exit::HungUp) || error.is_closed_pipe() {
             return;

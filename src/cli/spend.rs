@@ -18,7 +18,7 @@ use crate::{
         views::{GroupView, GroupsView, SpendLimitView, SpendView},
     },
     domain::{cost::Rates, environment::Environment, options::nearest},
-    store::{SpendAsk, SpendBy, SpendGroup, Spent, Store},
+    store::{SpendBy, SpendGroup, SpendQuery, Spent, Store},
 };
 
 /// The maximum number of groups in the table.
@@ -87,7 +87,7 @@ impl Spend {
         if let By::Column(column) = &self.by {
             has_column(&store, environment, column).await?;
         }
-        let ask = SpendAsk {
+        let ask = SpendQuery {
             environment,
             since: range.since.map(|day| range.begin(day)).transpose()?,
             before: range.until.map(|day| range.begin(day.saturating_add(1.day()))).transpose()?,

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     app::{
         status,
-        views::{BatchView, PoolUse, SpeechView, StatusView},
+        views::{BatchView, PoolUse, StatusView, SynthesisProgressView},
     },
     domain::job::JobState,
     store::BatchPhase,
@@ -192,7 +192,7 @@ fn failures(batch: &BatchView) -> String {
 }
 
 /// `5,012 of 200,412 characters; 25 parts, 3 of them there already`
-fn synthesis_words(synthesis: &SpeechView) -> String {
+fn synthesis_words(synthesis: &SynthesisProgressView) -> String {
     let mut words =
         format!("{} of {}", grouped(synthesis.characters_there), counted(synthesis.characters, "character"));
     if synthesis.parts > 0 {
@@ -239,9 +239,10 @@ mod tests {
 
     #[test]
     fn speech_is_told_in_characters_and_parts() {
-        let synthesis = SpeechView { characters: 200_412, characters_there: 5_012, parts: 25, reused_parts: 3 };
+        let synthesis =
+            SynthesisProgressView { characters: 200_412, characters_there: 5_012, parts: 25, reused_parts: 3 };
         assert_eq!(synthesis_words(&synthesis), "5,012 of 200,412 characters; 25 parts, 3 of them there already");
-        let one = SpeechView { characters: 1, characters_there: 0, parts: 0, reused_parts: 0 };
+        let one = SynthesisProgressView { characters: 1, characters_there: 0, parts: 0, reused_parts: 0 };
         assert_eq!(synthesis_words(&one), "0 of 1 character");
     }
 }

@@ -63,10 +63,10 @@ impl EventSink for Terminal {
         match event {
             Event::Warning(words) => screen.warn(&words),
             Event::Reading(progress) => self.reading(progress),
-            Event::GoesOn { batch, kind, reason } => {
+            Event::Resumed { batch, kind, reason } => {
                 screen.message(&format!("{batch} was {} and goes on", kind.in_words(&reason)));
             }
-            Event::NothingLeft => screen.message("nothing was left to do"),
+            Event::NoUnfinishedLines => screen.message("nothing was left to do"),
             Event::Callbacks(at) => screen.message(&fact("callbacks", callbacks(&at))),
             Event::Draining => screen.message(
                 "finishing what is in flight; Ctrl-C again leaves at once, and the next run asks what became of it",

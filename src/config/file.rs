@@ -6,7 +6,7 @@ use toml::de::{DeTable, DeValue};
 use url::Url;
 
 use super::{
-    BASE_URL, KEY, Plan, PoolLimits, SetBy, serve, serve::ServeConfig, spend, webhook, webhook::WebhookConfig,
+    BASE_URL, KEY, LimitOrigin, Plan, PoolLimits, serve, serve::ServeConfig, spend, webhook, webhook::WebhookConfig,
 };
 use crate::{
     definition::{
@@ -48,7 +48,7 @@ fn preset(plan: Plan) -> BTreeMap<Pool, PoolLimits> {
 }
 
 pub(super) fn preset_of(plan: Plan, pool: Pool) -> PoolLimits {
-    let by = || SetBy::Preset(plan);
+    let by = || LimitOrigin::Preset(plan);
     PoolLimits { limits: plan.limits(pool), rate_by: by(), concurrency_by: by() }
 }
 
@@ -107,7 +107,7 @@ fn read_limits<'t>(file: &str, walk: &mut TomlWalk<'t>, mut section: Section<'t>
             });
             if let Some(said) = said {
                 let line = walk.places.get(&format!("limits.{pool}.{name}")).map_or(0, |place| place.0);
-                (*limit, *by) = (Some(said).filter(|said| *said > 0), SetBy::Line(file.to_owned(), line));
+                (*limit, *by) = (Some(said).filter(|said| *said > 0), LimitOrigin::Line(file.to_owned(), line));
             }
         }
         walk.close(table);

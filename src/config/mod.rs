@@ -127,7 +127,7 @@ fn moved_clock(now: &str, for_tests: bool) -> Option<jiff::Timestamp> {
 
 /// The origin of a limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SetBy {
+pub enum LimitOrigin {
     /// The preset of the plan.
     Preset(Plan),
     /// This line of this file.
@@ -138,7 +138,7 @@ pub enum SetBy {
     Sandbox,
 }
 
-impl fmt::Display for SetBy {
+impl fmt::Display for LimitOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Preset(plan) => write!(f, "preset {plan}; change it in {FILE} [limits]"),
@@ -155,18 +155,18 @@ pub struct PoolLimits {
     /// The limits.
     pub limits: Limits,
     /// The origin of the requests per minute.
-    pub rate_by: SetBy,
+    pub rate_by: LimitOrigin,
     /// The origin of the calls in flight.
-    pub concurrency_by: SetBy,
+    pub concurrency_by: LimitOrigin,
 }
 
 impl PoolLimits {
     /// The same with the lower limits of a definition.
     #[must_use]
     pub fn lowered(mut self, run: &RunSettings) -> Self {
-        let lower = |limit: &mut Option<u32>, by: &mut SetBy, wish: Option<u32>| {
+        let lower = |limit: &mut Option<u32>, by: &mut LimitOrigin, wish: Option<u32>| {
             if let Some(wish) = wish.filter(|wish| limit.is_none_or(|limit| *wish < limit)) {
-                (*limit, *by) = (Some(wish), SetBy::Definition);
+                (*limit, *by) = (Some(wish), LimitOrigin::Definition);
             }
         };
         lower(&mut self.limits.requests_per_minute, &mut self.rate_by, run.requests_per_minute);
@@ -270,7 +270,7 @@ impl Config {
     /// Whether these settings are for the sandbox inside the process.
     #[must_use]
     pub fn is_of_sandbox(&self) -> bool {
-        self.limits.values().all(|set| set.rate_by == SetBy::Sandbox)
+        self.limits.values().all(|set| set.rate_by == LimitOrigin::Sandbox)
     }
 
     /// The limits of a pool, also for a model that this release does not know.
@@ -297,7 +297,7 @@ fn sandbox_limits() -> BTreeMap<Pool, PoolLimits> {
 
 const fn unlimited() -> PoolLimits {
     let limits = Limits { requests_per_minute: None, concurrency: None };
-    PoolLimits { limits, rate_by: SetBy::Sandbox, concurrency_by: SetBy::Sandbox }
+    PoolLimits { limits, rate_by: LimitOrigin::Sandbox, concurrency_by: LimitOrigin::Sandbox }
 }
 
 #[cfg(test)]

@@ -83,7 +83,10 @@ fn limits_say_where_they_are_from() {
     let run = RunSettings { concurrency: Some(8), requests_per_minute: Some(5), ..RunSettings::default() };
     let lowered = set.lowered(&run);
     assert_eq!(lowered.limits, Limits { requests_per_minute: Some(5), concurrency: Some(4) }, "only lowered");
-    assert_eq!((lowered.rate_by, lowered.concurrency_by.to_string().as_str()), (SetBy::Definition, "wavebatch.toml:5"));
+    assert_eq!(
+        (lowered.rate_by, lowered.concurrency_by.to_string().as_str()),
+        (LimitOrigin::Definition, "wavebatch.toml:5")
+    );
 }
 
 #[test]

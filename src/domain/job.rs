@@ -298,7 +298,7 @@ impl Journal {
 
     /// 429s since the last other result.
     #[must_use]
-    pub fn limited_in_a_row(&self) -> u32 {
+    pub fn consecutive_429s(&self) -> u32 {
         let limited = |c: &&CallRecord| {
             c.state == CallState::Rejected && matches!(c.error_kind, Some(ErrorKind::RateLimited) | None)
         };

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// The most keywords of one request.
 pub const MAX_KEYWORDS: usize = 100;
 /// Above this weight the API is known to transcribe words that nobody said.
-pub const INVENTING_WEIGHT: f64 = 10.0;
+pub const MAX_SAFE_WEIGHT: f64 = 10.0;
 
 /// Keywords with weights, without duplicates, as the API takes them: `Northwind:2`, or a word alone for a weight of 1.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -58,9 +58,9 @@ impl Keywords {
         self.0.is_empty()
     }
 
-    /// Keywords whose weight is above [`INVENTING_WEIGHT`].
+    /// Keywords whose weight is above [`MAX_SAFE_WEIGHT`].
     pub fn inventing(&self) -> impl Iterator<Item = &str> {
-        let heavy = |entry: &&String| weight_of(entry).is_some_and(|weight| weight > INVENTING_WEIGHT);
+        let heavy = |entry: &&String| weight_of(entry).is_some_and(|weight| weight > MAX_SAFE_WEIGHT);
         self.0.iter().filter(heavy).map(|entry| word_of(entry))
     }
 

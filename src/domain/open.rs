@@ -82,12 +82,12 @@ impl fmt::Display for Unlisted {
 
 /// The unlisted values of a batch, each once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Strangers {
+pub struct UnlistedValues {
     kept: BTreeSet<Unlisted>,
     more: bool,
 }
 
-impl Strangers {
+impl UnlistedValues {
     /// Adds unlisted values.
     pub fn extend(&mut self, found: impl IntoIterator<Item = Unlisted>) {
         for one in found {
@@ -222,14 +222,14 @@ mod tests {
     #[test]
     fn each_stranger_is_told_once() {
         let unlisted = |text: &str| text.parse::<Language>().unwrap().unlisted();
-        let mut strangers = Strangers::default();
-        strangers.extend(unlisted("en"));
-        assert!(strangers.warnings().is_empty());
+        let mut unlisted_values = UnlistedValues::default();
+        unlisted_values.extend(unlisted("en"));
+        assert!(unlisted_values.warnings().is_empty());
         for text in ["gu", "EN", "gu", "klingon"] {
-            strangers.extend(unlisted(text));
+            unlisted_values.extend(unlisted(text));
         }
         assert_eq!(
-            strangers.warnings(),
+            unlisted_values.warnings(),
             [
                 "language `EN` is not in the list of 2026-11; passed on as it is (did you mean `en`?)",
                 "language `gu` is not in the list of 2026-11; passed on as it is (did you mean `ru`?)",
@@ -237,8 +237,8 @@ mod tests {
             ]
         );
         for n in 0..50 {
-            strangers.extend(unlisted(&format!("language-{n}")));
+            unlisted_values.extend(unlisted(&format!("language-{n}")));
         }
-        assert_eq!(strangers.warnings().len(), KEPT + 1);
+        assert_eq!(unlisted_values.warnings().len(), KEPT + 1);
     }
 }

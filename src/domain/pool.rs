@@ -434,14 +434,14 @@ impl PoolState {
             slowed.concurrency.unwrap_or(1)
         };
         let in_a_second = slowed.requests_per_minute.map_or(u32::MAX, |n| (n / 60).max(1));
-        let rounds = if self.meets_storm_again() { ROUNDS_BEFORE_MET } else { 1 };
+        let rounds = if self.next_gain_reaches_storm_pace() { ROUNDS_BEFORE_MET } else { 1 };
         self.round_clean >= in_flight.min(in_a_second).saturating_mul(rounds)
             && now - self.round_since >= ROUND_MIN_MS * i64::from(rounds)
     }
 
     /// Whether the next gain reaches a pace that was too much for a server, slowed as the pool was. If the server's limit is
     /// below ours, that pace is tried again and again; each time costs refusals and a cooldown.
-    fn meets_storm_again(&self) -> bool {
+    fn next_gain_reaches_storm_pace(&self) -> bool {
         let gains = self.storm_since.is_none() && self.factor >= self.remembered * DOUBLING_END;
         gains && self.remembered < 1.0 && self.factor < self.remembered && self.factor + GAIN >= self.remembered
     }

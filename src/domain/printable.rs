@@ -6,7 +6,7 @@ use std::{borrow::Cow, fmt::Write};
 /// Whether a terminal would execute `c`, hide it, or let it reorder its neighbors. Joiners are shown, because Indic
 /// scripts, Arabic and emoji need them.
 #[must_use]
-pub fn is_steering(c: char) -> bool {
+pub fn is_control_or_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c,
             // Direction marks, embeddings, overrides and isolates, and the deprecated ones.
@@ -21,7 +21,7 @@ pub fn is_steering(c: char) -> bool {
 /// `text` on one line: line breaks and tabs become spaces, other steering characters are escaped, as in `\u{1b}`.
 #[must_use]
 pub fn printable(text: &str) -> Cow<'_, str> {
-    escaped(text, is_steering, |c, out| match c {
+    escaped(text, is_control_or_invisible, |c, out| match c {
         '\t' | '\n' | '\r' => out.push(' '),
         c => write_out(c, out),
     })
@@ -30,7 +30,7 @@ pub fn printable(text: &str) -> Cow<'_, str> {
 /// `text` with steering characters escaped; line breaks and tabs stay.
 #[must_use]
 pub fn printable_lines(text: &str) -> Cow<'_, str> {
-    escaped(text, |c| is_steering(c) && !matches!(c, '\t' | '\n'), write_out)
+    escaped(text, |c| is_control_or_invisible(c) && !matches!(c, '\t' | '\n'), write_out)
 }
 
 /// Equivalent JSON with steering characters escaped as JSON does it. Line breaks between its tokens stay.
@@ -38,7 +38,7 @@ pub fn printable_lines(text: &str) -> Cow<'_, str> {
 pub fn printable_json(json: &str) -> Cow<'_, str> {
     escaped(
         json,
-        |c| is_steering(c) && !matches!(c, '\t' | '\n' | '\r'),
+        |c| is_control_or_invisible(c) && !matches!(c, '\t' | '\n' | '\r'),
         |c, out| {
             for unit in c.encode_utf16(&mut [0; 2]) {
                 let _ = write!(out, "\\u{unit:04x}");
@@ -97,7 +97,7 @@ mod tests {
         let value = serde_json::json!({ "a\u{9b}31m": ["\u{1b}]0;x\u{7}\n", "\u{202e}", "\u{e0041}", "\u{7f}"] });
         for text in [value.to_string(), format!("{value:#}")] {
             let shown = printable_json(&text);
-            assert!(!shown.contains(|c| is_steering(c) && c != '\n'), "{shown:?}");
+            assert!(!shown.contains(|c| is_control_or_invisible(c) && c != '\n'), "{shown:?}");
             assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), value);
         }
     }
@@ -105,11 +105,11 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_that_steers_is_left(text in any::<String>()) {
-            prop_assert!(!printable(&text).contains(is_steering));
-            prop_assert!(!printable_lines(&text).contains(|c| is_steering(c) && c != '\n' && c != '\t'));
+            prop_assert!(!printable(&text).contains(is_control_or_invisible));
+            prop_assert!(!printable_lines(&text).contains(|c| is_control_or_invisible(c) && c != '\n' && c != '\t'));
             let json = serde_json::to_string(&text).unwrap();
             let shown = printable_json(&json);
-            prop_assert!(!shown.contains(is_steering));
+            prop_assert!(!shown.contains(is_control_or_invisible));
             prop_assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), text);
         }
     }

@@ -12,7 +12,7 @@ const EXCERPT: usize = 20;
 /// More digits in a row than this are read as one huge number.
 const DIGITS: usize = 12;
 /// Shorter words in capitals are likely meant to be spelled out.
-const SHOUTED: usize = 4;
+const MIN_CAPS_LETTERS: usize = 4;
 
 /// A passage of a text that is probably not meant to be spoken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,7 +86,7 @@ pub fn warnings(text: &str, language: Option<TtsLanguage>) -> Vec<TextWarning> {
 
 /// Texts that are much longer than the others of their manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MuchLonger {
+pub struct LongTexts {
     /// The median length of all texts.
     pub median: usize,
     /// The long texts: indices in the list, ascending.
@@ -96,7 +96,7 @@ pub struct MuchLonger {
 /// The texts, given by their lengths in characters, that are over four times the median and over 200 characters; `None` if
 /// there are none, or fewer than five others to compare with.
 #[must_use]
-pub fn much_longer(lengths: &[usize]) -> Option<MuchLonger> {
+pub fn much_longer(lengths: &[usize]) -> Option<LongTexts> {
     if lengths.len() < 6 {
         return None;
     }
@@ -104,7 +104,7 @@ pub fn much_longer(lengths: &[usize]) -> Option<MuchLonger> {
     let median = *sorted.select_nth_unstable(lengths.len() / 2).1;
     let limit = median.saturating_mul(4).max(200);
     let which: Vec<_> = lengths.iter().enumerate().filter(|(_, length)| **length > limit).map(|(i, _)| i).collect();
-    (!which.is_empty()).then_some(MuchLonger { median, which })
+    (!which.is_empty()).then_some(LongTexts { median, which })
 }
 
 fn markdown(text: &str) -> Option<Range<usize>> {
@@ -170,7 +170,7 @@ fn entity(rest: &str) -> Option<usize> {
 fn all_caps(text: &str) -> Option<Range<usize>> {
     runs(text, char::is_alphabetic).find(|run| {
         let word = &text[run.clone()];
-        word.chars().all(char::is_uppercase) && word.chars().count() >= SHOUTED && !is_roman(word)
+        word.chars().all(char::is_uppercase) && word.chars().count() >= MIN_CAPS_LETTERS && !is_roman(word)
     })
 }
 
@@ -291,7 +291,7 @@ mod tests {
 
     #[test]
     fn much_longer_than_its_siblings() {
-        assert_eq!(much_longer(&[50, 60, 70, 60, 50, 281]), Some(MuchLonger { median: 60, which: vec![5] }));
+        assert_eq!(much_longer(&[50, 60, 70, 60, 50, 281]), Some(LongTexts { median: 60, which: vec![5] }));
         assert_eq!(much_longer(&[50, 60, 70, 60, 50, 240]), None, "four times, not over");
         assert_eq!(much_longer(&[5, 6, 7, 6, 5, 200]), None, "200, not over");
         assert_eq!(much_longer(&[50, 60, 70, 60, 900]), None, "four siblings");

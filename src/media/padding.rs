@@ -37,7 +37,7 @@ const LIMITS: [u64; 2] = [250_000_000, MAX_SOURCE_BYTES];
 const READS: u32 = 1024;
 
 /// Additional reads for a padded recording.
-const READS_OF_PADDING: u32 = 8;
+const EXTRA_READS: u32 = 8;
 
 /// How one recording can be padded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +78,7 @@ impl PaddingPlan {
 /// none. A recording and its padded version are equal without their padding.
 #[must_use]
 pub fn strip<R: Read + Seek>(reader: &mut R) -> Option<Patch> {
-    let mut look = SparseReader::new(reader, READS + READS_OF_PADDING)?;
+    let mut look = SparseReader::new(reader, READS + EXTRA_READS)?;
     let edits = Layout::read(&mut look)?.strip(look.len)?;
     Some(Patch::new(look.len, edits).expect("the edits are made from offsets in order, all within the recording"))
 }

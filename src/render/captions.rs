@@ -60,7 +60,7 @@ pub fn captions(transcript: &Transcript, labels: bool) -> Captions {
     let mut phrase = Phrase::default();
     let (end_of_all, mut last_ms) = (length.unwrap_or(u64::MAX), 0);
     each_piece(transcript, |mut piece| {
-        straighten(&mut piece, end_of_all, &mut last_ms);
+        order_times(&mut piece, end_of_all, &mut last_ms);
         if phrase.ends_before(&piece) {
             writer.phrase(&phrase.pieces);
             phrase.clear();
@@ -74,7 +74,7 @@ pub fn captions(transcript: &Transcript, labels: bool) -> Captions {
 }
 
 /// Makes starts ascend, and limits all times to the audio.
-fn straighten(piece: &mut Piece<'_>, end_of_all: u64, last_ms: &mut u64) {
+fn order_times(piece: &mut Piece<'_>, end_of_all: u64, last_ms: &mut u64) {
     piece.start_ms = piece.start_ms.min(end_of_all).max(*last_ms);
     piece.end_ms = piece.end_ms.min(end_of_all).max(piece.start_ms);
     *last_ms = piece.start_ms;
@@ -207,7 +207,7 @@ mod tests {
     use crate::{
         domain::transcript::{TimedText, Timeline},
         render::{
-            pieces::{Fullest, MAX_COLUMNS, fullest, letters},
+            pieces::{MAX_COLUMNS, TimedSource, fullest, letters},
             tests::timed_text,
         },
     };
@@ -332,7 +332,7 @@ mod tests {
             prop_assert_eq!(&shown, &said);
             let nothing = Timeline::default();
             let said = match fullest(&t, |_| true) {
-                Some(Fullest::Words(list) | Fullest::Utterances(list)) => list,
+                Some(TimedSource::Words(list) | TimedSource::Utterances(list)) => list,
                 None => &nothing,
             };
             prop_assert_eq!(letters(&shown), said.iter().map(|s| letters(s.text)).sum::<usize>());

@@ -58,12 +58,12 @@ pub(super) fn shown(transcript: &Transcript) -> Cow<'_, Transcript> {
 pub(super) fn each_piece<'t>(transcript: &'t Transcript, mut each: impl FnMut(Piece<'t>)) {
     let mut last = None;
     match fullest(transcript, |_| true) {
-        Some(Fullest::Utterances(utterances)) => {
+        Some(TimedSource::Utterances(utterances)) => {
             for utterance in utterances.iter() {
                 cut(utterance, &inside(&transcript.words, utterance), true, &mut last, &mut each);
             }
         }
-        Some(Fullest::Words(words)) => {
+        Some(TimedSource::Words(words)) => {
             for word in words.iter() {
                 cut(word, slice::from_ref(&word), false, &mut last, &mut each);
             }
@@ -82,20 +82,20 @@ pub(super) fn known_length(transcript: &Transcript) -> Option<u64> {
 }
 
 /// The list with the times of the text.
-pub(super) enum Fullest<'a> {
+pub(super) enum TimedSource<'a> {
     Utterances(&'a Timeline),
     Words(&'a Timeline),
 }
 
 /// The utterances, unless the words contain more of the text.
-pub(super) fn fullest(transcript: &Transcript, usable: impl Fn(TimedText<'_>) -> bool) -> Option<Fullest<'_>> {
+pub(super) fn fullest(transcript: &Transcript, usable: impl Fn(TimedText<'_>) -> bool) -> Option<TimedSource<'_>> {
     let whole = letters(&transcript.text);
     let off = |list: &Timeline| list.iter().map(|s| letters(s.text)).sum::<usize>().abs_diff(whole);
     let (words, utterances) = (&transcript.words, &transcript.utterances);
     match (utterances.iter().any(&usable), words.iter().any(&usable)) {
-        (true, true) if off(utterances) <= (whole / 20).max(off(words)) => Some(Fullest::Utterances(utterances)),
-        (true, false) => Some(Fullest::Utterances(utterances)),
-        (_, true) => Some(Fullest::Words(words)),
+        (true, true) if off(utterances) <= (whole / 20).max(off(words)) => Some(TimedSource::Utterances(utterances)),
+        (true, false) => Some(TimedSource::Utterances(utterances)),
+        (_, true) => Some(TimedSource::Words(words)),
         (false, false) => None,
     }
 }

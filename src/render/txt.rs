@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::{
-    pieces::{Fullest, fullest, letters, sticks},
+    pieces::{TimedSource, fullest, letters, sticks},
     speaker_name,
 };
 use crate::domain::transcript::{Timeline, Transcript};
@@ -11,7 +11,7 @@ use crate::domain::transcript::{Timeline, Transcript};
 pub(super) fn write(transcript: &Transcript, out: &mut impl Write) -> io::Result<()> {
     let whole = transcript.text.trim();
     let is_empty = match fullest(transcript, |said| said.speaker.is_some()) {
-        Some(Fullest::Utterances(said) | Fullest::Words(said)) if is_whole(said, whole) => {
+        Some(TimedSource::Utterances(said) | TimedSource::Words(said)) if is_whole(said, whole) => {
             write_turns(said, out)?;
             said.is_empty()
         }

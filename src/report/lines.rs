@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{
     recalled::{Recalled, is_adopted},
     row::Row,
-    task::{AskedOfBatch, AskedOfJob},
+    task::{BatchRequest, JobRequest},
 };
 use crate::{
     domain::{
@@ -25,7 +25,7 @@ pub(super) struct RowContext {
     pub(super) batch: String,
     pub(super) spec: BatchSpec,
     /// What its jobs request.
-    pub(super) asked: Box<dyn AskedOfBatch>,
+    pub(super) asked: Box<dyn BatchRequest>,
     /// Whether the report has transcripts.
     pub(super) transcripts: bool,
     pub(super) sandbox: bool,
@@ -34,7 +34,7 @@ pub(super) struct RowContext {
 impl RowContext {
     /// Whether the line's transcript must come from elsewhere: the line is done, and its answer is pruned, or was never in the
     /// ledger.
-    pub(super) fn misses_answer(&self, line: &ReportRow) -> bool {
+    pub(super) fn needs_recall(&self, line: &ReportRow) -> bool {
         // Without the transcript column, answers are not looked for; those of a synthesis are files.
         self.transcripts && line.answer.is_none() && matches!(line.state, JobState::Succeeded | JobState::Suspect)
     }
@@ -85,13 +85,13 @@ impl RowContext {
     }
 
     /// What the job requests. For a bad line this is unknown.
-    fn asked_of(&self, line: &ReportRow, kind: Option<ErrorKind>) -> AskedOfJob {
-        if kind == Some(ErrorKind::BadLine) { AskedOfJob::default() } else { self.asked.job(line) }
+    fn asked_of(&self, line: &ReportRow, kind: Option<ErrorKind>) -> JobRequest {
+        if kind == Some(ErrorKind::BadLine) { JobRequest::default() } else { self.asked.job(line) }
     }
 
     fn notes(&self, line: &ReportRow, recalled: bool) -> Vec<Note> {
         let kept = line.notes.iter().flat_map(|notes| notes.split(';')).filter_map(|note| note.parse().ok());
-        let pruned = self.misses_answer(line) && !is_adopted(line) && !recalled;
+        let pruned = self.needs_recall(line) && !is_adopted(line) && !recalled;
         let mut notes = Vec::new();
         let sandbox = self.sandbox.then_some(Note::Sandbox);
         let wanted = match line.wanted {

@@ -213,7 +213,7 @@ async fn write_page<W: Write + Send + 'static>(
             continue;
         }
         together.push(line);
-        if together.len() >= RECALLED_AT_A_TIME && together.iter().any(|line| lines.misses_answer(line)) {
+        if together.len() >= RECALLED_AT_A_TIME && together.iter().any(|line| lines.needs_recall(line)) {
             writer = write_rows(writer, lines, recall, std::mem::take(&mut together), 0).await?;
         }
     }

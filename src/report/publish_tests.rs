@@ -24,7 +24,7 @@ use crate::{
     },
     sink::Sink,
     store::{
-        BadJob, ClaimRequest, Claimed, End, Ended, Finish, NewBatch, NewJob, Opening, PermitAsk, Purchase,
+        BadJob, ClaimRequest, Claimed, End, Ended, Finish, NewBatch, NewJob, Opening, PermitRequest, Purchase,
         Resubmission, RowAnswer, Settlement, Store, To,
     },
 };
@@ -115,7 +115,7 @@ impl Fixture {
             audio_ms: None,
             keywords: Default::default(),
         };
-        let ask = PermitAsk::new(
+        let ask = PermitRequest::new(
             job,
             "acc".into(),
             Pool::Pulse,

@@ -76,7 +76,7 @@ impl Recall {
         rows: &[ReportRow],
     ) -> Result<Vec<Option<Recalled>>, PublishError> {
         let mut found: Vec<Option<Recalled>> = rows.iter().map(|_| None).collect();
-        let missed: Vec<usize> = (0..rows.len()).filter(|nth| lines.misses_answer(&rows[*nth])).collect();
+        let missed: Vec<usize> = (0..rows.len()).filter(|nth| lines.needs_recall(&rows[*nth])).collect();
         if missed.is_empty() {
             return Ok(found);
         }

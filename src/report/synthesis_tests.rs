@@ -20,8 +20,8 @@ use crate::{
     },
     sink::Sink,
     store::{
-        BadJob, ClaimRequest, Claimed, Clip, End, Ended, Finish, NewBatch, NewJob, NewSynthesis, Opening, PermitAsk,
-        Purchase, Resubmission, Settlement, Store, Text, To,
+        BadJob, ClaimRequest, Claimed, Clip, End, Ended, Finish, NewBatch, NewJob, NewSynthesis, Opening,
+        PermitRequest, Purchase, Resubmission, Settlement, Store, Text, To,
     },
 };
 
@@ -97,7 +97,7 @@ impl Prompts {
             respects_manual_review: false,
         };
         let flags = LogFlags::default();
-        let ask = PermitAsk::new(
+        let ask = PermitRequest::new(
             job,
             "acc".into(),
             Pool::Tts,

@@ -28,7 +28,7 @@ pub trait ReportTask: Task {
     ///
     /// # Errors
     /// It cannot be read.
-    fn batch(&self, spec: &TaskSpec) -> Result<Box<dyn AskedOfBatch>, SpecError>;
+    fn batch(&self, spec: &TaskSpec) -> Result<Box<dyn BatchRequest>, SpecError>;
 
     /// The message about the sandbox's invented answers, for which nothing is sent.
     fn invented(&self) -> &'static str {
@@ -42,9 +42,9 @@ pub trait ReportTask: Task {
 }
 
 /// What a batch requests of its task, for reports and messages.
-pub trait AskedOfBatch: fmt::Debug + Send + Sync {
+pub trait BatchRequest: fmt::Debug + Send + Sync {
     /// What a job requests. Never called for a bad line.
-    fn job(&self, job: &ReportRow) -> AskedOfJob;
+    fn job(&self, job: &ReportRow) -> JobRequest;
 
     /// The pool of its model.
     fn pool(&self) -> Pool;
@@ -84,7 +84,7 @@ pub struct Rest {
 
 /// What a job requests, according to its row; `None` is an empty cell.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct AskedOfJob {
+pub struct JobRequest {
     /// The model.
     pub model: Option<String>,
     /// The language.
@@ -114,7 +114,7 @@ pub fn task_of(tasks: &Tasks<dyn ReportTask>, spec: &BatchSpec) -> Result<Arc<dy
 ///
 /// # Errors
 /// There is no such task, or it cannot read the specification.
-pub fn asked_of(tasks: &Tasks<dyn ReportTask>, spec: &BatchSpec) -> Result<Box<dyn AskedOfBatch>, StoreError> {
+pub fn asked_of(tasks: &Tasks<dyn ReportTask>, spec: &BatchSpec) -> Result<Box<dyn BatchRequest>, StoreError> {
     let unread = |e| StoreError::Unexpected(format!("the specification of a batch of `{}`: {e}", spec.definition));
     task_of(tasks, spec)?.batch(&spec.task).map_err(unread)
 }

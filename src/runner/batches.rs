@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{
     batch::{Batch, Unworkable},
-    maker::{BatchMaker, RunMakers},
+    maker::{BatchTask, RunMakers},
     shared::RunnerShared,
 };
 use crate::{domain::job::BatchId, store::StoreError};
@@ -13,7 +13,7 @@ use crate::{domain::job::BatchId, store::StoreError};
 #[derive(Debug)]
 pub(super) struct OpenBatch {
     pub(super) batch: Batch,
-    pub(super) maker: Arc<dyn BatchMaker>,
+    pub(super) maker: Arc<dyn BatchTask>,
 }
 
 impl OpenBatch {

@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     events::{CallEnd, Event},
-    job::{JobInHand, Next, PartInHand, jitter},
+    job::{JobContext, Next, PartContext, jitter},
     shared::RunnerShared,
 };
 use crate::{
@@ -24,12 +24,12 @@ use crate::{
         pool::Limited,
         retry::{self, PauseKind, RetryDecision},
     },
-    store::{Denial, End, EndReply, Ended, Permit, PermitAsk, PoolEffect, Purchase, Store, StoreError, To, Upload},
+    store::{Denial, End, EndReply, Ended, Permit, PermitRequest, PoolEffect, Purchase, Store, StoreError, To, Upload},
     waves::Departure,
 };
 
 /// The batch is paused after this many answers in a row whose content cannot be made to expire.
-const EXPIRY_UNAVAILABLE_MOST: u32 = 3;
+const MAX_EXPIRY_UNAVAILABLE: u32 = 3;
 /// A call that leaves later than this gets a new start time: the rate is counted from when the vendor saw it.
 const LATE_MS: i64 = 500;
 
@@ -74,7 +74,7 @@ pub trait Caller: Sync {
     }
 
     /// Sends the request.
-    fn send(&self, permit: &Permit, departs: Departs) -> impl Future<Output = Outcome<Self::Answer>> + Send;
+    fn send(&self, permit: &Permit, departs: DepartureCheck) -> impl Future<Output = Outcome<Self::Answer>> + Send;
 
     /// An answer in the form that the journal stores.
     fn answered(&self, answer: &Self::Answer) -> End;
@@ -84,7 +84,7 @@ pub trait Caller: Sync {
 
     /// Whether the API answers a request that costs nothing. If a log lists the calls, that request reads the log; otherwise it
     /// is a health check.
-    fn reach(&self, on: JobInHand<'_>) -> impl Future<Output = Reach> + Send {
+    fn reach(&self, on: JobContext<'_>) -> impl Future<Output = Reach> + Send {
         async move { Reach::of_health(on.client().health().await.err()) }
     }
 }
@@ -113,7 +113,7 @@ pub enum Attempt<A> {
     /// Something with the same key was bought in the meantime.
     SameKept,
     /// A call for the same key is in manual review.
-    SameParked,
+    SameInManualReview,
 }
 
 /// Makes a call if one is allowed, and repeats while only permits stand in the way. `replaces`: an open call that is given up
@@ -122,7 +122,7 @@ pub enum Attempt<A> {
 /// # Errors
 /// The ledger cannot be read or written.
 pub async fn attempt<C: Caller>(
-    part: &mut PartInHand<'_>,
+    part: &mut PartContext<'_>,
     caller: &C,
     why: Why,
     mut replaces: Option<CallId>,
@@ -153,7 +153,7 @@ pub async fn attempt<C: Caller>(
 }
 
 /// Pauses the batch if a spend limit cannot be enforced because the price of the call is unknown.
-async fn unpriced<C: Caller>(part: &PartInHand<'_>, caller: &C) -> Result<Option<Next>, StoreError> {
+async fn unpriced<C: Caller>(part: &PartContext<'_>, caller: &C) -> Result<Option<Next>, StoreError> {
     let on = part.on;
     let limited = on.run().max_spend_usd.is_some() || on.config().rates.are_limited;
     let Some(model) = caller.unpriced().filter(|_| limited) else { return Ok(None) };
@@ -166,11 +166,11 @@ async fn unpriced<C: Caller>(part: &PartInHand<'_>, caller: &C) -> Result<Option
 
 /// Makes the permitted call and records how it ended. `None`: ask for another permit.
 async fn send<C: Caller>(
-    part: &mut PartInHand<'_>,
+    part: &mut PartContext<'_>,
     caller: &C,
     permit: Permit,
 ) -> Result<Option<Attempt<C::Answer>>, StoreError> {
-    let departs = Departs::new(permit.clone(), part.on.store().clone());
+    let departs = DepartureCheck::new(permit.clone(), part.on.store().clone());
     let departed = Arc::clone(&departs.departed);
     let outcome = caller.send(&permit, departs).await;
     crash::point("after-request");
@@ -201,7 +201,7 @@ async fn send<C: Caller>(
 
 /// Records how a call ended, and emits the event.
 async fn note_end<C: Caller>(
-    part: &PartInHand<'_>,
+    part: &PartContext<'_>,
     caller: &C,
     (call, departed_at): (CallId, Option<i64>),
     outcome: &Outcome<C::Answer>,
@@ -216,7 +216,8 @@ async fn note_end<C: Caller>(
         End::Synthesized { .. } => caller.buys().clip().map_or(0, |clip| clip.cost.0),
         _ => 0,
     };
-    let pauses = if let Outcome::Answered(answer) = outcome { broken_promise(on.shared, caller, answer) } else { None };
+    let pauses =
+        if let Outcome::Answered(answer) = outcome { expiry_violation(on.shared, caller, answer) } else { None };
     let ended = Ended { call, departed_at, limits: part.limits(), end, pauses: pauses.clone() };
     let reply = on.store().end(ended).await?;
     crash::point("after-answer");
@@ -229,13 +230,13 @@ async fn note_end<C: Caller>(
 
 /// Waits for a permit to call. A drain ends the wait.
 async fn permit<C: Caller>(
-    part: &PartInHand<'_>,
+    part: &PartContext<'_>,
     caller: &C,
     why: Why,
     (replaces, probes): (Option<CallId>, bool),
 ) -> Result<Result<Permit, Attempt<C::Answer>>, StoreError> {
     let on = part.on;
-    let ask = PermitAsk {
+    let ask = PermitRequest {
         part: part.part,
         limits: part.limits(),
         spend: on.config().spend.clone(),
@@ -248,7 +249,13 @@ async fn permit<C: Caller>(
         grace_ms: caller.grace_ms(),
         overdue_after: caller.overdue_after(),
         log_cursor: caller.log_cursor(),
-        ..PermitAsk::new(on.job(), on.config().account.clone(), part.pool, caller.buys(), caller.request_fingerprint())
+        ..PermitRequest::new(
+            on.job(),
+            on.config().account.clone(),
+            part.pool,
+            caller.buys(),
+            caller.request_fingerprint(),
+        )
     };
     let verdict = tokio::select! {
         biased;
@@ -265,7 +272,7 @@ async fn permit<C: Caller>(
         Err(Denial::AlreadyAnswered | Denial::OpenCall) => Err(Attempt::Next(Next::Look)),
         Err(Denial::SameClipOpen { call, until }) => Err(Attempt::SameOpen { call, until }),
         Err(Denial::SameClipKept { .. }) => Err(Attempt::SameKept),
-        Err(Denial::ClipInManualReview) => Err(Attempt::SameParked),
+        Err(Denial::ClipInManualReview) => Err(Attempt::SameInManualReview),
         Err(Denial::BatchPaused | Denial::WindowClosed | Denial::Dropped) => {
             Err(Attempt::Next(part.put_back(part.now())))
         }
@@ -285,13 +292,13 @@ async fn permit<C: Caller>(
 /// The last check before the first byte leaves: a permit that went stale in the meantime (SIGSTOP, suspend) must not be used,
 /// since another worker may have given the call up.
 #[derive(Debug)]
-pub struct Departs {
+pub struct DepartureCheck {
     permit: Permit,
     store: Store,
     departed: Arc<AtomicI64>,
 }
 
-impl Departs {
+impl DepartureCheck {
     fn new(permit: Permit, store: Store) -> Self {
         Self { permit, store, departed: Arc::default() }
     }
@@ -388,7 +395,7 @@ const fn failed(ours: bool, failure: &CallFailure) -> PoolEffect {
 
 /// What follows from the failure of a call; `None` = ask for another permit.
 async fn after<C: Caller>(
-    part: &mut PartInHand<'_>,
+    part: &mut PartContext<'_>,
     caller: &C,
     call: CallId,
     (failure, reply): (&CallFailure, &EndReply),
@@ -416,10 +423,10 @@ async fn after<C: Caller>(
 }
 
 /// Tries again, as far as the part has tries left. `isolated`: its 429 concerns its line alone.
-async fn try_again(part: &PartInHand<'_>, failure: &CallFailure, isolated: bool) -> Result<Option<Next>, StoreError> {
+async fn try_again(part: &PartContext<'_>, failure: &CallFailure, isolated: bool) -> Result<Option<Next>, StoreError> {
     let mut used = part.used();
     if isolated {
-        used.limited = part.journal.limited_in_a_row();
+        used.limited = part.journal.consecutive_429s();
     }
     let source_try =
         matches!(failure.kind, ErrorKind::SourceChanged | ErrorKind::SourceTimedOut | ErrorKind::SourceUnavailable);
@@ -450,7 +457,7 @@ fn message(failure: &CallFailure) -> String {
 }
 
 /// Pauses the batch if the API has been unreachable, or has answered only 429, for too long.
-async fn outage(part: &PartInHand<'_>, failure: &CallFailure, reply: &EndReply) -> Result<Option<Next>, StoreError> {
+async fn outage(part: &PartContext<'_>, failure: &CallFailure, reply: &EndReply) -> Result<Option<Next>, StoreError> {
     let (limit, now) = (part.on.outage_limit_ms(), part.now());
     let reason = if reply.outage.is_some_and(|(since, _)| now - since >= limit) {
         format!("{}: {}", out_of_reach(part, limit), failure.message)
@@ -463,7 +470,7 @@ async fn outage(part: &PartInHand<'_>, failure: &CallFailure, reply: &EndReply) 
     Ok(Some(part.put_back(now)))
 }
 
-fn out_of_reach(part: &PartInHand<'_>, limit: i64) -> String {
+fn out_of_reach(part: &PartContext<'_>, limit: i64) -> String {
     format!("the API at {} has been out of reach for {} min", part.on.client().host(), limit / 60_000)
 }
 
@@ -478,7 +485,7 @@ enum Probe {
 }
 
 /// In an outage, a line whose last call may have been billed probes last, and starts with a free request instead of a call.
-async fn probe<C: Caller>(part: &PartInHand<'_>, caller: &C, call: CallId) -> Result<Probe, StoreError> {
+async fn probe<C: Caller>(part: &PartContext<'_>, caller: &C, call: CallId) -> Result<Probe, StoreError> {
     let on = part.on;
     let account = on.config().account.clone();
     let Some((mine, since, probe_at)) = on.store().take_probe(account.clone(), part.pool, call).await? else {
@@ -536,9 +543,9 @@ impl Reach {
 }
 
 /// Why the batch must stop after this answer: its content should expire and does not.
-fn broken_promise<C: Caller>(shared: &RunnerShared, caller: &C, answer: &C::Answer) -> Option<(PauseKind, String)> {
+fn expiry_violation<C: Caller>(shared: &RunnerShared, caller: &C, answer: &C::Answer) -> Option<(PauseKind, String)> {
     let (policy, answered) = caller.expiry(answer);
-    if !breaks_expiry(policy, answered, &shared.expiry_unavailable) {
+    if !violates_expiry(policy, answered, &shared.expiry_unavailable) {
         return None;
     }
     let said = answered.unwrap_or("nothing");
@@ -551,14 +558,14 @@ fn broken_promise<C: Caller>(shared: &RunnerShared, caller: &C, answer: &C::Answ
 
 /// Whether an answer breaks the promise that its content expires. The vendor says that `unavailable` is temporary: the next
 /// calls request expiry again, and only too many in a row break the promise.
-fn breaks_expiry(policy: ExpireContent, answered: Option<&str>, unavailable: &AtomicU32) -> bool {
+fn violates_expiry(policy: ExpireContent, answered: Option<&str>, unavailable: &AtomicU32) -> bool {
     match answered {
         _ if policy != ExpireContent::Required => false,
         Some("applied") => {
             unavailable.store(0, Ordering::Relaxed);
             false
         }
-        Some("unavailable") => unavailable.fetch_add(1, Ordering::Relaxed) + 1 >= EXPIRY_UNAVAILABLE_MOST,
+        Some("unavailable") => unavailable.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_EXPIRY_UNAVAILABLE,
         _ => true,
     }
 }
@@ -570,7 +577,7 @@ mod tests {
     #[test]
     fn only_applied_keeps_the_promise_of_expiry() {
         let count = AtomicU32::new(0);
-        let breaks = |policy, said| breaks_expiry(policy, said, &count);
+        let breaks = |policy, said| violates_expiry(policy, said, &count);
         assert!(!breaks(ExpireContent::Required, Some("applied")));
         assert!(breaks(ExpireContent::Required, Some("not-entitled")));
         assert!(breaks(ExpireContent::Required, None));

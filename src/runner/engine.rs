@@ -36,7 +36,7 @@ use crate::{
 /// Workers for jobs that need no call: they render and write.
 const FREE_WORKERS: u32 = 16;
 /// The minimum time between claims that could take only a few jobs: jobs that end in between make room for one larger claim.
-const CLAIMS_APART: Duration = Duration::from_millis(20);
+const MIN_CLAIM_INTERVAL: Duration = Duration::from_millis(20);
 /// How often the changes by other processes are read.
 const TICK: Duration = Duration::from_secs(1);
 /// How long to wait for lines that are being submitted to one of our batches: their submitter may be dead.
@@ -44,7 +44,7 @@ const SUBMIT_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a finished run waits for its maintenance, which the next run continues.
 const MAINTENANCE_TIME: Duration = Duration::from_secs(5);
 /// A line whose worker panics this often is given up.
-const BROKEN_MOST: u32 = 2;
+const MAX_PANICS: u32 = 2;
 /// How often dead processes are looked for, in ticks.
 const REAP_EVERY: u32 = 5;
 /// How often a service does maintenance, in ticks.
@@ -242,7 +242,7 @@ impl Engine {
 
     /// Until when a claim is not worth its transaction, since it could take only a few jobs.
     fn rest(&self) -> Option<Instant> {
-        let until = self.claimed_at + CLAIMS_APART;
+        let until = self.claimed_at + MIN_CLAIM_INTERVAL;
         let much = |pool: &Pool| {
             let (busy, workers) = (self.busy(Lane::Call(*pool)), self.workers_for(*pool));
             busy > 0 && workers.saturating_sub(busy) >= workers / 4
@@ -351,7 +351,7 @@ impl Engine {
         let times = self.broken.entry(job.job).or_default();
         *times += 1;
         let times = *times;
-        if times < BROKEN_MOST {
+        if times < MAX_PANICS {
             tracing::error!(job.key = job.key, error = %error, "a worker broke; its line is tried again in 30 s");
             return self.put_back(job, true).await;
         }

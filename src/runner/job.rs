@@ -27,13 +27,13 @@ use crate::{
 
 /// A claimed job, with everything that is needed to work it.
 #[derive(Debug, Clone, Copy)]
-pub struct JobInHand<'a> {
+pub struct JobContext<'a> {
     pub(super) shared: &'a RunnerShared,
     pub(super) batch: &'a Batch,
     job: &'a Claimed,
 }
 
-impl<'a> JobInHand<'a> {
+impl<'a> JobContext<'a> {
     pub(super) const fn new(shared: &'a RunnerShared, batch: &'a Batch, job: &'a Claimed) -> Self {
         Self { shared, batch, job }
     }
@@ -58,7 +58,7 @@ impl<'a> JobInHand<'a> {
 
     /// The specification as the ledger stores it.
     #[must_use]
-    pub fn spec_as_read(self) -> Arc<str> {
+    pub fn spec_json(self) -> Arc<str> {
         Arc::clone(&self.batch.read)
     }
 
@@ -194,9 +194,9 @@ impl<'a> JobInHand<'a> {
 
 /// A part of a claimed job, with its journal. A job of one call has the single part 0.
 #[derive(Debug)]
-pub struct PartInHand<'a> {
+pub struct PartContext<'a> {
     /// The job.
-    pub on: JobInHand<'a>,
+    pub on: JobContext<'a>,
     /// The pool of its calls.
     pub pool: Pool,
     /// Which part.
@@ -238,10 +238,10 @@ impl Next {
     }
 }
 
-impl<'a> PartInHand<'a> {
+impl<'a> PartContext<'a> {
     /// A part with the calls that the journal has for it.
     #[must_use]
-    pub const fn new(on: JobInHand<'a>, pool: Pool, part: i64, journal: Journal) -> Self {
+    pub const fn new(on: JobContext<'a>, pool: Pool, part: i64, journal: Journal) -> Self {
         Self { on, pool, part, journal, not_before: 0 }
     }
 

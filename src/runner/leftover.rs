@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, path::PathBuf};
 
-use super::job::JobInHand;
+use super::job::JobContext;
 use crate::store::{Scratch, Store};
 
 /// A spool file that is used by one claim only. Dropping this value removes it; if the process dies, a later sweep does.
@@ -15,7 +15,7 @@ pub struct Leftover {
 impl Leftover {
     /// A unique name: the token identifies the process and the claim. `what`: its extension.
     #[must_use]
-    pub fn new(on: JobInHand<'_>, what: &str) -> Self {
+    pub fn new(on: JobContext<'_>, what: &str) -> Self {
         let job = on.job();
         let path = folder(on.store())
             .join(format!("{}-{}", job.token.0 >> 32, job.token.0 & 0xffff_ffff))

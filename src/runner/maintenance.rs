@@ -6,7 +6,7 @@ use super::shared::RunnerShared;
 use crate::{sink::Sink, store::StoreError};
 
 /// How long after a batch's end its output is still swept, in ms: a process may have died in it while another one finished it.
-const SWEPT_FOR: i64 = 2 * 24 * 3_600_000;
+const SWEEP_MS: i64 = 2 * 24 * 3_600_000;
 
 /// Failures here never stop a run.
 pub(super) async fn maintain(shared: Arc<RunnerShared>) {
@@ -29,7 +29,7 @@ async fn prune(shared: &RunnerShared) -> Result<(), StoreError> {
                 let pruned = shared.store().prune(Some(row.id), at + 1).await?;
                 taken += pruned.answers + pruned.callbacks;
             }
-            Some(at) if at.saturating_add(SWEPT_FOR) <= now => {}
+            Some(at) if at.saturating_add(SWEEP_MS) <= now => {}
             _ => {
                 if let Ok(sink) = Sink::open(&spec.output, &spec.sink)
                     && let Err(e) = sink.sweep().await

@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 
 use super::{
     config::{Means, RunnerConfig},
-    job::JobInHand,
+    job::JobContext,
 };
 use crate::{
     domain::{
@@ -19,16 +19,16 @@ use crate::{
 /// A task, in its runner role.
 pub trait Maker: Task {
     /// Creates the task's state for a runner, once in the runner's life.
-    fn join(&self, means: &Means) -> Arc<dyn RunMaker>;
+    fn join(&self, means: &Means) -> Arc<dyn RunnerTask>;
 }
 
 /// A task in one runner, with the state that it keeps across batches.
-pub trait RunMaker: Debug + Send + Sync {
+pub trait RunnerTask: Debug + Send + Sync {
     /// Prepares a batch, once it is opened.
     ///
     /// # Errors
     /// The specification cannot be read, for example because a newer release wrote it.
-    fn bind(&self, spec: &BatchSpec, config: &RunnerConfig) -> Result<Arc<dyn BatchMaker>, SpecError>;
+    fn bind(&self, spec: &BatchSpec, config: &RunnerConfig) -> Result<Arc<dyn BatchTask>, SpecError>;
 
     /// Called before the first job of a run is claimed.
     fn begin(&self) -> BoxFuture<'_, ()> {
@@ -40,12 +40,12 @@ pub trait RunMaker: Debug + Send + Sync {
 }
 
 /// A task in one batch.
-pub trait BatchMaker: Debug + Send + Sync {
+pub trait BatchTask: Debug + Send + Sync {
     /// Moves a job to its next state. `None`: its lease is lost, or it must be looked at again immediately.
     ///
     /// # Errors
     /// The ledger cannot be read or written.
-    fn work<'a>(&'a self, on: JobInHand<'a>) -> BoxFuture<'a, Result<Option<To>, StoreError>>;
+    fn work<'a>(&'a self, on: JobContext<'a>) -> BoxFuture<'a, Result<Option<To>, StoreError>>;
 }
 
 /// The tasks that this program can work.
@@ -67,10 +67,10 @@ impl Makers {
 
 /// The tasks of one runner.
 #[derive(Debug)]
-pub(super) struct RunMakers(Vec<(TaskName, Arc<dyn RunMaker>)>);
+pub(super) struct RunMakers(Vec<(TaskName, Arc<dyn RunnerTask>)>);
 
 impl RunMakers {
-    pub(super) fn get(&self, task: TaskName) -> Option<&dyn RunMaker> {
+    pub(super) fn get(&self, task: TaskName) -> Option<&dyn RunnerTask> {
         self.0.iter().find(|(name, _)| *name == task).map(|(_, maker)| &**maker)
     }
 

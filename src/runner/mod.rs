@@ -29,13 +29,13 @@ use crate::{domain::job::BatchId, store::StoreError};
 
 use self::{engine::Until, maker::RunMakers, shared::RunnerShared};
 pub use batch::DEFAULT_CONCURRENCY;
-pub use call::{Attempt, Caller, Departs, Reach, attempt};
+pub use call::{Attempt, Caller, DepartureCheck, Reach, attempt};
 pub use config::{Means, RunnerConfig, Webhook};
 pub use engine::RunEnd;
 pub use events::{AfterDelivery, CallEnd, Event, Events};
-pub use job::{JobInHand, Next, PartInHand, jitter_of};
+pub use job::{JobContext, Next, PartContext, jitter_of};
 pub use leftover::Leftover;
-pub use maker::{BatchMaker, Maker, Makers, RunMaker};
+pub use maker::{BatchTask, Maker, Makers, RunnerTask};
 pub use one_call::OneCall;
 
 pub use crate::store::Order;

@@ -5,7 +5,7 @@ use std::future::{Future, ready};
 
 use super::{
     call::{self, Attempt, Caller},
-    job::{JobInHand, Next, PartInHand},
+    job::{JobContext, Next, PartContext},
     reconcile::{self, Reconciled},
 };
 use crate::{
@@ -73,7 +73,7 @@ pub trait OneCall: Caller + Send {
     /// Looks for the outcome of a call whose outcome is unknown. If nothing shows it, `on_unknown` decides.
     fn look(
         &mut self,
-        part: &PartInHand<'_>,
+        part: &PartContext<'_>,
         call: &CallRecord,
     ) -> impl Future<Output = Result<Reconciled, StoreError>> + Send {
         reconcile::by_policy(part, call)
@@ -82,7 +82,7 @@ pub trait OneCall: Caller + Send {
     /// Makes outputs from an answer that has just come.
     fn deliver(
         &mut self,
-        part: &PartInHand<'_>,
+        part: &PartContext<'_>,
         fresh: FreshAnswer<Self::Answer>,
     ) -> impl Future<Output = Result<Next, StoreError>> + Send;
 
@@ -90,7 +90,7 @@ pub trait OneCall: Caller + Send {
     /// already.
     fn deliver_kept(
         &mut self,
-        part: &PartInHand<'_>,
+        part: &PartContext<'_>,
         kept: KeptAnswer,
     ) -> impl Future<Output = Result<Next, StoreError>> + Send;
 }
@@ -99,8 +99,8 @@ pub trait OneCall: Caller + Send {
 ///
 /// # Errors
 /// The ledger cannot be read or written.
-pub async fn work<T: OneCall>(task: T, on: JobInHand<'_>) -> Result<Option<To>, StoreError> {
-    let mut part = PartInHand::new(on, task.pool(), 0, Journal::default());
+pub async fn work<T: OneCall>(task: T, on: JobContext<'_>) -> Result<Option<To>, StoreError> {
+    let mut part = PartContext::new(on, task.pool(), 0, Journal::default());
     if on.job().has_calls {
         part.reload().await?;
     }
@@ -116,7 +116,7 @@ pub async fn work<T: OneCall>(task: T, on: JobInHand<'_>) -> Result<Option<To>, 
 
 struct Steps<'a, T> {
     task: T,
-    part: PartInHand<'a>,
+    part: PartContext<'a>,
     /// Whether it can be sent.
     is_ready: bool,
 }
@@ -177,7 +177,7 @@ impl<T: OneCall> Steps<'_, T> {
                 self.task.deliver(&self.part, FreshAnswer { call, answer, processing_ms }).await
             }
             Attempt::Next(next) => Ok(next),
-            Attempt::SameOpen { .. } | Attempt::SameKept | Attempt::SameParked => Ok(Next::Look),
+            Attempt::SameOpen { .. } | Attempt::SameKept | Attempt::SameInManualReview => Ok(Next::Look),
         }
     }
 

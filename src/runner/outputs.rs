@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::{
     disk,
     events::{AfterDelivery, Event},
-    job::{JobInHand, Next, jitter},
+    job::{JobContext, Next, jitter},
 };
 use crate::{
     domain::{call::ErrorKind, hex::hex, retry::PauseKind},
@@ -41,7 +41,7 @@ impl WrittenOutputs {
 ///
 /// # Errors
 /// The ledger cannot be read or written. If the sink refuses the files, the inner result says why.
-pub async fn write_first(on: JobInHand<'_>, items: Vec<Item>) -> Result<Result<WrittenOutputs, Next>, StoreError> {
+pub async fn write_first(on: JobContext<'_>, items: Vec<Item>) -> Result<Result<WrittenOutputs, Next>, StoreError> {
     let names: Vec<String> = items.iter().map(|item| item.name.clone()).collect();
     let receipts = match on.batch.sink.put_all(items).await {
         Ok(receipts) => receipts,
@@ -62,7 +62,7 @@ pub async fn write_first(on: JobInHand<'_>, items: Vec<Item>) -> Result<Result<W
 /// # Errors
 /// The ledger cannot be read or written. If the sink refuses the files, the inner result says why.
 pub async fn write(
-    on: JobInHand<'_>,
+    on: JobContext<'_>,
     items: Vec<Item>,
     writes: Writes,
 ) -> Result<Result<WrittenOutputs, Next>, StoreError> {
@@ -131,7 +131,7 @@ pub fn always() -> Writes {
 }
 
 /// Keeps the answer; only the delivery is tried again, or the batch waits for the user.
-async fn sink_failed(on: JobInHand<'_>, error: SinkError) -> Result<Next, StoreError> {
+async fn sink_failed(on: JobContext<'_>, error: SinkError) -> Result<Next, StoreError> {
     let message = error.message();
     // A user who finds the batch paused has to act.
     let paused = || error.hint().map_or_else(|| message.clone(), |hint| format!("{message}; {hint}"));

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::job::PartInHand;
+use super::job::PartContext;
 use crate::{
     domain::{batch::OnUnknown, call::ErrorKind, job::CallRecord},
     store::{Finish, StoreError},
@@ -40,7 +40,7 @@ impl From<OnUnknown> for Reconciled {
 ///
 /// # Errors
 /// The ledger cannot be written.
-pub async fn by_policy(part: &PartInHand<'_>, call: &CallRecord) -> Result<Reconciled, StoreError> {
+pub async fn by_policy(part: &PartContext<'_>, call: &CallRecord) -> Result<Reconciled, StoreError> {
     part.unknown_since(call).await?;
     Ok(part.on.run().on_unknown.into())
 }

@@ -2,7 +2,7 @@
 
 use super::{
     events::Event,
-    job::{Next, PartInHand, jitter},
+    job::{Next, PartContext, jitter},
     store_outage::FetchOutage,
 };
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     store::{Finish, JobFilter, StoreError, To},
 };
 
-impl PartInHand<'_> {
+impl PartContext<'_> {
     /// What follows from a source that cannot be read. `transient`: another try may help; `replaces`: the open call that the
     /// next one was to replace.
     pub(super) async fn source_failed(

@@ -6,7 +6,7 @@ use super::{
     batch::{Batch, Unworkable},
     batches::OpenBatch,
     events::Event,
-    job::JobInHand,
+    job::JobContext,
     shared::RunnerShared,
 };
 use crate::{
@@ -20,7 +20,7 @@ const UNREAD_MS: i64 = 5_000;
 
 pub(super) async fn work(shared: Arc<RunnerShared>, open: Arc<OpenBatch>, job: Claimed) -> Result<(), StoreError> {
     let batch = &open.batch;
-    let to = match open.maker.work(JobInHand::new(&shared, batch, &job)).await? {
+    let to = match open.maker.work(JobContext::new(&shared, batch, &job)).await? {
         Some(to) => to,
         None => To::Queued { due_at: shared.store().clock().now(), call: None, source_try: false },
     };

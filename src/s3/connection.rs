@@ -30,7 +30,7 @@ const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(5);
 /// The time-out for the instance's metadata, which nothing answers outside AWS.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
 /// The region that stores other than AWS assume.
-const USUAL_REGION: &str = "us-east-1";
+const DEFAULT_REGION: &str = "us-east-1";
 
 /// Credentials for tests, by endpoint: the tests of a process share its environment.
 static TEST_CREDENTIALS: Mutex<BTreeMap<String, (String, String)>> = Mutex::new(BTreeMap::new());
@@ -66,7 +66,7 @@ impl Connection {
         let config = load(settings, endpoint.as_deref(), client(TrustStore::default())).await;
         let endpoint = endpoint.or_else(|| config.endpoint_url().map(str::to_owned));
         let named = config.region().map(ToString::to_string);
-        let region = learned.map(str::to_owned).or_else(|| named.clone()).unwrap_or_else(|| USUAL_REGION.to_owned());
+        let region = learned.map(str::to_owned).or_else(|| named.clone()).unwrap_or_else(|| DEFAULT_REGION.to_owned());
         // Not all stores other than AWS accept the newer checksums, so the SDK's default is not used for them.
         let said = |name| variable(name).is_some_and(|said| said.eq_ignore_ascii_case("when_supported"));
         let checksums = checksums.unwrap_or_else(|| match endpoint {

@@ -26,7 +26,7 @@ pub use error::{S3Error, S3Failure, S3Kind};
 pub use list::{Advance, ListPages, ListedKey};
 
 /// The time limit for a store that has never answered, so that a wrong address is reported soon.
-const FIRST_CONTACT: Duration = Duration::from_secs(8);
+const FIRST_TIMEOUT: Duration = Duration::from_secs(8);
 /// After this time, a store that has never answered is not tried again.
 const FIRST_TRIES: Duration = Duration::from_secs(5);
 /// The slowest expected transfer rate, in bytes a second.
@@ -135,7 +135,7 @@ impl S3 {
         loop {
             let connection = self.connection().await;
             let first = !self.shared.reached.load(Ordering::Relaxed);
-            let longest = if first { timeouts.answer.min(FIRST_CONTACT) } else { timeouts.answer };
+            let longest = if first { timeouts.answer.min(FIRST_TIMEOUT) } else { timeouts.answer };
             let left = timeouts.all.saturating_sub(begun.elapsed()).max(Duration::from_secs(1));
             let limit = longest.min(left) + timeouts.on_the_way();
             let failure = match timeout(limit, attempt(connection.clone())).await {

@@ -52,7 +52,7 @@ const WHILE_READ: u64 = 2;
 /// driver.
 const WHILE_KEPT: u64 = 3;
 /// The assumed size of a body without a declared length, in bytes, until more has arrived.
-const UNSAID: u64 = 1 << 20;
+const ASSUMED_BODY: u64 = 1 << 20;
 /// The wait before a retry while the ledger cannot be written, in seconds.
 const RETRY_AFTER: &str = "10";
 
@@ -198,7 +198,7 @@ impl ReceiverState {
         if declared.is_some_and(|len| len > MAX_BODY) {
             return Err(Refusal::TooLarge.into());
         }
-        let least = room_of(declared.unwrap_or(UNSAID) * WHILE_READ);
+        let least = room_of(declared.unwrap_or(ASSUMED_BODY) * WHILE_READ);
         let Ok(Ok(mut room)) = timeout(self.timeouts.body, Arc::clone(&self.room).acquire_many_owned(least)).await
         else {
             return Err(crowded());

@@ -16,7 +16,7 @@ async fn asked() -> (Ledger, Claimed, CallId) {
     l.submit(batch("b"), 1).await;
     l.store.enlist("{}".into()).await.unwrap();
     let job = claim(&l.store, 1).await.remove(0);
-    let ask = PermitAsk { overdue_after: Some(OVERDUE), ..ask(&job, Limits::default()) };
+    let ask = PermitRequest { overdue_after: Some(OVERDUE), ..ask(&job, Limits::default()) };
     let call = l.store.permit(ask).await.unwrap().unwrap().call;
     (l, job, call)
 }
@@ -142,7 +142,7 @@ async fn it_finds_its_call_though_the_submitter_was_killed() {
 async fn of_two_calls_the_first_to_come_wins() {
     let (l, job, first) = asked().await;
     l.store.end(ended(first, accepted())).await.unwrap();
-    let second = PermitAsk {
+    let second = PermitRequest {
         replaces: Some(first),
         why: Why::Unknown,
         overdue_after: Some(OVERDUE),

@@ -42,18 +42,18 @@ use crate::clock::{self, Clock, Millis};
 pub use crate::domain::body::Body;
 pub use batches::begin::{Begun, NewBatch, Resubmission};
 pub use batches::control::{Cancelled, Chosen, Retried};
-pub use batches::diff::{Diff, DiffSet, JobPlan, Readdressed, ToRead};
+pub use batches::diff::{AddressChange, Diff, DiffSet, JobPlan, ToRead};
 pub use batches::lines::{BadJob, BadSet, LineSet, NewJob, NewLocal, NewSynthesis};
 pub use batches::spec::StoredSpec;
 pub use batches::submit::Submitted;
-pub use batches::wanted::{LineMark, ReadLines, Rewanted};
+pub use batches::wanted::{LineHash, ReadLines, WantedChanges};
 pub use batches::window::BatchStatus;
 pub use cache::audio_cache::{AudioCache, CachedClip};
 pub use cache::prune::Pruned;
 pub use cache::spool::{ClipTotals, SpoolLimits, SpoolPruned, SpoolView};
 pub use calls::callbacks::{Callback, CallbackContent, Effect, Expected};
 pub use calls::end::{End, EndReply, Ended, PoolEffect};
-pub use calls::permit::{Denial, Permit, PermitAsk};
+pub use calls::permit::{Denial, Permit, PermitRequest};
 pub use calls::purchase::{Clip, Purchase};
 pub use calls::spend_limits::{Lifted, SpendNotice};
 pub use calls::uploads::Upload;
@@ -69,13 +69,13 @@ pub use jobs::settle::{Finish, Settled, Settlement, To};
 pub use jobs::texts::Text;
 pub use notices::{NewNotice, Notice, Undelivered};
 pub use queries::sizes::{KeptAnswers, LedgerSizes};
-pub use queries::spend::{SpendAsk, SpendBy, SpendGroup, SpendSums, Spent};
+pub use queries::spend::{SpendBy, SpendGroup, SpendQuery, SpendSums, Spent};
 pub use queries::views::{
     BatchPhase, BatchRow, CallRow, Counts, JobDetail, JobFilter, PoolView, ReportRow, RowAnswer, Spending,
     SynthesisCounts,
 };
 pub use queries::vitals::Vitals;
-pub use schedules::{LastRun, NewRun, ScheduleView, Settling, TakenRun, WaitingRun};
+pub use schedules::{LastRun, NewRun, ScheduleAdvance, ScheduleView, TakenRun, WaitingRun};
 
 /// Lease times. Tests shorten them.
 #[derive(Debug, Clone, Copy)]
@@ -100,7 +100,7 @@ struct StoreShared {
     /// This process's row; 0 = it does not work on the ledger.
     process: AtomicI64,
     /// Boot clock at the last committed heartbeat, in ms.
-    beaten_at: AtomicI64,
+    heartbeat_at: AtomicI64,
     /// Low half of the next token.
     tokens: AtomicI64,
     /// Cancelled when the writer has closed its connection.

@@ -220,7 +220,7 @@ impl Pair {
             Ok(())
         };
         let why = if replaces.is_some() { Why::Unknown } else { Why::First };
-        let ask = PermitAsk { replaces: replaces.map(|at| self.ids[at]), why, ..ask(&hand, Limits::default()) };
+        let ask = PermitRequest { replaces: replaces.map(|at| self.ids[at]), why, ..ask(&hand, Limits::default()) };
         let verdict = self.stores[who].permit(ask).await.unwrap();
         assert_eq!(verdict.as_ref().map(|_| ()).map_err(Clone::clone), expected);
         if let Ok(permit) = verdict {

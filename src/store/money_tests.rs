@@ -46,7 +46,7 @@ async fn an_unknown_length_counts_as_ten_minutes_then_as_the_longest_seen() {
     l.submit(NewBatch { max_spend: Some(60_000), ..batch("b") }, 2).await;
     let _me = l.store.enlist("{}".into()).await.unwrap();
     let jobs = claim(&l.store, 2).await;
-    let blind = |j: &Claimed| PermitAsk {
+    let blind = |j: &Claimed| PermitRequest {
         buys: Purchase::Transcript { audio_ms: None, rate: MicroUsd(5_000) },
         ..ask(j, Limits::default())
     };
@@ -164,7 +164,7 @@ async fn a_call_of_unknown_outcome_is_no_money_to_wait_for() {
     let jobs = claim(&l.store, 1).await;
     let a = l.store.permit(ask(&jobs[0], Limits::default())).await.unwrap().unwrap();
     l.store.end(ended(a.call, unknown(false))).await.unwrap();
-    let again = PermitAsk { why: Why::Unknown, replaces: Some(a.call), ..ask(&jobs[0], Limits::default()) };
+    let again = PermitRequest { why: Why::Unknown, replaces: Some(a.call), ..ask(&jobs[0], Limits::default()) };
     let verdict = tokio::time::timeout(std::time::Duration::from_secs(5), l.store.permit(again)).await;
     assert_eq!(verdict.expect("it does not wait for itself").unwrap().unwrap_err(), Denial::SpendLimit);
 }

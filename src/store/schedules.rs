@@ -15,7 +15,7 @@ use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 use crate::clock::Millis;
 use crate::store::{Store, StoreError, engine::rows, engine::sql::sql};
 
-pub use settle::{NewRun, Settling};
+pub use settle::{NewRun, ScheduleAdvance};
 pub use shown::{LastRun, ScheduleView, WaitingRun};
 
 /// The right to start a run until the lease expires.
@@ -74,7 +74,7 @@ impl Store {
 
     /// Records new runs, due at once. A later run of the same date replaces one that was not started yet. Returns the
     /// replaced runs of other dates. `None`: another process was first, and nothing is recorded.
-    pub async fn settle_schedule(&self, settling: Settling) -> Result<Option<Vec<NewRun>>, StoreError> {
+    pub async fn settle_schedule(&self, settling: ScheduleAdvance) -> Result<Option<Vec<NewRun>>, StoreError> {
         self.write(move |conn, now| {
             let settling = settling.clone();
             Box::pin(async move { settle::settle(conn, &settling, now).await })
@@ -128,47 +128,47 @@ impl Store {
     /// Returns whether the lease was still ours.
     pub async fn run_begins(&self, run: &TakenRun, batch: &str) -> Result<bool, StoreError> {
         let batch = batch.to_owned();
-        self.end_taking(run, "batch = $5", move |query| query.bind(batch.clone())).await
+        self.update_taken(run, "batch = $5", move |query| query.bind(batch.clone())).await
     }
 
     /// Renews the lease. Returns whether it was still ours.
     pub async fn renew_run(&self, run: &TakenRun) -> Result<bool, StoreError> {
         let due_at = self.now() + self.timing().lease_ms;
-        self.end_taking(run, "due_at = $5", move |query| query.bind(due_at)).await
+        self.update_taken(run, "due_at = $5", move |query| query.bind(due_at)).await
     }
 
     /// Records that the run's batch was submitted. Returns whether the lease was still ours.
     pub async fn run_started(&self, run: &TakenRun, batch: &str) -> Result<bool, StoreError> {
         let (now, batch) = (self.now(), batch.to_owned());
         let set = "state = 'started', due_at = NULL, taken = 0, ended_at = $5, batch = $6, why = NULL";
-        self.end_taking(run, set, move |query| query.bind(now).bind(batch.clone())).await
+        self.update_taken(run, set, move |query| query.bind(now).bind(batch.clone())).await
     }
 
     /// Records that it could not be started, and is due again at this moment. Returns whether the lease was still ours.
     pub async fn run_failed(&self, run: &TakenRun, due_at: Millis, why: &str) -> Result<bool, StoreError> {
         let why = why.to_owned();
         let set = "due_at = $5, taken = 0, failures = failures + 1, batch = NULL, why = $6";
-        self.end_taking(run, set, move |query| query.bind(due_at).bind(why.clone())).await
+        self.update_taken(run, set, move |query| query.bind(due_at).bind(why.clone())).await
     }
 
     /// Records that it has to wait, without a fault. Returns whether the lease was still ours.
     pub async fn run_waits(&self, run: &TakenRun, due_at: Millis, why: &str) -> Result<bool, StoreError> {
         let why = why.to_owned();
         let set = "due_at = $5, taken = 0, failures = 0, why = $6";
-        self.end_taking(run, set, move |query| query.bind(due_at).bind(why.clone())).await
+        self.update_taken(run, set, move |query| query.bind(due_at).bind(why.clone())).await
     }
 
     /// Drops the run. Returns whether the lease was still ours.
     pub async fn run_dropped(&self, run: &TakenRun, why: &str) -> Result<bool, StoreError> {
         let (now, why) = (self.now(), why.to_owned());
         let set = "state = 'dropped', due_at = NULL, taken = 0, ended_at = $5, why = $6";
-        self.end_taking(run, set, move |query| query.bind(now).bind(why.clone())).await
+        self.update_taken(run, set, move |query| query.bind(now).bind(why.clone())).await
     }
 
     /// Gives the lease back: another process may take it at once.
     pub async fn give_run_back(&self, run: &TakenRun) -> Result<bool, StoreError> {
         let now = self.now();
-        self.end_taking(run, "due_at = $5, taken = 0", move |query| query.bind(now)).await
+        self.update_taken(run, "due_at = $5, taken = 0", move |query| query.bind(now)).await
     }
 
     /// Sets the window in which calls of the definition's batches may begin, also for later batches. A window that is not
@@ -219,7 +219,7 @@ impl Store {
     }
 
     /// Updates a run that is ours; the columns in `set` take their values from `$5` on.
-    async fn end_taking(
+    async fn update_taken(
         &self,
         run: &TakenRun,
         set: &'static str,
@@ -227,7 +227,7 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let run = run.clone();
         let statement = format!(
-            r"-- schedules::end_taking
+            r"-- schedules::update_taken
               UPDATE runs
               SET {set}
               WHERE definition = $1 AND environment = $2 AND at = $3 AND tries = $4 AND taken = 1"

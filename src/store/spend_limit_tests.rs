@@ -34,8 +34,8 @@ async fn at(now: &str, lines: u64) -> (Ledger, BatchId, Vec<Claimed>, Enlisted) 
     (l, b, jobs, me)
 }
 
-fn asking(job: &Claimed, spend: &Option<Arc<SpendRule>>) -> PermitAsk {
-    PermitAsk { spend: spend.clone(), ..ask(job, Limits::default()) }
+fn asking(job: &Claimed, spend: &Option<Arc<SpendRule>>) -> PermitRequest {
+    PermitRequest { spend: spend.clone(), ..ask(job, Limits::default()) }
 }
 
 /// A call that costs what was reserved for it: 5,000.
@@ -114,7 +114,7 @@ async fn another_account_and_the_sandbox_have_days_of_their_own() {
     let day = rule(Some(5_000), None, "UTC");
     buy(&l.store, &jobs[0], &day).await.unwrap();
     buy(&l.store, &sandboxed[0], &day).await.unwrap();
-    let theirs = PermitAsk { account: "theirs".into(), ..asking(&jobs[1], &day) };
+    let theirs = PermitRequest { account: "theirs".into(), ..asking(&jobs[1], &day) };
     l.store.permit(theirs).await.unwrap().unwrap();
     assert_eq!(period(buy(&l.store, &jobs[2], &day).await.unwrap_err()), Period::Day);
     let all = l.store.spend_uses(None, Environment::Live, day.as_ref().unwrap()).await.unwrap();
@@ -197,7 +197,7 @@ async fn sums_stay_right_through_every_end_of_a_call() {
     // A late answer of a call that was given up, at another price.
     l.store.end(ended(calls[3], answered())).await.unwrap();
     // The call of unknown outcome is replaced by one of today.
-    let again = PermitAsk { why: Why::Unknown, replaces: Some(calls[2]), ..asking(&jobs[2], &None) };
+    let again = PermitRequest { why: Why::Unknown, replaces: Some(calls[2]), ..asking(&jobs[2], &None) };
     l.store.permit(again).await.unwrap().unwrap();
     let sums = add_up(&l.store).await;
     assert_eq!(sums.iter().map(|sum| (sum.2, sum.3)).collect::<Vec<_>>(), [(23_000, 5_000), (0, 5_000)]);
@@ -362,7 +362,7 @@ async fn that_a_limit_is_close_is_noticed_once_by_whichever_process() {
 #[tokio::test]
 async fn a_price_beyond_belief_spoils_no_sum() {
     let (l, _, jobs, _me) = at("2026-11-29T12:00:00Z", 3).await;
-    let dear = |job| PermitAsk {
+    let dear = |job| PermitRequest {
         buys: Purchase::Transcript { audio_ms: Some(60_000), rate: MicroUsd(MicroUsd::MOST.0 - 1) },
         ..asking(job, &None)
     };

@@ -98,7 +98,7 @@ async fn a_bad_line_that_is_not_seen_again_leaves_the_report() {
     // The clock was set back: a line that is still bad stays nevertheless.
     store.clock().step(-5_000);
     store.submit_sets(again, vec![(LineSet::default(), [(&bad(2), 0)].into_iter().collect())]).await.unwrap();
-    assert_eq!(store.drop_mended(again).await.unwrap(), 1);
+    assert_eq!(store.drop_corrected(again).await.unwrap(), 1);
     assert_eq!(rows(&store, again).await, [("line-000002".to_owned(), JobState::Failed)]);
 }
 

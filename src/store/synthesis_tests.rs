@@ -79,7 +79,7 @@ async fn claim(store: &Store) -> Vec<Claimed> {
     store.claim(want).await.unwrap()
 }
 
-fn ask(job: &Claimed, part: i64, sentence: &str) -> PermitAsk {
+fn ask(job: &Claimed, part: i64, sentence: &str) -> PermitRequest {
     let characters = u32::try_from(sentence.len()).unwrap();
     let clip = Clip {
         cache_key: text_identity(sentence),
@@ -96,11 +96,11 @@ fn ask(job: &Claimed, part: i64, sentence: &str) -> PermitAsk {
         audio_ms: None,
         keywords: Default::default(),
     };
-    PermitAsk { part, ..PermitAsk::new(job, "acc".into(), Pool::Tts, Purchase::Clip(clip), request) }
+    PermitRequest { part, ..PermitRequest::new(job, "acc".into(), Pool::Tts, Purchase::Clip(clip), request) }
 }
 
 /// The same ask by a worker that looked at the spool just now.
-fn ask_now(job: &Claimed, part: i64, sentence: &str, now: i64) -> PermitAsk {
+fn ask_now(job: &Claimed, part: i64, sentence: &str, now: i64) -> PermitRequest {
     let mut ask = ask(job, part, sentence);
     if let Purchase::Clip(clip) = &mut ask.buys {
         clip.looked_at = now;
@@ -108,7 +108,7 @@ fn ask_now(job: &Claimed, part: i64, sentence: &str, now: i64) -> PermitAsk {
     ask
 }
 
-async fn permit(store: &Store, ask: PermitAsk) -> Result<CallId, Denial> {
+async fn permit(store: &Store, ask: PermitRequest) -> Result<CallId, Denial> {
     store.permit(ask).await.unwrap().map(|permit| permit.call)
 }
 
@@ -179,7 +179,7 @@ async fn a_slot_is_free_when_its_request_is_over_though_its_audio_is_not_kept_ye
     let me = l.store.enlist("{}".into()).await.unwrap();
     let job = claim(&l.store).await.remove(0);
     let limits = Limits { requests_per_minute: None, concurrency: Some(1) };
-    let limited = |part, text| PermitAsk { limits, ..ask(&job, part, text) };
+    let limited = |part, text| PermitRequest { limits, ..ask(&job, part, text) };
     let first = permit(&l.store, limited(0, "One.")).await.unwrap();
     let second = tokio::spawn({
         let (store, ask) = (l.store.clone(), limited(1, "Two."));
@@ -257,7 +257,7 @@ async fn a_call_that_is_nobodys_any_more_is_given_up_by_who_waits() {
     let now = l.clock.now();
     l.store.settle(settle(&owner, To::Queued { due_at: now, call: None, source_try: false })).await.unwrap();
     assert_eq!(denial().await, Denial::SameClipOpen { call, until: None });
-    let mine = PermitAsk { why: Why::Unknown, replaces: Some(call), ..ask(&waiter, 0, "Hello.") };
+    let mine = PermitRequest { why: Why::Unknown, replaces: Some(call), ..ask(&waiter, 0, "Hello.") };
     permit(&l.store, mine).await.unwrap();
     let row = l.store.batch_by_id(a).await.unwrap();
     assert_eq!((row.spent, row.reserved), (120, 0), "in the books of the batch that made it");
@@ -271,7 +271,7 @@ async fn caps_count_calls_and_not_jobs() {
     let _me = l.store.enlist("{}".into()).await.unwrap();
     let job = claim(&l.store).await.remove(0);
     let limits = Limits { requests_per_minute: None, concurrency: Some(2) };
-    let limited = |part: i64| PermitAsk { limits, ..ask(&job, part, &format!("Part {part:06}.")) };
+    let limited = |part: i64| PermitRequest { limits, ..ask(&job, part, &format!("Part {part:06}.")) };
     let one = permit(&l.store, limited(1)).await.unwrap();
     let two = permit(&l.store, limited(2)).await.unwrap();
     let third = tokio::spawn({
@@ -330,7 +330,7 @@ async fn a_book_has_a_thousand_parts() {
         (row.billed_calls, row.parts, row.reused_parts, row.characters),
         (1_000, Some(1_000), Some(0), Some(100))
     );
-    let ask = SpendAsk { environment: Environment::Live, since: None, before: None, by: SpendBy::Model, top: 9 };
+    let ask = SpendQuery { environment: Environment::Live, since: None, before: None, by: SpendBy::Model, top: 9 };
     let spent = l.store.spent(&ask).await.unwrap().total;
     assert_eq!((spent.lines, spent.billed, spent.audio_ms), (1, 1_000, 0));
     assert_eq!(spent.cost, 20 * i64::try_from(spent.characters).unwrap());

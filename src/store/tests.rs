@@ -102,10 +102,10 @@ pub(super) async fn claim(store: &Store, n: u32) -> Vec<Claimed> {
     store.claim(want).await.unwrap()
 }
 
-pub(super) fn ask(job: &Claimed, limits: Limits) -> PermitAsk {
-    PermitAsk {
+pub(super) fn ask(job: &Claimed, limits: Limits) -> PermitRequest {
+    PermitRequest {
         limits,
-        ..PermitAsk::new(
+        ..PermitRequest::new(
             job,
             "acc".into(),
             Pool::Pulse,
@@ -206,7 +206,7 @@ async fn an_open_call_is_given_up_and_replaced_in_one_step_and_only_once() {
     let reply = l.store.end(ended(first.call, unknown(true))).await.unwrap();
     assert!(reply.counts);
     assert_eq!(l.store.permit(ask(&j, Limits::default())).await.unwrap().unwrap_err(), Denial::OpenCall);
-    let again = |replaces| PermitAsk { why: Why::Unknown, replaces: Some(replaces), ..ask(&j, Limits::default()) };
+    let again = |replaces| PermitRequest { why: Why::Unknown, replaces: Some(replaces), ..ask(&j, Limits::default()) };
     let second = l.store.permit(again(first.call)).await.unwrap().unwrap();
     assert_eq!(l.store.permit(again(first.call)).await.unwrap().unwrap_err(), Denial::OpenCall);
     let journal = l.store.journal(j.job, 0, j.generation).await.unwrap();

@@ -30,7 +30,7 @@ async fn vitals_are_those_of_what_is_not_finished_in_this_environment() {
     l.submit(batch("open"), 5).await;
     let jobs = claim(&l.store, 3).await;
     assert!(l.store.settle(settle(&jobs[0], done(Failed))).await.unwrap());
-    let posted = PermitAsk { overdue_after: Some(1_000), ..ask(&jobs[1], Limits::default()) };
+    let posted = PermitRequest { overdue_after: Some(1_000), ..ask(&jobs[1], Limits::default()) };
     let call = l.store.permit(posted).await.unwrap().unwrap().call;
     l.store.end(ended(call, End::Accepted { request_id: None })).await.unwrap();
     let until = l.clock.now() + 900_000;

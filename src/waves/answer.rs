@@ -16,7 +16,7 @@ pub(super) const MAX_ANSWER: u64 = 64 << 20;
 
 /// The largest answer that is received without being read: the limit of its length as received, and of its stored bytes,
 /// which are packed.
-const MAX_TAKEN: u64 = 512 << 20;
+const MAX_RECEIVED: u64 = 512 << 20;
 const MAX_KEPT: usize = 64 << 20;
 
 /// The most bytes that are read of an answer that only explains a failure.
@@ -63,7 +63,7 @@ impl HttpReply {
     /// Reads an answer that was paid for, to its end or until `deadline`. An answer that is too large to be read is received
     /// nevertheless, if it can be stored.
     pub(super) async fn read_answer(response: Response, deadline: Instant) -> Self {
-        Self::read_success(response, Most { read: MAX_ANSWER, taken: MAX_TAKEN }, deadline).await
+        Self::read_success(response, Most { read: MAX_ANSWER, taken: MAX_RECEIVED }, deadline).await
     }
 
     /// Reads a response to its end or until `deadline`, up to `most` bytes.

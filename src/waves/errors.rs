@@ -16,7 +16,7 @@ use crate::domain::{
 
 /// How much of a text, and of each field of JSON, is examined, in bytes: as much as is read of an answer that only explains
 /// a failure.
-const LOOKED_AT: usize = 64 << 10;
+const MAX_EXAMINED: usize = 64 << 10;
 
 /// Codes that blame the recording itself, whatever the status.
 const OF_AUDIO: [&str; 2] = ["AudioDecodeError", "NoAudio"];
@@ -72,7 +72,7 @@ impl Said {
         Self::from_fields(body()).unwrap_or_else(|| {
             let mut beginning = Vec::new();
             // A damaged body yields only what comes before the damage.
-            let _ = body().take(LOOKED_AT as u64).read_to_end(&mut beginning);
+            let _ = body().take(MAX_EXAMINED as u64).read_to_end(&mut beginning);
             Self::from_beginning(&beginning)
         })
     }
@@ -84,7 +84,7 @@ impl Said {
     }
 
     fn from_beginning(body: &[u8]) -> Self {
-        Self::from_text(&String::from_utf8_lossy(&body[..body.len().min(LOOKED_AT)]))
+        Self::from_text(&String::from_utf8_lossy(&body[..body.len().min(MAX_EXAMINED)]))
     }
 
     fn from_text(text: &str) -> Self {
@@ -156,7 +156,7 @@ impl Take for Fields {
             match name {
                 None => fields.next_value_seed(Past)?,
                 Some(at) => {
-                    let mut left = LOOKED_AT;
+                    let mut left = MAX_EXAMINED;
                     let mut field = Field { value: Value::Null, left: &mut left };
                     fields.next_value_seed(Fill(&mut field))?;
                     self.fields.insert(FIELDS[at].to_owned(), field.value);
@@ -394,19 +394,21 @@ mod tests {
     fn what_is_long_is_read_up_to_a_length() {
         let junk = |bytes: usize| format!("[{}0]", "0,".repeat(bytes / 2));
         // Up to the length limit of an explanation, nothing is lost.
-        let details = format!("[{},{{\"message\":\"last\"}}]", &junk(LOOKED_AT - 100)[1..LOOKED_AT - 102]);
+        let details = format!("[{},{{\"message\":\"last\"}}]", &junk(MAX_EXAMINED - 100)[1..MAX_EXAMINED - 102]);
         let body = format!(r#"{{"error":"first","details":{details}}}"#);
-        assert!(body.len() < LOOKED_AT && body.len() > LOOKED_AT - 100);
+        assert!(body.len() < MAX_EXAMINED && body.len() > MAX_EXAMINED - 100);
         assert_eq!(said(&body).words.as_deref(), Some("first: last"));
         // Beyond the limit, the beginning of each field is kept.
-        let long = "no speech ".repeat(LOOKED_AT);
+        let long = "no speech ".repeat(MAX_EXAMINED);
         let (code, id) = (r#""error_code":"LANGUAGE_NOT_ENABLED_IN_REGION""#, r#""request_id":"r1""#);
-        let body =
-            format!(r#"{{"x":{0},"details":{0},"error":"{long}",{code},{id},"error":"twice"}}"#, junk(3 * LOOKED_AT));
+        let body = format!(
+            r#"{{"x":{0},"details":{0},"error":"{long}",{code},{id},"error":"twice"}}"#,
+            junk(3 * MAX_EXAMINED)
+        );
         let long = said(&body);
         assert!(long.by_api && long.mentions("language_not_enabled"));
         assert_eq!((long.words.as_deref(), long.request_id.as_deref()), (Some("twice"), Some("r1")));
-        let page = format!("<html><title>502 Bad Gateway</title>{}", " ".repeat(3 * LOOKED_AT));
+        let page = format!("<html><title>502 Bad Gateway</title>{}", " ".repeat(3 * MAX_EXAMINED));
         assert_eq!(said(&page).words.as_deref(), Some("502 Bad Gateway"));
         assert_eq!(Said::of(|| Reader::Whole(page.as_bytes())), said(&page));
     }

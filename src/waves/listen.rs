@@ -36,10 +36,10 @@ pub(super) async fn listen<W: AsyncWrite + Unpin + ?Sized>(
         return Ok(FailedReply::of(&HttpReply::read_explanation(response, deadline).await).into());
     }
     let head = Head::of(&response);
-    if !head.may_be_heard(call.transport) {
+    if !head.is_audio_type(call.transport) {
         return Ok(head.explained(&HttpReply::read_explanation(response, deadline).await));
     }
-    let mut tape = Tape { into, audio_stream: AudioStream::new(call.wire_format(), call.rate) };
+    let mut tape = AudioWriter { into, audio_stream: AudioStream::new(call.wire_format(), call.rate) };
     let played = match timeout_at(deadline, record(response, call.transport, &mut tape)).await {
         Ok(played) => played?,
         Err(_) => Played::Body(Ending::TimedOut),
@@ -50,7 +50,7 @@ pub(super) async fn listen<W: AsyncWrite + Unpin + ?Sized>(
 async fn record<W: AsyncWrite + Unpin + ?Sized>(
     response: Response,
     transport: Transport,
-    tape: &mut Tape<'_, W>,
+    tape: &mut AudioWriter<'_, W>,
 ) -> io::Result<Played> {
     let played = match transport {
         Transport::Sync => play(response, tape).await?,
@@ -72,7 +72,10 @@ enum Played {
     Unusable(String),
 }
 
-async fn play<W: AsyncWrite + Unpin + ?Sized>(mut response: Response, tape: &mut Tape<'_, W>) -> io::Result<Played> {
+async fn play<W: AsyncWrite + Unpin + ?Sized>(
+    mut response: Response,
+    tape: &mut AudioWriter<'_, W>,
+) -> io::Result<Played> {
     loop {
         match response.chunk().await {
             Err(_) => return Ok(Played::Body(Ending::Cut)),
@@ -85,7 +88,7 @@ async fn play<W: AsyncWrite + Unpin + ?Sized>(mut response: Response, tape: &mut
 
 async fn play_events<W: AsyncWrite + Unpin + ?Sized>(
     mut response: Response,
-    tape: &mut Tape<'_, W>,
+    tape: &mut AudioWriter<'_, W>,
 ) -> io::Result<Played> {
     let mut frames = Frames::default();
     loop {
@@ -115,12 +118,12 @@ async fn play_events<W: AsyncWrite + Unpin + ?Sized>(
 }
 
 /// The destination of the audio, and the checks of it.
-struct Tape<'a, W: ?Sized> {
+struct AudioWriter<'a, W: ?Sized> {
     into: &'a mut W,
     audio_stream: AudioStream,
 }
 
-impl<W: AsyncWrite + Unpin + ?Sized> Tape<'_, W> {
+impl<W: AsyncWrite + Unpin + ?Sized> AudioWriter<'_, W> {
     fn has_room_for(&self, piece: &[u8]) -> bool {
         self.audio_stream.bytes() + piece.len() as u64 <= MAX_ANSWER
     }
@@ -152,7 +155,7 @@ impl Head {
     }
 
     /// Whether the media type can be that of audio.
-    fn may_be_heard(&self, transport: Transport) -> bool {
+    fn is_audio_type(&self, transport: Transport) -> bool {
         let media_type = self.content_type().unwrap_or_default().to_ascii_lowercase();
         let essence = media_type.split(';').next().unwrap_or_default().trim();
         match transport {

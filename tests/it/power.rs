@@ -15,7 +15,7 @@ use wavebatch::{
         pool::{Limits, Pool},
     },
     sandbox::Config,
-    store::{ClaimRequest, Claimed, End, Ended, Opening, PermitAsk, Purchase, Store},
+    store::{ClaimRequest, Claimed, End, Ended, Opening, PermitRequest, Purchase, Store},
 };
 
 use crate::support::Fixture;
@@ -48,10 +48,10 @@ fn log_of(ledger: &Path) -> PathBuf {
     ledger.with_file_name("wavebatch.db-wal")
 }
 
-fn ask(job: &Claimed) -> PermitAsk {
-    PermitAsk {
+fn ask(job: &Claimed) -> PermitRequest {
+    PermitRequest {
         limits: Limits { requests_per_minute: None, concurrency: None },
-        ..PermitAsk::new(
+        ..PermitRequest::new(
             job,
             "acc".into(),
             Pool::Pulse,

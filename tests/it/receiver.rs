@@ -20,7 +20,7 @@ use wavebatch::{
         pool::{Limits, Pool},
     },
     server::{Admin, Metrics, Receiver, ReceiverSettings, ServerTimeouts},
-    store::{ClaimRequest, Claimed, End, Ended, Opening, PermitAsk, Purchase, Settlement, Store, To},
+    store::{ClaimRequest, Claimed, End, Ended, Opening, PermitRequest, Purchase, Settlement, Store, To},
 };
 
 use crate::support::{
@@ -105,10 +105,10 @@ fn refused(reason: &str) -> String {
     format!("wavebatch_callbacks_refused_total{{reason=\"{reason}\"}}")
 }
 
-fn ask(job: &Claimed) -> PermitAsk {
-    PermitAsk {
+fn ask(job: &Claimed) -> PermitRequest {
+    PermitRequest {
         overdue_after: Some(900_000),
-        ..PermitAsk::new(
+        ..PermitRequest::new(
             job,
             "acc".into(),
             Pool::PulsePro,

@@ -18,7 +18,7 @@ use wavebatch::{
         summary::{SpendReason, SummaryState},
     },
     sandbox::{Config, Fault, Match, What},
-    store::{Chosen, SpendAsk, SpendBy, SpendSums, Spent},
+    store::{Chosen, SpendBy, SpendQuery, SpendSums, Spent},
 };
 
 use crate::support::Fixture;
@@ -60,8 +60,8 @@ async fn spent(fixture: &Fixture, by: SpendBy) -> Spent {
     fixture.store.spent(&ask(by)).await.unwrap()
 }
 
-fn ask(by: SpendBy) -> SpendAsk {
-    SpendAsk { environment: Environment::Live, since: None, before: None, by, top: usize::MAX }
+fn ask(by: SpendBy) -> SpendQuery {
+    SpendQuery { environment: Environment::Live, since: None, before: None, by, top: usize::MAX }
 }
 
 fn names(spent: &Spent) -> Vec<(Option<&str>, u64, i64)> {
@@ -118,7 +118,7 @@ async fn it_agrees_with_the_summary_however_it_is_split() {
     assert_eq!(by_day.groups.iter().map(|g| (g.sums.lines, g.sums.billed)).collect::<Vec<_>>(), [(6, 8), (1, 1)]);
     assert_eq!(by_day.total, total, "a line of two days is one line");
     let sandbox =
-        fixture.store.spent(&SpendAsk { environment: Environment::Sandbox, ..ask(SpendBy::Batch) }).await.unwrap();
+        fixture.store.spent(&SpendQuery { environment: Environment::Sandbox, ..ask(SpendBy::Batch) }).await.unwrap();
     assert_eq!(sandbox, Spent::default(), "nothing is mixed");
 }
 
@@ -126,13 +126,13 @@ async fn it_agrees_with_the_summary_however_it_is_split() {
 async fn a_range_cuts_and_the_rest_is_added_up() {
     let (fixture, batch) = dated().await;
     let sent = fixture.job(batch, "call-4").await.calls.last().unwrap().sent_at;
-    let late = fixture.store.spent(&SpendAsk { since: Some(sent), ..ask(SpendBy::Batch) }).await.unwrap();
-    let early = fixture.store.spent(&SpendAsk { before: Some(sent), ..ask(SpendBy::Batch) }).await.unwrap();
+    let late = fixture.store.spent(&SpendQuery { since: Some(sent), ..ask(SpendBy::Batch) }).await.unwrap();
+    let early = fixture.store.spent(&SpendQuery { before: Some(sent), ..ask(SpendBy::Batch) }).await.unwrap();
     assert_eq!((late.total.calls, early.total.calls), (1, 8));
     assert_eq!(late.total.retry, A_CALL);
 
     let all = spent(&fixture, SpendBy::Column("agent".into())).await;
-    let two = fixture.store.spent(&SpendAsk { top: 2, ..ask(SpendBy::Column("agent".into())) }).await.unwrap();
+    let two = fixture.store.spent(&SpendQuery { top: 2, ..ask(SpendBy::Column("agent".into())) }).await.unwrap();
     assert_eq!(two.groups, all.groups[..2]);
     let mut rest = SpendSums::default();
     all.groups[2..].iter().for_each(|group| rest += group.sums);
@@ -142,7 +142,7 @@ async fn a_range_cuts_and_the_rest_is_added_up() {
     let change = sent - DAY / 2;
     let day = |ms: i64| jiff::Timestamp::from_millisecond(ms).unwrap().strftime("%Y-%m-%d").to_string();
     let by = SpendBy::Day(vec![(0, 0), (change, 3 * DAY)]);
-    let newest = fixture.store.spent(&SpendAsk { top: 1, ..ask(by) }).await.unwrap();
+    let newest = fixture.store.spent(&SpendQuery { top: 1, ..ask(by) }).await.unwrap();
     assert_eq!(newest.groups[0].name, Some(day(sent + 3 * DAY)));
     assert_eq!((newest.others.0, newest.others.1.billed), (1, 8));
 }

@@ -24,7 +24,7 @@ use wavebatch::{
         synthesis_options::{AudioFormat, SampleRate},
     },
     store::{
-        ClaimRequest, Claimed, Clip, End, Ended, Finish, NewBatch, NewJob, NewSynthesis, Opening, PermitAsk,
+        ClaimRequest, Claimed, Clip, End, Ended, Finish, NewBatch, NewJob, NewSynthesis, Opening, PermitRequest,
         PlannedPart, Purchase, Resubmission, Settlement, Store, Text, To,
     },
 };
@@ -89,9 +89,9 @@ impl Book {
         let cache_key =
             Clip { cache_key: self.cache_key(text), looked_at: 0, characters, cost, respects_manual_review: false };
         let (model, flags) = ("lightning_v3.1".to_owned(), LogFlags::default());
-        let ask = PermitAsk {
+        let ask = PermitRequest {
             part,
-            ..PermitAsk::new(
+            ..PermitRequest::new(
                 job,
                 "acc".into(),
                 Pool::Tts,

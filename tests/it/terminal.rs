@@ -3,7 +3,7 @@
 use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt, path::Path, process::Command};
 
 use serde_json::Value;
-use wavebatch::domain::printable::is_steering;
+use wavebatch::domain::printable::is_control_or_invisible;
 
 use crate::{
     cli::{fixture, run, wavebatch},
@@ -42,7 +42,7 @@ fn is_harmless(seen: &str, what: &str) {
         assert!(!seen.contains(evil), "{what}: {evil:?} in\n{seen:?}");
     }
     let mut rest = seen;
-    while let Some(at) = rest.find(|c| is_steering(c) && !matches!(c, '\n' | '\t')) {
+    while let Some(at) = rest.find(|c| is_control_or_invisible(c) && !matches!(c, '\n' | '\t')) {
         rest = match rest[at..].chars().next() {
             // The terminal's own line break, and a bar that begins its line again.
             Some('\r') => &rest[at + 1..],

@@ -153,7 +153,7 @@ async fn open_admin(session: &Session, listen: std::net::SocketAddr, metrics: &M
         spend: session.config().spend.clone(),
         tasks: session.settings.tasks.reports().iter().map(|task| task.name()).collect(),
     };
-    Admin::start(settings).await.map_err(|source| AppError::AdminUnheard { listen, source })
+    Admin::start(settings).await.map_err(|source| AppError::AdminListen { listen, source })
 }
 
 /// Starts all parts.
@@ -179,15 +179,15 @@ async fn start(
             Ok(())
         });
     }
-    tokio::spawn(tell_schedules(store.clone(), notifications.clone(), metrics.clone(), scheduling));
-    tokio::spawn(tell_spend_limits(store.clone(), notifications.clone(), environment, stop.clone()));
+    tokio::spawn(handle_schedule_events(store.clone(), notifications.clone(), metrics.clone(), scheduling));
+    tokio::spawn(notify_spend_limits(store.clone(), notifications.clone(), environment, stop.clone()));
     if !settings.definitions.is_empty() {
         tasks.spawn(scheduler.run(stop.clone()));
     }
     let message = store.clone();
     let tell = move |news: BatchNews| {
         let (store, notifications) = (message.clone(), notifications.clone());
-        async move { tell_batch(&store, &notifications, news).await }
+        async move { notify_batch(&store, &notifications, news).await }
     };
     let terms = (session.config().rates.clone(), session.settings.tasks.reports().clone());
     let supervisor = Supervisor::new(store.clone(), environment, terms, tell);
@@ -242,7 +242,7 @@ async fn until_stopped(session: &Session, tasks: &mut Tasks, stop: &Cancellation
     match broken {
         None | Some(Ok(Ok(()))) => Ok(()),
         Some(Ok(Err(e))) => Err(AppError::of_ledger(e, &session.config().database)),
-        Some(Err(e)) => Err(AppError::ServiceBroke(e)),
+        Some(Err(e)) => Err(AppError::ServicePanicked(e)),
     }
 }
 
@@ -267,7 +267,7 @@ async fn follow(events: Events, metrics: Metrics, mut heard: UnboundedReceiver<r
 }
 
 /// Posts the status of a batch, and logs it.
-async fn tell_batch(store: &Store, notifications: &Notifications, news: BatchNews) -> Result<(), StoreError> {
+async fn notify_batch(store: &Store, notifications: &Notifications, news: BatchNews) -> Result<(), StoreError> {
     if let Some(occasion) = occasion_of(store, &news).await? {
         notifications.post(store, &news.batch, &news.summary, occasion, news.unpublished.clone()).await?;
     }
@@ -287,7 +287,7 @@ async fn occasion_of(store: &Store, news: &BatchNews) -> Result<Option<Occasion>
 }
 
 /// Posts and logs schedule events, and updates their metrics.
-async fn tell_schedules(
+async fn handle_schedule_events(
     store: Store,
     notifications: Notifications,
     metrics: Metrics,
@@ -310,7 +310,7 @@ async fn tell_schedules(
 }
 
 /// Posts spend limits that are close, until it is stopped.
-async fn tell_spend_limits(
+async fn notify_spend_limits(
     store: Store,
     notifications: Notifications,
     environment: Environment,

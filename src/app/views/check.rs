@@ -102,7 +102,7 @@ pub struct PlanView<'v> {
     /// The jobs that would be bought again.
     pub rebuy: Option<RebuyView>,
     /// For a synthesis, the parts that would be bought.
-    pub synthesis: Option<SpeechPlanView<'v>>,
+    pub synthesis: Option<SynthesisPlanView<'v>>,
     /// Cost and time of the jobs to work.
     pub estimate: EstimateView,
 }
@@ -182,7 +182,7 @@ pub struct EstimateView {
 
 /// The purchases of a synthesis.
 #[derive(Debug, Clone, Serialize)]
-pub struct SpeechPlanView<'v> {
+pub struct SynthesisPlanView<'v> {
     /// Jobs to work.
     pub outputs: u64,
     /// Parts of all texts.
@@ -223,7 +223,7 @@ pub struct LeftOutView<'v> {
     pub what: String,
 }
 
-impl<'v> SpeechPlanView<'v> {
+impl<'v> SynthesisPlanView<'v> {
     fn of(plan: &'v Plan, rates: &Rates) -> Option<Self> {
         let found = plan.purchases.as_ref()?;
         let look = TextFindings::of(&plan.scan)?.look.as_ref()?;
@@ -270,7 +270,7 @@ impl<'v> PlanView<'v> {
             option_columns: &plan.spec.option_columns,
             bad_lines: scan.faults.list.iter().map(ToString::to_string).collect(),
             rebuy: plan.rebuy.map(|rebuy| RebuyView { lines: rebuy.lines, cost_usd: rebuy.cost }),
-            synthesis: SpeechPlanView::of(plan, rates),
+            synthesis: SynthesisPlanView::of(plan, rates),
             estimate: EstimateView {
                 lines: estimate.lines,
                 of_unknown_length: estimate.unknown,

@@ -29,7 +29,7 @@ pub use self::{
     },
     spend::{GroupView, GroupsView, SpendLimitView, SpendView, SumsView},
     spool::{ClipsView, SpoolPrunedView, SpoolView},
-    status::{BatchView, FailureView, LedgerView, PauseView, PoolUse, SpeechView, StatusView, WindowView},
+    status::{BatchView, FailureView, LedgerView, PauseView, PoolUse, StatusView, SynthesisProgressView, WindowView},
     voices::VoiceView,
 };
 use crate::clock::Millis;

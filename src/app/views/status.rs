@@ -110,7 +110,7 @@ pub struct BatchView {
     pub finished_at: Option<Moment>,
     /// For a synthesis, its progress in characters and parts.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub synthesis: Option<SpeechView>,
+    pub synthesis: Option<SynthesisProgressView>,
 }
 
 impl BatchView {
@@ -157,7 +157,7 @@ pub struct FailureView {
 
 /// The progress of a synthesis.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub struct SpeechView {
+pub struct SynthesisProgressView {
     /// The characters of all its texts.
     pub characters: u64,
     /// The characters whose audio is bought or was in the cache.

@@ -22,7 +22,7 @@ pub struct Frame<'a> {
     pub bytes: &'a [u8],
     /// Whether it needs bytes from before the first frame: alone it cannot be decoded, and after another part it would be
     /// decoded with that part's bytes. See [`Frame::muted`].
-    pub reaches_back: bool,
+    pub needs_earlier_data: bool,
 }
 
 impl Frame<'_> {
@@ -108,9 +108,9 @@ impl<R: Read> Frames<R> {
         self.skip_in_window(len);
         self.frames += 1;
         let bytes = &self.window[start..start + len];
-        let reaches_back = header.main_data_begin(bytes) > self.main_data;
+        let needs_earlier_data = header.main_data_begin(bytes) > self.main_data;
         self.main_data = self.main_data.saturating_add(len - header.main_data_offset());
-        Ok(Some(Frame { header, bytes, reaches_back }))
+        Ok(Some(Frame { header, bytes, needs_earlier_data }))
     }
 
     /// Finds the first frame, and skips it if it is a header.

@@ -18,7 +18,7 @@ fn parse(bytes: &[u8]) -> Result<(u32, u64, u64, Vec<u8>), AudioError> {
     while let Some(frame) = frames.read_frame()? {
         rate = frame.header.rate();
         count += 1;
-        back += u64::from(frame.reaches_back);
+        back += u64::from(frame.needs_earlier_data);
         all.extend(frame.bytes);
     }
     Ok((rate, count, back, all))
@@ -145,8 +145,8 @@ fn frames_that_need_what_is_lost_are_marked() {
     assert!(back > 0, "the file uses the reservoir");
     let mut frames = Frames::new(&all[96 * 3..]);
     let first = frames.read_frame().unwrap().unwrap();
-    assert!(first.reaches_back);
-    assert!(!Frames::new(first.muted().as_slice()).read_frame().unwrap().unwrap().reaches_back);
+    assert!(first.needs_earlier_data);
+    assert!(!Frames::new(first.muted().as_slice()).read_frame().unwrap().unwrap().needs_earlier_data);
 }
 
 proptest! {

@@ -8,7 +8,7 @@ use super::super::{
     words::{counted, dollars},
 };
 use crate::{
-    app::{JobParts, PartNow, PartState},
+    app::{JobParts, PartState, PartStatus},
     domain::{
         cost::{MicroUsd, Rates},
         identity::Identity,
@@ -24,7 +24,7 @@ pub(super) enum Which {
     /// The part with this number, counted from 1.
     Numbered(u32),
     /// The part at this moment of the audio.
-    HeardAt(Moment),
+    AtMoment(Moment),
 }
 
 /// A part that can be synthesized again, with its cost.
@@ -56,13 +56,13 @@ impl PartRetry {
             let Some(parts) = JobParts::look(store, asked, job).await? else { continue };
             let nth = match which {
                 Which::Numbered(number) => numbered(&parts, number),
-                Which::HeardAt(moment) => heard_at(&parts, moment),
+                Which::AtMoment(moment) => heard_at(&parts, moment),
             };
             let nth = nth.map_err(|fault| CliError::usage(format!("{}, {}: {fault}", job.row.key, who(&parts))))?;
             found.push((nth, parts));
         }
         let Some((nth, first)) = found.first() else { return Ok(None) };
-        if let (Some((other, parts)), Which::HeardAt(Moment(ms))) = (found.iter().find(|(n, _)| n != nth), which) {
+        if let (Some((other, parts)), Which::AtMoment(Moment(ms))) = (found.iter().find(|(n, _)| n != nth), which) {
             let (one, two) = ((nth + 1, who(first)), (other + 1, who(parts)));
             let message =
                 format!("at {} part {} of {} is heard, and part {} of {}", clock(ms), one.0, one.1, two.0, two.1);
@@ -137,7 +137,7 @@ pub(super) async fn characters(
 
 type ClipBill = (Identity, u64, MicroUsd);
 
-fn entry(job: &JobParts, part: &PartNow, rates: &Rates) -> ClipBill {
+fn entry(job: &JobParts, part: &PartStatus, rates: &Rates) -> ClipBill {
     let chars = part.part.chars() as u64;
     (part.cache_key, chars, rates.synthesis_cost(job.options.model, chars))
 }

@@ -75,7 +75,7 @@ impl Listing {
                 }
                 Ok(entry) if entry.file_type().is_dir() => {
                     if entry.path_is_symlink()
-                        && let Some(why) = self.passes_folder_over(entry.path())
+                        && let Some(why) = self.folder_skip_reason(entry.path())
                     {
                         self.ignore(why);
                         self.walk.skip_current_dir();
@@ -103,7 +103,7 @@ impl Listing {
     }
 
     /// The reason why a link to a folder is not followed; `None` if it is followed.
-    fn passes_folder_over(&mut self, link: &Path) -> Option<&'static str> {
+    fn folder_skip_reason(&mut self, link: &Path) -> Option<&'static str> {
         if !self.filters.follow_links {
             return Some(TO_FOLDER);
         }

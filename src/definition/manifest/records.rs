@@ -9,7 +9,7 @@ use super::{
     record::Record,
     repeats::About,
 };
-use crate::domain::{identity::Identity, key::Key, open::Strangers, pool::Pool, s3::Listed};
+use crate::domain::{identity::Identity, key::Key, open::UnlistedValues, pool::Pool, s3::Listed};
 
 /// A manifest with known columns, for a task to interpret.
 pub struct OpenManifest<'m> {
@@ -138,7 +138,7 @@ pub struct Gathered {
     /// The number of them with nothing to do.
     pub idle: u64,
     /// Values in lines that are in none of our lists.
-    pub strangers: Strangers,
+    pub unlisted_values: UnlistedValues,
     /// Findings that only the task understands.
     pub findings: Arc<dyn Any + Send + Sync>,
 }

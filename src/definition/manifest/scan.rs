@@ -15,7 +15,7 @@ use super::{
     repeats::{About, Repeats},
     rows::{Kind, Rows},
 };
-use crate::domain::{key::Key, open::Strangers};
+use crate::domain::{key::Key, open::UnlistedValues};
 
 /// What the first reading found.
 #[derive(Debug, Clone)]
@@ -38,7 +38,7 @@ pub struct Scan {
     /// What a listing ignored, by extension.
     pub ignored: Ignored,
     /// Values in the definition and the lines that are in none of our lists.
-    pub strangers: Strangers,
+    pub unlisted_values: UnlistedValues,
     /// Findings that only the task understands.
     pub findings: Arc<dyn Any + Send + Sync>,
     /// Lines whose key an earlier line has, each with that earlier line.
@@ -137,7 +137,7 @@ impl<'d> Manifest<'d> {
         if lines + bad == 0 && !self.definition.allow_empty {
             return Err(self.nothing(&ignored).into());
         }
-        let Gathered { jobs, idle, strangers, findings } = gathered;
+        let Gathered { jobs, idle, unlisted_values, findings } = gathered;
         Ok(Scan {
             lines,
             jobs,
@@ -147,7 +147,7 @@ impl<'d> Manifest<'d> {
             columns: self.columns().clone(),
             hash,
             ignored,
-            strangers: strangers.and(self.definition.task.unlisted()),
+            unlisted_values: unlisted_values.and(self.definition.task.unlisted()),
             findings,
             doubled: doubled.iter().map(|doubled| (doubled.line, doubled.first)).collect(),
         })

@@ -15,7 +15,7 @@ pub use self::cron::{Cron, CronFault};
 use super::options::listed;
 
 /// How many missed dates are made up for; older ones are dropped.
-pub const MOST_MISSED: usize = 7;
+pub const MAX_MISSED: usize = 7;
 /// For a schedule without a window: a run that is later than this was missed.
 pub const ON_TIME: Duration = Duration::from_secs(600);
 
@@ -185,7 +185,7 @@ fn dates_back(newest: Occurrence, since: Timestamp, schedule: &Schedule) -> Vec<
         schedule.latest(day.min(run.at).checked_sub(1.second()).ok()?)
     };
     let days = std::iter::successors(Some(newest), before);
-    let mut due: Vec<_> = days.take_while(|run| run.at > since).take(MOST_MISSED).collect();
+    let mut due: Vec<_> = days.take_while(|run| run.at > since).take(MAX_MISSED).collect();
     due.dedup_by_key(|run| run.date);
     due
 }

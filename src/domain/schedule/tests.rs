@@ -257,7 +257,7 @@ fn step_by_step(newest: Occurrence, since: Timestamp, schedule: &Schedule) -> Ve
     for run in std::iter::successors(before(&newest), before).take_while(|run| run.at > since) {
         match due.last() {
             Some(last) if last.date == run.date => {}
-            _ if due.len() == MOST_MISSED => break,
+            _ if due.len() == MAX_MISSED => break,
             _ => due.push(run),
         }
     }

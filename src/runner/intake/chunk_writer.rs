@@ -3,7 +3,7 @@
 use super::job_builder::JobBuilder;
 use crate::{
     definition::{BadLine, ManifestLine},
-    store::{BadSet, LineMark, LineSet, NewJob},
+    store::{BadSet, LineHash, LineSet, NewJob},
 };
 
 /// Jobs in a chunk.
@@ -17,7 +17,7 @@ pub(super) struct Chunk {
     pub(super) good: LineSet,
     pub(super) bad: BadSet,
     /// The marks that identify the good lines after all lines were read.
-    pub(super) marks: Vec<LineMark>,
+    pub(super) marks: Vec<LineHash>,
     /// The good lines themselves, where they are wanted.
     pub(super) lines: Vec<ManifestLine>,
     /// Whether this is the last chunk.
@@ -67,7 +67,7 @@ impl<'a> ChunkWriter<'a> {
     fn add(&mut self, job: &NewJob) {
         self.chunk.good.push(job, self.place);
         let variant = job.synthesis.as_ref().map_or("", |synthesis| synthesis.variant.as_str());
-        self.chunk.marks.push(LineMark::of(&job.key, variant));
+        self.chunk.marks.push(LineHash::of(&job.key, variant));
         // At most four bytes a character; a line's jobs share its text, which makes the chunk smaller.
         self.text += job
             .synthesis

@@ -26,11 +26,11 @@ use crate::{
         job::BatchId,
     },
     media::content::{ContentError, hash_file},
-    store::{Diff, JobPlan, Readdressed, Store, StoreError, ToRead},
+    store::{AddressChange, Diff, JobPlan, Store, StoreError, ToRead},
 };
 
 /// Files that are read concurrently.
-const MOST_AT_ONCE: usize = 8;
+const MAX_CONCURRENT_READS: usize = 8;
 /// The most unreadable files that are named.
 const NAMED: usize = 3;
 
@@ -237,7 +237,7 @@ fn read_files(files: &[ToRead], stop: &CancellationToken, heard: impl Fn(u64) + 
         }
         done
     };
-    let threads = thread::available_parallelism().map_or(2, usize::from).min(MOST_AT_ONCE).min(files.len());
+    let threads = thread::available_parallelism().map_or(2, usize::from).min(MAX_CONCURRENT_READS).min(files.len());
     thread::scope(|scope| {
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         threads.into_iter().flat_map(|thread| thread.join().expect("reading a file does not panic")).collect()
@@ -256,7 +256,7 @@ struct Addresses {
 
 impl Addresses {
     /// Whether an address equals the one in the ledger, by the current rules.
-    fn is_same(&mut self, definition: &Definition, one: &Readdressed) -> bool {
+    fn is_same(&mut self, definition: &Definition, one: &AddressChange) -> bool {
         let names = definition.queries.differing(&one.before, &one.now);
         if names.as_ref().is_some_and(BTreeSet::is_empty) {
             self.same = true;

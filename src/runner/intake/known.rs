@@ -68,8 +68,8 @@ impl ExistingBatch {
     }
 
     /// Whether answered lines must be rendered again or delivered elsewhere.
-    pub(super) fn is_presented_again(&self, spec: &BatchSpec) -> bool {
-        self.task.is_presented_again(&self.spec.task, &spec.task) || self.spec.output != spec.output
+    pub(super) fn needs_redelivery(&self, spec: &BatchSpec) -> bool {
+        self.task.needs_redelivery(&self.spec.task, &spec.task) || self.spec.output != spec.output
     }
 
     /// Lines whose captions would have estimated times: their answers are kept, and were bought without word times.
@@ -91,7 +91,7 @@ impl ExistingBatch {
         let place = |name: &String| self.spec.carried.iter().position(|old| old == name);
         let moved = self.spec.carried != spec.carried;
         Resubmission {
-            redeliver: self.is_presented_again(spec),
+            redeliver: self.needs_redelivery(spec),
             elsewhere: self.spec.output != spec.output,
             carried: moved.then(|| spec.carried.iter().map(place).collect()),
         }

@@ -154,7 +154,7 @@ pub async fn plan(
         }
         // Changed lines are bought with word times.
         plan.without_word_times = known.without_word_times(store, &plan.spec).await?.min(diff.done + plan.gone);
-        plan.redelivered = if known.is_presented_again(&plan.spec) { diff.done } else { diff.redelivered };
+        plan.redelivered = if known.needs_redelivery(&plan.spec) { diff.done } else { diff.redelivered };
         let unfinished = store.counts(known.row.id).await?.unfinished();
         plan.phase = Some(known.row.phase(unfinished, store.clock().now()));
         plan.pause = known.row.pause;

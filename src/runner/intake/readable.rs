@@ -13,7 +13,7 @@ use crate::{
 /// Objects that are tried: one may be missing, and be denied for that reason alone.
 const TRIED: usize = 3;
 /// Lines that are searched for such objects.
-const LOOKED_AT: usize = 1_000;
+const MAX_EXAMINED: usize = 1_000;
 
 /// Tries the first objects of a manifest. Access counts as denied only if it is denied for all of them.
 pub(super) async fn check(definition: &Definition, copy: Option<&Spooled>, reader: &Reader) -> Result<(), IntakeError> {
@@ -22,7 +22,7 @@ pub(super) async fn check(definition: &Definition, copy: Option<&Spooled>, reade
         let first = move || -> Result<Vec<S3Address>, Faults> {
             let manifest = Manifest::open(&definition, copy.as_ref())?;
             let mut found = Vec::new();
-            for row in manifest.lines(&scan)?.take(LOOKED_AT) {
+            for row in manifest.lines(&scan)?.take(MAX_EXAMINED) {
                 let ManifestRow::Good(line) = row? else { continue };
                 let sources = line.jobs.iter().filter_map(|job| job.source.as_deref());
                 found.extend(sources.filter_map(|source| match Source::parse(source) {

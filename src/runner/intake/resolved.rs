@@ -176,7 +176,7 @@ fn refuse_unpriced(
         None => return Ok(()),
     };
     let unit = task.price_unit();
-    let unpriced = scan.strangers.of("model").filter(|model| !rates.models.contains_key(*model));
+    let unpriced = scan.unlisted_values.of("model").filter(|model| !rates.models.contains_key(*model));
     let faults: Vec<Fault> = unpriced
         .map(|model| {
             let message = format!(

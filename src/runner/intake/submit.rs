@@ -21,7 +21,7 @@ use crate::{
         summary::SummaryState,
     },
     sink::Sink,
-    store::{Begun, NewBatch, ReadLines, Rewanted, Store, Submitted},
+    store::{Begun, NewBatch, ReadLines, Store, Submitted, WantedChanges},
 };
 
 /// What the user has agreed to.
@@ -160,11 +160,11 @@ pub async fn submit(
     let (submitted, mut reading) =
         write_lines(store, begun, &reader, Wanted { adopt, sources: found.sources, lines: false }).await?;
     if definition.limit.is_none() {
-        store.drop_mended(begun).await?;
+        store.drop_corrected(begun).await?;
     }
     // A bad line may have been a good one before.
     reading.whole = definition.limit.is_none() && reader.scan.bad == 0;
-    let rewanted = if begun.existed { store.note_reading(begun, &reading).await? } else { Rewanted::default() };
+    let rewanted = if begun.existed { store.note_reading(begun, &reading).await? } else { WantedChanges::default() };
     store.end_submit(begun.batch).await?;
 
     let without_word_times = match &known {
@@ -218,7 +218,7 @@ async fn check_account(
         voice_check: options.voice_check,
     };
     let mut warnings = task.check_account(check).await?;
-    warnings.extend(reader.scan.strangers.warnings());
+    warnings.extend(reader.scan.unlisted_values.warnings());
     Ok(warnings)
 }
 

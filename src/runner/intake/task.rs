@@ -39,7 +39,7 @@ pub trait IntakeTask: ReportTask {
     }
 
     /// Whether answered lines are presented in another way than before: they are delivered again, and nothing is bought.
-    fn is_presented_again(&self, before: &TaskSpec, now: &TaskSpec) -> bool;
+    fn needs_redelivery(&self, before: &TaskSpec, now: &TaskSpec) -> bool;
 
     /// Whether outputs that need word times are requested now, and were not before: answers bought without word times have
     /// none.

@@ -24,7 +24,7 @@ use crate::{
     },
     sink::Sink,
     store::{
-        BatchRow, ClaimRequest, Counts, End, Ended, Finish, NewBatch, Opening, PermitAsk, Purchase, Resubmission,
+        BatchRow, ClaimRequest, Counts, End, Ended, Finish, NewBatch, Opening, PermitRequest, Purchase, Resubmission,
         Settlement, Store, Submitted, To,
     },
 };
@@ -120,7 +120,7 @@ impl Fixture {
                 audio_ms: None,
                 keywords: Default::default(),
             };
-            let ask = PermitAsk::new(
+            let ask = PermitRequest::new(
                 &job,
                 "acc".into(),
                 Pool::Pulse,

@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use self::{
     labels::{OfCall, OfDefinition, OfEffect, OfPool, OfReason, OfResult, OfState, OfThen, label_of},
     ledger::{Float, LedgerGauges, seconds},
-    perhaps::Perhaps,
+    perhaps::OptionalGauge,
 };
 use super::{ScheduleState, refusal::Refusal};
 use crate::{
@@ -77,8 +77,8 @@ struct Counts {
     callbacks_overdue: Family<OfPool, Counter>,
     callback_delay: Histogram,
     /// Without a probe, both of these are absent.
-    probe_success: Perhaps,
-    probe_last_success: Perhaps,
+    probe_success: OptionalGauge,
+    probe_last_success: OptionalGauge,
     notifications: Family<OfResult, Counter>,
     broken: Family<OfDefinition, Gauge>,
     next: Family<OfDefinition, Float>,
@@ -244,8 +244,8 @@ impl Counts {
             callbacks_refused: Family::default(),
             callbacks_overdue: Family::default(),
             callback_delay: Histogram::new(DELAYS),
-            probe_success: Perhaps::default(),
-            probe_last_success: Perhaps::default(),
+            probe_success: OptionalGauge::default(),
+            probe_last_success: OptionalGauge::default(),
             notifications: Family::default(),
             broken: Family::default(),
             next: Family::default(),

@@ -16,19 +16,19 @@ use prometheus_client::{
 use super::ledger::Float;
 
 #[derive(Debug, Clone, Default)]
-pub(super) struct Perhaps {
+pub(super) struct OptionalGauge {
     known: Arc<AtomicBool>,
     number: Float,
 }
 
-impl Perhaps {
+impl OptionalGauge {
     pub(super) fn set(&self, number: f64) {
         self.number.set(number);
         self.known.store(true, Ordering::Release);
     }
 }
 
-impl EncodeMetric for Perhaps {
+impl EncodeMetric for OptionalGauge {
     fn encode(&self, encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
         self.number.encode(encoder)
     }

@@ -26,7 +26,7 @@ use crate::{
     },
     media::fetch::Fetcher,
     runner::intake,
-    store::{NewRun, Settling, Store, StoreError},
+    store::{NewRun, ScheduleAdvance, Store, StoreError},
     tasks::Registry,
 };
 
@@ -272,7 +272,7 @@ impl Scheduler {
         if to <= from || quiet && !all && to - from < SETTLE_EVERY {
             return Ok(());
         }
-        let settling = Settling {
+        let settling = ScheduleAdvance {
             definition: name.clone(),
             environment: self.shared.settings.environment,
             from,

@@ -11,7 +11,7 @@ use crate::{
     domain::{
         causes::in_words,
         environment::Environment,
-        schedule::{MOST_MISSED, Missed},
+        schedule::{MAX_MISSED, Missed},
     },
     runner::intake::{self, IntakeError, ManifestCopy, Submission, SubmitOptions},
     store::{StoreError, TakenRun},
@@ -105,12 +105,12 @@ async fn attempt(shared: &SchedulerState, planned: &Planned, run: &TakenRun) -> 
 /// Why a run is dropped.
 fn over(shared: &SchedulerState, planned: &Planned, run: &TakenRun) -> Option<String> {
     let now = moment(shared.store.clock().now());
-    let too_many = run.newer_dates as usize >= MOST_MISSED;
+    let too_many = run.newer_dates as usize >= MAX_MISSED;
     match planned.schedule.missed {
         Missed::Skip if !planned.schedule.is_on_time(moment(run.at), now) => {
             Some("it could not be started on time, and missed = \"skip\"".to_owned())
         }
-        Missed::Run if too_many => Some(format!("{MOST_MISSED} newer dates have come; no more are made up for")),
+        Missed::Run if too_many => Some(format!("{MAX_MISSED} newer dates have come; no more are made up for")),
         _ => None,
     }
 }

@@ -156,14 +156,14 @@ impl Store {
     }
 
     /// Every line was read: bad lines that were not among them are corrected or gone. Removes them, and returns how many.
-    pub async fn drop_mended(&self, begun: Begun) -> Result<u64, StoreError> {
+    pub async fn drop_corrected(&self, begun: Begun) -> Result<u64, StoreError> {
         let mut dropped = 0;
         loop {
             let some = self
                 .write(move |conn, _| {
                     Box::pin(async move {
                         let gone = sqlx::query(
-                            r"-- begin::drop_mended
+                            r"-- begin::drop_corrected
                               UPDATE jobs
                               SET state = 'superseded'
                               WHERE id IN (

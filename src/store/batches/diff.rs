@@ -65,7 +65,7 @@ pub struct ToRead {
 
 /// A line whose address differs from the one in the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Readdressed {
+pub struct AddressChange {
     /// The line in the manifest.
     pub line: u64,
     /// The address in the manifest.
@@ -284,7 +284,7 @@ impl Store {
     }
 
     /// The lines of a set whose address differs from the one in the ledger, and that have no local file before or after.
-    pub async fn readdressed(&self, batch: BatchId, lines: LineSet) -> Result<Vec<Readdressed>, StoreError> {
+    pub async fn readdressed(&self, batch: BatchId, lines: LineSet) -> Result<Vec<AddressChange>, StoreError> {
         let incoming = incoming(true);
         let rows: Vec<(i64, String, String, Identity)> = sqlx::query_as(sql(&format!(
             r"-- diff::readdressed
@@ -299,7 +299,7 @@ impl Store {
         .bind(batch)
         .fetch_all(&self.read)
         .await?;
-        let line = |(line, now, before, identity)| Readdressed {
+        let line = |(line, now, before, identity)| AddressChange {
             line: u64::try_from(line).unwrap_or(0),
             now,
             before,

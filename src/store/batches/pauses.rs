@@ -32,7 +32,7 @@ impl Store {
                 let lifts = kind.is_some_and(|kind| by_user || !(kind.only_the_user_lifts() || kind.ends_by_itself()));
                 if lifts {
                     lift(conn, batch, now).await?;
-                    restart_patience_clock(conn, now).await?;
+                    reset_outage_timers(conn, now).await?;
                 }
                 Ok(lifts)
             })
@@ -106,12 +106,9 @@ pub(in crate::store) async fn end_probe(
 }
 
 /// Pools that were out of reach are tried at once, and the time until a pause begins starts again.
-pub(in crate::store) async fn restart_patience_clock(
-    conn: &mut SqliteConnection,
-    now: Millis,
-) -> Result<(), StoreError> {
+pub(in crate::store) async fn reset_outage_timers(conn: &mut SqliteConnection, now: Millis) -> Result<(), StoreError> {
     sqlx::query(
-        r"-- pauses::fresh_patience
+        r"-- pauses::reset_outage_timers
           UPDATE pools
           SET only_limited_since = NULL, outage_since = CASE WHEN outage_since IS NOT NULL THEN $1 END,
             probe_at = CASE WHEN probe_at < $1 THEN probe_at ELSE $1 END,

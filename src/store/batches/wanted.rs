@@ -25,7 +25,7 @@ pub struct ReadLines {
 
 /// The effects of reading a manifest again on the lines already there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Rewanted {
+pub struct WantedChanges {
     /// Lines that are no longer in the manifest.
     pub gone: u64,
     /// Jobs in voices or formats that are no longer wanted.
@@ -38,9 +38,9 @@ pub struct Rewanted {
 
 /// The hashes of a line that was read: of its key, and of key and variant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LineMark(u64, u64);
+pub struct LineHash(u64, u64);
 
-impl LineMark {
+impl LineHash {
     /// The hashes of a job with this key and variant.
     #[must_use]
     pub fn of(key: &str, variant: &str) -> Self {
@@ -55,13 +55,13 @@ impl LineMark {
 
 impl ReadLines {
     /// Adds a line that was read.
-    pub fn add(&mut self, line: LineMark) {
+    pub fn add(&mut self, line: LineHash) {
         self.keys.insert(line.0);
         self.jobs.insert(line.1);
     }
 
     /// Whether a line is wanted by this reading, given what it was before.
-    fn judge(&self, line: LineMark, before: Wanted) -> Wanted {
+    fn judge(&self, line: LineHash, before: Wanted) -> Wanted {
         if self.jobs.contains(&line.1) {
             Wanted::Yes
         } else if self.keys.contains(&line.0) {
@@ -77,8 +77,8 @@ impl ReadLines {
 impl Store {
     /// Every line was read and submitted: lines that were not among them are gone or dropped; those that are wanted again
     /// become due for what they lack. It runs in steps, before [`Store::end_submit`].
-    pub async fn note_reading(&self, begun: Begun, reading: &ReadLines) -> Result<Rewanted, StoreError> {
-        let mut done = Rewanted::default();
+    pub async fn note_reading(&self, begun: Begun, reading: &ReadLines) -> Result<WantedChanges, StoreError> {
+        let mut done = WantedChanges::default();
         let (before, all) = self.wanted_now(begun.batch).await?;
         if all == before && before == u64::try_from(reading.jobs.len()).unwrap_or(u64::MAX) {
             return Ok(done);
@@ -103,7 +103,7 @@ impl Store {
             let mut changes = Vec::new();
             for line in &lines {
                 let before: Wanted = line.try_get("wanted")?;
-                let mark = LineMark::of(line.try_get("key")?, line.try_get("variant")?);
+                let mark = LineHash::of(line.try_get("key")?, line.try_get("variant")?);
                 let now = reading.judge(mark, before);
                 if now != before {
                     changes.push((line.try_get::<i64, _>("id")?, before, now));
@@ -210,8 +210,8 @@ mod tests {
     #[test]
     fn a_line_is_gone_only_after_a_whole_reading_and_a_voice_is_dropped_with_its_line_there() {
         let mut reading = ReadLines { whole: true, ..ReadLines::default() };
-        reading.add(LineMark::of("a", "magnus.wav"));
-        let judge = |reading: &ReadLines, key, variant, before| reading.judge(LineMark::of(key, variant), before);
+        reading.add(LineHash::of("a", "magnus.wav"));
+        let judge = |reading: &ReadLines, key, variant, before| reading.judge(LineHash::of(key, variant), before);
         use Wanted::{Dropped, Gone, Yes};
         assert_eq!(judge(&reading, "a", "magnus.wav", Dropped), Yes);
         assert_eq!(judge(&reading, "a", "avery.wav", Yes), Dropped);

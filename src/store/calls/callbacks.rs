@@ -191,7 +191,7 @@ async fn receive_set(
 }
 
 /// A call that a callback has arrived for.
-struct CalledBack {
+struct CallbackTarget {
     state: CallState,
     /// The same body came before.
     repeated: bool,
@@ -201,7 +201,7 @@ struct CalledBack {
     bodies: i64,
 }
 
-impl CalledBack {
+impl CallbackTarget {
     fn effect(&self, delivery: &Received) -> Effect {
         match &delivery.content {
             _ if self.repeated => Effect::Repeated,
@@ -235,7 +235,10 @@ impl Received {
     }
 }
 
-async fn look_up(conn: &mut SqliteConnection, set: &[&Received]) -> Result<HashMap<CallId, CalledBack>, StoreError> {
+async fn look_up(
+    conn: &mut SqliteConnection,
+    set: &[&Received],
+) -> Result<HashMap<CallId, CallbackTarget>, StoreError> {
     let asked: Vec<_> = set.iter().map(|d| json!([d.call.0.simple().to_string(), hex(&d.digest)])).collect();
     let rows = sqlx::query(sql(r"-- callbacks::look_up
             SELECT c.id, c.state,
@@ -253,7 +256,7 @@ async fn look_up(conn: &mut SqliteConnection, set: &[&Received]) -> Result<HashM
         let call: CallId = row.try_get("id")?;
         known.insert(
             call,
-            CalledBack {
+            CallbackTarget {
                 state: row.try_get("state")?,
                 repeated: row.try_get("repeated")?,
                 kept: row.try_get("kept")?,

@@ -4,7 +4,7 @@
 use serde_json::json;
 use sqlx::{Row, SqliteConnection};
 
-use crate::store::{Moment, PermitAsk, StoreError, engine::sql::sql};
+use crate::store::{Moment, PermitRequest, StoreError, engine::sql::sql};
 use crate::{clock::Millis, domain::job::CallId};
 
 /// What the ledger knows about the clip of an ask.
@@ -21,7 +21,7 @@ pub(in crate::store) struct ClipFence {
 /// The fence of each ask's clip, in the order of the asks.
 pub(in crate::store) async fn fences(
     conn: &mut SqliteConnection,
-    asks: impl Iterator<Item = &PermitAsk>,
+    asks: impl Iterator<Item = &PermitRequest>,
     lease_ms: i64,
     now: &Moment,
 ) -> Result<Vec<ClipFence>, StoreError> {

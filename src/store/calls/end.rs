@@ -212,15 +212,15 @@ async fn end_set(conn: &mut SqliteConnection, ends: &[&Ended], now: Millis) -> R
         }
         let (pool, touched) = pools.get_mut(&place).expect("just put there");
         let lesson = teach(conn, pool, call, ended, now).await?;
-        *touched |= lesson != Lesson::Nothing;
+        *touched |= lesson != PoolChange::Nothing;
         let change = change(ended, call, rivals.contains(&ended.call), pool.outage_since.is_some());
         replies.push(EndReply {
             state: change.state,
             worked: call.worked,
             counts: change.counts,
-            limited: if let Lesson::Limited(limited) = lesson { Some(limited) } else { None },
+            limited: if let PoolChange::Limited(limited) = lesson { Some(limited) } else { None },
             outage: pool.outage_since.map(|since| (since, pool.probe_at)),
-            in_doubt: lesson == Lesson::Failed && pool.is_in_doubt(),
+            in_doubt: lesson == PoolChange::Failed && pool.is_in_doubt(),
             only_limited_since: pool.only_limited_since,
         });
         changes.push(change);
@@ -304,7 +304,7 @@ async fn look_up(
 
 /// What a pool has learned from the end of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lesson {
+enum PoolChange {
     /// Nothing new.
     Nothing,
     /// It works.
@@ -321,7 +321,7 @@ async fn teach(
     call: &KnownCall,
     ended: &Ended,
     now: Millis,
-) -> Result<Lesson, StoreError> {
+) -> Result<PoolChange, StoreError> {
     let effect = match &ended.end {
         End::Answered { from_log: false, .. }
         | End::Synthesized { found: false, .. }
@@ -332,21 +332,21 @@ async fn teach(
         End::Answered { .. } | End::Synthesized { .. } | End::GivenUp => PoolEffect::None,
     };
     Ok(match effect {
-        PoolEffect::None => Lesson::Nothing,
+        PoolEffect::None => PoolChange::Nothing,
         PoolEffect::Clean => {
             let before = pool.clone();
             pool.clean(&ended.limits, call.sent_at, now);
-            if *pool == before { Lesson::Nothing } else { Lesson::Clean }
+            if *pool == before { PoolChange::Nothing } else { PoolChange::Clean }
         }
         PoolEffect::Limited(retry_after) => {
             let in_flight = fence::in_flight(conn, &call.account, call.pool, now).await?;
             let jitter = f64::from(u16::try_from(now & 0x3ff).unwrap_or(0)) / 1024.0;
-            Lesson::Limited(pool.limited(&ended.limits, call.sent_at, in_flight, retry_after, jitter, now))
+            PoolChange::Limited(pool.limited(&ended.limits, call.sent_at, in_flight, retry_after, jitter, now))
         }
         PoolEffect::Failed { ours, retry_after } => {
             // A book is one line: five failed parts of it in a row are as good a sign as five failed lines.
             pool.failed(call.job ^ (call.part << 40), ours, retry_after, call.sent_at, now);
-            Lesson::Failed
+            PoolChange::Failed
         }
     })
 }

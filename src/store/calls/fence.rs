@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::json;
 use sqlx::{Row, SqliteConnection};
 
-use crate::store::{Moment, PermitAsk, StoreError, StoreShared, engine::rows, engine::sql::sql, jobs::claim};
+use crate::store::{Moment, PermitRequest, StoreError, StoreShared, engine::rows, engine::sql::sql, jobs::claim};
 use crate::{
     clock::Millis,
     domain::{
@@ -164,7 +164,7 @@ pub(in crate::store) async fn in_flight(
 pub(in crate::store) async fn batches(
     conn: &mut SqliteConnection,
     shared: &StoreShared,
-    asks: impl Iterator<Item = &PermitAsk>,
+    asks: impl Iterator<Item = &PermitRequest>,
     now: &Moment,
 ) -> Result<HashMap<BatchId, Money>, StoreError> {
     let mut limited = false;
@@ -223,7 +223,7 @@ pub(in crate::store) fn batches_of(ids: &[BatchId]) -> String {
 /// The fence of each part in these asks, by job and part.
 pub(in crate::store) async fn fences(
     conn: &mut SqliteConnection,
-    asks: impl Iterator<Item = &PermitAsk>,
+    asks: impl Iterator<Item = &PermitRequest>,
 ) -> Result<HashMap<(JobId, i64), Fence>, StoreError> {
     let set = serde_json::Value::from(asks.map(|a| json!([a.job.0, a.part])).collect::<Vec<_>>()).to_string();
     let rows = sqlx::query(sql(r"-- fence::fences

@@ -6,11 +6,11 @@ use serde_json::json;
 use sqlx::SqliteConnection;
 
 use crate::domain::job::{CallId, RequestFingerprint};
-use crate::store::{Moment, PermitAsk, StoreError, StoreShared, calls::end, engine::sql::sql, jobs::content};
+use crate::store::{Moment, PermitRequest, StoreError, StoreShared, calls::end, engine::sql::sql, jobs::content};
 
 /// A call whose intent is about to be on disk.
 pub(in crate::store) struct Intent<'a> {
-    pub(in crate::store) ask: &'a PermitAsk,
+    pub(in crate::store) ask: &'a PermitRequest,
     pub(in crate::store) call: CallId,
     pub(in crate::store) reserve: i64,
     pub(in crate::store) upload_bytes: Option<i64>,

@@ -8,12 +8,12 @@ use std::{
 use sqlx::SqliteConnection;
 
 use crate::store::{
-    Denial, Moment, Permit, PermitAsk, StoreError, StoreShared,
+    Denial, Moment, Permit, PermitRequest, StoreError, StoreShared,
     calls::clips::{self, ClipFence},
     calls::fence::{Fence, Money, batches, fences, traffic},
     calls::intent::{self, Intent},
     calls::permit::{Granted, PermitResult},
-    calls::spend_limits::{Bookings, Fit, SpendBooks},
+    calls::spend_limits::{Bookings, Fit, SpendUsages},
     calls::uploads::{self, Hints},
     engine::rows,
 };
@@ -31,18 +31,18 @@ pub(in crate::store) async fn grant(
     conn: &mut SqliteConnection,
     shared: &StoreShared,
     hints: &mut Hints,
-    (waiting, only): (&[PermitAsk], Option<usize>),
+    (waiting, only): (&[PermitRequest], Option<usize>),
     now: &Moment,
 ) -> Result<Granted, StoreError> {
     let mut granted = Granted::default();
     if shared.process.load(Ordering::Acquire) == 0 {
         return Ok(granted);
     }
-    let asks: Vec<(usize, &PermitAsk)> =
+    let asks: Vec<(usize, &PermitRequest)> =
         waiting.iter().enumerate().filter(|(at, _)| only.is_none_or(|only| only == *at)).collect();
     let mut money = batches(conn, shared, asks.iter().map(|(_, ask)| *ask), now).await?;
     let spenders = asks.iter().map(|(_, ask)| *ask);
-    let mut books = SpendBooks::load(conn, shared, spenders, &money, now).await?;
+    let mut books = SpendUsages::load(conn, shared, spenders, &money, now).await?;
     let mut gates: Vec<_> = asks.iter().map(|(_, ask)| ask.gate()).collect();
     gates.sort_unstable();
     gates.dedup();
@@ -85,7 +85,7 @@ impl<'a> Look<'a> {
     async fn start(
         conn: &mut SqliteConnection,
         shared: &'a StoreShared,
-        asks: &[(usize, &'a PermitAsk)],
+        asks: &[(usize, &'a PermitRequest)],
         now: &'a Moment,
     ) -> Result<Self, StoreError> {
         let first = asks[0].1;
@@ -128,8 +128,8 @@ impl<'a> Look<'a> {
     async fn judge(
         &mut self,
         conn: &mut SqliteConnection,
-        asks: &[(usize, &'a PermitAsk)],
-        (money, books, hints): (&mut HashMap<BatchId, Money>, &mut SpendBooks, &mut Hints),
+        asks: &[(usize, &'a PermitRequest)],
+        (money, books, hints): (&mut HashMap<BatchId, Money>, &mut SpendUsages, &mut Hints),
     ) -> Result<(), StoreError> {
         for (nth, (at, ask)) in asks.iter().enumerate() {
             let batch =
@@ -155,7 +155,7 @@ impl<'a> Look<'a> {
     }
 
     /// Why this call must not be made, even if there is room.
-    fn denial(&self, ask: &PermitAsk, clip: &ClipFence, batch: &Money) -> Option<Denial> {
+    fn denial(&self, ask: &PermitRequest, clip: &ClipFence, batch: &Money) -> Option<Denial> {
         if let Some(denial) = denied(ask, self.fences.get(&(ask.job, ask.part)), clip, batch, self.now.wall) {
             return Some(denial);
         }
@@ -168,7 +168,7 @@ impl<'a> Look<'a> {
     }
 
     /// Whether there is room and money for this call now.
-    fn afford(&self, ask: &PermitAsk, batch: &Money, books: &SpendBooks) -> Judged {
+    fn afford(&self, ask: &PermitRequest, batch: &Money, books: &SpendUsages) -> Judged {
         let Some(reserve) = ask.buys.estimate(batch.longest_units) else {
             let message =
                 "what the call would cost is beyond any sense: the recording's length, or its price, is wrong";
@@ -183,7 +183,7 @@ impl<'a> Look<'a> {
         if batch.has(reserve) {
             return match books.fit(ask, batch, reserve) {
                 Fit::Fits => Judged::Granted { reserve },
-                Fit::Perhaps => Judged::Waits,
+                Fit::OptionalGauge => Judged::Waits,
                 Fit::Not(limit) => Judged::Denied(Denial::SpendPeriod { limit, reserve }),
             };
         }
@@ -195,7 +195,7 @@ impl<'a> Look<'a> {
         &mut self,
         conn: &mut SqliteConnection,
         hints: &mut Hints,
-        ask: &'a PermitAsk,
+        ask: &'a PermitRequest,
         reserve: i64,
     ) -> Result<Permit, StoreError> {
         let (call, place) = (CallId::new(), (self.account, self.pool));
@@ -255,7 +255,7 @@ const fn is_second_half(gate: Gate) -> bool {
     matches!(gate, Gate::Shut { until: Some(_), bound: Bound::Outage })
 }
 
-fn denied(ask: &PermitAsk, fence: Option<&Fence>, clip: &ClipFence, batch: &Money, now: Millis) -> Option<Denial> {
+fn denied(ask: &PermitRequest, fence: Option<&Fence>, clip: &ClipFence, batch: &Money, now: Millis) -> Option<Denial> {
     let Some(fence) = fence.filter(|f| f.running && f.token == Some(ask.token)) else {
         return Some(Denial::LeaseLost);
     };

@@ -18,7 +18,7 @@ use crate::{
 
 /// A worker's request for a permit.
 #[derive(Debug)]
-pub struct PermitAsk {
+pub struct PermitRequest {
     /// The job.
     pub job: JobId,
     /// Its lease.
@@ -134,7 +134,7 @@ pub enum Denial {
 
 pub(in crate::store) type PermitResult = Result<Permit, Denial>;
 
-impl PermitAsk {
+impl PermitRequest {
     /// The ask of a worker for its claimed job: the first call of its first part, without limits, whose worker waits for
     /// the answer.
     #[must_use]
@@ -194,7 +194,7 @@ impl Granted {
     }
 
     /// Sends the verdicts, after the commit. Returns when to look again, and the unsent calls, whose workers are gone.
-    pub(in crate::store) fn hand_out(self, waiting: &mut Vec<PermitAsk>) -> (Option<Option<Millis>>, Vec<CallId>) {
+    pub(in crate::store) fn hand_out(self, waiting: &mut Vec<PermitRequest>) -> (Option<Option<Millis>>, Vec<CallId>) {
         let mut unsent = Vec::new();
         let mut verdicts = self.verdicts;
         verdicts.sort_unstable_by_key(|(i, _)| std::cmp::Reverse(*i));
@@ -217,7 +217,7 @@ impl Granted {
 }
 
 /// Answers the waiting asks with this error, unless waiting may help.
-pub(in crate::store) fn refuse_if_final(waiting: &mut Vec<PermitAsk>, error: StoreError) {
+pub(in crate::store) fn refuse_if_final(waiting: &mut Vec<PermitRequest>, error: StoreError) {
     if error.is_passing() {
         return;
     }

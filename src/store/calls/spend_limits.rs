@@ -10,7 +10,7 @@ use serde_json::json;
 use sqlx::{Row, SqliteConnection};
 
 use crate::store::{
-    Moment, PermitAsk, Store, StoreError, StoreShared,
+    Moment, PermitRequest, Store, StoreError, StoreShared,
     batches::pauses,
     calls::fence::{Money, age, holds_slot},
     engine::sql::sql,
@@ -133,10 +133,10 @@ async fn uses(
 
 /// The limits that the asks of one look are checked against, and what is committed of them.
 #[derive(Debug, Default)]
-pub(in crate::store) struct SpendBooks(Vec<SpendBook>);
+pub(in crate::store) struct SpendUsages(Vec<SpendUsage>);
 
 #[derive(Debug)]
-struct SpendBook {
+struct SpendUsage {
     account: String,
     environment: Environment,
     rule: Arc<SpendRule>,
@@ -151,27 +151,27 @@ pub(in crate::store) enum Fit {
     /// It fits, or there are no limits.
     Fits,
     /// It may fit once the calls under way have ended.
-    Perhaps,
+    OptionalGauge,
     /// It does not fit.
     Not(SpendUse),
 }
 
-impl SpendBooks {
+impl SpendUsages {
     pub(in crate::store) async fn load(
         conn: &mut SqliteConnection,
         shared: &StoreShared,
-        asks: impl Iterator<Item = &PermitAsk>,
+        asks: impl Iterator<Item = &PermitRequest>,
         batches: &HashMap<BatchId, Money>,
         now: &Moment,
     ) -> Result<Self, StoreError> {
-        let mut books: Vec<SpendBook> = Vec::new();
+        let mut books: Vec<SpendUsage> = Vec::new();
         for ask in asks {
             let (Some(rule), Some(batch)) = (&ask.spend, batches.get(&ask.batch)) else { continue };
             if books.iter().any(|book| book.is(ask, batch.environment)) {
                 continue;
             }
             let place = (Some(ask.account.as_str()), batch.environment);
-            books.push(SpendBook {
+            books.push(SpendUsage {
                 account: ask.account.clone(),
                 environment: batch.environment,
                 rule: Arc::clone(rule),
@@ -182,23 +182,23 @@ impl SpendBooks {
         Ok(Self(books))
     }
 
-    fn of(&self, ask: &PermitAsk, environment: Environment) -> Option<&SpendBook> {
+    fn of(&self, ask: &PermitRequest, environment: Environment) -> Option<&SpendUsage> {
         self.0.iter().find(|book| book.is(ask, environment))
     }
 
     /// Whether a call that may cost so much fits.
-    pub(in crate::store) fn fit(&self, ask: &PermitAsk, batch: &Money, reserve: i64) -> Fit {
+    pub(in crate::store) fn fit(&self, ask: &PermitRequest, batch: &Money, reserve: i64) -> Fit {
         let Some(book) = self.of(ask, batch.environment) else { return Fit::Fits };
         match spend::passed(&book.uses, MicroUsd(reserve)) {
             None => Fit::Fits,
-            Some(_) if book.in_flight || batch.awaits => Fit::Perhaps,
+            Some(_) if book.in_flight || batch.awaits => Fit::OptionalGauge,
             Some(one) => Fit::Not(*one),
         }
     }
 
     /// Until when a permit that is granted now is valid, as far as limits are concerned: a call belongs to the day whose
     /// limit it was checked against.
-    pub(in crate::store) fn until(&self, ask: &PermitAsk, batch: &Money) -> Millis {
+    pub(in crate::store) fn until(&self, ask: &PermitRequest, batch: &Money) -> Millis {
         let ends = self.of(ask, batch.environment).into_iter().flat_map(|book| &book.uses).map(|one| one.span.until);
         ends.min().unwrap_or(Millis::MAX)
     }
@@ -207,7 +207,7 @@ impl SpendBooks {
     pub(in crate::store) async fn grant(
         &mut self,
         conn: &mut SqliteConnection,
-        (ask, batch): (&PermitAsk, &Money),
+        (ask, batch): (&PermitRequest, &Money),
         reserve: i64,
         now: Millis,
     ) -> Result<Vec<String>, StoreError> {
@@ -233,8 +233,8 @@ impl SpendBooks {
     }
 }
 
-impl SpendBook {
-    fn is(&self, ask: &PermitAsk, environment: Environment) -> bool {
+impl SpendUsage {
+    fn is(&self, ask: &PermitRequest, environment: Environment) -> bool {
         self.account == ask.account
             && self.environment == environment
             && ask.spend.as_ref().is_some_and(|rule| Arc::ptr_eq(rule, &self.rule) || *rule == self.rule)

@@ -30,7 +30,7 @@ pub(in crate::store) async fn watch_clock(
 ) -> Result<(), StoreError> {
     let newest: Millis = sqlx::query_scalar("SELECT newest_at FROM ledger").fetch_one(&mut *conn).await?;
     if now < newest - CLOCK_SLACK_MS {
-        forgive_the_clock(conn, newest, lease_ms, now).await?;
+        shift_future_stamps(conn, newest, lease_ms, now).await?;
     } else if now > newest {
         sqlx::query("UPDATE ledger SET newest_at = $1").bind(now).execute(conn).await?;
     }
@@ -99,7 +99,7 @@ pub(in crate::store) async fn orphan_calls(
 
 /// Pulls back every stamp of a clock that was ahead, by the time between the newest stamp and now. So the stamps keep
 /// their order and their age. A due time comes a little early rather than hours late.
-async fn forgive_the_clock(
+async fn shift_future_stamps(
     conn: &mut SqliteConnection,
     newest: Millis,
     lease_ms: i64,

@@ -4,7 +4,7 @@
 use tokio::sync::oneshot;
 
 use crate::store::{
-    Callback, ClaimRequest, Claimed, Effect, EndReply, Ended, PermitAsk, Settled, Settlement, Store, StoreError,
+    Callback, ClaimRequest, Claimed, Effect, EndReply, Ended, PermitRequest, Settled, Settlement, Store, StoreError,
     calls::callbacks::Received, calls::permit::PermitResult, engine::writer::Command,
 };
 
@@ -15,7 +15,7 @@ impl Store {
     }
 
     /// Waits for a permit, until the pool has room or the call must not be made.
-    pub async fn permit(&self, mut ask: PermitAsk) -> Result<PermitResult, StoreError> {
+    pub async fn permit(&self, mut ask: PermitRequest) -> Result<PermitResult, StoreError> {
         let (reply, answer) = oneshot::channel();
         ask.reply = Some(reply);
         self.commands.send(Command::Permit(Box::new(ask))).await.map_err(|_| StoreError::Closed)?;

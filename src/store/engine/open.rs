@@ -105,7 +105,7 @@ impl Store {
             clock: opening.clock,
             timing: opening.timing,
             process: AtomicI64::new(0),
-            beaten_at: AtomicI64::new(0),
+            heartbeat_at: AtomicI64::new(0),
             tokens: AtomicI64::new(1),
             closed: CancellationToken::new(),
             hurry: CancellationToken::new(),

@@ -56,7 +56,7 @@ impl Store {
                         sqlx::query_scalar("SELECT NOT EXISTS (SELECT 1 FROM processes)").fetch_one(&mut *conn).await?;
                     if alone {
                         // An outage counts as over where no process watched it: if it lasts, it is detected again.
-                        pauses::restart_patience_clock(conn, now).await?;
+                        pauses::reset_outage_timers(conn, now).await?;
                     }
                     let id: i64 = sqlx::query(
                         r"-- processes::enlist
@@ -79,7 +79,7 @@ impl Store {
                 })
             })
             .await?;
-        self.shared.beaten_at.store(self.clock().boot(), Ordering::Relaxed);
+        self.shared.heartbeat_at.store(self.clock().boot(), Ordering::Relaxed);
         self.shared.process.store(id, Ordering::Release);
         Ok(Enlisted { id, _lock: lock })
     }

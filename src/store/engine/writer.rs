@@ -13,8 +13,8 @@ use sqlx::SqliteConnection;
 use tokio::sync::mpsc;
 
 use crate::store::{
-    ClaimRequest, Claimed, Effect, EndReply, Ended, Moment, PermitAsk, Settled, Settlement, StoreError, StoreShared,
-    WriterReply,
+    ClaimRequest, Claimed, Effect, EndReply, Ended, Moment, PermitRequest, Settled, Settlement, StoreError,
+    StoreShared, WriterReply,
     calls::callbacks::{self, Received},
     calls::end,
     calls::look,
@@ -43,7 +43,7 @@ const REPEAT: Duration = Duration::from_secs(60);
 
 pub(in crate::store) enum Command {
     Claim(ClaimRequest, WriterReply<Vec<Claimed>>),
-    Permit(Box<PermitAsk>),
+    Permit(Box<PermitRequest>),
     End(Box<Ended>, WriterReply<EndReply>),
     Settle(Box<Settlement>, WriterReply<Settled>),
     Receive(Box<Received>, WriterReply<Option<Effect>>),
@@ -100,7 +100,7 @@ impl WriteGroup {
         self.claims.len() + self.ends.len() + self.settles.len() + self.receives.len() + self.works.len()
     }
 
-    fn add(&mut self, command: Command, waiting: &mut Vec<PermitAsk>) {
+    fn add(&mut self, command: Command, waiting: &mut Vec<PermitRequest>) {
         match command {
             Command::Claim(want, reply) => self.claims.push((want, reply)),
             Command::Permit(ask) => waiting.push(*ask),
@@ -159,7 +159,7 @@ impl WriteGroup {
 struct Writer {
     conn: SqliteConnection,
     shared: Arc<StoreShared>,
-    waiting: Vec<PermitAsk>,
+    waiting: Vec<PermitRequest>,
     /// When to look at the waiting permits again; `None` = only when a call ends.
     wake: Option<Millis>,
     next_beat: Instant,
@@ -364,7 +364,7 @@ impl Writer {
                 }
                 self.unsent.clear();
                 if let Some(at) = beaten {
-                    self.shared.beaten_at.store(at, Ordering::Release);
+                    self.shared.heartbeat_at.store(at, Ordering::Release);
                     self.next_beat = Instant::now() + ms(self.shared.timing.beat_ms);
                 }
                 Ok(replies)
@@ -390,7 +390,7 @@ impl Writer {
         let process = shared.process.load(Ordering::Acquire);
         let beat_due = process != 0
             && (Instant::now() >= self.next_beat
-                || moment.boot - shared.beaten_at.load(Ordering::Acquire) > shared.timing.lease_ms / 2);
+                || moment.boot - shared.heartbeat_at.load(Ordering::Acquire) > shared.timing.lease_ms / 2);
         let beaten = if beat_due {
             beat::beat(conn, shared, process, &moment).await?;
             Some(moment.boot)

@@ -170,7 +170,7 @@ impl Fixture {
         let hand = &self.hands[hand];
         let replaces = seen.open(hand.job).filter(|_| replaces);
         let why = if replaces.is_some() { Why::Unknown } else { Why::First };
-        let ask = PermitAsk { replaces, why, spend: self.rule.clone(), ..ask(hand, self.limits) };
+        let ask = PermitRequest { replaces, why, spend: self.rule.clone(), ..ask(hand, self.limits) };
         let store = self.stores[who].clone();
         let mut asked: Pin<Box<dyn Future<Output = PermitResult>>> = Box::pin(async move { store.permit(ask).await });
         assert!(poll!(&mut asked).is_pending(), "the writer has not run yet");

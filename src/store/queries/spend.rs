@@ -15,7 +15,7 @@ use crate::{
 
 /// The calls to sum up, and how to group them.
 #[derive(Debug, Clone)]
-pub struct SpendAsk {
+pub struct SpendQuery {
     /// Only batches of this environment: free calls are not mixed with paid ones.
     pub environment: Environment,
     /// Calls sent at or after this moment.
@@ -113,7 +113,7 @@ impl std::ops::AddAssign for SpendSums {
 
 impl Store {
     /// The cost of the calls, grouped and summed up.
-    pub async fn spent(&self, ask: &SpendAsk) -> Result<Spent, StoreError> {
+    pub async fn spent(&self, ask: &SpendQuery) -> Result<Spent, StoreError> {
         // One snapshot of the ledger for both queries.
         let mut view = self.read.begin().await?;
         let mut spent = grouped(&mut view, ask).await?;
@@ -156,7 +156,7 @@ fn day(offsets: &[(Millis, i64)]) -> String {
 const IN_RANGE: &str = "c.sent_at >= $2 AND c.sent_at < $3";
 const BILLED: &str = "c.state NOT IN ('rejected', 'sent', 'accepted')";
 
-async fn grouped(conn: &mut SqliteConnection, ask: &SpendAsk) -> Result<Spent, StoreError> {
+async fn grouped(conn: &mut SqliteConnection, ask: &SpendQuery) -> Result<Spent, StoreError> {
     let (group, name) = ask.by.sql();
     let by_day = matches!(ask.by, SpendBy::Day(_));
     let order = if by_day { "grp" } else { "cost DESC, name" };
@@ -213,7 +213,7 @@ async fn grouped(conn: &mut SqliteConnection, ask: &SpendAsk) -> Result<Spent, S
 
 /// The batches of the environment, each with the index of the column among its carried ones: `[[id, place], …]`. A batch
 /// whose specification cannot be parsed has no column.
-async fn places(conn: &mut SqliteConnection, ask: &SpendAsk) -> Result<String, StoreError> {
+async fn places(conn: &mut SqliteConnection, ask: &SpendQuery) -> Result<String, StoreError> {
     let batches: Vec<(BatchId, StoredSpec)> = sqlx::query_as("SELECT id, spec FROM batches WHERE environment = $1")
         .bind(ask.environment)
         .fetch_all(conn)
@@ -233,7 +233,7 @@ fn date_of(days: &str) -> String {
 }
 
 /// How many lines have a billed call, each counted once.
-async fn lines(conn: &mut SqliteConnection, ask: &SpendAsk) -> Result<u64, StoreError> {
+async fn lines(conn: &mut SqliteConnection, ask: &SpendQuery) -> Result<u64, StoreError> {
     let statement = format!(
         r"-- spend::lines
           SELECT count(DISTINCT c.job) AS n

@@ -1,4 +1,4 @@
-//! Settling: new runs become rows, and the checked time span is settled.
+//! ScheduleAdvance: new runs become rows, and the checked time span is settled.
 
 use crate::domain::environment::Environment;
 use jiff::civil::Date;
@@ -21,7 +21,7 @@ pub struct NewRun {
 
 /// The result of a look at a schedule.
 #[derive(Debug, Clone)]
-pub struct Settling {
+pub struct ScheduleAdvance {
     /// The definition's name.
     pub definition: String,
     /// The environment of the calls of its batches.
@@ -38,10 +38,10 @@ pub struct Settling {
 
 pub(super) async fn settle(
     conn: &mut SqliteConnection,
-    settling: &Settling,
+    settling: &ScheduleAdvance,
     now: Millis,
 ) -> Result<Option<Vec<NewRun>>, StoreError> {
-    let Settling { definition, environment, from, to, runs, one_for_all } = settling;
+    let ScheduleAdvance { definition, environment, from, to, runs, one_for_all } = settling;
     let moved = sqlx::query(
         r"-- settle::settle
           UPDATE schedules
@@ -74,12 +74,12 @@ pub(super) async fn settle(
 /// Adds one run. It inherits the failures of the run that it replaces, so that nothing is reported twice.
 async fn add(
     conn: &mut SqliteConnection,
-    settling: &Settling,
+    settling: &ScheduleAdvance,
     run: &NewRun,
     one_for_all: bool,
     now: Millis,
 ) -> Result<Vec<NewRun>, StoreError> {
-    let Settling { definition, environment, .. } = settling;
+    let ScheduleAdvance { definition, environment, .. } = settling;
     let date = run.date.to_string();
     // This includes a run that is being started now, and that stays.
     let known: Option<(i64, Option<String>)> = sqlx::query_as(

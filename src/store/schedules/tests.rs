@@ -24,9 +24,9 @@ fn run(at: Millis, day: i8) -> NewRun {
     NewRun { at, date: Date::constant(2026, 11, day) }
 }
 
-fn settling(from: Millis, runs: &[NewRun]) -> Settling {
+fn settling(from: Millis, runs: &[NewRun]) -> ScheduleAdvance {
     let to = from + HOUR;
-    Settling {
+    ScheduleAdvance {
         definition: "night".into(),
         environment: Environment::Live,
         from,
@@ -104,7 +104,7 @@ async fn a_later_run_takes_the_place_of_one_that_could_not_be_started() {
     store.settle_schedule(settling(from + 2 * HOUR, &[run(from + 3, 21)])).await.unwrap();
     assert_eq!(store.schedule_views(Environment::Live).await.unwrap()[0].waiting.len(), 2);
     let taken = take(&store).await.unwrap();
-    let all = Settling { one_for_all: true, ..settling(from + 3 * HOUR, &[run(from + 4, 22)]) };
+    let all = ScheduleAdvance { one_for_all: true, ..settling(from + 3 * HOUR, &[run(from + 4, 22)]) };
     let gone = store.settle_schedule(all).await.unwrap();
     assert_eq!(gone, Some(vec![run(from + 3, 21)]), "and not what is being started");
     assert!(store.run_started(&taken, "night-20").await.unwrap());
@@ -118,7 +118,7 @@ async fn a_clock_that_was_set_back_does_not_silence_schedules_until_then() {
     store.clock().step(YEAR);
     store.enlist("{}".into()).await.unwrap();
     let far = settling(before, &[run(before + 1, 20)]);
-    store.settle_schedule(Settling { to: store.clock().now(), ..far }).await.unwrap();
+    store.settle_schedule(ScheduleAdvance { to: store.clock().now(), ..far }).await.unwrap();
     take(&store).await.unwrap();
     store.clock().step(-YEAR);
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);

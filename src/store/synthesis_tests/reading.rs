@@ -87,7 +87,7 @@ async fn a_batch_of_speech_is_counted_in_characters_and_parts() {
     assert_eq!((counted.parts, counted.reused_parts), (4, 0));
     let spending = l.store.spending(b).await.unwrap();
     assert_eq!((spending[0].model.as_str(), spending[0].billed), ("lightning_v3.1", 2));
-    let ask = SpendAsk { environment: Environment::Live, since: None, before: None, by: SpendBy::Model, top: 9 };
+    let ask = SpendQuery { environment: Environment::Live, since: None, before: None, by: SpendBy::Model, top: 9 };
     assert_eq!(l.store.spent(&ask).await.unwrap().groups[0].name.as_deref(), Some("lightning_v3.1"));
     let row = l.store.batch("b").await.unwrap().unwrap();
     assert_eq!(row.task, crate::domain::synthesis::Synthesis::TASK);

@@ -2,7 +2,7 @@
 
 use futures::future::BoxFuture;
 
-use super::{Synthesize, dictionary, purchases::SpeechSurvey, records::rendition, voices};
+use super::{Synthesize, dictionary, purchases::SynthesisSurvey, records::rendition, voices};
 use crate::{
     definition::{Definition, manifest::JobDraft},
     domain::{
@@ -41,7 +41,7 @@ impl IntakeTask for Synthesize {
     }
 
     /// Names are excluded: each job has its own, which is compared line by line.
-    fn is_presented_again(&self, before: &TaskSpec, now: &TaskSpec) -> bool {
+    fn needs_redelivery(&self, before: &TaskSpec, now: &TaskSpec) -> bool {
         let presented = |spec: &TaskSpec| {
             let Synthesis { pause, mut captions, .. } = spec.read().ok()?;
             captions.sort_unstable();
@@ -56,7 +56,7 @@ impl IntakeTask for Synthesize {
     }
 
     fn survey(&self, definition: &Definition, audio_cache: Option<AudioCache>) -> Option<Box<dyn Survey>> {
-        Some(Box::new(SpeechSurvey::new(definition.synthesizing()?, audio_cache)))
+        Some(Box::new(SynthesisSurvey::new(definition.synthesizing()?, audio_cache)))
     }
 
     fn check_account<'a>(&'a self, check: AccountCheck<'a>) -> BoxFuture<'a, Result<Vec<String>, IntakeError>> {

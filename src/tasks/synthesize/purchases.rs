@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Counts parts and characters, line by line.
-pub(super) struct SpeechSurvey {
+pub(super) struct SynthesisSurvey {
     synthesis: Synthesis,
     /// The cached clips, if they may be reused.
     audio_cache: Option<AudioCache>,
@@ -26,7 +26,7 @@ pub(super) struct SpeechSurvey {
     bought_again: HashSet<Identity>,
 }
 
-impl SpeechSurvey {
+impl SynthesisSurvey {
     pub(super) fn new(asked: &Synthesizing, audio_cache: Option<AudioCache>) -> Self {
         let (found, bought, bought_again) = Default::default();
         let audio_cache = audio_cache.filter(|_| !asked.no_reuse);
@@ -62,7 +62,7 @@ impl SpeechSurvey {
     }
 }
 
-impl Survey for SpeechSurvey {
+impl Survey for SynthesisSurvey {
     fn add(&mut self, line: &ManifestLine, jobs: &[JobPlan]) -> Result<(), StoreError> {
         let Some(text) = line.jobs.iter().find_map(|job| job.text.as_deref()) else { return Ok(()) };
         let parts: Vec<Part> = cut::parts(text, self.synthesis.part_chars).filter(Part::has_words).collect();

@@ -10,7 +10,7 @@ use crate::{
         task::{SpecError, TaskSpec},
     },
     report::{
-        AskedOfBatch, AskedOfJob, ReportTask,
+        BatchRequest, JobRequest, ReportTask,
         row::Column,
         words::{counted, dollars, unpriced},
     },
@@ -51,7 +51,7 @@ impl ReportTask for Synthesize {
         COLUMNS
     }
 
-    fn batch(&self, spec: &TaskSpec) -> Result<Box<dyn AskedOfBatch>, SpecError> {
+    fn batch(&self, spec: &TaskSpec) -> Result<Box<dyn BatchRequest>, SpecError> {
         Ok(Box::new(spec.read::<Synthesis>()?))
     }
 
@@ -64,12 +64,12 @@ impl ReportTask for Synthesize {
     }
 }
 
-impl AskedOfBatch for Synthesis {
-    fn job(&self, job: &ReportRow) -> AskedOfJob {
+impl BatchRequest for Synthesis {
+    fn job(&self, job: &ReportRow) -> JobRequest {
         let own = job.overrides.as_deref().and_then(|json| serde_json::from_str::<Rendition>(json).ok());
-        let Some(own) = own else { return AskedOfJob::default() };
+        let Some(own) = own else { return JobRequest::default() };
         let options = own.overrides.apply(&self.options);
-        AskedOfJob {
+        JobRequest {
             model: Some(options.model.as_str().to_owned()),
             language: options.language.map(|language| language.as_str().to_owned()),
             output_name: Some(own.file()),

@@ -22,7 +22,7 @@ use crate::{
     domain::{
         batch::{LineOption, LineOverrides},
         extra::Extra,
-        keywords::{INVENTING_WEIGHT, Keywords},
+        keywords::{Keywords, MAX_SAFE_WEIGHT},
         open::Unlisted,
         options::{
             ExpireContent, Language, OWN_QUERY, Redact, SendMode, SttModel, TranscribeOptions, TranscriptFormat,
@@ -292,7 +292,7 @@ impl TaskDefinition for Transcribing {
         let inventing = ticked(&self.options.keywords.inventing().collect::<Vec<_>>());
         if !inventing.is_empty() {
             notes.push(format!(
-                "keywords with a weight above {INVENTING_WEIGHT} are heard where nobody said them: {inventing}"
+                "keywords with a weight above {MAX_SAFE_WEIGHT} are heard where nobody said them: {inventing}"
             ));
         }
         notes

@@ -38,7 +38,7 @@ impl IntakeTask for Transcribe {
         calls(before) != calls(now)
     }
 
-    fn is_presented_again(&self, before: &TaskSpec, now: &TaskSpec) -> bool {
+    fn needs_redelivery(&self, before: &TaskSpec, now: &TaskSpec) -> bool {
         let sorted = |spec: &TaskSpec| {
             let mut formats = spec.read::<Transcription>().ok()?.formats;
             formats.sort_unstable();

@@ -11,7 +11,7 @@ use crate::{
         transcription::Transcription,
     },
     report::{
-        AskedOfBatch, AskedOfJob, ReportTask, Rest,
+        BatchRequest, JobRequest, ReportTask, Rest,
         row::Column,
         words::{counted, dollars, duration, grouped, unpriced},
     },
@@ -49,7 +49,7 @@ impl ReportTask for Transcribe {
         COLUMNS
     }
 
-    fn batch(&self, spec: &TaskSpec) -> Result<Box<dyn AskedOfBatch>, SpecError> {
+    fn batch(&self, spec: &TaskSpec) -> Result<Box<dyn BatchRequest>, SpecError> {
         Ok(Box::new(spec.read::<Transcription>()?))
     }
 
@@ -58,16 +58,16 @@ impl ReportTask for Transcribe {
     }
 }
 
-impl AskedOfBatch for Transcription {
-    fn job(&self, job: &ReportRow) -> AskedOfJob {
+impl BatchRequest for Transcription {
+    fn job(&self, job: &ReportRow) -> JobRequest {
         let own = job.overrides.as_deref().and_then(|json| serde_json::from_str(json).ok());
         let own: LineOverrides = own.unwrap_or_default();
         let model = own.model.unwrap_or(self.options.model);
         let language = own.language.unwrap_or(self.options.language);
-        AskedOfJob {
+        JobRequest {
             model: Some(model.as_str().to_owned()),
             language: Some(language.as_str().to_owned()),
-            ..AskedOfJob::default()
+            ..JobRequest::default()
         }
     }
 

@@ -25,7 +25,7 @@ impl IntakeTask for Echo {
         vec![format!("{key}.txt")]
     }
 
-    fn is_presented_again(&self, _: &TaskSpec, _: &TaskSpec) -> bool {
+    fn needs_redelivery(&self, _: &TaskSpec, _: &TaskSpec) -> bool {
         false
     }
 }

@@ -10,7 +10,7 @@ use wavebatch::{
             ScanDepth,
         },
     },
-    domain::{identity::text_identity, key::Key, open::Strangers},
+    domain::{identity::text_identity, key::Key, open::UnlistedValues},
 };
 
 use super::{Echoing, pool};
@@ -99,6 +99,6 @@ impl LineJudge for Judge<'_> {
     }
 
     fn gathered(self: Box<Self>) -> Gathered {
-        Gathered { jobs: self.jobs, idle: 0, strangers: Strangers::default(), findings: Arc::new(()) }
+        Gathered { jobs: self.jobs, idle: 0, unlisted_values: UnlistedValues::default(), findings: Arc::new(()) }
     }
 }

@@ -6,7 +6,7 @@ use wavebatch::{
         pool::Pool,
         task::{SpecError, TaskSpec},
     },
-    report::{AskedOfBatch, AskedOfJob, ReportTask, row::Column},
+    report::{BatchRequest, JobRequest, ReportTask, row::Column},
     store::{ReportRow, Retried},
 };
 
@@ -35,14 +35,14 @@ impl ReportTask for Echo {
         &["times"]
     }
 
-    fn batch(&self, spec: &TaskSpec) -> Result<Box<dyn AskedOfBatch>, SpecError> {
+    fn batch(&self, spec: &TaskSpec) -> Result<Box<dyn BatchRequest>, SpecError> {
         Ok(Box::new(spec.read::<Echoing>()?))
     }
 }
 
-impl AskedOfBatch for Echoing {
-    fn job(&self, _: &ReportRow) -> AskedOfJob {
-        AskedOfJob { model: Some("echo".into()), own: vec![self.times.to_string()], ..AskedOfJob::default() }
+impl BatchRequest for Echoing {
+    fn job(&self, _: &ReportRow) -> JobRequest {
+        JobRequest { model: Some("echo".into()), own: vec![self.times.to_string()], ..JobRequest::default() }
     }
 
     fn pool(&self) -> Pool {

@@ -17,7 +17,8 @@ use wavebatch::{
         task::SpecError,
     },
     runner::{
-        BatchMaker, Caller, Departs, JobInHand, Maker, Means, Next, OneCall, PartInHand, RunMaker, RunnerConfig,
+        BatchTask, Caller, DepartureCheck, JobContext, Maker, Means, Next, OneCall, PartContext, RunnerConfig,
+        RunnerTask,
         one_call::{self, FreshAnswer, KeptAnswer},
         outputs,
     },
@@ -29,13 +30,13 @@ use wavebatch::{
 use super::{Echo, Echoing, pool};
 
 impl Maker for Echo {
-    fn join(&self, _: &Means) -> Arc<dyn RunMaker> {
+    fn join(&self, _: &Means) -> Arc<dyn RunnerTask> {
         Arc::new(*self)
     }
 }
 
-impl RunMaker for Echo {
-    fn bind(&self, spec: &BatchSpec, _: &RunnerConfig) -> Result<Arc<dyn BatchMaker>, SpecError> {
+impl RunnerTask for Echo {
+    fn bind(&self, spec: &BatchSpec, _: &RunnerConfig) -> Result<Arc<dyn BatchTask>, SpecError> {
         Ok(Arc::new(Batch { asked: spec.task.read()? }))
     }
 }
@@ -45,8 +46,8 @@ struct Batch {
     asked: Echoing,
 }
 
-impl BatchMaker for Batch {
-    fn work<'a>(&'a self, on: JobInHand<'a>) -> BoxFuture<'a, Result<Option<To>, StoreError>> {
+impl BatchTask for Batch {
+    fn work<'a>(&'a self, on: JobContext<'a>) -> BoxFuture<'a, Result<Option<To>, StoreError>> {
         Box::pin(async move {
             let text = on.store().text(on.job().job).await?.unwrap_or_default();
             one_call::work(Job { on, times: self.asked.times, text }, on).await
@@ -56,7 +57,7 @@ impl BatchMaker for Batch {
 
 /// A text to be said again.
 struct Job<'a> {
-    on: JobInHand<'a>,
+    on: JobContext<'a>,
     times: u32,
     text: String,
 }
@@ -97,7 +98,7 @@ impl Caller for Job<'_> {
         500
     }
 
-    async fn send(&self, permit: &Permit, departs: Departs) -> Outcome<EndpointAnswer> {
+    async fn send(&self, permit: &Permit, departs: DepartureCheck) -> Outcome<EndpointAnswer> {
         let (body, id) = (json!({ "text": self.text, "times": self.times }), permit.call.to_string());
         let call = EndpointCall { path: "/echo", body: &body, expire: ExpireContent::No, call_id: &id };
         self.on.client().post(&call, move || departs.asked(), self.timeout()).await
@@ -124,11 +125,11 @@ impl OneCall for Job<'_> {
         pool()
     }
 
-    async fn deliver(&mut self, _: &PartInHand<'_>, fresh: FreshAnswer<EndpointAnswer>) -> Result<Next, StoreError> {
+    async fn deliver(&mut self, _: &PartContext<'_>, fresh: FreshAnswer<EndpointAnswer>) -> Result<Next, StoreError> {
         self.write(&fresh.answer.body, fresh.answer.request_id.clone()).await
     }
 
-    async fn deliver_kept(&mut self, _: &PartInHand<'_>, kept: KeptAnswer) -> Result<Next, StoreError> {
+    async fn deliver_kept(&mut self, _: &PartContext<'_>, kept: KeptAnswer) -> Result<Next, StoreError> {
         self.write(&kept.body, kept.facts.request_id).await
     }
 }
@@ -159,7 +160,7 @@ impl Job<'_> {
         // Silence is what nobody asked for.
         let suspect = text.is_empty().then(|| "empty".to_owned());
         let finish = Finish {
-            made_by: Some(self.on.spec_as_read()),
+            made_by: Some(self.on.spec_json()),
             state: Some(if suspect.is_some() { JobState::Suspect } else { JobState::Succeeded }),
             error: suspect.is_some().then(|| "nothing was said".to_owned()),
             error_kind: suspect,

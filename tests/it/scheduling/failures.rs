@@ -7,7 +7,7 @@ use wavebatch::{
     definition::{Columns, Definition, Overrides},
     domain::{environment::Environment, retry::PauseKind, transcription::Transcription},
     server::Scheduling,
-    store::{NewBatch, NewRun, Resubmission, Settling},
+    store::{NewBatch, NewRun, Resubmission, ScheduleAdvance},
 };
 
 use crate::cli::{json, wavebatch};
@@ -123,7 +123,7 @@ async fn who_dies_between_noticing_and_submitting_loses_nothing() {
     set(&fixture, "2026-11-20T20:30:00Z");
     let run = NewRun { at: ms("2026-11-20T20:30:00Z"), date: "2026-11-21".parse().unwrap() };
     let to = fixture.clock.now();
-    let settling = Settling {
+    let settling = ScheduleAdvance {
         definition: name.into(),
         environment: Environment::Live,
         from,

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     definition::manifest::{Gathered, Scan, ScanDepth},
-    domain::{open::Strangers, synthesis::Synthesis},
+    domain::{open::UnlistedValues, synthesis::Synthesis},
 };
 
 /// The findings for a manifest of texts.
@@ -33,7 +33,7 @@ impl TextFindings {
 #[derive(Debug)]
 pub(super) struct Gathering {
     jobs: u64,
-    strangers: Strangers,
+    unlisted_values: UnlistedValues,
     voices: RequestedVoices,
     looking: Option<Looking>,
 }
@@ -41,13 +41,13 @@ pub(super) struct Gathering {
 impl Gathering {
     pub(super) fn new(depth: ScanDepth) -> Self {
         let looking = (depth == ScanDepth::Look).then(Looking::default);
-        Self { jobs: 0, strangers: Strangers::default(), voices: RequestedVoices::default(), looking }
+        Self { jobs: 0, unlisted_values: UnlistedValues::default(), voices: RequestedVoices::default(), looking }
     }
 
     pub(super) fn add(&mut self, line: &TextLine, asked: &Synthesis) {
         self.jobs += line.outputs.len() as u64;
         self.voices.add(line, &asked.voices);
-        self.strangers.extend(line.options.unlisted());
+        self.unlisted_values.extend(line.options.unlisted());
         if let Some(looking) = &mut self.looking {
             looking.add(line, asked.part_chars);
         }
@@ -55,6 +55,6 @@ impl Gathering {
 
     pub(super) fn finish(self) -> Gathered {
         let findings = TextFindings { voices: self.voices, look: self.looking.map(Looking::finish) };
-        Gathered { jobs: self.jobs, idle: 0, strangers: self.strangers, findings: Arc::new(findings) }
+        Gathered { jobs: self.jobs, idle: 0, unlisted_values: self.unlisted_values, findings: Arc::new(findings) }
     }
 }

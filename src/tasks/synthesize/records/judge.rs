@@ -124,7 +124,7 @@ impl<'m> TextJudge<'m> {
             faults.push(LineFault::new(columns.columns.key.clone(), message));
         });
         let (Ok(found), Ok(key)) = (found, checked) else { return Err(Refusal::Line(faults)) };
-        faults.extend(self.in_parts_of_nothing_known(&found.text));
+        faults.extend(self.unjoinable_parts(&found.text));
         let outputs = outputs(asked, columns, record, key.as_str(), &overrides, &voices);
         let outputs = outputs.map_err(|message| faults.push(LineFault::new(None, message)));
         let Some(outputs) = outputs.ok().filter(|_| faults.is_empty()) else { return Err(Refusal::Line(faults)) };
@@ -133,7 +133,7 @@ impl<'m> TextJudge<'m> {
     }
 
     /// The fault of a text in several parts whose format cannot be joined.
-    fn in_parts_of_nothing_known(&self, text: &str) -> Option<LineFault> {
+    fn unjoinable_parts(&self, text: &str) -> Option<LineFault> {
         let Texts { asked, columns, .. } = self.texts;
         let opaque = asked.synthesis.formats.iter().find(|output| output.format.is_opaque())?;
         if parts(text, asked.synthesis.part_chars).count() <= 1 {

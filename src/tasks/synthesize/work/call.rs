@@ -16,7 +16,7 @@ use crate::{
         synthesis::Transport,
         synthesis_options::{AudioFormat, PART_CHARS},
     },
-    runner::{Caller, Departs, JobInHand, disk, reconcile::grace_ms},
+    runner::{Caller, DepartureCheck, JobContext, disk, reconcile::grace_ms},
     store::{Clip, End, Permit, Purchase},
     waves::{self, SynthesisCall},
 };
@@ -30,7 +30,7 @@ const LAST_WAIT: Duration = Duration::from_secs(20);
 
 /// Buys the clip of one part.
 pub(super) struct PartCaller<'a> {
-    pub(super) on: JobInHand<'a>,
+    pub(super) on: JobContext<'a>,
     pub(super) batch: &'a SynthesisBatch,
     pub(super) script: &'a Script<'a>,
     pub(super) text: &'a str,
@@ -78,7 +78,7 @@ impl Caller for PartCaller<'_> {
         grace_ms(self.on.run().unknown_grace, Some(expected_ms))
     }
 
-    async fn send(&self, permit: &Permit, departs: Departs) -> Outcome<KeptClip> {
+    async fn send(&self, permit: &Permit, departs: DepartureCheck) -> Outcome<KeptClip> {
         let Self { script, .. } = self;
         let id = permit.call.to_string();
         let dictionaries: Vec<String> = script.synthesis.dictionary.iter().filter_map(|own| own.id.clone()).collect();

@@ -38,7 +38,7 @@ struct Joined {
 }
 
 /// Why nothing could be joined.
-enum Unjoined {
+enum JoinFailure {
     /// This part's clip is not valid audio.
     Part(usize, AudioError),
     /// The joined file is not what it should be, or the disk failed.
@@ -53,8 +53,8 @@ pub(super) async fn deliver(job: SynthesisJob<'_>, ready: Vec<Option<Ready>>) ->
         Ok(joined) => joined,
         // A clip that cannot be read now (too many open files, for example) is not damaged.
         Err(
-            Unjoined::File(ref why @ (AudioError::Write(ref error) | AudioError::Read(ref error)))
-            | Unjoined::Part(_, ref why @ AudioError::Read(ref error)),
+            JoinFailure::File(ref why @ (AudioError::Write(ref error) | AudioError::Read(ref error)))
+            | JoinFailure::Part(_, ref why @ AudioError::Read(ref error)),
         ) if error.kind() != io::ErrorKind::NotFound => {
             let message = match why {
                 AudioError::Write(_) => disk::message(&leftover.path, error),
@@ -62,8 +62,8 @@ pub(super) async fn deliver(job: SynthesisJob<'_>, ready: Vec<Option<Ready>>) ->
             };
             return Ok(Next::again_at(on.wait_for_machine(&message)));
         }
-        Err(Unjoined::Part(at, error)) => return damaged(job, at, &error).await,
-        Err(Unjoined::File(error)) => {
+        Err(JoinFailure::Part(at, error)) => return damaged(job, at, &error).await,
+        Err(JoinFailure::File(error)) => {
             let finish = script.failed(ErrorKind::UnusableAnswer, format!("its parts do not make one file: {error}"));
             return Ok(Next::finish(finish));
         }
@@ -86,7 +86,7 @@ pub(super) async fn deliver(job: SynthesisJob<'_>, ready: Vec<Option<Ready>>) ->
         (None, _) => SuspectReason::TooShort.in_words().to_owned(),
     });
     let finish = Finish {
-        made_by: Some(on.spec_as_read()),
+        made_by: Some(on.spec_json()),
         state: Some(if short.is_some() { JobState::Suspect } else { JobState::Succeeded }),
         error_kind: short.is_some().then(|| SuspectReason::TooShort.to_string()),
         error: short,
@@ -148,7 +148,7 @@ fn items(script: &Script<'_>, joined: &Joined, audio: PathBuf) -> Vec<Item> {
 }
 
 /// Joins the parts into one file, and verifies the file.
-async fn join(script: &Script<'_>, audio_cache: AudioCache, to: PathBuf) -> Result<Joined, Unjoined> {
+async fn join(script: &Script<'_>, audio_cache: AudioCache, to: PathBuf) -> Result<Joined, JoinFailure> {
     struct Piece {
         path: Option<PathBuf>,
         least_ms: u64,
@@ -172,7 +172,7 @@ async fn join(script: &Script<'_>, audio_cache: AudioCache, to: PathBuf) -> Resu
                 None => None,
                 Some(path) => {
                     let start = joiner.samples();
-                    joiner.part(path).map_err(|e| Unjoined::Part(at, e))?;
+                    joiner.part(path).map_err(|e| JoinFailure::Part(at, e))?;
                     let ms = |samples| sample_to_ms(samples, bought.sample_rate);
                     let span = Span { start_ms: ms(start), end_ms: ms(joiner.samples()) };
                     if !bought.format.is_opaque() && span.end_ms - span.start_ms < piece.least_ms {
@@ -190,10 +190,10 @@ async fn join(script: &Script<'_>, audio_cache: AudioCache, to: PathBuf) -> Resu
             }
             File::create(&to)
         };
-        let mut out = BufWriter::with_capacity(256 << 10, file().map_err(|e| Unjoined::File(AudioError::Write(e)))?);
-        let joined = joiner.join(format.format, &mut out).map_err(Unjoined::File)?;
+        let mut out = BufWriter::with_capacity(256 << 10, file().map_err(|e| JoinFailure::File(AudioError::Write(e)))?);
+        let joined = joiner.join(format.format, &mut out).map_err(JoinFailure::File)?;
         drop(out);
-        verify(&to, format.format, bought.sample_rate, joined.samples).map_err(Unjoined::File)?;
+        verify(&to, format.format, bought.sample_rate, joined.samples).map_err(JoinFailure::File)?;
         let audio_ms = (!bought.format.is_opaque()).then(|| sample_to_ms(joined.samples, joined.rate));
         Ok(Joined { spans, audio_ms, too_short })
     };

@@ -30,7 +30,7 @@ use crate::{
         synthesis_options::AudioFormat, task::SpecError,
     },
     io_fault,
-    runner::{BatchMaker, DEFAULT_CONCURRENCY, JobInHand, Maker, Means, Next, PartInHand, RunMaker, RunnerConfig},
+    runner::{BatchTask, DEFAULT_CONCURRENCY, JobContext, Maker, Means, Next, PartContext, RunnerConfig, RunnerTask},
     store::{StoreError, To},
 };
 
@@ -38,13 +38,13 @@ use crate::{
 const WRITERS: usize = 2;
 
 impl Maker for Synthesize {
-    fn join(&self, _: &Means) -> Arc<dyn RunMaker> {
+    fn join(&self, _: &Means) -> Arc<dyn RunnerTask> {
         Arc::new(*self)
     }
 }
 
-impl RunMaker for Synthesize {
-    fn bind(&self, spec: &BatchSpec, config: &RunnerConfig) -> Result<Arc<dyn BatchMaker>, SpecError> {
+impl RunnerTask for Synthesize {
+    fn bind(&self, spec: &BatchSpec, config: &RunnerConfig) -> Result<Arc<dyn BatchTask>, SpecError> {
         Ok(Arc::new(SynthesisBatch {
             asked: spec.task.read()?,
             turns: Arc::new(Turns::new(turns(config, spec))),
@@ -70,14 +70,14 @@ struct SynthesisBatch {
     writing: Semaphore,
 }
 
-impl BatchMaker for SynthesisBatch {
-    fn work<'a>(&'a self, on: JobInHand<'a>) -> BoxFuture<'a, Result<Option<To>, StoreError>> {
+impl BatchTask for SynthesisBatch {
+    fn work<'a>(&'a self, on: JobContext<'a>) -> BoxFuture<'a, Result<Option<To>, StoreError>> {
         Box::pin(work(self, on))
     }
 }
 
 /// The job's next state; `None` if its lease is lost.
-async fn work(batch: &SynthesisBatch, on: JobInHand<'_>) -> Result<Option<To>, StoreError> {
+async fn work(batch: &SynthesisBatch, on: JobContext<'_>) -> Result<Option<To>, StoreError> {
     if on.job().dropped {
         return Ok(Some(To::Queued { due_at: on.now(), call: None, source_try: false }));
     }
@@ -93,7 +93,7 @@ async fn work(batch: &SynthesisBatch, on: JobInHand<'_>) -> Result<Option<To>, S
 }
 
 /// Handles a cache that cannot be read now. Bought clips are not bought again; the job waits. Returns when to look again.
-fn wait_for_cache(on: JobInHand<'_>, error: &io::Error) -> i64 {
+fn wait_for_cache(on: JobContext<'_>, error: &io::Error) -> i64 {
     on.wait_for_machine(&format!("the spool cannot be read ({error}); {}", io_fault::remedy(error)))
 }
 
@@ -111,7 +111,7 @@ fn too_long(script: &Script<'_>) -> Option<String> {
 /// A text to be synthesized.
 #[derive(Clone, Copy)]
 struct SynthesisJob<'a> {
-    on: JobInHand<'a>,
+    on: JobContext<'a>,
     batch: &'a SynthesisBatch,
     script: &'a Script<'a>,
 }
@@ -163,7 +163,7 @@ impl<'a> SynthesisJob<'a> {
             // Twice as many as there are turns: a turn that is given back must find the next part of an early job waiting.
             while halt.is_none() && running.len() < self.batch.turns.size() * 2 {
                 let Some((at, cache_key)) = missing.next() else { break };
-                let part = PartInHand::new(self.on, Pool::Tts, index(at), journals.of(index(at)));
+                let part = PartContext::new(self.on, Pool::Tts, index(at), journals.of(index(at)));
                 let mut part = PartJob { of: self, part, at, cache_key, since: fresh.since(at) };
                 running.push(async move { (at, part.get().await) });
             }

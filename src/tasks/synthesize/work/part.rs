@@ -18,7 +18,7 @@ use crate::{
         job::{CallId, CallRecord, Step, Why},
         retry::{self, PauseKind},
     },
-    runner::{Attempt, Next, PartInHand, attempt, jitter_of, reconcile},
+    runner::{Attempt, Next, PartContext, attempt, jitter_of, reconcile},
     store::{Clip, End, Finish, StoreError, To},
 };
 
@@ -45,7 +45,7 @@ impl From<StoreError> for NotReady {
 /// A part with words.
 pub(super) struct PartJob<'a> {
     pub(super) of: SynthesisJob<'a>,
-    pub(super) part: PartInHand<'a>,
+    pub(super) part: PartContext<'a>,
     /// Its place in the script.
     pub(super) at: usize,
     /// The key of its clip.
@@ -63,7 +63,7 @@ impl<'a> PartJob<'a> {
             let looked_at = self.part.now();
             let is_kept = self.is_kept().await?;
             if !is_kept {
-                self.heed_dictionary().await?;
+                self.check_dictionary().await?;
             }
             let (why, replaces) = match self.part.step(looked_at) {
                 Step::Deliver(_) if is_kept => return Ok(self.own(None)),
@@ -125,7 +125,7 @@ impl<'a> PartJob<'a> {
 
     /// Makes sure that the dictionary is still the requested one. A dictionary is changed in place: another batch may have put
     /// other words, or the key may be another account's. Such a clip would be cached under the wrong key, so nothing is bought.
-    async fn heed_dictionary(&self) -> Result<(), NotReady> {
+    async fn check_dictionary(&self) -> Result<(), NotReady> {
         let on = self.part.on;
         let Some(asked) = &self.of.script.synthesis.dictionary else { return Ok(()) };
         let known = on.store().dictionary(&on.config().account, &asked.file).await?;
@@ -183,7 +183,7 @@ impl<'a> PartJob<'a> {
                 Ok(None)
             }
             Attempt::SameKept => Ok(None),
-            Attempt::SameParked => Err(self.failed(reconcile::manual_review())),
+            Attempt::SameInManualReview => Err(self.failed(reconcile::manual_review())),
             Attempt::Next(Next::Lost) => Err(NotReady::Lost),
             Attempt::Next(Next::Leave(to)) => Err(match to {
                 To::Finished(finish) => self.failed(*finish),

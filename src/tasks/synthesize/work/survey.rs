@@ -10,7 +10,7 @@ use crate::{
         synthesis::{ClipFormat, Rendition, Synthesis},
         synthesis_options::SynthesisOptions,
     },
-    runner::JobInHand,
+    runner::JobContext,
     store::{Finish, PlannedPart, StoreError},
 };
 
@@ -51,7 +51,7 @@ pub(super) struct Script<'a> {
 }
 
 impl<'a> Script<'a> {
-    pub(super) async fn of(on: JobInHand<'_>, synthesis: &'a Synthesis) -> Result<Self, StoreError> {
+    pub(super) async fn of(on: JobContext<'_>, synthesis: &'a Synthesis) -> Result<Self, StoreError> {
         let job = on.job();
         let unexpected = |what: String| StoreError::Unexpected(format!("`{}`: {what}", job.key));
         let json = job.overrides.as_deref().ok_or_else(|| unexpected("it has no voice and no format".into()))?;
@@ -109,7 +109,7 @@ impl<'a> Script<'a> {
     }
 
     /// Whether another version of wavebatch cut this text differently: its purchases are other parts.
-    fn is_planned_otherwise(&self, journals: &Journals) -> bool {
+    fn has_other_plan(&self, journals: &Journals) -> bool {
         let other = |(at, cache_key): (usize, &Option<Identity>)| {
             journals.planned.get(&index(at)).is_some_and(|planned| Some(*planned) != *cache_key)
         };
@@ -164,7 +164,7 @@ pub(super) struct Fresh {
 }
 
 impl Fresh {
-    async fn of(on: JobInHand<'_>, script: &Script<'_>, journals: &Journals) -> Result<Self, StoreError> {
+    async fn of(on: JobContext<'_>, script: &Script<'_>, journals: &Journals) -> Result<Self, StoreError> {
         let all = if script.rendition.no_reuse { Some(on.store().submitted_at(on.job().job).await?) } else { None };
         let parts = (0..).take(script.parts.len()).map(|part| journals.forced_since(part)).collect();
         Ok(Self { all, parts })
@@ -177,10 +177,10 @@ impl Fresh {
 
 /// Looks up all parts in the audio cache at once, and records what is reused. Anything that takes longer is left to the
 /// individual parts. `None`: the lease is lost.
-pub(super) async fn survey(on: JobInHand<'_>, script: &Script<'_>) -> Result<Option<Surveyed>, StoreError> {
+pub(super) async fn survey(on: JobContext<'_>, script: &Script<'_>) -> Result<Option<Surveyed>, StoreError> {
     let (store, job) = (on.store(), on.job());
     let mut journals = store.journals(job.job, job.generation).await?;
-    if script.is_planned_otherwise(&journals) {
+    if script.has_other_plan(&journals) {
         if !store.plan_parts(job.job, job.token, &script.plan(&[])).await? {
             return Ok(None);
         }
@@ -236,7 +236,7 @@ pub(super) async fn survey(on: JobInHand<'_>, script: &Script<'_>) -> Result<Opt
 
 /// Those of the parts whose clip is in the audio cache. Their use is recorded as now.
 async fn in_cache(
-    on: JobInHand<'_>,
+    on: JobContext<'_>,
     script: &Script<'_>,
     parts: Vec<(usize, Identity)>,
 ) -> Result<Vec<(usize, Identity)>, StoreError> {

@@ -24,7 +24,7 @@ use crate::{
         batch::{LineOption, LineOverrides},
         identity::{Identity, options_identity},
         key::{Key, KeyFault},
-        open::Strangers,
+        open::UnlistedValues,
         options::{SendMode, TranscribeOptions},
         pool::Pool,
     },
@@ -99,7 +99,7 @@ struct RecordingJudge<'m> {
     last: Last,
     jobs: u64,
     idle: u64,
-    strangers: Strangers,
+    unlisted_values: UnlistedValues,
 }
 
 /// The options for a set of option cells.
@@ -129,8 +129,8 @@ impl<'m> RecordingJudge<'m> {
             faults: Vec::new(),
         });
         let last = Last { options: Arc::clone(&defaults), has_source: false };
-        let (options, cells, strangers) = Default::default();
-        Self { of, options, cells, defaults, last, jobs: 0, idle: 0, strangers }
+        let (options, cells, unlisted_values) = Default::default();
+        Self { of, options, cells, defaults, last, jobs: 0, idle: 0, unlisted_values }
     }
 
     fn options(&mut self, record: &Record) -> Arc<LineOptions> {
@@ -152,7 +152,7 @@ impl<'m> RecordingJudge<'m> {
         }
         let (read, merged) = read_options(self.of, record);
         if read.faults.is_empty() {
-            self.strangers.extend(merged.unlisted());
+            self.unlisted_values.extend(merged.unlisted());
         }
         let read = Arc::new(read);
         self.options.insert(self.cells.clone(), Arc::clone(&read));
@@ -226,7 +226,7 @@ impl LineJudge for RecordingJudge<'_> {
     }
 
     fn gathered(self: Box<Self>) -> Gathered {
-        Gathered { jobs: self.jobs, idle: self.idle, strangers: self.strangers, findings: Arc::new(()) }
+        Gathered { jobs: self.jobs, idle: self.idle, unlisted_values: self.unlisted_values, findings: Arc::new(()) }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
         options::ExpireContent,
     },
     media::padding::PaddingPlan,
-    runner::{Caller, Departs, JobInHand, Reach, Webhook, reconcile::grace_ms},
+    runner::{Caller, DepartureCheck, JobContext, Reach, Webhook, reconcile::grace_ms},
     store::{End, Permit, Purchase, Upload},
     waves::SttCall,
 };
@@ -75,7 +75,7 @@ impl Caller for TranscriptionJob<'_> {
     }
 
     fn upload(&self) -> Option<Upload> {
-        let marked = self.on.run().mark_uploads && self.kept.marks.are_of_use();
+        let marked = self.on.run().mark_uploads && self.kept.marks.is_useful();
         let padding = self.recording.padding().filter(|_| marked).map(PaddingPlan::takes);
         Some(Upload { bytes: self.recording.bytes()?, padding })
     }
@@ -97,7 +97,7 @@ impl Caller for TranscriptionJob<'_> {
         Some(i64::try_from(after).unwrap_or(i64::MAX / 2))
     }
 
-    async fn send(&self, permit: &Permit, departs: Departs) -> Outcome<Answer> {
+    async fn send(&self, permit: &Permit, departs: DepartureCheck) -> Outcome<Answer> {
         if !self.recording.stays().await {
             let message = "the recording changed after it was looked at";
             return Outcome::NotSent(CallFailure::new(ErrorKind::SourceChanged, message));
@@ -149,7 +149,7 @@ impl Caller for TranscriptionJob<'_> {
         (self.options.expire_content, answer.content_expiry.as_deref())
     }
 
-    async fn reach(&self, _: JobInHand<'_>) -> Reach {
+    async fn reach(&self, _: JobContext<'_>) -> Reach {
         self.kept.log.reach().await
     }
 }

@@ -23,7 +23,7 @@ use crate::{
     media::probe::Probe,
     render::{self, render},
     runner::{
-        Event, Leftover, Next, PartInHand, disk,
+        Event, Leftover, Next, PartContext, disk,
         one_call::{FreshAnswer, KeptAnswer},
         outputs,
     },
@@ -60,7 +60,7 @@ struct AnswerInHand {
 /// An answer that has just come.
 pub(super) async fn deliver_fresh(
     job: &TranscriptionJob<'_>,
-    part: &PartInHand<'_>,
+    part: &PartContext<'_>,
     fresh: FreshAnswer<Answer>,
 ) -> Result<Next, StoreError> {
     let FreshAnswer { call, answer, processing_ms } = fresh;
@@ -78,7 +78,7 @@ pub(super) async fn deliver_fresh(
 /// An answer from the ledger: after a crash, a sink's outage, or for other formats.
 pub(super) async fn deliver_kept(
     job: &TranscriptionJob<'_>,
-    part: &PartInHand<'_>,
+    part: &PartContext<'_>,
     kept: KeptAnswer,
 ) -> Result<Next, StoreError> {
     // For the length, a file that still exists is probed; nothing is fetched for it.
@@ -92,7 +92,7 @@ pub(super) async fn deliver_kept(
 }
 
 /// Writes the outputs of an answer.
-async fn deliver(job: &TranscriptionJob<'_>, part: &PartInHand<'_>, answer: AnswerInHand) -> Result<Next, StoreError> {
+async fn deliver(job: &TranscriptionJob<'_>, part: &PartContext<'_>, answer: AnswerInHand) -> Result<Next, StoreError> {
     let on = part.on;
     let AnswerInHand { call, body, transcript, facts, known, again } = answer;
     let formats = &job.asked.formats;
@@ -135,7 +135,7 @@ async fn deliver(job: &TranscriptionJob<'_>, part: &PartInHand<'_>, answer: Answ
         Ok(written) => written,
         Err(next) => return Ok(next),
     };
-    if known.channels.is_some_and(|n| n > 1) && !job.batch.stereo_told.swap(true, Ordering::Relaxed) {
+    if known.channels.is_some_and(|n| n > 1) && !job.batch.stereo_warned.swap(true, Ordering::Relaxed) {
         let message = "some recordings have several channels; the API works on one, and may mix the speakers";
         on.emit(Event::Warning(message.into()));
     }
@@ -144,12 +144,12 @@ async fn deliver(job: &TranscriptionJob<'_>, part: &PartInHand<'_>, answer: Answ
 
 fn finish(
     job: &TranscriptionJob<'_>,
-    part: &PartInHand<'_>,
+    part: &PartContext<'_>,
     (heard, facts): (JudgedAnswer, AnswerFacts),
     known: RecordingFacts,
 ) -> Finish {
     Finish {
-        made_by: Some(part.on.spec_as_read()),
+        made_by: Some(part.on.spec_json()),
         state: Some(if heard.doubt.is_some() { JobState::Suspect } else { JobState::Succeeded }),
         facts: Facts { audio_ms: heard.audio_ms.or(known.audio_ms), channels: known.channels, ..Facts::default() }
             .or(part.on.job().facts),
@@ -166,13 +166,13 @@ fn finish(
 }
 
 /// Whether the call requested word times. A call that is not in the journal yet was made with the current options.
-fn words_asked(job: &TranscriptionJob<'_>, part: &PartInHand<'_>, call: CallId) -> bool {
+fn words_asked(job: &TranscriptionJob<'_>, part: &PartContext<'_>, call: CallId) -> bool {
     let made = part.journal.calls.iter().find(|made| made.id == call);
     made.map_or_else(|| job.word_timestamps(), |made| made.request.flags.word_timestamps)
 }
 
 /// Handles a damaged answer without stopping the others. It is set aside, so that the user's `retry` buys it again.
-async fn unreadable(part: &PartInHand<'_>, call: CallId, error: &TranscriptError) -> Result<Next, StoreError> {
+async fn unreadable(part: &PartContext<'_>, call: CallId, error: &TranscriptError) -> Result<Next, StoreError> {
     part.on.store().set_aside(part.on.job().job, call).await?;
     let message = format!("the kept answer of call {call} does not read ({error}); `wavebatch retry` buys it again");
     Ok(Next::fail(ErrorKind::UnusableAnswer, message))
@@ -268,7 +268,7 @@ fn draft(path: &Path, format: TranscriptFormat, transcript: &Transcript, body: &
 
 fn notes(
     job: &TranscriptionJob<'_>,
-    part: &PartInHand<'_>,
+    part: &PartContext<'_>,
     (heard, facts): (&JudgedAnswer, &AnswerFacts),
     known: RecordingFacts,
 ) -> Option<String> {

@@ -14,7 +14,7 @@ use crate::{
     },
     large::look_into,
     runner::{
-        PartInHand,
+        PartContext,
         reconcile::{Reconciled, grace_ms},
     },
     store::{End, StoreError},
@@ -46,7 +46,7 @@ fn look_again(
 /// Looks for the call in the log.
 pub(super) async fn look(
     job: &TranscriptionJob<'_>,
-    part: &PartInHand<'_>,
+    part: &PartContext<'_>,
     call: &CallRecord,
 ) -> Result<Reconciled, StoreError> {
     let (log, store, run) = (&job.kept.log, part.on.store(), part.on.run());
@@ -80,7 +80,7 @@ pub(super) async fn look(
 
 /// How long the log may lack a call with a callback, in ms; `None` for another call. This process need not know the callback
 /// address.
-fn posted_grace(part: &PartInHand<'_>, call: &CallRecord) -> Option<i64> {
+fn posted_grace(part: &PartContext<'_>, call: &CallRecord) -> Option<i64> {
     call.overdue_at?;
     let rule = part.on.config().webhook.as_ref().map_or_else(Rule::default, |webhook| webhook.rule);
     Some(i64::try_from(rule.grace_ms).unwrap_or(i64::MAX / 4))
@@ -89,7 +89,7 @@ fn posted_grace(part: &PartInHand<'_>, call: &CallRecord) -> Option<i64> {
 /// Stores the log's transcript as the call's answer. Returns whether the job is still worked.
 async fn keep(
     job: &TranscriptionJob<'_>,
-    part: &PartInHand<'_>,
+    part: &PartContext<'_>,
     call: &CallRecord,
     entry: &LogEntry,
 ) -> Result<bool, StoreError> {

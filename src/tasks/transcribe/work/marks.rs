@@ -12,7 +12,7 @@ use std::{
 use super::logbook::{LogBook, Shown};
 use crate::{
     domain::{job::RequestFingerprint, transcript::Transcript},
-    runner::{Event, JobInHand},
+    runner::{Event, JobContext},
 };
 
 /// When the log is queried after a call's answer: entries may appear late.
@@ -34,7 +34,7 @@ pub(super) struct Marks {
 
 impl Marks {
     /// Whether uploads are to be padded.
-    pub(super) fn are_of_use(&self) -> bool {
+    pub(super) fn is_useful(&self) -> bool {
         self.state.load(Ordering::Acquire) != HIDDEN
     }
 
@@ -55,7 +55,7 @@ impl Marks {
     pub(super) fn check(
         &self,
         (log, cursor): (&LogBook, Option<String>),
-        on: JobInHand<'_>,
+        on: JobContext<'_>,
         sent: RequestFingerprint,
         answer: Option<&Transcript>,
     ) {
@@ -106,16 +106,16 @@ mod tests {
     #[test]
     fn one_call_is_looked_for_at_a_time_and_three_at_most() {
         let marks = Marks::default();
-        assert!(marks.begin() && !marks.begin() && marks.are_of_use());
+        assert!(marks.begin() && !marks.begin() && marks.is_useful());
         for _ in 1..CALLS_MOST {
             marks.end(UNCHECKED);
             assert!(marks.begin());
         }
         marks.end(UNCHECKED);
-        assert!(!marks.begin() && marks.are_of_use(), "nobody knows");
+        assert!(!marks.begin() && marks.is_useful(), "nobody knows");
         let hidden = Marks::default();
         hidden.begin();
         hidden.end(HIDDEN);
-        assert!(!hidden.are_of_use() && !hidden.begin());
+        assert!(!hidden.is_useful() && !hidden.begin());
     }
 }

@@ -30,7 +30,7 @@ use crate::{
         transcription::Transcription,
     },
     runner::{
-        BatchMaker, Event, JobInHand, Maker, Means, Next, OneCall, PartInHand, RunMaker, RunnerConfig, Webhook,
+        BatchTask, Event, JobContext, Maker, Means, Next, OneCall, PartContext, RunnerConfig, RunnerTask, Webhook,
         one_call::{self, FreshAnswer, KeptAnswer, Prepared},
         reconcile::Reconciled,
     },
@@ -41,7 +41,7 @@ use crate::{
 const LOG_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Maker for Transcribe {
-    fn join(&self, means: &Means) -> Arc<dyn RunMaker> {
+    fn join(&self, means: &Means) -> Arc<dyn RunnerTask> {
         let log = LogBook::new(means.client.clone(), means.store.clock().clone());
         Arc::new(TranscriptionRun(Arc::new(RunState { log, marks: Marks::default(), overdue: AtomicU32::new(0) })))
     }
@@ -59,10 +59,10 @@ struct RunState {
 #[derive(Debug)]
 struct TranscriptionRun(Arc<RunState>);
 
-impl RunMaker for TranscriptionRun {
-    fn bind(&self, spec: &BatchSpec, _: &RunnerConfig) -> Result<Arc<dyn BatchMaker>, SpecError> {
+impl RunnerTask for TranscriptionRun {
+    fn bind(&self, spec: &BatchSpec, _: &RunnerConfig) -> Result<Arc<dyn BatchTask>, SpecError> {
         let (kept, asked) = (Arc::clone(&self.0), spec.task.read()?);
-        Ok(Arc::new(TranscriptionBatch { kept, asked, stereo_told: AtomicBool::new(false) }))
+        Ok(Arc::new(TranscriptionBatch { kept, asked, stereo_warned: AtomicBool::new(false) }))
     }
 
     fn begin(&self) -> BoxFuture<'_, ()> {
@@ -79,18 +79,18 @@ struct TranscriptionBatch {
     kept: Arc<RunState>,
     asked: Transcription,
     /// Whether the warning about stereo was sent: it is sent once, not for each line.
-    stereo_told: AtomicBool,
+    stereo_warned: AtomicBool,
 }
 
-impl BatchMaker for TranscriptionBatch {
-    fn work<'a>(&'a self, on: JobInHand<'a>) -> BoxFuture<'a, Result<Option<To>, StoreError>> {
+impl BatchTask for TranscriptionBatch {
+    fn work<'a>(&'a self, on: JobContext<'a>) -> BoxFuture<'a, Result<Option<To>, StoreError>> {
         Box::pin(async move { one_call::work(TranscriptionJob::new(self, on)?, on).await })
     }
 }
 
 /// A recording to be transcribed.
 struct TranscriptionJob<'a> {
-    on: JobInHand<'a>,
+    on: JobContext<'a>,
     batch: &'a TranscriptionBatch,
     kept: &'a RunState,
     asked: &'a Transcription,
@@ -101,7 +101,7 @@ struct TranscriptionJob<'a> {
 }
 
 impl<'a> TranscriptionJob<'a> {
-    fn new(batch: &'a TranscriptionBatch, on: JobInHand<'a>) -> Result<Self, StoreError> {
+    fn new(batch: &'a TranscriptionBatch, on: JobContext<'a>) -> Result<Self, StoreError> {
         let options = overrides(on.job())?.apply(&batch.asked.options);
         let (kept, asked) = (&*batch.kept, &batch.asked);
         Ok(Self { on, batch, kept, asked, options, recording: Recording::new(), webhook: None })
@@ -129,7 +129,7 @@ impl OneCall for TranscriptionJob<'_> {
         prepared
     }
 
-    async fn look(&mut self, part: &PartInHand<'_>, call: &CallRecord) -> Result<Reconciled, StoreError> {
+    async fn look(&mut self, part: &PartContext<'_>, call: &CallRecord) -> Result<Reconciled, StoreError> {
         if call.overdue_at.is_some() && call.unknown_at.is_none() {
             self.kept.overdue.fetch_add(1, Ordering::Relaxed);
             self.on.emit(Event::CallbackOverdue { pool: part.pool });
@@ -138,11 +138,11 @@ impl OneCall for TranscriptionJob<'_> {
         lookup::look(self, part, call).await
     }
 
-    async fn deliver(&mut self, part: &PartInHand<'_>, fresh: FreshAnswer<Answer>) -> Result<Next, StoreError> {
+    async fn deliver(&mut self, part: &PartContext<'_>, fresh: FreshAnswer<Answer>) -> Result<Next, StoreError> {
         deliver::deliver_fresh(self, part, fresh).await
     }
 
-    async fn deliver_kept(&mut self, part: &PartInHand<'_>, kept: KeptAnswer) -> Result<Next, StoreError> {
+    async fn deliver_kept(&mut self, part: &PartContext<'_>, kept: KeptAnswer) -> Result<Next, StoreError> {
         // A callback has come: the count of overdue ones starts again.
         if part.journal.calls.iter().any(|call| call.id == kept.call && call.overdue_at.is_some()) {
             self.kept.overdue.store(0, Ordering::Relaxed);

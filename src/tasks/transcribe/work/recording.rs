@@ -24,7 +24,7 @@ use crate::{
         probe::{self, Kind, Probe},
         source::{MAX_SOURCE_BYTES, Source, SourceFailure, check_file},
     },
-    runner::{JobInHand, Leftover, disk, one_call::Prepared},
+    runner::{JobContext, Leftover, disk, one_call::Prepared},
     waves::SttBody,
 };
 
@@ -143,9 +143,9 @@ impl Recording {
     }
 
     /// Prepares the recording for sending.
-    pub(super) async fn prepare(&mut self, on: JobInHand<'_>, options: &TranscribeOptions) -> Prepared {
+    pub(super) async fn prepare(&mut self, on: JobContext<'_>, options: &TranscribeOptions) -> Prepared {
         let result = match Source::parse(&on.job().source) {
-            Ok(Source::Http(url)) if goes_as_url(on, options, &url) => {
+            Ok(Source::Http(url)) if is_sent_as_url(on, options, &url) => {
                 self.ready = Some(SttBody::Url(url));
                 return Prepared::Ready;
             }
@@ -181,7 +181,7 @@ impl Recording {
     }
 
     /// Downloads it to the spool, a small one into memory.
-    async fn fetch(&mut self, on: JobInHand<'_>, from: &Source) -> Result<(PathBuf, Option<Bytes>), FetchError> {
+    async fn fetch(&mut self, on: JobContext<'_>, from: &Source) -> Result<(PathBuf, Option<Bytes>), FetchError> {
         let copy = Leftover::new(on, "audio");
         let path = copy.path.clone();
         let fetched = match from {
@@ -284,7 +284,7 @@ fn open(path: &Path) -> io::Result<(Probe, File)> {
 }
 
 /// Signs an object's address for this try alone, for long enough that the vendor's queue does not outlast it.
-async fn presign(on: JobInHand<'_>, at: &S3Address) -> Result<Url, FetchError> {
+async fn presign(on: JobContext<'_>, at: &S3Address) -> Result<Url, FetchError> {
     on.objects().look(at, on.job().expected.as_ref()).await?;
     on.store_gave(at);
     on.objects().presign(at, SIGNED_FOR).await
@@ -302,7 +302,7 @@ fn not_fetched(error: FetchError) -> Prepared {
 }
 
 /// Whether the vendor fetches the recording itself.
-fn goes_as_url(on: JobInHand<'_>, options: &TranscribeOptions, url: &Url) -> bool {
+fn is_sent_as_url(on: JobContext<'_>, options: &TranscribeOptions, url: &Url) -> bool {
     match options.send {
         SendMode::Bytes => false,
         SendMode::Url => options.model != SttModel::PulsePro,

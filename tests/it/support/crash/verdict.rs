@@ -210,11 +210,11 @@ impl Verdict {
             }
         }
         let mut parts: HashMap<&str, (u64, u64)> = HashMap::new();
-        let (mut late, mut strangers) = (0, 0);
+        let (mut late, mut unlisted_values) = (0, 0);
         for record in tts.iter().filter(|record| record.billed) {
             let id = record.sent_id.as_deref().unwrap_or_default().replace('-', "");
             let Some(call) = known.get(id.as_str()) else {
-                strangers += 1;
+                unlisted_values += 1;
                 continue;
             };
             let (billed, excused) = parts.entry(call.cache_key.as_deref().unwrap_or_default()).or_default();
@@ -230,7 +230,7 @@ impl Verdict {
             "spoken    {} parts; {again} calls more, each for one that was in flight at a kill; {late} after an answer",
             parts.len()
         ));
-        self.holds(strangers == 0, || format!("{strangers} calls of which the ledger knows nothing"));
+        self.holds(unlisted_values == 0, || format!("{unlisted_values} calls of which the ledger knows nothing"));
         self.holds(late == 0, || format!("{late} parts were bought again after they were answered"));
         self.holds(unexcused == 0, || format!("{unexcused} parts were bought again that were in flight at no kill"));
     }
