@@ -123,7 +123,7 @@ pub(super) async fn print_outlook(
             messages::outlook(&counts, (spec, &*asked), &limits_of(config, spec, &*asked), &config.rates)
         }
     };
-    let message = usize::from(costed && session.environment() != Environment::Sandbox && !facts.is_empty());
-    facts[message..].iter().for_each(|fact| context.screen.message(fact));
+    let skipped = usize::from(costed && session.environment() != Environment::Sandbox && !facts.is_empty());
+    facts[skipped..].iter().for_each(|fact| context.screen.message(fact));
     Ok(())
 }

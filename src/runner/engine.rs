@@ -187,15 +187,15 @@ impl Engine {
         {
             return Err(error);
         }
-        let mut message = false;
+        let mut is_logged = false;
         loop {
             match self.round(drain, &mut tick).await {
                 Ok(Some(end)) => return Ok(end),
-                Ok(None) => message = false,
+                Ok(None) => is_logged = false,
                 Err(error) if error.is_fatal() => return Err(error),
                 // Too many open files, low memory or an unreadable row: the other jobs continue.
                 Err(error) => {
-                    if !std::mem::replace(&mut message, true) {
+                    if !std::mem::replace(&mut is_logged, true) {
                         tracing::error!(error = %error.reason(), "the ledger cannot be read now; it is tried again every second");
                     }
                     tokio::time::sleep(TICK).await;

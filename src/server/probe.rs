@@ -154,7 +154,7 @@ impl Mood {
         if well {
             return self.0.take().map(|_| Change::Well);
         }
-        if self.0.is_some_and(|message| now.duration_since(message) < again) {
+        if self.0.is_some_and(|logged_at| now.duration_since(logged_at) < again) {
             return None;
         }
         self.0 = Some(now);

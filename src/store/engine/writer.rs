@@ -345,7 +345,7 @@ impl Writer {
     fn log_broken(&mut self, error: &StoreError) {
         self.was_full |= matches!(error, StoreError::Full(_));
         let now = Instant::now();
-        if self.logged_broken.is_none_or(|message| now.duration_since(message) >= REPEAT) {
+        if self.logged_broken.is_none_or(|logged_at| now.duration_since(logged_at) >= REPEAT) {
             self.logged_broken = Some(now);
             tracing::error!(error = %error, hint = error.hint(), "the ledger cannot be written: no call is begun, answers are kept in hand, and it is tried again every second");
         }
