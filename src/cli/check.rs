@@ -229,7 +229,7 @@ fn about(estimate: &Estimate) -> String {
     let (cost, audio) = (dollars(estimate.cost.0), duration(estimate.audio_ms));
     let judging = match estimate.sampled {
         0 => String::new(),
-        n => format!(", judging by {}", counted(n, "recording's header")),
+        n => format!(", judging by {}{}", counted(n, "recording's header"), unproven(estimate.not_exact)),
     };
     // A margin below one percent is not shown.
     if estimate.give_or_take_ms * 100 <= estimate.audio_ms {
@@ -237,6 +237,15 @@ fn about(estimate: &Estimate) -> String {
     }
     let (cost_off, audio_off) = (dollars(estimate.give_or_take.0), duration(estimate.give_or_take_ms));
     format!("about {cost} ± {cost_off} for {audio} ± {audio_off} of audio{judging}")
+}
+
+/// What is said of recordings that do not prove their length.
+fn unproven(n: u64) -> String {
+    match n {
+        0 => String::new(),
+        1 => " (1 does not prove its length)".to_owned(),
+        n => format!(" ({} do not prove their length)", grouped(n)),
+    }
 }
 
 fn view<'v>(

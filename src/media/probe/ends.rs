@@ -4,8 +4,8 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use super::{Kind, Probe, RAW, probe_reader};
 
-/// Probes a recording of `total` bytes from its first and its last ones. The bytes between read as zeros: the length is in the
-/// headers and the last page of a stream, never in the samples.
+/// Probes a recording of `total` bytes from its first and its last ones. Its length is exact only where they and its size prove
+/// it; what lies between cannot be read.
 #[must_use]
 pub fn probe_ends(head: &[u8], tail: &[u8], total: u64) -> Probe {
     let mut ends = Ends { head, tail, total, at: 0 };
@@ -20,20 +20,24 @@ struct Ends<'b> {
 }
 
 impl Ends<'_> {
-    fn byte(&self, at: u64) -> u8 {
+    /// The bytes that are there from `at` on; `None` if the next one is not.
+    fn from(&self, at: u64) -> Option<&[u8]> {
+        let from = |bytes: &'_ [u8], at: u64| usize::try_from(at).ok().filter(|at| *at < bytes.len());
         let tail_at = self.total.saturating_sub(self.tail.len() as u64);
-        let from = |bytes: &[u8], at: u64| usize::try_from(at).ok().and_then(|at| bytes.get(at).copied());
-        from(self.head, at).or_else(|| from(self.tail, at.checked_sub(tail_at)?)).unwrap_or(0)
+        let in_tail = || from(self.tail, at.checked_sub(tail_at)?).map(|at| &self.tail[at..]);
+        from(self.head, at).map(|at| &self.head[at..]).or_else(in_tail)
     }
 }
 
 impl Read for Ends<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.total.saturating_sub(self.at)).unwrap_or(usize::MAX);
-        let read = buffer.len().min(left);
-        for (place, at) in buffer[..read].iter_mut().zip(self.at..) {
-            *place = self.byte(at);
+        if self.at >= self.total || buffer.is_empty() {
+            return Ok(0);
         }
+        // `Unsupported` is what readers of headers expect of a place that cannot be looked at.
+        let there = self.from(self.at).ok_or(io::ErrorKind::Unsupported)?;
+        let read = buffer.len().min(there.len());
+        buffer[..read].copy_from_slice(&there[..read]);
         self.at += read as u64;
         Ok(read)
     }
@@ -65,18 +69,21 @@ mod tests {
             let whole = probe_bytes(&bytes);
             let (head, tail) = (&bytes[..bytes.len().min(8_192)], &bytes[bytes.len().saturating_sub(4_096)..]);
             let ends = probe_ends(head, tail, bytes.len() as u64);
-            assert_eq!((ends.audio_ms, ends.channels, ends.kind), (whole.audio_ms, whole.channels, whole.kind));
-            seen += usize::from(whole.audio_ms.is_some());
+            assert_eq!((ends.length.ms(), ends.channels, ends.kind), (whole.length.ms(), whole.channels, whole.kind));
+            seen += usize::from(whole.length.ms().is_some());
         }
         assert!(seen >= 8, "{seen}");
     }
 
     #[test]
-    fn what_was_not_fetched_reads_as_silence() {
+    fn what_was_not_fetched_cannot_be_read() {
         let mut ends = Ends { head: b"ab", tail: b"yz", total: 6, at: 0 };
         let mut all = Vec::new();
-        ends.read_to_end(&mut all).unwrap();
-        assert_eq!(all, b"ab\0\0yz");
+        assert!(ends.read_to_end(&mut all).is_err());
+        assert_eq!(all, b"ab");
+        ends.seek(SeekFrom::Start(4)).unwrap();
+        assert_eq!(ends.read_to_end(&mut all).unwrap(), 2);
+        assert_eq!(all, b"abyz");
         assert_eq!(ends.seek(SeekFrom::End(-1)).unwrap(), 5);
         assert!(ends.seek(SeekFrom::Current(-9)).is_err());
     }

@@ -57,9 +57,9 @@ pub(super) async fn measure(
     let look = stream::iter(sizes.picked).for_each_concurrent(AT_ONCE, |(source, bytes)| {
         let (objects, seen) = (&objects, &seen);
         async move {
-            let found = look_at(objects, &source, bytes).await.and_then(|probe| probe.audio_ms);
+            let found = look_at(objects, &source, bytes).await.map(|probe| probe.length).unwrap_or_default();
             let mut seen = seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            seen.extend(found.map(|audio_ms| Sampled { bytes, audio_ms }));
+            seen.extend(found.ms().map(|audio_ms| Sampled { bytes, audio_ms, is_exact: found.is_exact() }));
         }
     });
     // What was not read in time only makes the estimate less certain.
