@@ -251,29 +251,35 @@ impl Chunks {
             extent => extent?,
         };
         let as_declared = matches!(wav.extent, Extent::Agrees | Extent::Unseen) && (declared > 0 || left < 8);
-        wav.data_len = if as_declared { declared } else { left };
+        wav.data_len = if as_declared { declared.min(left) } else { left };
         if wav.extent == Extent::Open {
             wav.declared_data_len = None;
         }
         let riff_agrees = self.riff_len.saturating_add(8).abs_diff(wav.file_len) <= 1;
-        wav.sizes_agree = riff_agrees && wav.extent == Extent::Agrees;
+        wav.sizes_agree = riff_agrees && wav.extent == Extent::Agrees && declared <= left;
         Ok(wav)
     }
 }
 
 /// How the declared size of the samples compares with what is `left` of the file from their start on.
 fn extent<R: Read + Seek>(reader: &mut R, wav: &Wav, (declared, left): (u64, u64)) -> io::Result<Extent> {
-    if declared > left {
-        return Ok(if declared >= LEAST_OPEN { Extent::Open } else { Extent::Cut });
-    }
-    let rest = left - declared;
     let second = match wav.has_fixed_frames() {
         true => u64::from(wav.sample_rate) * u64::from(wav.block_align),
         false => wav.byte_rate.into(),
     };
-    let is_short = declared > 0 && u128::from(rest) * 1_000 <= u128::from(second) * SLACK_MS;
+    let is_short = |bytes: u64| {
+        u128::from(bytes) * 1_000 <= u128::from(second) * SLACK_MS && u128::from(bytes) * 20 <= u128::from(declared)
+    };
+    if declared > left {
+        return Ok(match () {
+            () if declared >= LEAST_OPEN => Extent::Open,
+            () if is_short(declared - left) => Extent::Agrees,
+            () => Extent::Cut,
+        });
+    }
+    let rest = left - declared;
     let end = wav.data_offset + declared;
-    if rest < 8 || is_short || chunks_fill(reader, end + declared % 2, wav.file_len)? {
+    if rest < 8 || is_short(rest) || chunks_fill(reader, end + declared % 2, wav.file_len)? {
         return Ok(Extent::Agrees);
     }
     // Some writers leave out the padding byte.

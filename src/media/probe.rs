@@ -26,7 +26,7 @@ mod table;
 mod tags;
 mod window;
 
-pub use ends::probe_ends;
+pub use ends::{probe_ends, tail_len};
 
 /// Bytes that are read to determine the kind.
 const HEAD: usize = 4096;
@@ -197,36 +197,34 @@ impl Container {
 
     /// What it is after all, and what was found in it.
     fn read<R: Read + Seek>(self, mut window: Window<'_, R>) -> (Self, Found) {
+        if self == Self::Tagged {
+            return Self::read_tagged(window);
+        }
         let window = &mut window;
         let found = match self {
-            Self::Tagged => return Self::read_tagged(window),
             Self::W64 => pcm::read_w64(window),
             Self::Aiff => pcm::read_aiff(window),
             Self::Au => pcm::read_au(window),
             Self::Caf => pcm::read_caf(window),
             Self::Amr => amr::read(window),
-            Self::Flac => flac::read(window, 0),
+            Self::Flac => flac::read(window),
             Self::Ogg => ogg::read(window),
             Self::Mp4 => mp4::read(window),
             Self::Matroska => matroska::read(window),
-            Self::Mpeg => mpeg::read_mpeg(window, 0),
-            Self::Adts => mpeg::read_adts(window, 0),
-            Self::Wav => Found::default(),
+            Self::Mpeg => mpeg::read_mpeg(window),
+            Self::Adts => mpeg::read_adts(window),
+            Self::Wav | Self::Tagged => Found::default(),
         };
         (self, found)
     }
 
-    /// What is after ID3v2 tags: MPEG audio, if it is not known.
-    fn read_tagged<R: Read + Seek>(window: &mut Window<'_, R>) -> (Self, Found) {
-        let Some(start) = tags::end_of_leading(window) else { return (Self::Mpeg, Found::default()) };
-        let magic = window.up_to(start, 10).unwrap_or_default();
-        if magic.starts_with(b"fLaC") {
-            (Self::Flac, flac::read(window, start))
-        } else if mpeg::is_adts(magic) {
-            (Self::Adts, mpeg::read_adts(window, start))
-        } else {
-            (Self::Mpeg, mpeg::read_mpeg(window, start))
-        }
+    /// What is after ID3v2 tags: MPEG audio, if nothing else is known.
+    fn read_tagged<R: Read + Seek>(mut window: Window<'_, R>) -> (Self, Found) {
+        let Some(start) = tags::end_of_leading(&mut window) else { return (Self::Mpeg, Found::default()) };
+        let inner = window.up_to(start, 64).and_then(Self::of);
+        let inner = inner.filter(|inner| !matches!(inner, Self::Tagged | Self::Wav)).unwrap_or(Self::Mpeg);
+        let len = window.len();
+        inner.read(window.part(start, len))
     }
 }
 

@@ -152,7 +152,7 @@ pub(super) fn ape(len: usize) -> Vec<u8> {
 }
 
 /// FLAC at 8 kHz, mono, of so many frames of 800 constant samples; the header declares `total`.
-pub(super) fn flac(frames: u8, total: u32) -> Vec<u8> {
+pub(super) fn flac(frames: u16, total: u32) -> Vec<u8> {
     let mut file = b"fLaC\x80\0\0\x22\x03\x20\x03\x20\0\0\0\0\0\0".to_vec();
     // Rate, one channel, 16 bits, and 36 bits of samples.
     let packed = 8_000_u64 << 44 | 15 << 36 | u64::from(total);
@@ -160,7 +160,11 @@ pub(super) fn flac(frames: u8, total: u32) -> Vec<u8> {
     file.extend([0; 16]);
     for number in 0..frames {
         // A block size of 16 bits, the rate of the header, one channel, 16 bits.
-        let mut frame = vec![0xFF, 0xF8, 0x70, 0x08, number, 0x03, 0x1F];
+        let number = match number {
+            0..128 => vec![number as u8],
+            _ => vec![0xC0 | (number >> 6) as u8, 0x80 | (number & 0x3F) as u8],
+        };
+        let mut frame = [&[0xFF, 0xF8, 0x70, 0x08], number.as_slice(), &[0x03, 0x1F]].concat();
         frame.push(sum(&frame, 8, 7) as u8);
         frame.extend([0, 0x12, 0x34]);
         let checksum = sum(&frame, 16, 0x8005);
@@ -268,7 +272,7 @@ fn words(words: &[u32]) -> Vec<u8> {
 }
 
 /// What an MP4 file of one track at 8 kHz consists of.
-#[derive(Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Mp4 {
     /// Samples of 1,024 units each in `stts`.
     pub(super) samples: u32,
@@ -280,14 +284,18 @@ pub(super) struct Mp4 {
     pub(super) fragments: Vec<u32>,
     /// Whether each sample of a fragment has its own duration.
     pub(super) each: bool,
+    /// Whether the index follows the samples.
+    pub(super) index_last: bool,
 }
 
 impl Mp4 {
     pub(super) fn file(&self) -> Vec<u8> {
         let mut file = mp4_box(b"ftyp", &[b"M4A \0\0\0\0isom"]);
-        file.extend(self.movie());
-        if self.fragments.is_empty() {
-            file.extend(mp4_box(b"mdat", &[&vec![7; 4_096 + self.samples as usize]]));
+        let samples = mp4_box(b"mdat", &[&vec![7; 4_096 + self.samples as usize]]);
+        match (self.index_last, self.fragments.is_empty()) {
+            (true, _) => file.extend([samples, self.movie()].concat()),
+            (false, true) => file.extend([self.movie(), samples].concat()),
+            (false, false) => file.extend(self.movie()),
         }
         for samples in &self.fragments {
             file.extend(self.fragment(*samples));
@@ -347,8 +355,11 @@ pub(super) fn webm(blocks: u64, duration_ms: Option<f64>, open: bool, late_ms: u
         content.extend(sized_element(b"\x1F\x43\xB6\x75", &inside, open));
         at += here;
     }
-    [element(b"\x1A\x45\xDF\xA3", &[&element(b"\x42\x82", &[b"webm"])]), sized_element(b"\x18\x53\x80\x67", &content, open)]
-        .concat()
+    [
+        element(b"\x1A\x45\xDF\xA3", &[&element(b"\x42\x82", &[b"webm"])]),
+        sized_element(b"\x18\x53\x80\x67", &content, open),
+    ]
+    .concat()
 }
 
 fn sized_element(id: &[u8], content: &[u8], open: bool) -> Vec<u8> {

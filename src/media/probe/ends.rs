@@ -2,7 +2,28 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
-use super::{Kind, Probe, RAW, probe_reader};
+use super::{Container, Kind, Probe, RAW, mp4, probe_reader, window::Window};
+
+/// Bytes at the end that hold a stream's last page or frame.
+const TAIL: u64 = 16 << 10;
+/// The most bytes at the end that are asked for.
+const MOST: u64 = 1 << 20;
+
+/// How many bytes at the end of a recording of `total` bytes tell its length, beside those at its start.
+#[must_use]
+pub fn tail_len(head: &[u8], total: u64) -> u64 {
+    let unseen = total.saturating_sub(head.len() as u64);
+    let wanted = match Container::of(head) {
+        Some(Container::Ogg | Container::Flac) => TAIL,
+        Some(Container::Mp4) => {
+            let mut ends = Ends { head, tail: &[], total, at: 0 };
+            let index = Window::new(&mut ends, total).ok().and_then(|mut window| mp4::unread_from(&mut window));
+            index.map_or(0, |at| total - at)
+        }
+        _ => 0,
+    };
+    wanted.min(unseen).min(MOST)
+}
 
 /// Probes a recording of `total` bytes from its first and its last ones. Its length is exact only where they and its size prove
 /// it; what lies between cannot be read.
@@ -58,7 +79,10 @@ impl Seek for Ends<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::probe::probe_bytes;
+    use crate::media::probe::{
+        builders::{Mp4, Ogg, flac, wav_of},
+        probe_bytes,
+    };
 
     #[test]
     fn the_ends_tell_what_the_whole_does() {
@@ -73,6 +97,27 @@ mod tests {
             seen += usize::from(whole.length.ms().is_some());
         }
         assert!(seen >= 8, "{seen}");
+    }
+
+    #[test]
+    fn the_end_is_asked_for_where_it_tells_the_length() {
+        let movie = Mp4 { samples: 200_000, declared: 204_800_000, ..Mp4::default() };
+        for (file, least) in [
+            (Ogg::opus(1, 20_000, 0, true), 16 << 10),
+            (flac(400, 0), 1_000),
+            (Mp4 { index_last: true, ..movie.clone() }.file(), 200),
+            (movie.file(), 0),
+            (wav_of(60), 0),
+        ] {
+            let head = &file[..file.len().min(4_096)];
+            let tail = tail_len(head, file.len() as u64) as usize;
+            assert!(tail >= least && (tail == 0) == (least == 0), "{tail} of {}", file.len());
+            let (whole, tail) = (probe_bytes(&file), &file[file.len() - tail..]);
+            let ends = probe_ends(head, tail, file.len() as u64);
+            assert_eq!(ends.length.ms(), whole.length.ms());
+        }
+        assert_eq!(tail_len(b"", 9), 0);
+        assert_eq!(tail_len(b"\0\0\0\x10ftypM4A \0\0\0\0\xFF\xFF\xFF\xFFmdat", u64::MAX), 1 << 20);
     }
 
     #[test]

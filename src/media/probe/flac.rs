@@ -28,8 +28,8 @@ struct StreamInfo {
 }
 
 impl StreamInfo {
-    fn read<R: Read + Seek>(window: &mut Window<'_, R>, start: u64) -> Option<Self> {
-        let block: [u8; 22] = window.bytes(start + 4)?;
+    fn read<R: Read + Seek>(window: &mut Window<'_, R>) -> Option<Self> {
+        let block: [u8; 22] = window.bytes(4)?;
         if block[0] & 0x7F != 0 {
             return None;
         }
@@ -43,10 +43,10 @@ impl StreamInfo {
     }
 }
 
-/// Reads a FLAC file whose tags at the start end at `start`.
-pub(super) fn read<R: Read + Seek>(window: &mut Window<'_, R>, start: u64) -> Found {
-    let Some(info) = StreamInfo::read(window, start) else { return Found::default() };
-    let last = last_frame(window, &info, start);
+/// Reads a FLAC file.
+pub(super) fn read<R: Read + Seek>(window: &mut Window<'_, R>) -> Found {
+    let Some(info) = StreamInfo::read(window) else { return Found::default() };
+    let last = last_frame(window, &info);
     let declared = (info.samples > 0).then_some(info.samples);
     let length = |samples, proven| Length::of(ms(samples, info.rate), proven);
     let (length, header_differs) = match (last, declared) {
@@ -60,8 +60,8 @@ pub(super) fn read<R: Read + Seek>(window: &mut Window<'_, R>, start: u64) -> Fo
 }
 
 /// Where the audio ends, in samples, by a last frame that is whole.
-fn last_frame<R: Read + Seek>(window: &mut Window<'_, R>, info: &StreamInfo, start: u64) -> Option<u64> {
-    let start = first_frame(window, start)?;
+fn last_frame<R: Read + Seek>(window: &mut Window<'_, R>, info: &StreamInfo) -> Option<u64> {
+    let start = first_frame(window)?;
     let end = tags::start_of_trailing(window)?;
     let longest = if info.longest_frame > 0 { info.longest_frame } else { TAIL };
     let from = end.saturating_sub(longest.min(MOST as u64)).max(start);
@@ -72,8 +72,8 @@ fn last_frame<R: Read + Seek>(window: &mut Window<'_, R>, info: &StreamInfo, sta
 }
 
 /// Where the blocks of metadata end.
-fn first_frame<R: Read + Seek>(window: &mut Window<'_, R>, start: u64) -> Option<u64> {
-    let mut at = start + 4;
+fn first_frame<R: Read + Seek>(window: &mut Window<'_, R>) -> Option<u64> {
+    let mut at = 4;
     for _ in 0..MAX_BLOCKS {
         let head = window.u32_be(at)?;
         at += 4 + u64::from(head & 0xFF_FFFF);

@@ -8,6 +8,9 @@ use crate::domain::length::{Length, from_seconds};
 /// More elements than any real recording of a day has.
 const MAX_ELEMENTS: u32 = 4_000_000;
 
+/// By how much the header and the blocks may differ, in ms: the last block of another track may end later.
+const SLACK_MS: u64 = 1_000;
+
 const EBML: u32 = 0x1A45_DFA3;
 const SEGMENT: u32 = 0x1853_8067;
 const INFO: u32 = 0x1549_A966;
@@ -92,10 +95,8 @@ struct Reading {
     first: Option<u64>,
     before: Option<u64>,
     last: Option<u64>,
-    /// Segments that have begun.
-    segments: u32,
-    /// Where a segment says that it ends.
-    end: Option<u64>,
+    /// Whether there are blocks of other tracks, of which the header's duration may be.
+    has_others: bool,
 }
 
 impl Reading {
@@ -110,8 +111,7 @@ impl Reading {
             first: None,
             before: None,
             last: None,
-            segments: 0,
-            end: None,
+            has_others: false,
         }
     }
 
@@ -123,12 +123,7 @@ impl Reading {
         entry: &mut Entry,
     ) -> Option<u64> {
         match element.id {
-            SEGMENT => {
-                self.segments += 1;
-                self.end = element.to;
-                return Some(element.from);
-            }
-            INFO | TRACKS | CLUSTER | BLOCK_GROUP | AUDIO => return Some(element.from),
+            SEGMENT | INFO | TRACKS | CLUSTER | BLOCK_GROUP | AUDIO => return Some(element.from),
             TRACK => {
                 *entry = Entry::default();
                 return Some(element.from);
@@ -173,13 +168,10 @@ impl Reading {
             if self.last.is_none_or(|last| time > last) {
                 (self.before, self.last) = (self.last, Some(time));
             }
+        } else {
+            self.has_others = true;
         }
         Some(())
-    }
-
-    /// Whether the header alone says the length.
-    const fn is_told(&self) -> bool {
-        self.duration.is_some() && self.first.is_some()
     }
 
     /// The length by the header: from the first block on.
@@ -214,7 +206,7 @@ struct Entry {
 pub(super) fn read<R: Read + Seek>(window: &mut Window<'_, R>) -> Found {
     let (mut reading, mut entry, mut at) = (Reading::new(), Entry::default(), 0);
     for _ in 0..MAX_ELEMENTS {
-        if at >= window.len() || reading.is_told() {
+        if at >= window.len() {
             break;
         }
         let Some(element) = Element::read(window, at) else { break };
@@ -227,18 +219,22 @@ pub(super) fn read<R: Read + Seek>(window: &mut Window<'_, R>) -> Found {
             None => break,
         }
     }
-    Found { length: length(&reading, at, window.len()), channels: reading.channels, header_differs: false }
+    judged(&reading, at, window.len())
 }
 
-/// The length, where the walk ended at `at` of `len` bytes.
-fn length(reading: &Reading, at: u64, len: u64) -> Length {
-    if let Some(ms) = reading.told() {
-        return Length::of(ms, reading.is_told() && reading.end == Some(len));
+/// What the header and the blocks say, where the walk ended at `at` of `len` bytes.
+fn judged(reading: &Reading, at: u64, len: u64) -> Found {
+    let found = |length, header_differs| Found { length, channels: reading.channels, header_differs };
+    match (reading.told(), reading.seen()) {
+        (None, None) => found(Length::Unknown, false),
+        (None, Some(ms)) if at == len => found(Length::Exact(ms), false),
+        (None, Some(ms)) => {
+            let by_bytes = u128::from(ms) * u128::from(len) / u128::from(at.max(1));
+            found(u64::try_from(by_bytes).map_or(Length::Unknown, Length::Estimated), false)
+        }
+        (Some(told), Some(seen)) if at == len && told.abs_diff(seen) > SLACK_MS => {
+            found(Length::Estimated(seen), !reading.has_others)
+        }
+        (Some(told), seen) => found(Length::of(told, at == len && seen.is_some()), false),
     }
-    let Some(ms) = reading.seen() else { return Length::Unknown };
-    if at == len {
-        return Length::Exact(ms);
-    }
-    let by_bytes = u128::from(ms) * u128::from(len) / u128::from(at.max(1));
-    u64::try_from(by_bytes).map_or(Length::Unknown, Length::Estimated)
 }

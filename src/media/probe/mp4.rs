@@ -113,6 +113,14 @@ impl Track {
     }
 }
 
+impl Track {
+    /// Whether its header says another length than its table.
+    fn contradicts_itself(&self) -> bool {
+        let declared = self.declared.filter(|_| self.samples > 0);
+        declared.is_some_and(|declared| ms(declared.abs_diff(self.samples), self.scale) > SLACK_MS)
+    }
+}
+
 /// Channels of the first entry of `stsd`: of AAC by its own configuration, since some writers put 2 into each entry.
 fn channels<R: Read + Seek>(window: &mut Window<'_, R>, stsd: &Atom) -> Option<u16> {
     let entry = window.up_to(stsd.from + 8, 256)?;
@@ -199,7 +207,14 @@ pub(super) fn read<R: Read + Seek>(window: &mut Window<'_, R>) -> Found {
     } else {
         plain(&track, whole)
     };
-    Found { length, channels: track.channels, header_differs: false }
+    Found { length, channels: track.channels, header_differs: !extends && track.contradicts_itself() }
+}
+
+/// Where the first box is that cannot be read, if no index precedes it.
+pub(super) fn unread_from<R: Read + Seek>(window: &mut Window<'_, R>) -> Option<u64> {
+    let boxes = Atom::all(window, (0, window.len()));
+    let has_index = boxes.iter().any(|atom| &atom.name == b"moov");
+    boxes.last().map(|last| last.to).filter(|to| !has_index && *to < window.len())
 }
 
 /// The track of the audio, and whether fragments may add to it.
@@ -220,14 +235,10 @@ fn track<R: Read + Seek>(window: &mut Window<'_, R>, movie: &Atom) -> Option<(Tr
 
 /// The length of a file without fragments.
 fn plain(track: &Track, whole: bool) -> Length {
-    let samples_ms = ms(track.samples, track.scale);
-    let declared_ms = track.declared.map(|declared| ms(declared, track.scale));
-    let media_ms = if track.samples > 0 { samples_ms } else { declared_ms.unwrap_or(0) };
+    let media_ms = ms(if track.samples > 0 { track.samples } else { track.declared.unwrap_or(0) }, track.scale);
     let played = track.edited_ms.unwrap_or(media_ms);
     // Decoders differ on lists that leave out much, and on headers that contradict the table.
-    let agree = track.samples > 0
-        && played.abs_diff(media_ms) <= SLACK_MS
-        && declared_ms.is_none_or(|declared| declared.abs_diff(samples_ms) <= SLACK_MS);
+    let agree = track.samples > 0 && played.abs_diff(media_ms) <= SLACK_MS && !track.contradicts_itself();
     if played == 0 { Length::Unknown } else { Length::of(played, whole && agree) }
 }
 

@@ -126,21 +126,21 @@ struct Whole {
     len: u64,
 }
 
-/// Reads MPEG audio whose tags at the start end at `start`.
-pub(super) fn read_mpeg<R: Read + Seek>(window: &mut Window<'_, R>, start: u64) -> Found {
-    read(window, &MPEG, start).unwrap_or_default()
+/// Reads MPEG audio.
+pub(super) fn read_mpeg<R: Read + Seek>(window: &mut Window<'_, R>) -> Found {
+    read(window, &MPEG).unwrap_or_default()
 }
 
 /// Reads ADTS (AAC without a container).
-pub(super) fn read_adts<R: Read + Seek>(window: &mut Window<'_, R>, start: u64) -> Found {
+pub(super) fn read_adts<R: Read + Seek>(window: &mut Window<'_, R>) -> Found {
     let end = tags::start_of_trailing(window).unwrap_or(window.len());
-    let Some(walked) = walk(window, &ADTS, (start, end)) else { return Found::default() };
-    Found::of(walked.length(start, end))
+    let Some(walked) = walk(window, &ADTS, (0, end)) else { return Found::default() };
+    Found::of(walked.length(0, end))
 }
 
-fn read<R: Read + Seek>(window: &mut Window<'_, R>, codec: &Codec, start: u64) -> Option<Found> {
-    let end = tags::start_of_trailing(window).unwrap_or(window.len()).max(start);
-    let first = first(window, codec, (start, end))?;
+fn read<R: Read + Seek>(window: &mut Window<'_, R>, codec: &Codec) -> Option<Found> {
+    let end = tags::start_of_trailing(window).unwrap_or(window.len());
+    let first = first(window, codec, (0, end))?;
     let header = Header::parse(window.up_to(first, 4)?)?;
     let frame = header.frame()?;
     let found = |length, header_differs| Found { length, channels: Some(header.channels()), header_differs };

@@ -29,13 +29,19 @@ impl Blocks {
         from_seconds(samples as f64 / self.rate).filter(|_| self.bytes > 0 && self.rate > 0.0)
     }
 
+    /// Bytes that change the length by less than anybody minds.
+    fn slack(&self) -> u64 {
+        self.bytes.max(1) * 64
+    }
+
     /// The length of the samples from `from` on, of which `declared` bytes are declared, in a file of `len` bytes. `None` is an
     /// open size.
     fn length(&self, from: u64, declared: Option<u64>, len: u64) -> Found {
         let left = len.saturating_sub(from);
         let (bytes, proven, header_differs) = match declared {
             None => (left, true, false),
-            Some(declared) if declared > left => (left, false, true),
+            Some(declared) if declared > left.saturating_add(self.slack()) => (left, false, true),
+            Some(declared) if declared > left => (left, true, false),
             Some(declared) => (declared, true, false),
         };
         let length = self.ms(bytes).map_or(Length::Unknown, |ms| Length::of(ms, proven));
@@ -45,9 +51,8 @@ impl Blocks {
     /// As [`Blocks::length`], in a container that has nothing after the samples.
     fn length_to_end(&self, from: u64, declared: Option<u64>, len: u64) -> Found {
         let left = len.saturating_sub(from);
-        let slack = self.bytes.max(1) * 64;
         match declared {
-            Some(declared) if left > declared.saturating_add(slack) => {
+            Some(declared) if left > declared.saturating_add(self.slack()) => {
                 let length = self.ms(left).map_or(Length::Unknown, Length::Estimated);
                 Found { length, channels: None, header_differs: true }
             }
@@ -69,7 +74,7 @@ pub(super) fn read_wav<R: Read + Seek>(reader: &mut R) -> Option<Found> {
 fn mpeg_length<R: Read + Seek>(reader: &mut R, wav: &Wav) -> Length {
     let Ok(window) = Window::new(reader, super::BUDGET) else { return wav.length().unproven() };
     let mut window = window.part(wav.data_offset, wav.data_offset + wav.data_len);
-    match mpeg::read_mpeg(&mut window, 0).length {
+    match mpeg::read_mpeg(&mut window).length {
         Length::Unknown => wav.length().unproven(),
         known if matches!(wav.extent, Extent::Agrees | Extent::Open) => known,
         known => known.unproven(),

@@ -35,26 +35,75 @@ fn wav_rows() -> Vec<Row> {
         ("WAV: sizes of a pipe", sized(ten.clone(), 0x7FFF_F024, 0x7FFF_F000), Exact(10_000)),
         ("WAV: no size of the samples, and the size of the file is right", sized(ten.clone(), all, 0), Exact(10_000)),
         ("WAV: the size of the file is wrong", sized(ten.clone(), 7, 160_000), Exact(10_000)),
-        ("WAV: 0.03 s declared before 10 s of samples [header differs]", sized(ten.clone(), 516, 480), Estimated(10_000)),
-        ("WAV: 0.03 s declared, and the size of the file is right [header differs]", sized(ten.clone(), all, 480), Estimated(10_000)),
+        (
+            "WAV: 0.03 s declared before 10 s of samples [header differs]",
+            sized(ten.clone(), 516, 480),
+            Estimated(10_000),
+        ),
+        (
+            "WAV: 0.03 s declared, and the size of the file is right [header differs]",
+            sized(ten.clone(), all, 480),
+            Estimated(10_000),
+        ),
         ("WAV: two files, one after the other [header differs]", join(&[&ten, &ten]), Estimated(20_002)),
+        ("WAV: a sample is missing", ten[..ten.len() - 2].to_vec(), Exact(9_999)),
         ("WAV: cut short [header differs]", ten[..80_044].to_vec(), Estimated(5_000)),
         ("WAV: chunks after the samples", join(&[&sized(ten.clone(), all + 12, 160_000), list]), Exact(10_000)),
         ("WAV: chunks that the header does not count", join(&[&ten, list]), Exact(10_000)),
         ("WAV: zeros at the end", join(&[&ten, &[0; 100_000]]), Exact(10_000)),
         ("WAV: a tag at the end", join(&[&ten, b"TAG", &[b' '; 125]]), Exact(10_000)),
         ("WAV: no samples", wav_of(0), Exact(0)),
-        ("WAV: µ-law", riff(&[(b"fmt ", &format(7, 8_000, 8_000, 1, 8, Some(0))), (b"data", &[1; 80_000])]), Exact(10_000)),
-        ("WAV: blocks that contradict the bits", riff(&[(b"fmt ", &format(1, 8_000, 16_000, 4, 16, None)), (b"data", &[1; 80_000])]), Estimated(2_500)),
-        ("WAV: GSM", riff(&[(b"fmt ", &format(0x31, 8_000, 1_625, 65, 0, Some(320))), (b"data", &[1; 16_250])]), Exact(10_000)),
-        ("WAV: GSM without samples of a block", riff(&[(b"fmt ", &format(0x31, 8_000, 1_625, 65, 0, None)), (b"data", &[1; 16_250])]), Estimated(10_000)),
+        (
+            "WAV: µ-law",
+            riff(&[(b"fmt ", &format(7, 8_000, 8_000, 1, 8, Some(0))), (b"data", &[1; 80_000])]),
+            Exact(10_000),
+        ),
+        (
+            "WAV: blocks that contradict the bits",
+            riff(&[(b"fmt ", &format(1, 8_000, 16_000, 4, 16, None)), (b"data", &[1; 80_000])]),
+            Estimated(2_500),
+        ),
+        (
+            "WAV: GSM",
+            riff(&[(b"fmt ", &format(0x31, 8_000, 1_625, 65, 0, Some(320))), (b"data", &[1; 16_250])]),
+            Exact(10_000),
+        ),
+        (
+            "WAV: GSM without samples of a block",
+            riff(&[(b"fmt ", &format(0x31, 8_000, 1_625, 65, 0, None)), (b"data", &[1; 16_250])]),
+            Estimated(10_000),
+        ),
         ("WAV: IMA ADPCM", riff(&[(b"fmt ", &ima), (b"data", &[1; 25_600])]), Exact(6_312)),
-        ("WAV: IMA ADPCM and its number of samples", riff(&[(b"fmt ", &ima), (b"fact", &50_400_u32.to_le_bytes()), (b"data", &[1; 25_600])]), Exact(6_300)),
-        ("WAV: IMA ADPCM of impossible blocks", riff(&[(b"fmt ", &wrong_ima), (b"data", &[1; 25_600])]), Estimated(2_844)),
-        ("WAV: MS ADPCM", riff(&[(b"fmt ", &format(2, 8_000, 4_096, 256, 4, Some(500))), (b"data", &[1; 25_600])]), Exact(6_250)),
-        ("WAV: G.726", riff(&[(b"fmt ", &format(0x45, 8_000, 4_000, 1, 4, None)), (b"data", &[1; 40_000])]), Exact(10_000)),
-        ("WAV: a codec that nobody knows", riff(&[(b"fmt ", &format(0x1234, 8_000, 2_000, 1, 0, None)), (b"data", &[1; 20_000])]), Estimated(10_000)),
-        ("WAV: MP3 inside", riff(&[(b"fmt ", &format(0x55, 24_000, 4_000, 1, 0, None)), (b"data", &mp3(400, false))]), Exact(9_600)),
+        (
+            "WAV: IMA ADPCM and its number of samples",
+            riff(&[(b"fmt ", &ima), (b"fact", &50_400_u32.to_le_bytes()), (b"data", &[1; 25_600])]),
+            Exact(6_300),
+        ),
+        (
+            "WAV: IMA ADPCM of impossible blocks",
+            riff(&[(b"fmt ", &wrong_ima), (b"data", &[1; 25_600])]),
+            Estimated(2_844),
+        ),
+        (
+            "WAV: MS ADPCM",
+            riff(&[(b"fmt ", &format(2, 8_000, 4_096, 256, 4, Some(500))), (b"data", &[1; 25_600])]),
+            Exact(6_250),
+        ),
+        (
+            "WAV: G.726",
+            riff(&[(b"fmt ", &format(0x45, 8_000, 4_000, 1, 4, None)), (b"data", &[1; 40_000])]),
+            Exact(10_000),
+        ),
+        (
+            "WAV: a codec that nobody knows",
+            riff(&[(b"fmt ", &format(0x1234, 8_000, 2_000, 1, 0, None)), (b"data", &[1; 20_000])]),
+            Estimated(10_000),
+        ),
+        (
+            "WAV: MP3 inside",
+            riff(&[(b"fmt ", &format(0x55, 24_000, 4_000, 1, 0, None)), (b"data", &mp3(400, false))]),
+            Exact(9_600),
+        ),
         ("RF64", rf64(b"RF64", 80_000, 160_000), Exact(10_000)),
         ("BW64", rf64(b"BW64", 80_000, 160_000), Exact(10_000)),
         ("RF64: no size", rf64(b"RF64", 80_000, u64::MAX), Exact(10_000)),
@@ -69,8 +118,13 @@ fn sample_rows() -> Vec<Row> {
     vec![
         ("AIFF", aiff(None, 80_000, 160_008, 160_000), Exact(10_000)),
         ("AIFF: no size", aiff(None, 0, 0, 160_000), Exact(10_000)),
+        ("AIFF: a sample is missing", aiff(None, 80_000, 160_008, 159_998), Exact(10_000)),
         ("AIFF: cut short [header differs]", aiff(None, 80_000, 160_008, 80_000), Estimated(5_000)),
-        ("AIFF: 1 s declared before 10 s of samples [header differs]", aiff(None, 8_000, 160_008, 160_000), Estimated(10_000)),
+        (
+            "AIFF: 1 s declared before 10 s of samples [header differs]",
+            aiff(None, 8_000, 160_008, 160_000),
+            Estimated(10_000),
+        ),
         ("AIFF-C: µ-law", aiff(Some(b"ulaw"), 80_000, 80_008, 80_000), Exact(10_000)),
         ("AIFF-C: IMA ADPCM", aiff(Some(b"ima4"), 1_250, 42_508, 42_500), Exact(10_000)),
         ("AIFF-C: a codec that nobody knows", aiff(Some(b"wxyz"), 80_000, 1_008, 1_000), Estimated(10_000)),
@@ -107,7 +161,11 @@ fn frame_rows() -> Vec<Row> {
         ("MP3: an APE tag at the end", join(&[&whole, &ape(50_000)]), Exact(9_600)),
         ("MP3: cut short [header differs]", whole[..whole.len() / 2].to_vec(), Estimated(4_776)),
         ("MP3: cut within a frame", plain[..plain.len() - 50].to_vec(), Exact(9_576)),
-        ("MP3: two files, one after the other, of which the first counts [header differs]", join(&[&whole, &whole]), Estimated(19_224)),
+        (
+            "MP3: two files, one after the other, of which the first counts [header differs]",
+            join(&[&whole, &whole]),
+            Estimated(19_224),
+        ),
         ("MP3: two files without a header of the whole", join(&[&plain, &id3v2(3_000), &plain]), Exact(19_200)),
         ("MP3: other bytes in the middle", join(&[&plain, &[0; 9_000], &plain]), Estimated(19_200)),
         ("MP3: nothing after the tag", id3v2(1_000), Unknown),
@@ -132,7 +190,11 @@ fn ogg_rows() -> Vec<Row> {
         ("Opus: two streams", join(&[&ten, &Ogg::opus(2, 250, 0, true)]), Exact(14_986)),
         ("Opus: two streams of one number", join(&[&ten, &ten]), Exact(19_986)),
         ("Opus: begins an hour late", Ogg::opus(1, 500, hour, true), Exact(9_993)),
-        ("Opus: two streams, both late", join(&[&Ogg::opus(1, 500, hour, true), &Ogg::opus(2, 50, hour, true)]), Exact(10_986)),
+        (
+            "Opus: two streams, both late",
+            join(&[&Ogg::opus(1, 500, hour, true), &Ogg::opus(2, 50, hour, true)]),
+            Exact(10_986),
+        ),
         ("Opus: no end", Ogg::opus(1, 500, 0, false), Estimated(9_993)),
         ("Opus: two streams, the first without an end", join(&[&Ogg::opus(1, 500, 0, false), &ten]), Estimated(19_986)),
         ("Opus: one page", Ogg::opus(1, 10, 0, true), Exact(193)),
@@ -149,13 +211,13 @@ fn ogg_rows() -> Vec<Row> {
 fn film_rows() -> Vec<Row> {
     let plain = |samples, declared| Mp4 { samples, declared, ..Mp4::default() };
     let edited = |edits: &[(u32, i32)]| Mp4 { edits: edits.to_vec(), ..plain(100, 102_400) }.file();
-    let fragmented = |samples, fragments: &[u32], each| {
-        Mp4 { fragments: fragments.to_vec(), each, ..plain(samples, 8_000) }.file()
-    };
+    let fragmented =
+        |samples, fragments: &[u32], each| Mp4 { fragments: fragments.to_vec(), each, ..plain(samples, 8_000) }.file();
     let cut = |file: Vec<u8>, by| file[..file.len() - by].to_vec();
     vec![
         ("MP4", plain(100, 102_400).file(), Exact(12_800)),
-        ("MP4: the table contradicts the header", plain(100, 8_000).file(), Estimated(12_800)),
+        ("MP4: the index last", Mp4 { index_last: true, ..plain(100, 102_400) }.file(), Exact(12_800)),
+        ("MP4: the table contradicts the header [header differs]", plain(100, 8_000).file(), Estimated(12_800)),
         ("MP4: an encoder's delay edited out", edited(&[(12_600, 1_600)]), Exact(12_600)),
         ("MP4: a pause before the audio", edited(&[(5_000, -1), (12_800, 0)]), Exact(12_800)),
         ("MP4: most of it edited out", edited(&[(2_000, 8_000)]), Estimated(2_000)),
@@ -169,7 +231,8 @@ fn film_rows() -> Vec<Row> {
         ("WebM", webm(500, Some(10_000.0), false, 0), Exact(10_000)),
         ("WebM: no duration", webm(500, None, false, 0), Exact(10_000)),
         ("WebM: neither duration nor sizes", webm(500, None, true, 0), Exact(10_000)),
-        ("WebM: a duration, and no sizes", webm(500, Some(10_000.0), true, 0), Estimated(10_000)),
+        ("WebM: a duration, and no sizes", webm(500, Some(10_000.0), true, 0), Exact(10_000)),
+        ("WebM: a wrong duration [header differs]", webm(500, Some(4_000.0), false, 0), Estimated(10_000)),
         ("WebM: begins an hour late", webm(500, Some(3_610_000.0), false, 3_600_000), Exact(10_000)),
         ("WebM: begins an hour late, and no duration", webm(500, None, true, 3_600_000), Exact(10_000)),
         ("WebM: cut short", cut(webm(500, Some(10_000.0), false, 0), 100), Estimated(10_000)),
@@ -194,7 +257,10 @@ fn each_container_and_its_oddities_have_their_length() {
             (ours, other) => ours == other,
         };
         if !is_right || probe.header_differs != name.ends_with(DIFFERS) {
-            wrong.push(format!("{name}: {:?} instead of {length:?}, header_differs {}", probe.length, probe.header_differs));
+            wrong.push(format!(
+                "{name}: {:?} instead of {length:?}, header_differs {}",
+                probe.length, probe.header_differs
+            ));
         }
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
@@ -286,7 +352,10 @@ const BY_FFMPEG: [(&str, &str); 38] = [
     ("M4A, the index first", "-c:a aac -movflags faststart a.m4a"),
     ("M4A: ALAC", "-c:a alac a.m4a"),
     ("MP4: fragments", "-c:a aac -movflags frag_keyframe+empty_moov a.mp4"),
-    ("MP4: many fragments", "-c:a aac -movflags frag_keyframe+empty_moov+default_base_moof -frag_duration 500000 a.mp4"),
+    (
+        "MP4: many fragments",
+        "-c:a aac -movflags frag_keyframe+empty_moov+default_base_moof -frag_duration 500000 a.mp4",
+    ),
     ("MP4: fragments for a stream", "-c:a aac -movflags +dash -frag_duration 1000000 a.mp4"),
     ("WebM", "-c:a libopus a.webm"),
     ("WebM through a pipe", "-c:a libopus -f webm -"),

@@ -70,15 +70,9 @@ fn what_is_known_not_to_be_audio_is_named() {
 
 #[test]
 fn what_is_not_known_is_never_refused() {
-    for bytes in [
-        b"".as_slice(),
-        b"{\x7F\x80\xFF",
-        b"[hello",
-        b"< 5",
-        &[0xFF; 4000],
-        b"\xFF\x7E\xFE\x7F",
-        b"just some words",
-    ] {
+    for bytes in
+        [b"".as_slice(), b"{\x7F\x80\xFF", b"[hello", b"< 5", &[0xFF; 4000], b"\xFF\x7E\xFE\x7F", b"just some words"]
+    {
         assert_eq!(kind(bytes), Kind::Unknown, "{bytes:?}");
     }
 }
