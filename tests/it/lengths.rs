@@ -6,7 +6,10 @@ use wavebatch::{
     sandbox::{Fault, Match, What},
 };
 
-use crate::support::{Fixture, synthesis};
+use crate::{
+    cli::{run, stderr},
+    support::{Fixture, synthesis},
+};
 
 /// A recording of ten seconds whose header declares so many bytes of samples.
 fn declaring(bytes: u32) -> Vec<u8> {
@@ -86,4 +89,23 @@ async fn words_after_the_end_of_a_recording_are_suspect_and_keep_their_times() {
     assert_eq!(fixture.store.redeliver(batch).await.expect("a ledger").0, 1);
     fixture.run(batch).await;
     check().await;
+}
+
+#[test]
+fn check_says_of_how_many_recordings_the_length_is_an_estimate() {
+    let dir = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(dir.path().join("rec")).expect("a folder");
+    for (name, declared) in [("1.wav", 480), ("2.wav", 160_000)] {
+        std::fs::write(dir.path().join("rec").join(name), declaring(declared)).expect("a recording");
+    }
+    let asked = ["check", "rec", "--task", "transcribe", "--model", "pulse", "--language", "en", "--sandbox"];
+    let text = run(dir.path(), &asked);
+    let said = String::from_utf8_lossy(&text.stdout).into_owned() + &stderr(&text);
+    let expected = "1 of 2 recordings that were looked at does not prove its length: it is an estimate";
+    assert!(said.contains(expected), "{said}");
+    let json = run(dir.path(), &[&asked[..], &["--json"]].concat());
+    let view: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
+    let estimate = &view["plan"]["estimate"];
+    assert_eq!((&estimate["headers_read"], &estimate["lengths_not_exact"]), (&2.into(), &1.into()));
+    assert_eq!(estimate["audio_seconds"], 20.0);
 }
