@@ -35,30 +35,48 @@ impl Blocks {
     }
 
     /// The length of the samples from `from` on, of which `declared` bytes are declared, in a file of `len` bytes. `None` is an
-    /// open size.
-    fn length(&self, from: u64, declared: Option<u64>, len: u64) -> Found {
+    /// open size. `chunks_fill` says whether what follows them up to the end of the file is what may follow.
+    fn length(
+        &self,
+        (from, declared): (u64, Option<u64>),
+        len: u64,
+        chunks_fill: impl FnOnce(u64) -> Option<bool>,
+    ) -> Found {
         let left = len.saturating_sub(from);
         let (bytes, proven, header_differs) = match declared {
             None => (left, true, false),
             Some(declared) if declared > left.saturating_add(self.slack()) => (left, false, true),
-            Some(declared) if declared > left => (left, true, false),
-            Some(declared) => (declared, true, false),
+            Some(declared) if declared.saturating_add(self.slack()) >= left => (declared.min(left), true, false),
+            Some(declared) => match chunks_fill(from + declared) {
+                Some(true) => (declared, true, false),
+                Some(false) => (left, false, true),
+                None => (declared, false, false),
+            },
         };
         let length = self.ms(bytes).map_or(Length::Unknown, |ms| Length::of(ms, proven));
         Found { length, channels: None, header_differs }
     }
+}
 
-    /// As [`Blocks::length`], in a container that has nothing after the samples.
-    fn length_to_end(&self, from: u64, declared: Option<u64>, len: u64) -> Found {
-        let left = len.saturating_sub(from);
-        match declared {
-            Some(declared) if left > declared.saturating_add(self.slack()) => {
-                let length = self.ms(left).map_or(Length::Unknown, Length::Estimated);
-                Found { length, channels: None, header_differs: true }
-            }
-            declared => self.length(from, declared, len),
+/// Whether chunks fill the file from `at` on; `next` says where the chunk at a place ends. `None` if that cannot be read.
+fn chunks_fill<R: Read + Seek>(
+    window: &mut Window<'_, R>,
+    mut at: u64,
+    next: impl Fn(&[u8; 24]) -> Option<u64>,
+) -> Option<bool> {
+    for _ in 0..MAX_CHUNKS {
+        // Fewer bytes than a header has are padding.
+        if at.checked_add(8).is_none_or(|least| least > window.len()) {
+            return Some(at <= window.len() + 8);
         }
+        let bytes = window.up_to(at, 24)?;
+        let mut head = [0; 24];
+        head[..bytes.len()].copy_from_slice(bytes);
+        let is_name = head[..4].iter().all(|byte| matches!(byte, b' '..=b'~'));
+        let Some(len) = next(&head).filter(|len| is_name && *len >= 8) else { return Some(false) };
+        at = at.saturating_add(len);
     }
+    Some(false)
 }
 
 /// Reads a WAV, RF64 or BW64 file; `None` if it has no header that can be read.
@@ -100,17 +118,8 @@ pub(super) fn read_w64<R: Read + Seek>(window: &mut Window<'_, R>) -> Found {
                 }
             }
             b"data" => {
-                let left = window.len().saturating_sub(body);
-                let declared = size.saturating_sub(HEADER);
-                let open = size < HEADER || declared > LEAST_OPEN;
-                wav.data_len = if open { left } else { declared.min(left) };
-                wav.extent = match () {
-                    () if open => Extent::Open,
-                    () if declared > left => Extent::Cut,
-                    () => Extent::Agrees,
-                };
-                let channels = (wav.channels > 0).then_some(wav.channels);
-                return Found { length: wav.length(), channels, header_differs: wav.extent == Extent::Cut };
+                wav.data_offset = body;
+                return w64_data(window, wav, size.checked_sub(HEADER));
             }
             _ => {}
         }
@@ -122,6 +131,28 @@ pub(super) fn read_w64<R: Read + Seek>(window: &mut Window<'_, R>) -> Found {
         at = next;
     }
     Found::default()
+}
+
+/// The length of the samples of a Wave64 file: as declared, if that is a size and fits the file.
+fn w64_data<R: Read + Seek>(window: &mut Window<'_, R>, mut wav: Wav, declared: Option<u64>) -> Found {
+    let left = window.len().saturating_sub(wav.data_offset);
+    let declared = declared.filter(|declared| *declared <= LEAST_OPEN);
+    let size = |head: &[u8; 24]| {
+        let size = u64::from_le_bytes(head[16..].try_into().ok()?);
+        size.checked_next_multiple_of(8)
+    };
+    let mut fill = |declared: u64| chunks_fill(window, (wav.data_offset + declared).next_multiple_of(8), size);
+    (wav.extent, wav.data_len) = match declared {
+        None => (Extent::Open, left),
+        Some(declared) if declared > left => (Extent::Cut, left),
+        Some(declared) => match fill(declared) {
+            Some(true) => (Extent::Agrees, declared),
+            Some(false) => (Extent::Exceeded, left),
+            None => (Extent::Unseen, declared),
+        },
+    };
+    let header_differs = matches!(wav.extent, Extent::Exceeded | Extent::Cut);
+    Found { length: wav.length(), channels: (wav.channels > 0).then_some(wav.channels), header_differs }
 }
 
 /// Reads AIFF and AIFF-C.
@@ -145,7 +176,13 @@ pub(super) fn read_aiff<R: Read + Seek>(window: &mut Window<'_, R>) -> Found {
             let size = u64::from(size);
             let open = size == 0 || size == u64::from(u32::MAX);
             let declared = (!open).then(|| size.saturating_sub(8 + u64::from(offset)));
-            common.judged(blocks.length(from, declared, window.len()), &blocks)
+            let size = |head: &[u8; 24]| {
+                let size = u64::from(u32::from_be_bytes([head[4], head[5], head[6], head[7]]));
+                Some(8 + size + size % 2)
+            };
+            let len = window.len();
+            let found = blocks.length((from, declared), len, |end| chunks_fill(window, end + end % 2, size));
+            common.judged(found, &blocks)
         }
         // The frames of an unknown codec are what they are said to be.
         _ => Found::of(common.declared_ms().map_or(Length::Unknown, Length::Estimated)),
@@ -234,7 +271,7 @@ pub(super) fn read_au<R: Read + Seek>(window: &mut Window<'_, R>) -> Found {
     };
     let blocks = Blocks { bytes, samples, rate: rate.into() };
     let declared = (size != u32::MAX && size != 0).then_some(u64::from(size));
-    let found = blocks.length_to_end(from.into(), declared, window.len());
+    let found = blocks.length((from.into(), declared), window.len(), |_| Some(false));
     Found { channels: u16::try_from(channels).ok().filter(|n| *n > 0), ..found }
 }
 
@@ -250,7 +287,7 @@ pub(super) fn read_caf<R: Read + Seek>(window: &mut Window<'_, R>) -> Found {
         let Some(next) = body.checked_add(size) else { break };
         at = next;
     }
-    reading.found(window.len())
+    reading.found(window)
 }
 
 /// The chunks of a Core Audio Format file.
@@ -288,14 +325,19 @@ impl Caf {
         Some(())
     }
 
-    fn found(&self, len: u64) -> Found {
+    fn found<R: Read + Seek>(&self, window: &mut Window<'_, R>) -> Found {
+        let len = window.len();
         let rate = if self.rate.is_finite() && self.rate > 0.0 { self.rate } else { 0.0 };
         let channels = u16::try_from(self.channels).ok().filter(|n| *n > 0);
         let (bytes, samples) = (u64::from(self.packet_bytes), u64::from(self.packet_samples));
         let Some((from, declared)) = self.data else { return Found { channels, ..Found::default() } };
         let blocks = Blocks { bytes, samples, rate };
         let found = if bytes > 0 && samples > 0 {
-            blocks.length(from, declared, len)
+            let size = |head: &[u8; 24]| {
+                let size = u64::from_be_bytes(head[4..12].try_into().ok()?);
+                size.checked_add(12).filter(|_| size <= LEAST_OPEN)
+            };
+            blocks.length((from, declared), len, |end| chunks_fill(window, end, size))
         } else {
             let whole = declared.is_some_and(|declared| from.checked_add(declared).is_some_and(|end| end <= len));
             let one = Blocks { bytes: 1, samples: 1, rate };

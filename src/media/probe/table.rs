@@ -110,6 +110,7 @@ fn wav_rows() -> Vec<Row> {
         ("RF64: cut short [header differs]", rf64(b"RF64", 80_000, 320_000), Estimated(10_000)),
         ("W64", w64(80_000, None), Exact(10_000)),
         ("W64: no size", w64(80_000, Some(i64::MAX as u64)), Exact(10_000)),
+        ("W64: 1 s declared before 10 s of samples [header differs]", w64(80_000, Some(16_024)), Estimated(10_000)),
         ("W64: cut short [header differs]", w64(80_000, Some(999_999)), Estimated(10_000)),
     ]
 }
@@ -125,6 +126,12 @@ fn sample_rows() -> Vec<Row> {
             aiff(None, 8_000, 160_008, 160_000),
             Estimated(10_000),
         ),
+        ("AIFF: 1 s declared in both places [header differs]", aiff(None, 8_000, 16_008, 160_000), Estimated(10_000)),
+        (
+            "AIFF: chunks after the samples",
+            join(&[&aiff(None, 80_000, 160_008, 160_000), b"NAME\0\0\0\x04name"]),
+            Exact(10_000),
+        ),
         ("AIFF-C: µ-law", aiff(Some(b"ulaw"), 80_000, 80_008, 80_000), Exact(10_000)),
         ("AIFF-C: IMA ADPCM", aiff(Some(b"ima4"), 1_250, 42_508, 42_500), Exact(10_000)),
         ("AIFF-C: a codec that nobody knows", aiff(Some(b"wxyz"), 80_000, 1_008, 1_000), Estimated(10_000)),
@@ -136,6 +143,12 @@ fn sample_rows() -> Vec<Row> {
         ("AU: a codec that nobody knows", au(99, 1_000, 1_000), Unknown),
         ("CAF", caf(160_004, 160_000), Exact(10_000)),
         ("CAF: no size", caf(-1, 160_000), Exact(10_000)),
+        ("CAF: 1 s declared before 10 s of samples [header differs]", caf(16_004, 160_000), Estimated(10_000)),
+        (
+            "CAF: chunks after the samples",
+            join(&[&caf(160_004, 160_000), b"free\0\0\0\0\0\0\x01\0", &[0; 256]]),
+            Exact(10_000),
+        ),
         ("CAF: cut short [header differs]", caf(160_004, 80_000), Estimated(5_000)),
         ("AMR", amr(b"#!AMR\n", 500, 7, 32), Exact(10_000)),
         ("AMR: wide band", amr(b"#!AMR-WB\n", 500, 2, 33), Exact(10_000)),
