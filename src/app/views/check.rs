@@ -227,6 +227,8 @@ pub struct EstimateView {
     pub audio_seconds_give_or_take: Seconds,
     /// The number of recordings whose headers were read for it.
     pub headers_read: u64,
+    /// The number of those recordings whose length is an estimate, since nothing in them proves it.
+    pub lengths_not_exact: u64,
     /// The cost of the others at list price, if there is a price.
     pub cost_usd: Option<MicroUsd>,
     /// The margin of error of that cost.
@@ -338,6 +340,7 @@ impl<'v> PlanView<'v> {
                 audio_seconds: Seconds(estimate.audio_ms),
                 audio_seconds_give_or_take: Seconds(estimate.give_or_take_ms),
                 headers_read: estimate.sampled,
+                lengths_not_exact: estimate.not_exact,
                 cost_usd: Some(estimate.cost).filter(|_| priced),
                 cost_usd_give_or_take: Some(estimate.give_or_take).filter(|_| priced),
                 least_seconds: rate.map(|rate| least_time(calls, rate) / 1_000),

@@ -76,6 +76,8 @@ pub struct Estimate {
     pub give_or_take_ms: u64,
     /// The number of headers read for the sample.
     pub sampled: u64,
+    /// The number of those recordings that do not prove their length.
+    pub not_exact: u64,
     /// The cost of these other lines.
     pub cost: MicroUsd,
     /// The uncertainty of the cost.
@@ -194,6 +196,7 @@ fn add_guess(estimate: &mut Estimate, (guess, measured): (Guess, u64), cost: imp
         audio_ms: estimate.audio_ms + audio_ms,
         give_or_take_ms,
         sampled: guess.sampled,
+        not_exact: guess.not_exact,
         cost: cost(estimate.audio_ms + audio_ms),
         give_or_take: cost(give_or_take_ms),
     };
@@ -206,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_sample_speaks_for_the_lines_that_are_not_known() {
-        let guess = Guess { audio_ms: 600_000, give_or_take_ms: 60_000, sampled: 100 };
+        let guess = Guess { audio_ms: 600_000, give_or_take_ms: 60_000, sampled: 100, not_exact: 0 };
         let mut estimate = Estimate { lines: 6, unknown: 5, audio_ms: 60_000, ..Estimate::default() };
         let cost = |ms| Rates::default().cost(SttModel::Pulse, ms);
         add_guess(&mut estimate, (guess, 10), cost);
