@@ -21,8 +21,6 @@ mod mp4;
 mod mpeg;
 mod ogg;
 mod pcm;
-#[cfg(test)]
-mod table;
 mod tags;
 mod window;
 
@@ -278,5 +276,7 @@ fn leading_text(head: &[u8]) -> String {
     }
 }
 
+#[cfg(test)]
+mod table_tests;
 #[cfg(test)]
 mod tests;
