@@ -120,7 +120,8 @@ fn message(
         let gone = settings.tasks.reports().get(plan.spec.task.name).map_or("", |task| task.gone());
         facts.extend(plan_facts(plan));
         facts.extend(lines(plan, asked, gone));
-        facts.extend(messages::option_columns(&plan.spec.option_columns));
+        facts.extend(messages::columns(&plan.scan.columns));
+        facts.extend(messages::preview(&plan.preview));
         facts.extend(messages::passed_over(&plan.scan.ignored));
     }
     facts.push(fact("outputs", definition.output.as_str()));
@@ -129,6 +130,7 @@ fn message(
     facts.extend(definition.notes().iter().map(|note| fact("note", note)));
     facts.extend(voices.iter().map(|warning| fact("voices", warning)));
     if let Some((plan, asked)) = plan {
+        facts.extend(plan.scan.warnings.iter().map(|warning| fact("warning", warning)));
         facts.extend(plan.scan.unlisted_values.warnings().iter().map(|warning| fact("unlisted", warning)));
         facts.extend(cost(plan, asked, config));
         let look = TextFindings::of(&plan.scan).and_then(|found| found.look.as_ref());

@@ -6,6 +6,7 @@ use super::{
     IntakeError, IntakeTask, Purchases, Rebuy,
     compare::{Compared, ReadWatch},
     known::good_jobs,
+    preview::{PreviewLine, preview},
     resolved::{Resolved, Resolving},
     sample::measure,
 };
@@ -56,6 +57,8 @@ pub struct Plan {
     pub estimate: Estimate,
     /// What would be bought, if the task buys in parts.
     pub purchases: Option<Purchases>,
+    /// The first lines, as they would be worked.
+    pub preview: Vec<PreviewLine>,
     /// What the user should know before the start.
     pub notes: Vec<String>,
 }
@@ -122,6 +125,7 @@ pub async fn plan(
     let resolved = Resolved::resolve(store, definition, copy, &how).await?;
     let found = resolved.look(store, &how, *update_source).await?;
     let (spec, diff) = (resolved.spec(), found.diff);
+    let preview = preview(&resolved, copy).await?;
     let Resolved { definition, task, reader, known, .. } = resolved;
     let mut estimate = estimate((&definition, &*task), &diff, rates);
     if estimate.unknown > 0
@@ -139,6 +143,7 @@ pub async fn plan(
         phase: None,
         estimate,
         purchases: found.purchases,
+        preview,
         notes: definition.notes(),
         scan: reader.scan,
         diff,
