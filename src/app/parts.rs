@@ -90,7 +90,7 @@ impl JobParts {
             .collect();
         let lengths = tokio::task::spawn_blocking(move || files.into_iter().map(|file| length(file, bought)).collect());
         let lengths: Vec<Option<u64>> = lengths.await.map_err(io::Error::other)?;
-        let pauses = asked.pause.after(&cut).map(|ms| ms_to_sample(ms.into(), bought.sample_rate));
+        let pauses = asked.pause.after(&cut).into_iter().map(|ms| ms_to_sample(ms.into(), bought.sample_rate));
         let timeline = Timeline::of(lengths.iter().copied().zip(pauses));
         let mut parts = Vec::with_capacity(cut.len());
         for ((nth, part), (cache_key, length)) in (0..).zip(cut).zip(cache_keys.into_iter().zip(lengths)) {

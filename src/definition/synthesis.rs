@@ -1,6 +1,6 @@
 //! The settings of a synthesis batch.
 
-use super::{pronunciations::Pronunciations, template::Template};
+use super::{pronunciations::Pronunciations, prose::MarkdownReading, template::Template};
 use crate::domain::synthesis::{Synthesis, SynthesisOption};
 
 /// The settings of a synthesis.
@@ -16,6 +16,8 @@ pub struct Synthesizing {
     pub option_columns: Vec<SynthesisOption>,
     /// The words of the dictionary, if there is one.
     pub pronunciations: Option<Pronunciations>,
+    /// How Markdown files are read.
+    pub markdown: MarkdownReading,
     /// Every part is bought again, even if the audio cache has it.
     pub no_reuse: bool,
 }

@@ -24,6 +24,7 @@ mod scan;
 pub mod sheet;
 #[cfg(test)]
 mod tests;
+mod wrapped;
 
 use std::{
     io,
@@ -38,8 +39,9 @@ use self::{
     lines::LineReader as PlainLines,
     record::Next,
     rows::{Kind, Rows},
+    wrapped::WrappedSentence,
 };
-use super::{Definition, Fault, Faults, Origin, paths::io_message};
+use super::{Definition, Fault, Faults, Origin, paths::io_message, text::excerpt};
 
 pub(super) use self::listing::pattern;
 pub(crate) use self::{
@@ -172,7 +174,13 @@ fn columns_of(definition: &Definition, kind: &Kind) -> Result<Vec<String>, Fault
     };
     let input = Input::open(path).map_err(message)?;
     match format {
-        ManifestFormat::Lines => Ok(vec![unnamed.line.to_owned()]),
+        ManifestFormat::Lines if definition.manifest_format.is_none() && definition.of.reads_texts() => {
+            match wrapped::find(PlainLines::new(input)).map_err(message)? {
+                Some(sentence) => Err(one_text(shown, &sentence)),
+                None => Ok(vec![unnamed.line.to_owned()]),
+            }
+        }
+        ManifestFormat::Lines | ManifestFormat::Text => Ok(vec![unnamed.line.to_owned()]),
         ManifestFormat::Csv | ManifestFormat::Tsv => {
             let mut record = Record::default();
             match Csv::new(input, format.delimiter()).next(&mut record).map_err(message)? {
@@ -198,6 +206,16 @@ fn columns_of(definition: &Definition, kind: &Kind) -> Result<Vec<String>, Fault
             }
         }
     }
+}
+
+fn one_text(shown: &str, sentence: &WrappedSentence) -> Faults {
+    let WrappedSentence { line, end, start } = sentence;
+    let message = format!(
+        "goes on in the next line (`… {}`, `{} …`): this is a text in wrapped lines, and each line would be bought as a text of its own. If the file is one text, say --manifest-format text, or put it into a folder and name the folder; if each line is a text, say --manifest-format lines",
+        excerpt(end),
+        excerpt(start)
+    );
+    Fault::of_line(shown, *line, None, message).into()
 }
 
 fn too_many_columns(shown: &str, line: u64) -> Faults {

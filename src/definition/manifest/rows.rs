@@ -56,7 +56,8 @@ impl Kind {
                         Rows::Csv { csv, width: columns.len() }
                     }
                     ManifestFormat::Jsonl => Rows::Jsonl(Box::new(Jsonl::new(LineReader::new(input), columns))),
-                    ManifestFormat::Lines => Rows::Lines(Box::new(LineReader::new(input))),
+                    // A text has become a file of its own.
+                    ManifestFormat::Lines | ManifestFormat::Text => Rows::Lines(Box::new(LineReader::new(input))),
                 }
             }
             Self::Listing { root, pattern, filters } => {

@@ -51,6 +51,10 @@ impl ReportTask for Synthesize {
         COLUMNS
     }
 
+    fn own_columns(&self) -> &'static [&'static str] {
+        &["left_out"]
+    }
+
     fn batch(&self, spec: &TaskSpec) -> Result<Box<dyn BatchRequest>, SpecError> {
         Ok(Box::new(spec.read::<Synthesis>()?))
     }
@@ -76,7 +80,7 @@ impl BatchRequest for Synthesis {
             output_format: Some(own.format.format),
             sample_rate: Some(own.format.sample_rate),
             voice_id: own.overrides.voice_id,
-            own: Vec::new(),
+            own: vec![own.left_out.unwrap_or_default()],
         }
     }
 

@@ -17,6 +17,7 @@ use crate::{
         Built, Synthesizing, Template,
         build::Builder,
         pronunciations::{self, Pronunciations},
+        prose::MarkdownReading,
         targets::local,
     },
     domain::{
@@ -38,7 +39,9 @@ pub(super) fn build(said: &SynthesisDraft, on: &mut Builder<'_>, date: Option<Da
     let (dictionary, pronunciations) = said.pronunciations(on).unzip();
     let (synthesis, judged) = said.synthesis(on, dictionary);
     let no_reuse = on.over.flags.has(NO_REUSE);
-    let asked = Synthesizing { synthesis, text_column, text_file_column, option_columns, pronunciations, no_reuse };
+    let markdown = said.markdown.unwrap_or(MarkdownReading::Prose);
+    let asked =
+        Synthesizing { synthesis, text_column, text_file_column, option_columns, pronunciations, markdown, no_reuse };
     Built { task: Arc::new(asked), judged }
 }
 
@@ -69,6 +72,8 @@ impl SynthesisDraft {
             pause: Pause {
                 sentence_ms: self.sentence_ms.unwrap_or(pause.sentence_ms),
                 paragraph_ms: self.paragraph_ms.unwrap_or(pause.paragraph_ms),
+                heading_ms: self.heading_ms.unwrap_or(pause.heading_ms),
+                break_ms: self.break_ms.unwrap_or(pause.break_ms),
             },
             max_chars_per_second: self.max_chars_per_second.unwrap_or(Synthesis::MAX_CHARS_PER_SECOND),
             captions,

@@ -10,6 +10,7 @@ use toml::{
 use crate::{
     definition::{
         Page,
+        prose::MarkdownReading,
         text::{did_you_mean, excerpt, named, some, ticked},
         walk::{Section, TomlWalk, Wrong},
     },
@@ -35,10 +36,13 @@ pub(super) struct SynthesisDraft {
     pub(super) part_chars: Option<usize>,
     pub(super) sentence_ms: Option<u32>,
     pub(super) paragraph_ms: Option<u32>,
+    pub(super) heading_ms: Option<u32>,
+    pub(super) break_ms: Option<u32>,
     pub(super) max_chars_per_second: Option<f64>,
     pub(super) captions: Option<Vec<CaptionFormat>>,
     pub(super) pronunciations: Option<String>,
     pub(super) transport: Option<Transport>,
+    pub(super) markdown: Option<MarkdownReading>,
 }
 
 /// Reads the fields: those of the file's top level, of `[columns]`, and all of `[synthesize]`.
@@ -57,6 +61,7 @@ pub(super) fn read(page: &mut Page<'_, '_>) -> SynthesisDraft {
     let mut pause = walk.section(s, "pause");
     let mut silence = |name| walk.take(&mut pause, name, |value| within(value, 0..=MAX_PAUSE_MS));
     let (sentence_ms, paragraph_ms) = (silence("sentence_ms"), silence("paragraph_ms"));
+    let (heading_ms, break_ms) = (silence("heading_ms"), silence("break_ms"));
     walk.close(pause);
     let max_chars_per_second = walk.take(s, "max_chars_per_second", |value| match number(value)? {
         most @ 0.0..=1_000.0 => Ok(most),
@@ -65,6 +70,7 @@ pub(super) fn read(page: &mut Page<'_, '_>) -> SynthesisDraft {
     let captions = walk.list(s, "captions", named);
     let pronunciations = walk.text(s, "pronunciations", some);
     let transport = walk.text(s, "transport", named);
+    let markdown = walk.text(s, "markdown", named);
     walk.close(section);
     SynthesisDraft {
         text,
@@ -77,10 +83,13 @@ pub(super) fn read(page: &mut Page<'_, '_>) -> SynthesisDraft {
         part_chars: parts,
         sentence_ms,
         paragraph_ms,
+        heading_ms,
+        break_ms,
         max_chars_per_second,
         captions,
         pronunciations,
         transport,
+        markdown,
     }
 }
 

@@ -16,6 +16,7 @@ use crate::{
         cut::parts,
         extra::cell_as_json,
         identity::Identity,
+        invisible::{Repairs, without_invisible},
         key::{Key, KeyFault},
         pool::Pool,
         synthesis::{Rendition, SynthesisOverrides},
@@ -53,6 +54,7 @@ struct FoundText {
     text: String,
     file: Option<String>,
     left_out: LeftOut,
+    repairs: Repairs,
 }
 
 impl LineJudge for TextJudge<'_> {
@@ -62,8 +64,10 @@ impl LineJudge for TextJudge<'_> {
             Some(rule) => rule.text(record),
             None => key_of(file.as_deref(), record.number),
         };
+        let (key, key_repairs) = visible_key(key);
         self.line = None;
-        self.line = Some(self.line(record, file.as_deref(), &key)?);
+        let line = self.line(record, file.as_deref(), &key)?;
+        self.line = Some(TextLine { key_repairs, ..line });
         Ok(key)
     }
 
@@ -127,9 +131,13 @@ impl<'m> TextJudge<'m> {
         faults.extend(self.unjoinable_parts(&found.text));
         let outputs = outputs(asked, columns, record, key.as_str(), &overrides, &voices);
         let outputs = outputs.map_err(|message| faults.push(LineFault::new(None, message)));
-        let Some(outputs) = outputs.ok().filter(|_| faults.is_empty()) else { return Err(Refusal::Line(faults)) };
-        let FoundText { text, file, left_out } = found;
-        Ok(TextLine { number: record.number, key, text, file, left_out, options, outputs })
+        let Some(mut outputs) = outputs.ok().filter(|_| faults.is_empty()) else { return Err(Refusal::Line(faults)) };
+        let FoundText { text, file, left_out, repairs } = found;
+        if !left_out.is_empty() {
+            outputs.iter_mut().for_each(|output| output.left_out = Some(left_out.to_string()));
+        }
+        let (number, key_repairs) = (record.number, Repairs::default());
+        Ok(TextLine { number, key, text, file, left_out, repairs, key_repairs, options, outputs })
     }
 
     /// The fault of a text in several parts whose format cannot be joined.
@@ -204,7 +212,10 @@ impl<'m> TextJudge<'m> {
         let found = match (text, file) {
             (Some(_), Some(_)) => return fault("stands beside a text; a line has the one or the other".into()),
             (None, None) => return fault("is empty: there is nothing to be spoken".into()),
-            (Some(text), None) => FoundText { text: text.into_owned(), file: None, left_out: LeftOut::default() },
+            (Some(text), None) => {
+                let (text, repairs) = without_invisible(&text);
+                FoundText { text: text.into_owned(), file: None, left_out: LeftOut::default(), repairs }
+            }
             (None, Some(file)) => match self.read(file) {
                 Ok(found) => found,
                 Err(NoText::Line(message)) => return fault(format!("`{}`: {message}", excerpt(file))),
@@ -232,7 +243,7 @@ impl<'m> TextJudge<'m> {
                 return Err(NoText::Line(message.into()));
             }
         };
-        let kind = ProseKind::of_path(&path).unwrap_or(ProseKind::Plain);
+        let kind = ProseKind::of_path(&path).unwrap_or(ProseKind::Plain).read_as(self.texts.asked.markdown);
         let prose = prose::read(Path::new(&path), kind).map_err(|fault| match fault {
             ProseFault::Away { .. } => NoText::Stop(format!("the text `{}` {fault}", excerpt(&path))),
             fault => NoText::Line(fault.to_string()),
@@ -241,6 +252,15 @@ impl<'m> TextJudge<'m> {
         let files = self.files.get_or_insert_default();
         files.update((text.len() as u64).to_le_bytes());
         files.update(&text);
-        Ok(FoundText { text, file: Some(path), left_out: prose.left_out })
+        Ok(FoundText { text, file: Some(path), left_out: prose.left_out, repairs: prose.repairs })
     }
+}
+
+/// A key without characters that nobody sees. Control characters are a fault of it, and stay.
+fn visible_key(key: Cow<'_, str>) -> (Cow<'_, str>, Repairs) {
+    let (visible, repairs) = without_invisible(&key);
+    if repairs.is_empty() || repairs.controls > 0 || repairs.repaired > 0 {
+        return (key, Repairs::default());
+    }
+    (Cow::Owned(visible.into_owned()), repairs)
 }
