@@ -102,7 +102,7 @@ fn opening(path: &Path) -> (Opening, Clock) {
 async fn worked(store: &Store, nth: u64, lines: u64) -> (BatchId, u64) {
     let new = NewBatch {
         definition: "night".into(),
-        ..NewBatch::new(&format!("night-{nth}"), Environment::Live, Transcription::TASK, "{}".into())
+        ..NewBatch::of::<Transcription>(&format!("night-{nth}"), Environment::Live, "{}".into())
     };
     let begun = store.begin(new, Resubmission::default()).await.expect("a batch");
     let batch = begun.batch;

@@ -29,6 +29,7 @@ fn main() -> ExitCode {
     let plan = crash::Plan {
         seed: given("--seed").unwrap_or(since_1970.as_secs()),
         kills: given("--kills").unwrap_or(200),
+        moments: 4,
         time: Duration::from_secs(60 * given("--minutes").unwrap_or(10)),
         program: env::current_exe().expect("this program"),
         round: [150, 60, 4],

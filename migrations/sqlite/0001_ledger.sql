@@ -36,6 +36,8 @@ CREATE TABLE batches (
     definition        TEXT    NOT NULL,
     -- What it does with each line: `transcribe`, `synthesize`, …
     task              TEXT    NOT NULL,
+    -- What the units of its jobs and calls count.
+    unit              TEXT    NOT NULL CHECK (unit IN ('audio_ms', 'characters')),
     -- What the stand-in says is never mixed with what the API says.
     environment       TEXT    NOT NULL CHECK (environment IN ('live', 'sandbox')),
     -- JSON: all that its workers need to know, as it was submitted last.

@@ -9,12 +9,13 @@ use super::{
 use crate::{
     audio::{check, ms_to_sample, sample_to_ms},
     domain::{
-        cut::{Part, cut},
+        cost::{MicroUsd, Rates},
+        cut::Part,
         identity::Identity,
         job::{CallState, Journals},
-        synthesis::{ClipFormat, Rendition, Synthesis, Timeline},
-        synthesis_options::SynthesisOptions,
+        synthesis::{ClipFormat, Timeline},
     },
+    report::{BatchRequest, JobRequest},
     store::{JobDetail, Store},
 };
 
@@ -56,14 +57,14 @@ pub struct PartStatus {
     pub cache_key: Identity,
     /// The state of its clip.
     pub state: PartState,
+    /// What the clip costs at list price.
+    pub cost: MicroUsd,
 }
 
 /// A job and its parts.
 pub struct JobParts {
-    /// The job's own settings.
-    pub own: Rendition,
-    /// The options of its synthesis.
-    pub options: SynthesisOptions,
+    /// What the job requests.
+    pub request: JobRequest,
     /// The parts, in order.
     pub parts: Vec<PartStatus>,
     bought: ClipFormat,
@@ -71,37 +72,40 @@ pub struct JobParts {
 }
 
 impl JobParts {
-    /// Reads the ledger and the spool. `None`: the line's settings or its text are unknown.
+    /// Reads the ledger and the spool. `None`: the job buys no parts, or its settings or its text are unknown.
     ///
     /// # Errors
     /// The ledger cannot be read.
-    pub async fn look(store: &Store, asked: &Synthesis, job: &JobDetail) -> Result<Option<Self>, AppError> {
-        let own = job.row.overrides.as_deref().and_then(|json| serde_json::from_str::<Rendition>(json).ok());
-        let (Some(own), Some(text)) = (own, store.text(job.row.job).await?) else { return Ok(None) };
+    pub async fn look(
+        store: &Store,
+        batch: &dyn BatchRequest,
+        rates: &Rates,
+        job: &JobDetail,
+    ) -> Result<Option<Self>, AppError> {
+        let (Some(own), Some(text)) = (job.row.overrides.as_deref(), store.text(job.row.job).await?) else {
+            return Ok(None);
+        };
+        let Some(requested) = batch.parts(own, &text, rates) else { return Ok(None) };
         let journals = store.journals(job.row.job, job.generation).await?;
-        let (options, bought) = (own.overrides.apply(&asked.options), own.format.bought());
-        let cut = cut(&text, asked.part_chars);
-        let cache_keys: Vec<_> = cut.iter().map(|part| asked.cache_key(&options, &part.text, bought)).collect();
+        let bought = requested.clip;
         let audio_cache = store.audio_cache();
-        let files: Vec<_> = cut
-            .iter()
-            .zip(&cache_keys)
-            .map(|(part, cache_key)| part.has_words().then(|| audio_cache.path(*cache_key, bought.format)))
-            .collect();
+        let file = |cache_key| audio_cache.path(cache_key, bought.format);
+        let files: Vec<_> =
+            requested.parts.iter().map(|one| one.part.has_words().then(|| file(one.cache_key))).collect();
         let lengths = tokio::task::spawn_blocking(move || files.into_iter().map(|file| length(file, bought)).collect());
         let lengths: Vec<Option<u64>> = lengths.await.map_err(io::Error::other)?;
-        let pauses = asked.pause.after(&cut).into_iter().map(|ms| ms_to_sample(ms.into(), bought.sample_rate));
+        let pauses = requested.parts.iter().map(|one| ms_to_sample(one.pause_ms.into(), bought.sample_rate));
         let timeline = Timeline::of(lengths.iter().copied().zip(pauses));
-        let mut parts = Vec::with_capacity(cut.len());
-        for ((nth, part), (cache_key, length)) in (0..).zip(cut).zip(cache_keys.into_iter().zip(lengths)) {
-            let state = if part.has_words() {
-                state(store, &journals, nth, cache_key, length.is_some()).await?
+        let mut parts = Vec::with_capacity(lengths.len());
+        for ((nth, one), length) in (0..).zip(requested.parts).zip(lengths) {
+            let state = if one.part.has_words() {
+                state(store, &journals, nth, one.cache_key, length.is_some()).await?
             } else {
                 PartState::Silent
             };
-            parts.push(PartStatus { part, cache_key, state });
+            parts.push(PartStatus { part: one.part, cache_key: one.cache_key, state, cost: one.cost });
         }
-        Ok(Some(Self { own, options, parts, bought, timeline }))
+        Ok(Some(Self { request: requested.request, parts, bought, timeline }))
     }
 
     /// The start of a part, in ms. `part` counts from 0.
@@ -143,10 +147,10 @@ impl JobParts {
             line: job.row.line,
             key: job.row.key.clone(),
             state: job.row.state,
-            voice_id: self.own.voice_id().to_owned(),
-            output_format: self.own.format.format,
-            sample_rate: self.own.format.sample_rate.hz(),
-            output_name: self.own.file(),
+            voice_id: self.request.voice_id.clone().unwrap_or_default(),
+            output_format: self.request.output_format.unwrap_or(self.bought.format),
+            sample_rate: self.request.sample_rate.unwrap_or(self.bought.sample_rate).hz(),
+            output_name: self.request.output_name.clone().unwrap_or_default(),
             audio_seconds: self.end_ms().map(Seconds),
             parts: parts.collect(),
         }

@@ -15,10 +15,9 @@ use super::{
 use crate::{
     domain::job::BatchId,
     report::{summary::SummaryState, words::shell},
-    runner::{Order, RunEnd},
+    runner::{Order, RunEnd, intake::renew_account},
     shutdown::Shutdown,
     store::{BatchRow, BatchStatus},
-    tasks::synthesize,
 };
 
 /// The time for observers to handle the last events of a run.
@@ -129,7 +128,7 @@ impl Session {
             {
                 self.say(Event::Resumed { batch: row.name.clone(), kind, reason });
             }
-            synthesize::renew_dictionary(&self.store, self.account().as_ref(), row).await?;
+            renew_account(self.settings.tasks.intakes(), &self.store, self.account().as_ref(), row).await?;
             left += self.store.counts(row.id).await?.unfinished();
         }
         Ok(left)

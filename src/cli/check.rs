@@ -5,8 +5,7 @@ use clap::Args;
 use super::{
     context::Context,
     error::{CliError, Exit},
-    messages::{self, stt},
-    reading,
+    messages, reading,
     sources::Sources,
     synthesis::{self, WarningsShown},
     terminal::Terminal,
@@ -197,7 +196,7 @@ fn lines(plan: &Plan, asked: &dyn BatchRequest, gone: &str) -> Vec<String> {
 }
 
 fn cost(plan: &Plan, asked: &dyn BatchRequest, config: &Config) -> Vec<String> {
-    let (estimate, model) = (&plan.estimate, stt(&plan.spec));
+    let estimate = &plan.estimate;
     if estimate.lines == 0 {
         return vec![fact("cost", "none: nothing is left to do")];
     }
@@ -217,8 +216,8 @@ fn cost(plan: &Plan, asked: &dyn BatchRequest, config: &Config) -> Vec<String> {
         }
         return facts;
     }
-    let price = messages::price(model, rates);
-    if rates.known_per_minute(model).is_none() {
+    let price = asked.price(rates);
+    if !asked.is_priced(rates) {
         return vec![fact("cost", price), fact("time", messages::finish(estimate.lines, &limits))];
     }
     let known = about(estimate);
@@ -253,7 +252,7 @@ fn view<'v>(
     let Checked { plan, voices, unchecked, new_ledger } = checked;
     let plan = plan.as_ref();
     let of_plan = |(plan, asked): (&'v Plan, &dyn BatchRequest)| {
-        let priced = plan.purchases.is_some() || config.rates.known_per_minute(stt(&plan.spec)).is_some();
+        let priced = plan.purchases.is_some() || asked.is_priced(&config.rates);
         PlanView::of(plan, &limits_of(config, &plan.spec, asked), &config.rates, priced)
     };
     CheckView {

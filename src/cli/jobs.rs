@@ -13,10 +13,8 @@ use crate::{
         AppError, JobParts,
         views::{CallView, JobView, RenditionView},
     },
-    domain::{
-        job::{JobState, Wanted},
-        synthesis::Synthesis,
-    },
+    domain::job::{JobState, Wanted},
+    report::asked_of,
     store::{BatchRow, JobDetail, JobFilter, Store},
 };
 
@@ -102,10 +100,14 @@ impl Jobs {
     ) -> Result<(), CliError> {
         let screen = &context.screen;
         let spec = batch.specification()?;
-        let asked = spec.task.read::<Synthesis>().map_err(|_| AppError::NoParts(batch.name.clone()))?;
+        if !context.tasks.has_parts(batch.task) {
+            return Err(AppError::NoParts(batch.name.clone()).into());
+        }
+        let asked = asked_of(context.tasks.reports(), spec)?;
+        let rates = context.config(self.named.ledger.sandbox)?.rates;
         let mut found = Vec::new();
         for job in jobs {
-            found.extend(JobParts::look(store, &asked, job).await?.map(|parts| parts.view(job)));
+            found.extend(JobParts::look(store, &*asked, &rates, job).await?.map(|parts| parts.view(job)));
         }
         match found.as_slice() {
             [] => screen.message(&format!("{}: no such lines", batch.name)),

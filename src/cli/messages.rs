@@ -4,26 +4,21 @@ use super::{
     error::{CliError, Exit},
     reading,
     screen::Screen,
-    words::{counted, dollars, duration, fact, grouped, shell, unpriced},
+    words::{counted, dollars, duration, fact, grouped, shell},
 };
 use crate::{
     app::Published,
     config::{Config, PoolLimits},
     definition::{Definition, manifest::Ignored},
     domain::{
-        batch::BatchSpec, cost::Rates, environment::Environment, estimate::least_time, job::JobState,
-        options::SttModel, row::RowStatus, task::Task, transcription::Transcription,
+        batch::BatchSpec, cost::Rates, environment::Environment, estimate::least_time, job::JobState, row::RowStatus,
+        task::Task,
     },
     report::{BatchRequest, Rest, summary::SummaryState},
     runner::{DEFAULT_CONCURRENCY, intake::Submission},
     store::Counts,
     tasks::Registry,
 };
-
-/// The model of a transcription.
-pub(super) fn stt(spec: &BatchSpec) -> SttModel {
-    spec.task.read::<Transcription>().ok().map_or(SttModel::Pulse, |asked| asked.options.model)
-}
 
 /// The locations of the ledger and the settings, and the API if it is not the vendor's own.
 pub(super) fn places(config: &Config, fresh: bool) -> Vec<String> {
@@ -109,14 +104,6 @@ pub(super) fn outlook(
     facts.extend(spec.run.max_spend_usd.map(|most| fact("", format!("at most {} over all runs", dollars(most.0)))));
     facts.push(fact("time", finish(left, limits)));
     facts
-}
-
-/// The list price of a model.
-pub(super) fn price(model: SttModel, rates: &Rates) -> String {
-    match rates.known_per_minute(model) {
-        Some(price) => format!("{} a minute by {model}, list price of {}", dollars(price.0), rates.as_of),
-        None => unpriced(model.as_str()),
-    }
 }
 
 /// The remaining work in the sandbox.

@@ -17,7 +17,11 @@ pub(super) struct Moment(pub(super) u64);
 
 /// `avery, wav at 24000 Hz`
 pub(super) fn who(job: &JobParts) -> String {
-    format!("{}, {}", job.own.voice_id(), job.own.format)
+    let request = &job.request;
+    let voice = request.voice_id.as_deref().unwrap_or_default();
+    let format = request.output_format.map(|format| format!(", {format}")).unwrap_or_default();
+    let rate = request.sample_rate.map(|rate| format!(" at {rate} Hz")).unwrap_or_default();
+    format!("{voice}{format}{rate}")
 }
 
 /// The first words of a part, for one line of a message.

@@ -14,10 +14,8 @@ use super::{
 use crate::{
     app::AppError,
     domain::{
-        batch::BatchSpec,
         cost::Rates,
         job::{BatchId, JobState},
-        synthesis::Synthesis,
         task::Task,
     },
     report::{BatchRequest, asked_of, task_of},
@@ -59,20 +57,19 @@ impl Retry {
         let rates = context.config(self.named.ledger.sandbox)?.rates;
         let (store, batch) = context.batch(&self.named).await?;
         let spec = batch.specification()?;
+        let (task, asked) = (task_of(context.tasks.reports(), spec)?, asked_of(context.tasks.reports(), spec)?);
         let mut chosen = self.chosen(batch.id);
-        let again = self.again(&store, &batch, spec, &rates).await?;
+        let again = self.again(&store, &batch, (&*task, &*asked), &rates).await?;
         chosen.part = again.as_ref().map(|again| again.part);
         let mut plan = store.plan_retry(&chosen).await?;
-        let task = task_of(context.tasks.reports(), spec)?;
         if task.has_parts() && self.key.is_some() {
-            let asked = spec.task.read::<Synthesis>().map_err(|_| AppError::NoParts(batch.name.clone()))?;
             // The ledger does not know which jobs share clips; for one line this can be computed.
-            plan.units = part::characters(&store, &asked, &rates, &self.jobs(&store, &batch).await?).await?;
+            plan.units = part::characters(&store, &*asked, &rates, &self.jobs(&store, &batch).await?).await?;
         }
         let screen = &context.screen;
         screen.message(&match (&again, &self.key) {
             (Some(again), Some(key)) if plan.jobs > 0 => again.message(&batch.name, key, &rates),
-            _ => message(&batch.name, (&*task, &*asked_of(context.tasks.reports(), spec)?), &plan, &rates),
+            _ => message(&batch.name, (&*task, &*asked), &plan, &rates),
         });
         if plan.jobs > 0 && plan.joined > 0 {
             let others = counted(plan.joined, "other output");
@@ -96,18 +93,20 @@ impl Retry {
         &self,
         store: &Store,
         batch: &BatchRow,
-        spec: &BatchSpec,
+        (task, asked): (&dyn Task, &dyn BatchRequest),
         rates: &Rates,
     ) -> Result<Option<PartRetry>, CliError> {
         let Some(which) = self.part.map(Which::Numbered).or(self.at.map(Which::AtMoment)) else { return Ok(None) };
-        let asked = spec.task.read::<Synthesis>().map_err(|_| AppError::NoParts(batch.name.clone()))?;
+        if !task.has_parts() {
+            return Err(AppError::NoParts(batch.name.clone()).into());
+        }
         let key = self.key.as_deref().unwrap_or_default();
         let filter = JobFilter { state: None, key: Some(key.to_owned()), limit: 1, with_dropped: false };
         if store.jobs(batch.id, &filter).await?.is_empty() {
             return Err(CliError::usage(format!("{} has no line `{}`", batch.name, key.escape_debug())));
         }
         let jobs = self.jobs(store, batch).await?;
-        PartRetry::look(store, &asked, rates, which, &jobs).await.and_then(|again| {
+        PartRetry::look(store, (asked, rates), which, &jobs).await.and_then(|again| {
             // Without this error the whole line would be bought.
             again.map(Some).ok_or_else(|| {
                 CliError::usage(format!(
@@ -174,7 +173,7 @@ mod tests {
         tasks::{Synthesize, Transcribe},
     };
 
-    fn spec(task: &str, asked: serde_json::Value) -> BatchSpec {
+    fn spec(task: &str, asked: serde_json::Value) -> crate::domain::batch::BatchSpec {
         serde_json::from_value(serde_json::json!({
             "definition": "d", "task": task, "asked": asked, "manifest": "m", "output": "/o",
             "run": {}, "report": {}, "carried": [], "option_columns": [],

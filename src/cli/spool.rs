@@ -72,7 +72,7 @@ impl Spool {
         }
         let (store, _) = context.ledger(self.ledger.sandbox).await?;
         let folder = store.audio_cache().root().display().to_string();
-        let view = SpoolView::of(&store.spool_view().await?, folder);
+        let view = SpoolView::of(&store.spool_view(context.tasks.reports()).await?, folder);
         let screen = &context.screen;
         if self.json {
             screen.view(&view)?;
@@ -92,7 +92,8 @@ impl Prune {
         // No file is older than the epoch: a greater age removes nothing.
         let since = |age: Duration| SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
         let limits = SpoolLimits { unused_since: self.older_than.map(since), max_bytes: self.max_size };
-        let pruned = SpoolPrunedView::of(&store.prune_spool(limits, self.dry_run).await?, self.dry_run);
+        let pruned =
+            SpoolPrunedView::of(&store.prune_spool(context.tasks.reports(), limits, self.dry_run).await?, self.dry_run);
         let screen = &context.screen;
         if self.json {
             screen.view(&pruned)?;

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use unicode_width::UnicodeWidthStr;
 
-pub(super) use crate::report::words::{counted, dollars, duration, grouped, printable, shell, shorten, unpriced};
+pub(super) use crate::report::words::{counted, dollars, duration, grouped, printable, shell, shorten};
 
 /// One fact after its name, on one line.
 pub(super) fn fact(name: &str, value: impl AsRef<str>) -> String {

@@ -23,7 +23,7 @@ use super::{
     options::{OptionFault, listed},
     pronunciation::Words,
     synthesis_options::{AudioFormat, MAX_PART_CHARS, SampleRate, Speed, SynthesisOptions, voice_id},
-    task::{Asked, TaskName},
+    task::{Asked, TaskName, Unit},
 };
 
 /// The longest pause, in milliseconds.
@@ -190,6 +190,7 @@ impl fmt::Display for OutputFormat {
 
 impl Asked for Synthesis {
     const TASK: TaskName = Self::TASK;
+    const UNIT: Unit = Unit::Characters;
 }
 
 impl Synthesis {

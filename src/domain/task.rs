@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::options::nearest;
+use super::options::{listed, nearest};
 
 /// The name of the task done for each line of a batch: `transcribe`, `synthesize`. Small, and `Copy`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -85,10 +85,23 @@ impl fmt::Debug for TaskName {
     }
 }
 
+listed! {
+    /// What the units of a task's jobs and calls count.
+    Unit, "unit" {
+        /// Milliseconds of audio.
+        AudioMs = "audio_ms",
+        /// Characters of text.
+        Characters = "characters",
+    }
+}
+
 /// The properties of a task that every part of the program may use.
 pub trait Task: fmt::Debug + Send + Sync {
     /// The task's name: in definitions, of its table there, in the ledger and on the command line.
     fn name(&self) -> TaskName;
+
+    /// What the units of its jobs and calls count.
+    fn unit(&self) -> Unit;
 
     /// Whether the task buys texts, which a report can include.
     fn has_transcripts(&self) -> bool {
@@ -162,6 +175,8 @@ impl<T: Task + ?Sized> fmt::Debug for Tasks<T> {
 pub trait Asked: Serialize + DeserializeOwned {
     /// The task.
     const TASK: TaskName;
+    /// What the units of its jobs and calls count.
+    const UNIT: Unit;
 }
 
 /// A batch's specification of its task, as the ledger stores it: the task's name, and a value that only the task can read.
@@ -232,6 +247,7 @@ mod tests {
 
     impl Asked for Echo {
         const TASK: TaskName = TaskName::of("echo");
+        const UNIT: Unit = Unit::Characters;
     }
 
     #[derive(Debug, Serialize, Deserialize)]
@@ -239,6 +255,7 @@ mod tests {
 
     impl Asked for Other {
         const TASK: TaskName = TaskName::of("other");
+        const UNIT: Unit = Unit::AudioMs;
     }
 
     #[test]

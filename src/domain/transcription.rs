@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     options::{TranscribeOptions, TranscriptFormat, WebhookMode},
-    task::{Asked, TaskName},
+    task::{Asked, TaskName, Unit},
 };
 
 /// What a transcription batch requests: `[transcribe]`, with the defaults filled in.
@@ -30,4 +30,5 @@ impl Transcription {
 
 impl Asked for Transcription {
     const TASK: TaskName = Self::TASK;
+    const UNIT: Unit = Unit::AudioMs;
 }

@@ -24,4 +24,4 @@ mod table;
 mod task;
 pub(crate) mod words;
 
-pub use self::task::{BatchRequest, JobRequest, ReportTask, Rest, asked_of, task_of};
+pub use self::task::{BatchRequest, JobRequest, ReportTask, RequestedPart, RequestedParts, Rest, asked_of, task_of};

@@ -92,7 +92,7 @@ impl Fixture {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(Opening::new(dir.path().join("wavebatch.db"))).await.unwrap().0;
         let spec = spec(dir.path().join("out").display().to_string());
-        let new = NewBatch::new("calls", environment, Transcription::TASK, (&spec).into());
+        let new = NewBatch::of::<Transcription>("calls", environment, (&spec).into());
         let batch = store.begin(new, Resubmission::default()).await.unwrap().batch;
         let bad = BadJob { line: lines.len() as u64 + 1, fault: "too few fields".into(), carried: None };
         store.submit(batch, lines, vec![bad]).await.unwrap();

@@ -73,7 +73,7 @@ impl Prompts {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(Opening::new(dir.path().join("wavebatch.db"))).await.unwrap().0;
         let spec = spec(&dir.path().join("out").display().to_string());
-        let new = NewBatch::new("ivr", Environment::Live, Synthesis::TASK, (&spec).into());
+        let new = NewBatch::of::<Synthesis>("ivr", Environment::Live, (&spec).into());
         let batch = store.begin(new, Resubmission::default()).await.unwrap().batch;
         let own = r#","language":"hi","model":"lightning_v3.1_pro""#;
         let jobs = vec![

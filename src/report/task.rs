@@ -6,12 +6,15 @@ use super::row::Column;
 use crate::{
     domain::{
         batch::BatchSpec,
-        cost::Rates,
+        cost::{MicroUsd, Rates},
+        cut::Part,
+        identity::Identity,
         pool::Pool,
+        synthesis::ClipFormat,
         synthesis_options::{AudioFormat, SampleRate},
         task::{SpecError, Task, TaskSpec, Tasks},
     },
-    store::{ReportRow, Retried, StoreError},
+    store::{JobKeys, PartKeys, ReportRow, Retried, StoreError},
 };
 
 /// A task, in its report role.
@@ -49,6 +52,8 @@ pub trait BatchRequest: fmt::Debug + Send + Sync {
     /// The pool of its model.
     fn pool(&self) -> Pool;
 
+    /// Whether its model has a price.
+    fn is_priced(&self, rates: &Rates) -> bool;
     /// The list price of its model as text.
     fn price(&self, rates: &Rates) -> String;
 
@@ -65,6 +70,14 @@ pub trait BatchRequest: fmt::Debug + Send + Sync {
         None
     }
 
+    /// The parts of a job with these settings and this text. `None`: the task buys no parts, or the settings cannot be read.
+    fn parts(&self, _overrides: &str, _text: &str, _rates: &Rates) -> Option<RequestedParts> {
+        None
+    }
+    /// The cache keys of the parts that a job with these settings and this text can use again, if it was not worked yet.
+    fn usable_cache_keys(&self, _overrides: &str, _text: &str) -> Vec<Identity> {
+        Vec::new()
+    }
     /// Whether answers may come by callback. A column may set an option for a line.
     fn may_be_posted(&self, _option_columns: &[String]) -> bool {
         false
@@ -99,6 +112,37 @@ pub struct JobRequest {
     pub sample_rate: Option<SampleRate>,
     /// The cells of the task's [own columns](ReportTask::own_columns).
     pub own: Vec<String>,
+}
+
+/// The parts that a job buys separately, in order.
+#[derive(Debug, Clone)]
+pub struct RequestedParts {
+    /// What the job requests.
+    pub request: JobRequest,
+    /// What each part is bought as.
+    pub clip: ClipFormat,
+    /// The parts.
+    pub parts: Vec<RequestedPart>,
+}
+
+/// A part that a job requests.
+#[derive(Debug, Clone)]
+pub struct RequestedPart {
+    /// Its text, and its position.
+    pub part: Part,
+    /// The cache key of its clip.
+    pub cache_key: Identity,
+    /// The silence after it, in ms.
+    pub pause_ms: u32,
+    /// What its clip costs at list price.
+    pub cost: MicroUsd,
+}
+
+impl PartKeys for Tasks<dyn ReportTask> {
+    fn of_batch(&self, spec: &TaskSpec) -> Option<JobKeys> {
+        let batch = self.get(spec.name)?.batch(spec).ok()?;
+        Some(Box::new(move |overrides, text| batch.usable_cache_keys(overrides, text)))
+    }
 }
 
 /// The task of a batch.

@@ -277,7 +277,7 @@ mod tests {
     async fn a_submission_that_takes_long_is_told_of_once() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(Opening::new(dir.path().join("wavebatch.db"))).await.unwrap().0;
-        let new = NewBatch::new("b", Environment::Live, crate::domain::transcription::Transcription::TASK, "{}".into());
+        let new = NewBatch::of::<crate::domain::transcription::Transcription>("b", Environment::Live, "{}".into());
         let batch = store.begin(new, Resubmission::default()).await.unwrap().batch;
         let terms = (Rates::default(), Tasks::default());
         let mut supervisor = Supervisor::new(store.clone(), Environment::Live, terms, |_| async { Ok(()) });

@@ -64,7 +64,7 @@ pub use error::StoreError;
 pub use jobs::claim::{ClaimRequest, Claimed, Order};
 pub use jobs::deliveries::AnswerFacts;
 pub use jobs::outputs::{OutputFile, Ownership, Writes};
-pub use jobs::parts::PlannedPart;
+pub use jobs::parts::{JobKeys, PartKeys, PlannedPart};
 pub use jobs::settle::{Finish, Settled, Settlement, To};
 pub use jobs::texts::Text;
 pub use notices::{NewNotice, Notice, Undelivered};

@@ -22,7 +22,7 @@ async fn ledger() -> (tempfile::TempDir, Store) {
 async fn night(store: &Store, nth: i64) -> BatchId {
     let new = NewBatch {
         definition: "night".into(),
-        ..NewBatch::new(&format!("night-{nth}"), Environment::Live, Transcription::TASK, "{}".into())
+        ..NewBatch::of::<Transcription>(&format!("night-{nth}"), Environment::Live, "{}".into())
     };
     let batch = store.begin(new, Resubmission::default()).await.unwrap().batch;
     let jobs = (1..=LINES).map(|line| NewJob {

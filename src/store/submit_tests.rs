@@ -7,6 +7,7 @@ use crate::domain::{
     job::JobState,
     pool::Pool,
     s3::Listed,
+    synthesis::Synthesis,
     transcription::Transcription,
 };
 
@@ -17,7 +18,7 @@ async fn ledger() -> (tempfile::TempDir, Store) {
 }
 
 fn batch() -> NewBatch {
-    NewBatch::new("b", Environment::Live, Transcription::TASK, "{}".into())
+    NewBatch::of::<Transcription>("b", Environment::Live, "{}".into())
 }
 
 fn job(line: u64, key: &str, source: Option<&str>) -> NewJob {
@@ -161,7 +162,7 @@ async fn a_line_whose_outputs_are_there_is_done_and_a_listed_one_says_what_it_sa
 #[tokio::test]
 async fn a_text_is_kept_once_whatever_speaks_it_and_goes_when_its_lines_have_changed() {
     let (_dir, store) = ledger().await;
-    let new = NewBatch { spec: r#"{"task":"synthesize"}"#.into(), ..batch() };
+    let new = NewBatch::of::<Synthesis>("b", Environment::Live, r#"{"task":"synthesize"}"#.into());
     let begun = store.begin(new.clone(), Resubmission::default()).await.unwrap();
     let synthesis_counts = |line, key: &str, variant: &str, text: &str| {
         let text = Text::new(text);

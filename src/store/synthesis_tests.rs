@@ -36,7 +36,7 @@ impl Ledger {
     async fn submit(&self, name: &str, lines: u64, max_spend: Option<i64>) -> BatchId {
         let new = NewBatch {
             max_spend,
-            ..NewBatch::new(name, Environment::Live, Synthesis::TASK, r#"{"task":"synthesize"}"#.into())
+            ..NewBatch::of::<Synthesis>(name, Environment::Live, r#"{"task":"synthesize"}"#.into())
         };
         let batch = self.store.begin(new, Resubmission::default()).await.unwrap().batch;
         let jobs = (1..=lines).map(|line| {
@@ -233,7 +233,13 @@ async fn a_file_without_its_row_is_the_answer() {
     let journals = other.journals(again.job, again.generation).await.unwrap();
     let step = journals.of(3).step(l.clock.now(), 15_000);
     assert!(matches!(step, Step::Reconcile(open) if open.id == call));
-    assert!(other.needed_cache_keys().await.unwrap().contains(&text_identity("Hello.")));
+    assert!(
+        other
+            .needed_cache_keys(crate::tasks::Registry::built_in().reports())
+            .await
+            .unwrap()
+            .contains(&text_identity("Hello."))
+    );
     assert_eq!(other.end(ended(call, synthesis_counts(true))).await.unwrap().state, CallState::Answered);
     let journals = other.journals(again.job, again.generation).await.unwrap();
     assert_eq!(journals.of(3).step(l.clock.now(), 15_000), Step::Deliver(call));
@@ -322,9 +328,9 @@ async fn a_book_has_a_thousand_parts() {
     let journals = l.store.journals(job.job, job.generation).await.unwrap();
     assert_eq!(journals.parts.len(), 1_000);
     assert!(journals.parts.values().all(|j| matches!(j.step(0, 0), Step::Deliver(_))));
-    assert_eq!(l.store.needed_cache_keys().await.unwrap().len(), 1_000);
+    assert_eq!(l.store.needed_cache_keys(crate::tasks::Registry::built_in().reports()).await.unwrap().len(), 1_000);
     assert!(l.store.settle(settle(&job, finished(JobState::Succeeded, 1_000))).await.unwrap());
-    assert!(l.store.needed_cache_keys().await.unwrap().is_empty());
+    assert!(l.store.needed_cache_keys(crate::tasks::Registry::built_in().reports()).await.unwrap().is_empty());
     let row = l.store.report_page(job.batch, (0, 0), 9, true).await.unwrap().remove(0);
     assert_eq!(
         (row.billed_calls, row.parts, row.reused_parts, row.characters),

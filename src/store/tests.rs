@@ -35,7 +35,7 @@ pub(super) async fn open(path: &Path, clock: &Clock) -> Store {
 }
 
 pub(super) fn batch(name: &str) -> NewBatch {
-    NewBatch::new(name, Environment::Live, Transcription::TASK, "{}".into())
+    NewBatch::of::<Transcription>(name, Environment::Live, "{}".into())
 }
 
 pub(super) fn options(language: &str) -> crate::domain::identity::Identity {

@@ -49,7 +49,7 @@ async fn an_older_night_whose_submission_was_cut_off_is_told() {
     dated.record("2026/11/21", 0..2);
     let cut = NewBatch {
         definition: "nightly-calls".into(),
-        ..NewBatch::new("nightly-calls-2026-11-20", Environment::Live, Transcription::TASK, "{}".into())
+        ..NewBatch::of::<Transcription>("nightly-calls-2026-11-20", Environment::Live, "{}".into())
     };
     dated.fixture.store.begin(cut, wavebatch::store::Resubmission::default()).await.unwrap();
     let (_, message) = dated.run(AFTER, &["run", "night.toml", "--again"]).await;

@@ -352,7 +352,7 @@ async fn a_window_that_closes_leaves_the_rest_for_the_next() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pause_during_a_submission_holds_when_that_is_done() {
     let fixture = Fixture::new().await;
-    let new = NewBatch::new("night", Environment::Live, Transcription::TASK, "{}".into());
+    let new = NewBatch::of::<Transcription>("night", Environment::Live, "{}".into());
     let batch = fixture.store.begin(new, Resubmission::default()).await.expect("a ledger").batch;
     let message = program(&fixture, &["pause", "night"]).stderr(Stdio::piped()).output().expect("the program");
     assert_eq!(message.status.code(), Some(0));
@@ -409,7 +409,7 @@ async fn a_submission_that_was_cut_off_is_told_by_check_and_by_work() {
     let row = fixture.store.batch_by_id(batch).await.expect("a ledger");
     let new = NewBatch {
         definition: row.definition,
-        ..NewBatch::new(&row.name, Environment::Live, Transcription::TASK, row.spec)
+        ..NewBatch::of::<Transcription>(&row.name, Environment::Live, row.spec)
     };
     fixture.store.begin(new, Resubmission::default()).await.expect("a ledger");
     let file = definition.to_str().expect("UTF-8");

@@ -451,13 +451,27 @@ async fn what_an_edited_book_still_needs_is_not_pruned() {
     fixture.run(fixture.speak(&SynthesisSetup::default(), &[("one", &text)]).await).await;
     let edited = text.replacen("begins here", "begins hero", 1);
     let batch = fixture.speak(&SynthesisSetup::default(), &[("one", &edited)]).await;
-    let pruned =
-        fixture.store.prune_spool(SpoolLimits { max_bytes: Some(0), unused_since: None }, false).await.unwrap();
+    let pruned = fixture
+        .store
+        .prune_spool(
+            wavebatch::tasks::Registry::built_in().reports(),
+            SpoolLimits { max_bytes: Some(0), unused_since: None },
+            false,
+        )
+        .await
+        .unwrap();
     assert_eq!((pruned.taken.clips, pruned.needed.clips), (1, parts(&text) - 1), "the sentence that was");
     fixture.run(batch).await;
     assert_eq!(fixture.sandbox.books().billed, parts(&text) + 1, "one part");
-    let pruned =
-        fixture.store.prune_spool(SpoolLimits { max_bytes: Some(0), unused_since: None }, false).await.unwrap();
+    let pruned = fixture
+        .store
+        .prune_spool(
+            wavebatch::tasks::Registry::built_in().reports(),
+            SpoolLimits { max_bytes: Some(0), unused_since: None },
+            false,
+        )
+        .await
+        .unwrap();
     assert_eq!(pruned.needed.clips, 0);
 }
 

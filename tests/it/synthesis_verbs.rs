@@ -55,7 +55,7 @@ impl Book {
     }
 
     async fn submit(&self) {
-        let new = NewBatch::new("book", Environment::Live, Synthesis::TASK, (&self.spec).into());
+        let new = NewBatch::of::<Synthesis>("book", Environment::Live, (&self.spec).into());
         let batch = self.store.begin(new, Resubmission::default()).await.unwrap().batch;
         submit_lines(&self.store, batch, &[job("wav"), job("pcm")]).await;
         self.store.end_submit(batch).await.unwrap();

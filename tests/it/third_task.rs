@@ -11,7 +11,7 @@ use wavebatch::{
         identity::Identity,
         job::{BatchId, JobState},
         pool::Limits,
-        task::{Asked, TaskSpec},
+        task::TaskSpec,
     },
     report::{publish::publish_at_output, summary::SummaryState, task_of},
     runner::{
@@ -44,7 +44,7 @@ async fn batch(fixture: &Fixture, texts: &[&str], run: serde_json::Value) -> Bat
     }))
     .unwrap();
     let spec = BatchSpec { task: TaskSpec::of(&Echoing { times: 2 }), ..spec };
-    let new = NewBatch::new("echo", Environment::Live, Echoing::TASK, (&spec).into());
+    let new = NewBatch::of::<Echoing>("echo", Environment::Live, (&spec).into());
     let new = NewBatch { concurrency: spec.run.concurrency, ..new };
     let batch = fixture.store.begin(new, Resubmission::default()).await.unwrap().batch;
     let jobs: Vec<_> = texts.iter().zip(1..).map(|(text, line)| job(line, text)).collect();

@@ -236,7 +236,7 @@ async fn a_run_waits_for_lines_that_are_being_submitted_to_its_batch() {
         let spec = fixture.store.batch_by_id(batch).await.unwrap();
         let again = wavebatch::store::NewBatch {
             definition: spec.definition,
-            ..wavebatch::store::NewBatch::new(&spec.name, Environment::Live, Transcription::TASK, spec.spec)
+            ..wavebatch::store::NewBatch::of::<Transcription>(&spec.name, Environment::Live, spec.spec)
         };
         fixture.store.begin(again, Resubmission::default()).await.unwrap();
         fixture.sandbox.release();

@@ -22,14 +22,13 @@ use super::{
 use crate::{
     config::Listen,
     domain::{environment::Environment, notice::NoticeEvent},
-    runner,
+    runner::{self, intake::renew_account},
     server::{
         Admin, AdminSettings, BatchNews, Metrics, News, OwnTarget, Scheduler, SchedulerSettings, Scheduling,
         Supervisor, Target,
         probe::{self, ProbeSettings},
     },
     store::{BatchStatus, Store, StoreError},
-    tasks::synthesize,
 };
 
 /// The time for work in flight after SIGTERM. After it, the work is handed back.
@@ -197,7 +196,7 @@ async fn start(
         tokio::spawn(probe::watch(probe, metrics.clone(), stop.clone()));
     }
     if settings.workers {
-        renew_dictionaries(session).await?;
+        renew_accounts(session).await?;
         let (events, heard) = unbounded_channel();
         tokio::spawn(follow(Arc::clone(&session.events), metrics.clone(), heard));
         let runner = session.runner(callbacks.webhook.clone(), events);
@@ -246,11 +245,12 @@ async fn until_stopped(session: &Session, tasks: &mut Tasks, stop: &Cancellation
     }
 }
 
-/// A batch submitted while no service ran may need a dictionary that is no longer on the account.
-async fn renew_dictionaries(session: &Session) -> Result<(), AppError> {
+/// A batch submitted while no service ran may need what is no longer on the account.
+async fn renew_accounts(session: &Session) -> Result<(), AppError> {
+    let tasks = session.settings.tasks.intakes();
     for (batch, _) in session.store.batch_statuses(session.environment()).await? {
         if batch.finished_at.is_none()
-            && let Err(e) = synthesize::renew_dictionary(&session.store, session.account().as_ref(), &batch).await
+            && let Err(e) = renew_account(tasks, &session.store, session.account().as_ref(), &batch).await
         {
             let error = AppError::from(e).in_full();
             session.say(Event::Warning(format!("{}: error: {error}", batch.name)));

@@ -13,8 +13,8 @@ use crate::{
         cost::{MicroUsd, Rates},
         identity::Identity,
         job::JobState,
-        synthesis::Synthesis,
     },
+    report::BatchRequest,
     store::{JobDetail, Store},
 };
 
@@ -46,14 +46,13 @@ impl PartRetry {
     /// Finds the part in all jobs of a line. `None`: there is no job.
     pub(super) async fn look(
         store: &Store,
-        asked: &Synthesis,
-        rates: &Rates,
+        (asked, rates): (&dyn BatchRequest, &Rates),
         which: Which,
         jobs: &[JobDetail],
     ) -> Result<Option<Self>, CliError> {
         let mut found = Vec::new();
         for job in jobs {
-            let Some(parts) = JobParts::look(store, asked, job).await? else { continue };
+            let Some(parts) = JobParts::look(store, asked, rates, job).await? else { continue };
             let nth = match which {
                 Which::Numbered(number) => numbered(&parts, number),
                 Which::AtMoment(moment) => heard_at(&parts, moment),
@@ -74,8 +73,8 @@ impl PartRetry {
         for (nth, job) in &found {
             for (at, part) in job.parts.iter().enumerate() {
                 match part.state {
-                    _ if at == *nth => bought.add(entry(job, part, rates)),
-                    PartState::Missing | PartState::Forced => missing.add(entry(job, part, rates)),
+                    _ if at == *nth => bought.add(entry(part)),
+                    PartState::Missing | PartState::Forced => missing.add(entry(part)),
                     _ => {}
                 }
             }
@@ -109,13 +108,13 @@ impl PartRetry {
 /// for suspect jobs the parts that make them suspect.
 pub(super) async fn characters(
     store: &Store,
-    asked: &Synthesis,
+    asked: &dyn BatchRequest,
     rates: &Rates,
     jobs: &[JobDetail],
 ) -> Result<u64, CliError> {
     let mut bill = Bill::default();
     for job in jobs {
-        let Some(parts) = JobParts::look(store, asked, job).await? else { continue };
+        let Some(parts) = JobParts::look(store, asked, rates, job).await? else { continue };
         let again = |nth: usize| match job.row.state {
             JobState::Succeeded => true,
             JobState::Suspect => {
@@ -126,8 +125,8 @@ pub(super) async fn characters(
         for (nth, part) in parts.parts.iter().enumerate() {
             match part.state {
                 PartState::Silent => {}
-                PartState::Missing | PartState::Forced => bill.add(entry(&parts, part, rates)),
-                _ if again(nth) => bill.add(entry(&parts, part, rates)),
+                PartState::Missing | PartState::Forced => bill.add(entry(part)),
+                _ if again(nth) => bill.add(entry(part)),
                 _ => {}
             }
         }
@@ -137,9 +136,8 @@ pub(super) async fn characters(
 
 type ClipBill = (Identity, u64, MicroUsd);
 
-fn entry(job: &JobParts, part: &PartStatus, rates: &Rates) -> ClipBill {
-    let chars = part.part.chars() as u64;
-    (part.cache_key, chars, rates.synthesis_cost(job.options.model, chars))
+fn entry(part: &PartStatus) -> ClipBill {
+    (part.cache_key, part.part.chars() as u64, part.cost)
 }
 
 impl Bill {

@@ -156,7 +156,7 @@ pub async fn submit(
         false => None,
     };
     let again = known.as_ref().map(|known| known.again(&spec)).unwrap_or_default();
-    let begun = store.begin(new_batch(definition, &spec, environment), again).await?;
+    let begun = store.begin(new_batch(definition, &spec, &*task, environment), again).await?;
     let (submitted, mut reading) =
         write_lines(store, begun, &reader, Wanted { adopt, sources: found.sources, lines: false }).await?;
     if definition.limit.is_none() {
@@ -246,12 +246,13 @@ async fn claim_output(
     Ok(sink)
 }
 
-fn new_batch(definition: &Definition, spec: &BatchSpec, environment: Environment) -> NewBatch {
+fn new_batch(definition: &Definition, spec: &BatchSpec, task: &dyn IntakeTask, environment: Environment) -> NewBatch {
     NewBatch {
         name: definition.batch.as_str().to_owned(),
         definition: definition.name.clone(),
         environment,
         task: definition.task.task(),
+        unit: task.unit(),
         spec: spec.into(),
         max_spend: definition.run.max_spend_usd.map(|most| most.0),
         concurrency: Some(definition.run.concurrency.unwrap_or(DEFAULT_CONCURRENCY)),

@@ -320,7 +320,7 @@ async fn a_sandbox_that_knows_nothing_is_told_the_words_again() {
             assert_eq!(w.try_submit(&options).await.unwrap().done.len(), 1);
         }
         let row = w.store.batch("p").await.unwrap().unwrap();
-        crate::tasks::synthesize::renew_dictionary(&w.store, Some(&account), &row).await.unwrap();
+        renew_account(crate::tasks::Registry::built_in().intakes(), &w.store, Some(&account), &row).await.unwrap();
         let row = w.store.batch("p").await.unwrap().unwrap();
         assert_eq!(row.submitting_at, None);
         let spec = row.specification().unwrap();

@@ -13,10 +13,10 @@ use crate::{
     domain::{
         cost::{MicroUsd, Rates},
         synthesis_options::TtsModel,
-        task::TaskSpec,
+        task::{TaskSpec, Tasks},
     },
     report::ReportTask,
-    store::{AudioCache, JobPlan, Store, StoreError},
+    store::{AudioCache, BatchRow, JobPlan, Store, StoreError},
 };
 
 /// A task whose lines can be submitted.
@@ -76,6 +76,35 @@ pub trait IntakeTask: ReportTask {
         _definition: &'a mut Definition,
     ) -> BoxFuture<'a, Result<Option<String>, IntakeError>> {
         Box::pin(async { Ok(None) })
+    }
+
+    /// Prepares the account again for a batch that another process submitted: some accounts forget what was put on them.
+    ///
+    /// # Errors
+    /// The account refuses, or the ledger cannot be written.
+    fn renew_account<'a>(
+        &'a self,
+        _store: &'a Store,
+        _account: Option<&'a Account>,
+        _batch: &'a BatchRow,
+    ) -> BoxFuture<'a, Result<(), IntakeError>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// Lets the task of a batch prepare the account again. A batch of an unknown task is left alone.
+///
+/// # Errors
+/// The account refuses, or the ledger cannot be written.
+pub async fn renew_account(
+    tasks: &Tasks<dyn IntakeTask>,
+    store: &Store,
+    account: Option<&Account>,
+    batch: &BatchRow,
+) -> Result<(), IntakeError> {
+    match tasks.get(batch.task) {
+        Some(task) => task.renew_account(store, account, batch).await,
+        None => Ok(()),
     }
 }
 

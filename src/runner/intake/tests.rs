@@ -343,7 +343,7 @@ async fn what_was_cut_off_is_completed() {
     let definition = w.load("calls.toml");
     let header = w.plan().await.scan.columns.clone();
     let spec = definition.spec(&header);
-    let batch = NewBatch::new("calls", Environment::Live, Transcription::TASK, (&spec).into());
+    let batch = NewBatch::of::<Transcription>("calls", Environment::Live, (&spec).into());
     let sink = Sink::open(&spec.output, &spec.sink).unwrap();
     let summary =
         blank(&w.store, "calls", (&spec, &crate::tasks::Transcribe), SummaryState::Running, &Rates::default());

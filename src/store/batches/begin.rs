@@ -7,7 +7,11 @@ use sqlx::{Row, SqliteConnection};
 use crate::store::{Store, StoreError, StoredSpec, batches::control, engine::sql::sql, jobs::deliveries};
 use crate::{
     clock::Millis,
-    domain::{environment::Environment, job::BatchId, task::TaskName},
+    domain::{
+        environment::Environment,
+        job::BatchId,
+        task::{Asked, TaskName, Unit},
+    },
 };
 
 /// How many lines one transaction handles: other processes wait for the lock meanwhile.
@@ -24,6 +28,8 @@ pub struct NewBatch {
     pub environment: Environment,
     /// The task for each line.
     pub task: TaskName,
+    /// What the units of its jobs and calls count.
+    pub unit: Unit,
     /// The complete specification.
     pub spec: StoredSpec,
     /// The spend limit over all runs, in micro-USD.
@@ -37,12 +43,13 @@ pub struct NewBatch {
 impl NewBatch {
     /// A batch without limits.
     #[must_use]
-    pub fn new(name: &str, environment: Environment, task: TaskName, spec: StoredSpec) -> Self {
+    pub fn of<T: Asked>(name: &str, environment: Environment, spec: StoredSpec) -> Self {
         Self {
             name: name.to_owned(),
             definition: name.to_owned(),
             environment,
-            task,
+            task: T::TASK,
+            unit: T::UNIT,
             spec,
             max_spend: None,
             concurrency: None,
@@ -210,9 +217,9 @@ async fn update(conn: &mut SqliteConnection, batch: &NewBatch, now: Millis) -> R
 async fn insert(conn: &mut SqliteConnection, batch: &NewBatch, now: Millis) -> Result<BatchId, StoreError> {
     Ok(sqlx::query_scalar(
         r"-- begin::insert: It has its window at once: a service that works beside the submission must not begin its calls early.
-          INSERT INTO batches (name, definition, task, environment, spec, state, submitting_at, max_spend, concurrency,
+          INSERT INTO batches (name, definition, task, unit, environment, spec, state, submitting_at, max_spend, concurrency,
             pause_on_failures, submitted_at, resumed_at, window_from, window_until)
-          SELECT $1, $2, $3, $4, $5, 'open', $6, $7, $8, $9, $6, $6, s.window_from, s.window_until
+          SELECT $1, $2, $3, $10, $4, $5, 'open', $6, $7, $8, $9, $6, $6, s.window_from, s.window_until
           FROM (SELECT 1 AS one) AS o
           LEFT JOIN schedules AS s ON s.definition = $2 AND s.environment = $4
           RETURNING id",
@@ -226,6 +233,7 @@ async fn insert(conn: &mut SqliteConnection, batch: &NewBatch, now: Millis) -> R
     .bind(batch.max_spend)
     .bind(batch.concurrency)
     .bind(i64::from(batch.pause_on_failures))
+    .bind(batch.unit)
     .fetch_one(conn)
     .await?)
 }

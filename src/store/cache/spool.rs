@@ -5,7 +5,7 @@ use std::{collections::HashSet, fs, io, path::PathBuf, time::SystemTime};
 use serde_json::json;
 
 use crate::domain::identity::Identity;
-use crate::store::{CachedClip, Scratch, Store, StoreError, engine::sql::sql};
+use crate::store::{CachedClip, PartKeys, Scratch, Store, StoreError, engine::sql::sql};
 
 /// How many files a transaction removes at most.
 const AT_ONCE: usize = 200;
@@ -64,8 +64,8 @@ impl Store {
     ///
     /// # Errors
     /// The ledger or the spool cannot be read.
-    pub async fn spool_view(&self) -> Result<SpoolView, StoreError> {
-        let CacheContents { clips, needed } = self.seen().await?;
+    pub async fn spool_view(&self, tasks: &dyn PartKeys) -> Result<SpoolView, StoreError> {
+        let CacheContents { clips, needed } = self.seen(tasks).await?;
         let mut view = SpoolView::default();
         for clip in &clips {
             view.all.add(clip);
@@ -82,8 +82,13 @@ impl Store {
     ///
     /// # Errors
     /// The ledger or the spool cannot be read, or a file cannot be removed.
-    pub async fn prune_spool(&self, limits: SpoolLimits, dry_run: bool) -> Result<SpoolPruned, StoreError> {
-        let seen = self.seen().await?;
+    pub async fn prune_spool(
+        &self,
+        tasks: &dyn PartKeys,
+        limits: SpoolLimits,
+        dry_run: bool,
+    ) -> Result<SpoolPruned, StoreError> {
+        let seen = self.seen(tasks).await?;
         let going = going(&seen, limits);
         let mut pruned = SpoolPruned::default();
         for (clip, goes) in seen.clips.iter().zip(&going) {
@@ -113,7 +118,7 @@ impl Store {
         Ok(pruned)
     }
 
-    pub(in crate::store) async fn seen(&self) -> Result<CacheContents, StoreError> {
+    pub(in crate::store) async fn seen(&self, tasks: &dyn PartKeys) -> Result<CacheContents, StoreError> {
         let audio_cache = self.audio_cache();
         let walked = tokio::task::spawn_blocking(move || {
             let mut clips = Vec::new();
@@ -121,7 +126,7 @@ impl Store {
         });
         let mut clips = walked.await.map_err(io::Error::other).flatten().map_err(|e| self.unreadable(e))?;
         clips.sort_unstable_by_key(|clip| (clip.used_at, clip.cache_key.0));
-        Ok(CacheContents { clips, needed: self.needed_cache_keys().await? })
+        Ok(CacheContents { clips, needed: self.needed_cache_keys(tasks).await? })
     }
 
     fn unreadable(&self, source: io::Error) -> StoreError {

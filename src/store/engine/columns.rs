@@ -12,7 +12,7 @@ use crate::domain::{
     pool::{Lane, Pool},
     retry::PauseKind,
     spend::Period,
-    task::TaskName,
+    task::{TaskName, Unit},
 };
 use crate::store::Effect;
 
@@ -113,6 +113,7 @@ as_text!(
     Period,
     Pool,
     TaskName,
+    Unit,
     Wanted,
     Why
 );

@@ -16,8 +16,7 @@ use crate::{
     domain::{
         identity::Identity,
         job::{BatchId, JobId, Journals, Token},
-        synthesis::Rendition,
-        synthesis::Synthesis,
+        task::TaskSpec,
     },
 };
 
@@ -61,6 +60,15 @@ async fn is_mine(conn: &mut SqliteConnection, job: JobId, token: Token) -> Resul
     let sql = r"-- parts::is_mine
             SELECT EXISTS (SELECT 1 FROM jobs WHERE id = $1 AND token = $2 AND state = 'running')";
     Ok(sqlx::query_scalar(sql).bind(job).bind(token).fetch_one(conn).await?)
+}
+
+/// The cache keys of the parts that a job with these settings and this text can use again.
+pub type JobKeys = Box<dyn Fn(&str, &str) -> Vec<Identity> + Send + Sync>;
+
+/// The tasks, as the audio cache knows them: which clips do jobs need that were not worked yet?
+pub trait PartKeys: Sync {
+    /// The rule for the jobs of a batch with this specification. `None`: its task buys no parts, or cannot read it.
+    fn of_batch(&self, spec: &TaskSpec) -> Option<JobKeys>;
 }
 
 impl Store {
@@ -185,7 +193,7 @@ impl Store {
 
     /// The clips that the spool must keep: those that unfinished jobs have bought or reused or will need, and those that
     /// are bought now.
-    pub async fn needed_cache_keys(&self) -> Result<HashSet<Identity>, StoreError> {
+    pub async fn needed_cache_keys(&self, tasks: &dyn PartKeys) -> Result<HashSet<Identity>, StoreError> {
         let needed: Vec<Identity> = sqlx::query_scalar(
             r"-- parts::needed_cache_keys
               SELECT c.cache_key
@@ -204,14 +212,14 @@ impl Store {
         .fetch_all(&self.read)
         .await?;
         let mut needed = needed.into_iter().collect();
-        self.add_asked_for(&mut needed).await?;
+        self.add_asked_for(tasks, &mut needed).await?;
         Ok(needed)
     }
 
     /// Adds the clips of unfinished jobs that were not planned yet. Only the changed parts of an edited text are bought,
     /// and no row shows the others until its job is worked.
-    async fn add_asked_for(&self, needed: &mut HashSet<Identity>) -> Result<(), StoreError> {
-        let (mut after, mut specs) = (0_i64, HashMap::new());
+    async fn add_asked_for(&self, tasks: &dyn PartKeys, needed: &mut HashSet<Identity>) -> Result<(), StoreError> {
+        let (mut after, mut batches) = (0_i64, HashMap::new());
         loop {
             let rows = sqlx::query(
                 r"-- parts::add_asked_for
@@ -231,18 +239,15 @@ impl Store {
             after = last.try_get("id")?;
             for row in &rows {
                 let batch: BatchId = row.try_get("batch")?;
-                if let Entry::Vacant(unread) = specs.entry(batch) {
+                if let Entry::Vacant(unread) = batches.entry(batch) {
+                    let row = self.batch_by_id(batch).await?;
                     // A batch whose specification cannot be read cannot be worked either.
-                    unread.insert(self.batch_by_id(batch).await?.spec);
+                    unread.insert(row.spec.read().ok().and_then(|spec| tasks.of_batch(&spec.task)));
                 }
-                let asked = specs[&batch].read().ok().and_then(|spec| spec.task.read::<Synthesis>().ok());
-                let of: Option<String> = row.try_get("overrides")?;
-                let of = of.and_then(|json| serde_json::from_str::<Rendition>(&json).ok());
-                // A text that is to be synthesized again does not need its old clips.
-                if let Some((asked, of)) = asked.zip(of.filter(|of| !of.no_reuse)) {
+                let overrides: Option<String> = row.try_get("overrides")?;
+                if let Some((keys, overrides)) = batches[&batch].as_ref().zip(overrides) {
                     let text = unpack(row)?;
-                    let clips = asked.cache_keys(&of, std::str::from_utf8(&text).unwrap_or_default());
-                    needed.extend(clips.map(|(_, clip)| clip));
+                    needed.extend(keys(&overrides, std::str::from_utf8(&text).unwrap_or_default()));
                 }
             }
         }

@@ -9,8 +9,7 @@ use crate::domain::{
     job::{BatchId, CallId, JobId, JobState, Token},
     pool::{Limits, Pool},
     retry::PauseKind,
-    synthesis::Synthesis,
-    task::TaskName,
+    task::Unit,
 };
 use crate::store::{
     BatchRow, CallRow, Counts, JobDetail, JobFilter, PoolView, ReportRow, RowAnswer, Spending, Store, StoreError,
@@ -103,12 +102,12 @@ impl Store {
     /// Jobs by state, and failures by kind.
     pub async fn counts(&self, batch: BatchId) -> Result<Counts, StoreError> {
         let mut counts = Counts::default();
-        let task: Option<TaskName> =
-            sqlx::query_scalar("SELECT task FROM batches WHERE id = $1").bind(batch).fetch_optional(&self.read).await?;
-        // A transcription buys the audio itself, whose amount is in the index.
-        let audio = match task {
-            Some(Synthesis::TASK) => "CAST(facts ->> 'audio_ms' AS BIGINT)",
-            _ => "units",
+        let unit: Option<Unit> =
+            sqlx::query_scalar("SELECT unit FROM batches WHERE id = $1").bind(batch).fetch_optional(&self.read).await?;
+        // Audio that is bought is in the index; audio that is made is not.
+        let audio = match unit {
+            Some(Unit::AudioMs) | None => "units",
+            Some(Unit::Characters) => "CAST(facts ->> 'audio_ms' AS BIGINT)",
         };
         let states = sqlx::query(sql(&format!(
             r"-- read::counts
@@ -297,7 +296,7 @@ impl Store {
 macro_rules! report_columns {
     () => {
         "j.id, j.ordinal, j.line, j.key, j.variant, j.state, j.wanted, j.source, j.overrides, j.carried, j.units, j.facts, j.request_id,
-         j.text IS NOT NULL AS speaks, j.submitted_at, j.started_at, j.finished_at, j.processing_ms, j.error_kind, j.error,
+         (SELECT b.unit FROM batches AS b WHERE b.id = j.batch) AS unit, j.submitted_at, j.started_at, j.finished_at, j.processing_ms, j.error_kind, j.error,
          j.notes, j.content_expiry, j.outputs, j.due_at, j.generation,
          j.source_tries + (
            SELECT CAST(coalesce(sum(counts), 0) AS BIGINT) FROM calls AS c WHERE c.job = j.id AND c.generation = j.generation) AS tries,
@@ -341,7 +340,10 @@ fn report_row(row: &SqliteRow, with_answer: bool) -> Result<ReportRow, StoreErro
     let answer = if with_answer { row_answer(row)? } else { None };
     let facts = Facts::from_json(row.try_get("facts")?);
     let units = rows::length(row, "units")?;
-    let speaks: bool = row.try_get("speaks")?;
+    let (audio_ms, characters) = match row.try_get("unit")? {
+        Unit::AudioMs => (facts.audio_ms.or(units), None),
+        Unit::Characters => (facts.audio_ms, units),
+    };
     Ok(ReportRow {
         job: row.try_get("id")?,
         ordinal: row.try_get("ordinal")?,
@@ -352,7 +354,7 @@ fn report_row(row: &SqliteRow, with_answer: bool) -> Result<ReportRow, StoreErro
         source: row.try_get("source")?,
         overrides: row.try_get("overrides")?,
         carried: row.try_get("carried")?,
-        audio_ms: facts.audio_ms.or(units.filter(|_| !speaks)),
+        audio_ms,
         channels: facts.channels,
         tries: rows::count(row, "tries")?,
         billed_calls: rows::count(row, "billed_calls")?,
@@ -369,7 +371,7 @@ fn report_row(row: &SqliteRow, with_answer: bool) -> Result<ReportRow, StoreErro
         outputs: row.try_get("outputs")?,
         answer,
         variant: row.try_get("variant")?,
-        characters: units.filter(|_| speaks),
+        characters,
         parts: facts.parts,
         reused_parts: facts.reused_parts,
     })

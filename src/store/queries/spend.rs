@@ -10,7 +10,7 @@ use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 use crate::store::{Store, StoreError, StoredSpec, engine::rows, engine::sql::sql};
 use crate::{
     clock::Millis,
-    domain::{environment::Environment, job::BatchId},
+    domain::{environment::Environment, job::BatchId, task::Unit},
 };
 
 /// The calls to sum up, and how to group them.
@@ -166,12 +166,12 @@ async fn grouped(conn: &mut SqliteConnection, ask: &SpendQuery) -> Result<Spent,
         r"-- spend::grouped
           WITH
             places AS MATERIALIZED (
-              SELECT CAST(v ->> 0 AS BIGINT) AS id, CAST(v ->> 1 AS BIGINT) AS place
+              SELECT CAST(v ->> 0 AS BIGINT) AS id, CAST(v ->> 1 AS BIGINT) AS place, v ->> 2 AS unit
               FROM rows_of($1) AS r),
             spent AS MATERIALIZED (
               SELECT {group} AS grp, c.job, {BILLED} AS billed, c.state, c.why, c.cost, c.reserve,
-                CASE WHEN {BILLED} AND j.text IS NULL THEN coalesce(c.units, j.units, 0) ELSE 0 END AS ms,
-                CASE WHEN {BILLED} AND j.text IS NOT NULL THEN coalesce(c.units, 0) ELSE 0 END AS characters
+                CASE WHEN {BILLED} AND p.unit = 'audio_ms' THEN coalesce(c.units, j.units, 0) ELSE 0 END AS ms,
+                CASE WHEN {BILLED} AND p.unit = 'characters' THEN coalesce(c.units, 0) ELSE 0 END AS characters
               FROM calls AS c
               JOIN places AS p ON p.id = c.batch
               JOIN jobs AS j ON j.id = c.job
@@ -211,18 +211,20 @@ async fn grouped(conn: &mut SqliteConnection, ask: &SpendQuery) -> Result<Spent,
     Ok(Spent { groups: kept.into(), others, total })
 }
 
-/// The batches of the environment, each with the index of the column among its carried ones: `[[id, place], …]`. A batch
+/// The batches of the environment, each with the index of the column among its carried ones and its unit: `[[id, place, unit], …]`. A batch
 /// whose specification cannot be parsed has no column.
 async fn places(conn: &mut SqliteConnection, ask: &SpendQuery) -> Result<String, StoreError> {
-    let batches: Vec<(BatchId, StoredSpec)> = sqlx::query_as("SELECT id, spec FROM batches WHERE environment = $1")
-        .bind(ask.environment)
-        .fetch_all(conn)
-        .await?;
+    let batches: Vec<(BatchId, StoredSpec, Unit)> =
+        sqlx::query_as("SELECT id, spec, unit FROM batches WHERE environment = $1")
+            .bind(ask.environment)
+            .fetch_all(conn)
+            .await?;
     let place = |spec: &StoredSpec| match (&ask.by, spec.read()) {
         (SpendBy::Column(column), Ok(spec)) => spec.carried.iter().position(|carried| carried == column),
         _ => None,
     };
-    Ok(json!(batches.iter().map(|(batch, spec)| (batch.0, place(spec))).collect::<Vec<_>>()).to_string())
+    Ok(json!(batches.iter().map(|(batch, spec, unit)| (batch.0, place(spec), unit.as_str())).collect::<Vec<_>>())
+        .to_string())
 }
 
 /// Formats a number of days since 1970 as `2026-11-21`.

@@ -16,7 +16,7 @@ impl Store {
                   sum(units) AS n, sum(CAST(facts ->> 'parts' AS BIGINT)) AS parts,
                   sum(CAST(facts ->> 'reused_parts' AS BIGINT)) AS reused
                 FROM jobs
-                WHERE batch = $1 AND text IS NOT NULL AND state <> 'superseded' AND wanted <> 'dropped'
+                WHERE batch = $1 AND units IS NOT NULL AND state <> 'superseded' AND wanted <> 'dropped'
                 GROUP BY state) AS states",
         )
         .bind(batch)

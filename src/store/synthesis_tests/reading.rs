@@ -109,19 +109,22 @@ async fn the_spool_keeps_what_unfinished_jobs_need() {
     buy(&l, &jobs[1], 0, "Done.").await;
     l.store.settle(settle(&jobs[1], finished(JobState::Succeeded, 1))).await.unwrap();
 
-    let view = l.store.spool_view().await.unwrap();
+    let view = l.store.spool_view(crate::tasks::Registry::built_in().reports()).await.unwrap();
     assert_eq!((view.all, view.needed), (ClipTotals { clips: 5, bytes: 50 }, ClipTotals { clips: 3, bytes: 30 }));
     assert!(view.oldest <= view.newest && view.newest.is_some());
     let all = SpoolLimits { unused_since: None, max_bytes: Some(0) };
-    let dry = l.store.prune_spool(all, true).await.unwrap();
+    let dry = l.store.prune_spool(crate::tasks::Registry::built_in().reports(), all, true).await.unwrap();
     assert!(l.kept("Nobody's."), "said and not done");
-    let pruned = l.store.prune_spool(all, false).await.unwrap();
+    let pruned = l.store.prune_spool(crate::tasks::Registry::built_in().reports(), all, false).await.unwrap();
     assert_eq!(pruned, dry);
     assert_eq!((pruned.taken.clips, pruned.needed.clips, pruned.within.clips), (2, 3, 0));
     let kept = ["Bought.", "Reused.", "Open.", "Done.", "Nobody's."].map(|sentence| l.kept(sentence));
     assert_eq!(kept, [true, true, true, false, false]);
     let none = SpoolLimits { unused_since: Some(SystemTime::UNIX_EPOCH), max_bytes: Some(30) };
-    assert_eq!(l.store.prune_spool(none, false).await.unwrap().taken, ClipTotals::default());
+    assert_eq!(
+        l.store.prune_spool(crate::tasks::Registry::built_in().reports(), none, false).await.unwrap().taken,
+        ClipTotals::default()
+    );
 }
 
 #[tokio::test]
@@ -133,7 +136,7 @@ async fn what_was_asked_for_since_the_look_is_not_removed() {
     for sentence in ["Noted.", "Used.", "Gone."] {
         l.keep_clip(sentence);
     }
-    let seen = l.store.seen().await.unwrap();
+    let seen = l.store.seen(crate::tasks::Registry::built_in().reports()).await.unwrap();
     assert!(seen.needed.is_empty());
     let noted = PlannedPart { part: 0, cache_key: text_identity("Noted."), characters: 6, reused: true };
     l.store.plan_parts(job.job, job.token, &[noted]).await.unwrap();

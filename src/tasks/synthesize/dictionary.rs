@@ -10,7 +10,7 @@ use crate::{
     domain::{
         call::{CallFailure, ErrorKind},
         synthesis::{Dictionary, Synthesis},
-        task::TaskSpec,
+        task::{Asked, TaskSpec},
     },
     runner::{
         DEFAULT_CONCURRENCY,
@@ -75,10 +75,7 @@ async fn put(
 
 /// Puts the words of a batch that an older process submitted on an account that knows nothing of older processes. Words that
 /// have changed or disappeared since are reported by the next submission.
-///
-/// # Errors
-/// The account rejects them, or the ledger cannot be written.
-pub async fn renew_dictionary(store: &Store, account: Option<&Account>, row: &BatchRow) -> Result<(), IntakeError> {
+pub(super) async fn renew(store: &Store, account: Option<&Account>, row: &BatchRow) -> Result<(), IntakeError> {
     let Some(account) = account.filter(|account| account.forgets) else { return Ok(()) };
     let mut spec = row.specification()?.clone();
     let Ok(mut asked) = spec.task.read::<Synthesis>() else { return Ok(()) };
@@ -98,6 +95,7 @@ pub async fn renew_dictionary(store: &Store, account: Option<&Account>, row: &Ba
         definition: row.definition.clone(),
         environment: row.environment,
         task: row.task,
+        unit: Synthesis::UNIT,
         spec: (&spec).into(),
         max_spend: row.max_spend,
         concurrency: Some(spec.run.concurrency.unwrap_or(DEFAULT_CONCURRENCY)),

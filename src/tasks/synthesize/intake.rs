@@ -15,7 +15,7 @@ use crate::{
         task::TaskSpec,
     },
     runner::intake::{Account, AccountCheck, IntakeError, IntakeTask, OutputEndings, Survey},
-    store::{AudioCache, Store},
+    store::{AudioCache, BatchRow, Store},
 };
 
 impl IntakeTask for Synthesize {
@@ -80,5 +80,14 @@ impl IntakeTask for Synthesize {
         definition: &'a mut Definition,
     ) -> BoxFuture<'a, Result<Option<String>, IntakeError>> {
         Box::pin(dictionary::push(store, account, definition))
+    }
+
+    fn renew_account<'a>(
+        &'a self,
+        store: &'a Store,
+        account: Option<&'a Account>,
+        batch: &'a BatchRow,
+    ) -> BoxFuture<'a, Result<(), IntakeError>> {
+        Box::pin(dictionary::renew(store, account, batch))
     }
 }

@@ -12,7 +12,6 @@ mod work;
 
 pub use self::{
     definition::SynthesisFlags,
-    dictionary::renew_dictionary,
     parts::{PartLine, Parts, parts},
     records::{RequestedVoice, RequestedVoices, TextFindings, TextNote, TextsPreview, VoiceUse},
     report::price_of,
@@ -20,7 +19,7 @@ pub use self::{
 };
 use crate::domain::{
     synthesis::Synthesis,
-    task::{Task, TaskName},
+    task::{Asked, Task, TaskName, Unit},
 };
 
 /// The task.
@@ -30,6 +29,10 @@ pub struct Synthesize;
 impl Task for Synthesize {
     fn name(&self) -> TaskName {
         Synthesis::TASK
+    }
+
+    fn unit(&self) -> Unit {
+        Synthesis::UNIT
     }
 
     fn has_parts(&self) -> bool {

@@ -4,13 +4,15 @@ use super::Synthesize;
 use crate::{
     domain::{
         cost::Rates,
+        cut::{Part, cut},
+        identity::Identity,
         pool::Pool,
         synthesis::{Rendition, Synthesis},
         synthesis_options::TtsModel,
         task::{SpecError, TaskSpec},
     },
     report::{
-        BatchRequest, JobRequest, ReportTask,
+        BatchRequest, JobRequest, ReportTask, RequestedPart, RequestedParts,
         row::Column,
         words::{counted, dollars, unpriced},
     },
@@ -70,22 +72,38 @@ impl ReportTask for Synthesize {
 
 impl BatchRequest for Synthesis {
     fn job(&self, job: &ReportRow) -> JobRequest {
-        let own = job.overrides.as_deref().and_then(|json| serde_json::from_str::<Rendition>(json).ok());
-        let Some(own) = own else { return JobRequest::default() };
-        let options = own.overrides.apply(&self.options);
-        JobRequest {
-            model: Some(options.model.as_str().to_owned()),
-            language: options.language.map(|language| language.as_str().to_owned()),
-            output_name: Some(own.file()),
-            output_format: Some(own.format.format),
-            sample_rate: Some(own.format.sample_rate),
-            voice_id: own.overrides.voice_id,
-            own: vec![own.left_out.unwrap_or_default()],
+        job.overrides.as_deref().and_then(rendition).map(|own| request(self, own)).unwrap_or_default()
+    }
+
+    fn parts(&self, overrides: &str, text: &str, rates: &Rates) -> Option<RequestedParts> {
+        let own = rendition(overrides)?;
+        let (options, clip) = (own.overrides.apply(&self.options), own.format.bought());
+        let cut = cut(text, self.part_chars);
+        let pauses = self.pause.after(&cut);
+        let requested = |(part, pause_ms): (Part, u32)| RequestedPart {
+            cache_key: self.cache_key(&options, &part.text, clip),
+            cost: rates.synthesis_cost(options.model, part.chars() as u64),
+            part,
+            pause_ms,
+        };
+        let parts = cut.into_iter().zip(pauses).map(requested).collect();
+        Some(RequestedParts { request: request(self, own), clip, parts })
+    }
+
+    fn usable_cache_keys(&self, overrides: &str, text: &str) -> Vec<Identity> {
+        match rendition(overrides) {
+            Some(own) if !own.no_reuse => self.cache_keys(&own, text).map(|(_, cache_key)| cache_key).collect(),
+            // A text that is to be synthesized again does not need its old clips.
+            _ => Vec::new(),
         }
     }
 
     fn pool(&self) -> Pool {
         Pool::Tts
+    }
+
+    fn is_priced(&self, rates: &Rates) -> bool {
+        rates.known_per_10k_chars(self.options.model).is_some()
     }
 
     fn price(&self, rates: &Rates) -> String {
@@ -110,6 +128,23 @@ impl BatchRequest for Synthesis {
         } else {
             format!("{all}, some with voices of their own, in {} = {outputs}", counted(formats, "format"))
         })
+    }
+}
+
+fn rendition(overrides: &str) -> Option<Rendition> {
+    serde_json::from_str(overrides).ok()
+}
+
+fn request(asked: &Synthesis, own: Rendition) -> JobRequest {
+    let options = own.overrides.apply(&asked.options);
+    JobRequest {
+        model: Some(options.model.as_str().to_owned()),
+        language: options.language.map(|language| language.as_str().to_owned()),
+        output_name: Some(own.file()),
+        output_format: Some(own.format.format),
+        sample_rate: Some(own.format.sample_rate),
+        voice_id: own.overrides.voice_id,
+        own: vec![own.left_out.unwrap_or_default()],
     }
 }
 

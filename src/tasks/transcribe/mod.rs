@@ -7,7 +7,7 @@ mod report;
 mod work;
 
 use crate::domain::{
-    task::{Task, TaskName},
+    task::{Asked, Task, TaskName, Unit},
     transcription::Transcription,
 };
 
@@ -18,6 +18,10 @@ pub struct Transcribe;
 impl Task for Transcribe {
     fn name(&self) -> TaskName {
         Transcription::TASK
+    }
+
+    fn unit(&self) -> Unit {
+        Transcription::UNIT
     }
 
     fn has_transcripts(&self) -> bool {

@@ -75,6 +75,10 @@ impl BatchRequest for Transcription {
         self.options.model.into()
     }
 
+    fn is_priced(&self, rates: &Rates) -> bool {
+        rates.known_per_minute(self.options.model).is_some()
+    }
+
     fn price(&self, rates: &Rates) -> String {
         let model = self.options.model;
         match rates.known_per_minute(model) {

@@ -10,7 +10,7 @@ mod work;
 use serde::{Deserialize, Serialize};
 use wavebatch::domain::{
     pool::Pool,
-    task::{Asked, Task, TaskName},
+    task::{Asked, Task, TaskName, Unit},
 };
 
 pub use stub::Stub;
@@ -28,11 +28,16 @@ pub struct Echoing {
 
 impl Asked for Echoing {
     const TASK: TaskName = TaskName::of("echo");
+    const UNIT: Unit = Unit::Characters;
 }
 
 impl Task for Echo {
     fn name(&self) -> TaskName {
         Echoing::TASK
+    }
+
+    fn unit(&self) -> Unit {
+        Echoing::UNIT
     }
 }
 

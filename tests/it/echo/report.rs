@@ -49,6 +49,10 @@ impl BatchRequest for Echoing {
         "echo".parse().expect("a pool")
     }
 
+    fn is_priced(&self, _: &Rates) -> bool {
+        false
+    }
+
     fn price(&self, _: &Rates) -> String {
         "nothing".into()
     }

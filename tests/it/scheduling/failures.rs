@@ -146,7 +146,7 @@ async fn who_dies_between_noticing_and_submitting_loses_nothing() {
     let spec = (&definition.spec(&columns)).into();
     let batch = NewBatch {
         definition: name.into(),
-        ..NewBatch::new(definition.batch.as_str(), Environment::Live, Transcription::TASK, spec)
+        ..NewBatch::of::<Transcription>(definition.batch.as_str(), Environment::Live, spec)
     };
     store.begin(batch, Resubmission::default()).await.unwrap();
     drop(taken);

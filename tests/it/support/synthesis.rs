@@ -53,7 +53,7 @@ impl Fixture {
         let new = NewBatch {
             max_spend: spec.run.max_spend_usd.map(|usd| usd.0),
             concurrency: Some(spec.run.concurrency.unwrap_or(16)),
-            ..NewBatch::new(setup.name, Environment::Live, Synthesis::TASK, (&spec).into())
+            ..NewBatch::of::<Synthesis>(setup.name, Environment::Live, (&spec).into())
         };
         let batch = self.store.begin(new, Resubmission::default()).await.expect("a ledger").batch;
         let mut jobs = Vec::new();

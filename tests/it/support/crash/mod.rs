@@ -32,6 +32,8 @@ pub struct Plan {
     pub seed: u64,
     /// Kills at least.
     pub kills: u64,
+    /// Different moments of death at least. A slow machine reaches fewer of them in as many kills, so it goes on.
+    pub moments: usize,
     /// It goes on at least for so long.
     pub time: Duration,
     /// The program. It is told `WAVEBATCH_CRASH_PART=1`.
@@ -46,6 +48,8 @@ pub struct Plan {
 const CAPS: [(&str, u32); 3] = [("pulse", 5), ("pulse-pro", 4), ("tts", 4)];
 /// The bucket that one batch of each round delivers to.
 const BUCKET: &str = "ordeal";
+/// How long it waits for enough moments of death.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How long undisturbed processes may need for what is left.
 const CALM: Duration = Duration::from_secs(90);
 
@@ -65,6 +69,12 @@ struct Deeds {
 impl Deeds {
     fn kills(&self) -> u64 {
         self.kills.values().sum()
+    }
+
+    /// Whether there were enough of them.
+    fn satisfy(&self, plan: &Plan, elapsed: Duration) -> bool {
+        let enough_moments = self.kills.len() >= plan.moments || elapsed >= plan.time + PATIENCE;
+        self.kills() >= plan.kills && enough_moments && elapsed >= plan.time
     }
 }
 
@@ -88,7 +98,7 @@ pub async fn ordeal(plan: &Plan) -> Verdict {
     submit(&mut work, &processes, &mut dice, &mut deeds).await;
     let mut ledger = Ledger::open(&dir.join("wavebatch.db")).await;
     processes.enter(&mut dice);
-    while deeds.kills() < plan.kills || began.elapsed() < plan.time {
+    while !deeds.satisfy(plan, began.elapsed()) {
         tokio::time::sleep(dice.millis(20..220)).await;
         disturb(&mut processes, &mut ledger, &mut dice, &mut deeds).await;
         spoil(&s3, &mut dice, &mut deeds);

@@ -219,10 +219,12 @@ impl Verdict {
             };
             let (billed, excused) = parts.entry(call.cache_key.as_deref().unwrap_or_default()).or_default();
             *billed += 1;
-            *excused += u64::from(evidence.deeds.in_flight.contains(&id));
+            let was_in_flight = evidence.deeds.in_flight.contains(&id);
+            *excused += u64::from(was_in_flight);
             let kept_at =
                 call.cache_key.as_deref().and_then(|cache_key| answered.get(cache_key)).copied().unwrap_or(i64::MAX);
-            late += u64::from(record.at_ms > kept_at);
+            // A process that is stopped between its permit and its request sends that when it goes on.
+            late += u64::from(record.at_ms > kept_at && !was_in_flight);
         }
         let again: u64 = parts.values().map(|(billed, _)| billed - 1).sum();
         let unexcused = parts.values().filter(|(billed, excused)| billed - 1 > *excused).count();
