@@ -62,7 +62,12 @@ pub struct Prose {
     pub left_out: LeftOut,
     /// What was done to characters that no voice speaks.
     pub repairs: Repairs,
+    /// Those of [`FIELDS`] that its front matter sets.
+    pub fields: Vec<(&'static str, String)>,
 }
+
+/// The fields of front matter that say how the text is spoken. A plain text has front matter only if one of them is in it.
+pub const FIELDS: &[&str] = &["voice_id", "language"];
 
 /// A paragraph, heading or list item.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -235,11 +240,17 @@ pub fn parse(bytes: &[u8], kind: ProseKind) -> Result<Prose, ProseFault> {
     if text.trim().is_empty() {
         return Err(ProseFault::Empty);
     }
+    let (front_matter, rest) = text.split_at(front_matter::length(&text));
+    let fields = front_matter::values(front_matter, FIELDS);
     let prose = match kind {
-        ProseKind::Plain => plain(&text),
+        ProseKind::Plain if fields.is_empty() => plain(&text),
+        ProseKind::Plain => {
+            let left_out = LeftOut { front_matter: 1, ..LeftOut::default() };
+            Prose { left_out, ..plain(rest) }
+        }
         ProseKind::Markdown | ProseKind::CommonMark => markdown::parse(&text, kind)?,
     };
-    let prose = Prose { repairs, ..prose };
+    let prose = Prose { repairs, fields, ..prose };
     let left_out = prose.left_out;
     if prose.paragraphs.is_empty() {
         return Err(ProseFault::NoText(left_out));
@@ -266,5 +277,5 @@ fn decode(bytes: &[u8]) -> Result<&str, ProseFault> {
 
 fn plain(text: &str) -> Prose {
     let paragraphs = paragraphs(text).map(|text| Paragraph { text: flat(text), heading: false }).collect();
-    Prose { paragraphs, left_out: LeftOut::default(), repairs: Repairs::default() }
+    Prose { paragraphs, left_out: LeftOut::default(), repairs: Repairs::default(), fields: Vec::new() }
 }

@@ -10,6 +10,34 @@ pub(super) fn length(text: &str) -> usize {
         .unwrap_or(0)
 }
 
+/// The values of these fields in front matter, as they are written there. What cannot be read has none.
+pub(super) fn values(front_matter: &str, names: &[&'static str]) -> Vec<(&'static str, String)> {
+    let text = |value: &Value| match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    };
+    let fields: Map<String, Value> = if front_matter.starts_with('{') {
+        serde_json::from_str(front_matter).unwrap_or_default()
+    } else if front_matter.starts_with("+++") {
+        toml::from_str(front_matter.trim().trim_matches('+')).unwrap_or_default()
+    } else {
+        front_matter.lines().filter_map(yaml_value).collect()
+    };
+    names.iter().filter_map(|name| Some((*name, text(fields.get(*name)?)?))).collect()
+}
+
+/// `name: value` at the start of a line, with or without quotes.
+fn yaml_value(line: &str) -> Option<(String, Value)> {
+    let (name, value) = line.split_once(':')?;
+    let value = value.trim();
+    let text = match value.chars().next().filter(|c| matches!(c, '"' | '\'')) {
+        Some(quote) => value[1..].split(quote).next()?,
+        None => value.split(" #").next()?.trim_end(),
+    };
+    (!text.is_empty()).then(|| (name.to_owned(), Value::String(text.to_owned())))
+}
+
 /// Front matter between two lines. The first line alone is not enough: it may separate two scenes.
 fn fenced(text: &str, start: &str, ends: &[&str], is_field: impl Fn(&str) -> bool) -> Option<usize> {
     let mut lines = text.split_inclusive('\n');
@@ -76,6 +104,19 @@ mod tests {
         ] {
             assert_eq!(rest(text), "One.", "{text}");
         }
+    }
+
+    #[test]
+    fn fields_have_values() {
+        for text in [
+            "---\ntitle: x\nvoice_id: avery\nlanguage: \"hi\" # Hindi\ntags:\n  language: no\n---\n",
+            "+++\nvoice_id = \"avery\"\nlanguage = 'hi'\n[more]\nlanguage = \"no\"\n+++\n",
+            "{\"voice_id\": \"avery\", \"language\": \"hi\"}\n",
+        ] {
+            let values = values(text, &["voice_id", "language", "speed"]);
+            assert_eq!(values, [("voice_id", "avery".to_owned()), ("language", "hi".to_owned())], "{text}");
+        }
+        assert_eq!(values("---\nvoice_id:\nlanguage: # none\n---\n", &["voice_id"]), []);
     }
 
     #[test]

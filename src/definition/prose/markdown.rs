@@ -139,7 +139,8 @@ impl MarkdownReader {
         if self.paragraphs.last().is_some_and(|last| last.text == SCENE_BREAK) {
             self.paragraphs.pop();
         }
-        Prose { paragraphs: self.paragraphs, left_out: self.left_out, repairs: Repairs::default() }
+        let Self { paragraphs, left_out, .. } = self;
+        Prose { paragraphs, left_out, repairs: Repairs::default(), fields: Vec::new() }
     }
 }
 

@@ -58,6 +58,7 @@ impl TextFindings {
 #[derive(Debug)]
 pub(super) struct Gathering {
     jobs: u64,
+    idle: u64,
     unlisted_values: UnlistedValues,
     voices: RequestedVoices,
     looking: Option<Looking>,
@@ -70,6 +71,7 @@ impl Gathering {
         let looking = (depth == ScanDepth::Look).then(Looking::default);
         Self {
             jobs: 0,
+            idle: 0,
             unlisted_values: UnlistedValues::default(),
             voices: RequestedVoices::default(),
             looking,
@@ -92,6 +94,12 @@ impl Gathering {
         }
     }
 
+    /// A line without a text.
+    pub(super) fn add_idle(&mut self) {
+        self.jobs += 1;
+        self.idle += 1;
+    }
+
     pub(super) fn finish(self) -> Gathered {
         let findings = TextFindings {
             voices: self.voices,
@@ -99,6 +107,11 @@ impl Gathering {
             left_out: self.left_out,
             repaired: self.repaired,
         };
-        Gathered { jobs: self.jobs, idle: 0, unlisted_values: self.unlisted_values, findings: Arc::new(findings) }
+        Gathered {
+            jobs: self.jobs,
+            idle: self.idle,
+            unlisted_values: self.unlisted_values,
+            findings: Arc::new(findings),
+        }
     }
 }

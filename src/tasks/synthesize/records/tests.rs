@@ -374,3 +374,55 @@ fn a_book_is_not_bought_line_by_line() {
     bench.root = "manifest = \"-\"\nmanifest_format = \"text\"";
     assert!(bench.fault().contains("the format `text` is for a file on this machine"), "{}", bench.fault());
 }
+
+#[test]
+fn voices_go_by_language_by_cell_and_by_front_matter() {
+    let fields = "language = \"en\"\nvoices = { en = [\"avery\"], hi = [\"devansh\", \"meher\"] }";
+    let mut bench = Bench::new(PROMPTS, fields);
+    bench.write(
+        "prompts.csv",
+        "key,text,text_file,language,voice_id\n1,Hi,,,\n2,नमस्ते,,hi,\n3,Hi,,,\"a, b\"\n4,Hi,,,x;y\n5,,a.md,,\n6,,b.txt,,z\n7,,c.txt,,\n",
+    );
+    bench.write("a.md", "---\nlanguage: hi\n---\nनमस्ते\n");
+    bench.write("b.txt", "---\nvoice_id: q\nlanguage: hi\n---\nनमस्ते\n");
+    bench.write("c.txt", "---\ntitle: Read aloud\n---\nHello.\n");
+    let lines = bench.good();
+    let voices = |line: &TextLine| line.outputs.iter().map(|o| o.voice_id().to_owned()).collect::<Vec<_>>().join(" ");
+    let all: Vec<_> = lines.iter().map(voices).collect();
+    assert_eq!(all, ["avery", "devansh meher", "a b", "x y", "devansh meher", "z", "avery"]);
+    assert_eq!(lines[4].options.language, Some(TtsLanguage::Hi));
+    assert_eq!((lines[5].text.as_str(), lines[5].options.language), ("नमस्ते", Some(TtsLanguage::Hi)));
+    assert_eq!(lines[6].text, "--- title: Read aloud --- Hello.");
+    assert_eq!(files(&lines[1]), ["2.devansh.wav", "2.meher.wav"]);
+    bench.write("prompts.csv", "key,text,language,voice_id\n1,Hi,fr,\n2,Hi,,\"a,a\"\n3,Hi,,\";\"\n");
+    let fault = bench.fault();
+    for wanted in [
+        ":2: column `voice_id`: is empty, and `voices` in [synthesize] has none for `fr`, but for `en`, `hi`",
+        ":3: column `voice_id`: `a` stands twice",
+        ":4: column `voice_id`: `;` names no voice",
+    ] {
+        assert!(fault.contains(&format!("prompts.csv{wanted}")), "{wanted}\n{fault}");
+    }
+    for (voices, wanted) in [
+        ("{ en = [] }", "names no voice for `en`"),
+        ("{ en = \"a\" }", "must be a list of voices"),
+        ("{ en = [\"a b\"] }", "`a b` cannot be"),
+        ("{}", "names no voice"),
+        ("7", "must be a list of voices"),
+    ] {
+        bench.fields = format!("voices = {voices}");
+        assert!(bench.fault().contains(wanted), "{voices}: {}", bench.fault());
+    }
+}
+
+#[test]
+fn a_line_without_a_text_may_be_skipped() {
+    let mut bench = Bench::new(PROMPTS, "voice_id = \"a\"");
+    bench.write("prompts.csv", "key,text\n1,Hi\n2,\n3, \n");
+    assert!(bench.fault().contains("no_text = \"skip\""), "{}", bench.fault());
+    bench.root = "manifest = \"prompts.csv\"\nno_text = \"skip\"";
+    let (scan, look, rows) = bench.read().unwrap();
+    assert_eq!((scan.lines, scan.jobs, scan.without_source, look.parts, rows.len()), (3, 3, 2, 1, 3));
+    let ManifestRow::Good(line) = &rows[1] else { panic!() };
+    assert!(line.jobs.len() == 1 && line.jobs[0].is_idle());
+}
