@@ -7,7 +7,7 @@ use super::{
     error::{CliError, Exit},
     messages, reading,
     sources::Sources,
-    synthesis,
+    synthesis::{self, WarningsShown},
     terminal::Terminal,
     words::{counted, dollars, duration, fact, grouped, shell},
 };
@@ -40,6 +40,9 @@ pub struct Check {
     /// Only the parts of this key
     #[arg(long, value_name = "KEY", requires = "parts")]
     key: Option<String>,
+    /// How many warnings about texts the screen shows; JSON always has all
+    #[arg(long, value_name = "WHICH", default_value = "few")]
+    warnings: WarningsShown,
     /// As JSON; of parts, an object a line
     #[arg(long)]
     json: bool,
@@ -51,11 +54,13 @@ pub(super) struct CheckFlags {
     pub(super) json: bool,
     pub(super) parts: bool,
     pub(super) key: Option<String>,
+    pub(super) warnings: WarningsShown,
 }
 
 impl Check {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
-        check(context, &self.sources, CheckFlags { json: self.json, parts: self.parts, key: self.key }).await
+        let Self { sources, parts, key, warnings, json } = self;
+        check(context, &sources, CheckFlags { json, parts, key, warnings }).await
     }
 }
 
@@ -74,7 +79,7 @@ pub(super) async fn check(context: &Context, sources: &Sources, ask: CheckFlags)
     let screen = &context.screen;
     match ask.json {
         true => screen.view(&view(&definition, &settings.config, (&checked, asked.as_deref())))?,
-        false => screen.result(&message(&definition, &settings, (&checked, asked.as_deref())))?,
+        false => screen.result(&message(&definition, &settings, (&checked, asked.as_deref()), ask.warnings))?,
     }
     let would_fail = checked.plan.as_ref().and_then(|plan| plan.seen.as_ref()).is_some_and(Seen::has_unusable);
     match checked.plan.and_then(|plan| plan.rebuy) {
@@ -113,6 +118,7 @@ fn message(
     definition: &Definition,
     settings: &Settings,
     (checked, asked): (&Checked, Option<&dyn BatchRequest>),
+    shown: WarningsShown,
 ) -> String {
     let Checked { plan, voices, unchecked, new_ledger } = checked;
     let (plan, config) = (plan.as_ref().zip(asked), &settings.config);
@@ -140,7 +146,7 @@ fn message(
         facts.extend(spend_limit(plan, &config.rates));
         facts.extend(queue(plan, asked));
         let look = TextFindings::of(&plan.scan).and_then(|found| found.look.as_ref());
-        facts.extend(look.iter().flat_map(|look| synthesis::look(&definition.manifest, look)));
+        facts.extend(look.iter().flat_map(|look| synthesis::look(&definition.manifest, look, shown)));
         if !plan.scan.faults.is_empty() {
             facts.push(format!("\nbad lines, which would be skipped:\n{}", plan.scan.faults));
         }

@@ -341,12 +341,12 @@ pub struct SynthesisPlanView<'v> {
     pub new_characters: BTreeMap<String, u64>,
     /// Their cost at list price, if all of them have a price.
     pub cost_usd: Option<MicroUsd>,
-    /// The first warnings about text that may not be meant to be read aloud.
+    /// The warnings about text that may not be meant to be read aloud, and about what was done to texts.
     pub warnings: Vec<TextWarningView<'v>>,
-    /// The number of further warnings.
-    pub more_warnings: u64,
     /// The parts of files that are left out.
     pub left_out: Vec<LeftOutView<'v>>,
+    /// Breaks between scenes, like `* * *`: a longer pause each.
+    pub scene_breaks: u64,
 }
 
 /// A warning about text that may not be meant to be read aloud.
@@ -385,8 +385,8 @@ impl<'v> SynthesisPlanView<'v> {
             new_characters: by_model(&found.characters),
             cost_usd: Some(found.cost(rates)).filter(|_| priced),
             warnings: look.notes.iter().map(warning).collect(),
-            more_warnings: look.more,
             left_out: look.left_out.iter().map(|(file, what)| LeftOutView { file, what: what.to_string() }).collect(),
+            scene_breaks: look.scene_breaks,
         })
     }
 }

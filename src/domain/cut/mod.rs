@@ -14,8 +14,8 @@ mod tests;
 
 use std::ops::Range;
 
-pub use self::paragraph::{flat, paragraphs};
-use self::sentence::Sentences;
+pub use self::paragraph::{HEADING_GAP, SCENE_BREAK, flat, paragraphs};
+use self::{paragraph::with_headings, sentence::Sentences};
 use super::synthesis_options::MAX_PART_CHARS;
 
 /// What one call buys.
@@ -29,6 +29,8 @@ pub struct Part {
     pub sentences: Vec<Sentence>,
     /// Whether it is the last of its paragraph.
     pub ends_paragraph: bool,
+    /// Whether it is the last of a heading.
+    pub ends_heading: bool,
 }
 
 /// A sentence, or the piece of it that is in one part.
@@ -70,7 +72,13 @@ pub fn cut(text: &str, part_chars: usize) -> Vec<Part> {
 
 /// The same parts as a lazy iterator, paragraph by paragraph.
 pub fn parts(text: &str, part_chars: usize) -> impl Iterator<Item = Part> {
-    (0..).zip(paragraphs(text)).flat_map(move |(number, paragraph)| cut_paragraph(paragraph, number, part_chars))
+    (0..).zip(with_headings(text)).flat_map(move |(number, (paragraph, heading))| {
+        let mut parts = cut_paragraph(paragraph, number, part_chars);
+        if let Some(last) = parts.last_mut() {
+            last.ends_heading = heading;
+        }
+        parts
+    })
 }
 
 /// The parts of one paragraph. A blank line inside it counts as ordinary white space.
@@ -143,7 +151,13 @@ impl Packer<'_> {
     fn close(&mut self) {
         if let Some(Open { range, sentences, .. }) = self.open.take() {
             let text = self.text[range].to_owned();
-            self.done.push(Part { text, paragraph: self.number, sentences, ends_paragraph: false });
+            self.done.push(Part {
+                text,
+                paragraph: self.number,
+                sentences,
+                ends_paragraph: false,
+                ends_heading: false,
+            });
         }
     }
 }
