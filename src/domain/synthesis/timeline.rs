@@ -65,12 +65,15 @@ impl Timeline {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::super::cut::cut, *};
+    use super::{
+        super::super::cut::{SentenceRules, cut},
+        *,
+    };
 
     #[test]
     fn pauses_stand_where_a_part_ends_something() {
         let pause = Pause { sentence_ms: 200, paragraph_ms: 600 };
-        let parts = cut("One, two and three. Four is long.\n\n* * *\n\nFive.", 14);
+        let parts = cut("One, two and three. Four is long.\n\n* * *\n\nFive.", 14, SentenceRules::default());
         let message: Vec<_> = parts.iter().map(|part| part.text.as_str()).zip(pause.after(&parts)).collect();
         let expected = [("One,", 0), ("two and three.", 200), ("Four is long.", 600), ("* * *", 600), ("Five.", 0)];
         assert_eq!(message, expected);

@@ -13,13 +13,12 @@ use crate::{
         text::excerpt,
     },
     domain::{
-        cut::parts,
         extra::cell_as_json,
         identity::Identity,
         key::{Key, KeyFault},
         pool::Pool,
         synthesis::{Rendition, SynthesisOverrides},
-        synthesis_options::MAX_PART_CHARS,
+        synthesis_options::{MAX_PART_CHARS, SynthesisOptions},
     },
 };
 
@@ -124,7 +123,7 @@ impl<'m> TextJudge<'m> {
             faults.push(LineFault::new(columns.columns.key.clone(), message));
         });
         let (Ok(found), Ok(key)) = (found, checked) else { return Err(Refusal::Line(faults)) };
-        faults.extend(self.unjoinable_parts(&found.text));
+        faults.extend(self.unjoinable_parts(&options, &found.text));
         let outputs = outputs(asked, columns, record, key.as_str(), &overrides, &voices);
         let outputs = outputs.map_err(|message| faults.push(LineFault::new(None, message)));
         let Some(outputs) = outputs.ok().filter(|_| faults.is_empty()) else { return Err(Refusal::Line(faults)) };
@@ -133,10 +132,10 @@ impl<'m> TextJudge<'m> {
     }
 
     /// The fault of a text in several parts whose format cannot be joined.
-    fn unjoinable_parts(&self, text: &str) -> Option<LineFault> {
+    fn unjoinable_parts(&self, options: &SynthesisOptions, text: &str) -> Option<LineFault> {
         let Texts { asked, columns, .. } = self.texts;
         let opaque = asked.synthesis.formats.iter().find(|output| output.format.is_opaque())?;
-        if parts(text, asked.synthesis.part_chars).count() <= 1 {
+        if asked.synthesis.parts(options, text).count() <= 1 {
             return None;
         }
         let message = format!(
