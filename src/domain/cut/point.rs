@@ -25,6 +25,8 @@ pub(super) enum Point {
 
 /// What a point is. `before` is the sentence so far; `after` is the text after the point and a space.
 pub(super) fn point(words: &Words, before: &str, after: &str) -> Point {
+    // `Mr . Smith`, as tokenizers write it.
+    let before = before.trim_end();
     let delimits = |c: char| c.is_whitespace() || opens(c) && !matches!(c, '’' | '\'' | '-' | '‐') || c == '/';
     let start = before.char_indices().rev().take(LONGEST + 1).find(|(_, c)| delimits(*c));
     let (word, lead) = match start {
@@ -162,6 +164,7 @@ impl Pointed<'_> {
             return Some(match () {
                 () if next.is_lower || next.classes.has(Classes::FOLLOW) => Point::Inside,
                 () if next.starts() => Point::End,
+                () if self.lead.is_empty() || self.opens_a_sentence() || self.is_part_of_measure() => Point::Inside,
                 () => Point::Doubtful,
             });
         }
@@ -174,6 +177,19 @@ impl Pointed<'_> {
 
     fn unless_started(&self) -> Point {
         if self.next.starts() { Point::End } else { Point::Inside }
+    }
+
+    /// `At 5 p.m. John left`: all that there is so far is a time.
+    fn opens_a_sentence(&self) -> bool {
+        const FEW: usize = 6;
+        let mut words = self.lead.split(' ').map(|word| word.trim_start_matches(opens));
+        let is_time = words.next().is_some_and(|first| self.words.classes(first).has(Classes::TIME));
+        is_time && words.take(FEW).count() < FEW
+    }
+
+    /// `5 ft. 6 in.`
+    fn is_part_of_measure(&self) -> bool {
+        self.next.is_digits() && self.lead.ends_with(|c: char| c.is_numeric())
     }
 
     /// `… в 1984 г.`, with enough before it to be a sentence.
@@ -223,7 +239,9 @@ impl Pointed<'_> {
         let (Some(letter), None) = (chars.next(), chars.next()) else { return false };
         let in_name = self.lead.ends_with('.');
         match letter {
-            'I' | 'я' | 'Я' => self.lead.is_empty() || in_name,
+            'I' | 'я' | 'Я' => self.lead.is_empty() || in_name || self.follows_a_name(),
+            // `5 a. m.`
+            _ if self.next.is_initial => true,
             _ if self.words.classes(self.word).has(Classes::OWN) && !letter.is_uppercase() => in_name,
             // Letters with a mark are words (`è`, `à`) as often as initials.
             _ if letter.is_lowercase() && !letter.is_ascii() && letter < '\u{250}' => in_name,
@@ -232,6 +250,13 @@ impl Pointed<'_> {
                     && (letter.is_lowercase() || letter.is_uppercase() || is_caseless_initial(letter))
             }
         }
+    }
+
+    /// `Albert I. Jones`; but "Then I." is no name.
+    fn follows_a_name(&self) -> bool {
+        let mut words = self.lead.rsplit(' ');
+        let name = words.next().unwrap_or_default();
+        name.starts_with(char::is_uppercase) && !self.words.classes(name).has(Classes::STARTER) && self.next.is_upper
     }
 
     /// `U.S`, `J.R.R`; not `example.com`, `12.3.2026`.
@@ -276,8 +301,7 @@ impl Pointed<'_> {
             // `vi` is a word of Danish, Norwegian and Swedish, and a name.
             return self.word.len() > 1 && is_plain && (self.word != "vi" || self.lead.ends_with('.'));
         }
-        let named = self.lead.rsplit(' ').next().is_some_and(|before| before.starts_with(char::is_uppercase));
-        self.words.ordinals != Ordinals::None && (named || self.words.ordinals == Ordinals::Capital)
+        self.words.ordinals != Ordinals::None && self.word.len() > 1
     }
 
     /// `EE. UU.`, `JJ. OO.`: the plural of an initial.
@@ -287,8 +311,7 @@ impl Pointed<'_> {
             let (a, b, end) = (chars.next(), chars.next(), chars.next());
             a == b && end.is_none() && a.is_some_and(char::is_uppercase)
         };
-        doubled(self.word)
-            && (doubled(self.next.text) || self.next.is_lower || self.lead.ends_with('.') && self.next.is_lower)
+        doubled(self.word) && (doubled(self.next.text) || self.next.is_lower)
     }
 
     /// `Grds.`, `Mgr.`: short, and nothing that could be spoken.

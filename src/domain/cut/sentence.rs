@@ -84,6 +84,7 @@ impl<'t> Sentences<'t> {
             let closing = self.closing(run.end);
             run.closed |= closing > 0;
             run.end += closing;
+            run.end += notes(&self.text[run.end..]);
             if self.text[run.end..].strip_prefix(' ').is_some_and(hangs_alone) {
                 run.end += 1;
             } else if run.end == start {
@@ -120,7 +121,7 @@ impl<'t> Sentences<'t> {
         if run.stop == EndMark::Full {
             let quotes = run.closed && matches!(next, '\u{3041}'..='\u{309f}');
             let number = next.is_numeric() && self.text[..run.end].ends_with('．');
-            return end_if(!quotes && !number);
+            return end_if(!quotes && !number && !self.is_in_title(at));
         }
         if next != ' ' {
             return end_if(
@@ -143,6 +144,13 @@ impl<'t> Sentences<'t> {
         }
     }
 
+    /// Whether the stop belongs to a title: `《摔跤吧！爸爸》`.
+    fn is_in_title(&self, at: usize) -> bool {
+        const LONGEST: usize = 40;
+        let before = self.text[self.from..at].chars().rev().take(LONGEST);
+        before.take_while(|c| *c != '》').any(|c| c == '《')
+    }
+
     fn point(&self, at: usize, run: &Run, after: &str) -> Point {
         let said = point(self.words, &self.text[self.from..at], after);
         let closed = &self.text[at..run.end];
@@ -159,12 +167,12 @@ impl<'t> Sentences<'t> {
         stop == EndMark::Point && before.is_some_and(is_spaceless)
     }
 
-    /// Whether somebody says what was quoted: `“Stop!” John said.`
+    /// Whether somebody says what was quoted: `“Stop!” John said.` What goes on without a mark is a sentence of its own.
     fn is_said(&self, after: &str) -> bool {
         let mut words = after.split(' ');
         let is_name = words.next().is_some_and(|name| name.chars().all(char::is_alphabetic));
-        is_name
-            && words.next().is_some_and(|verb| self.words.classes(verb.trim_end_matches(['.', ','])).has(Classes::VERB))
+        let verb = words.next().and_then(|verb| verb.strip_suffix(['.', ',', ';', ':']));
+        is_name && verb.is_some_and(|verb| self.words.classes(verb).has(Classes::VERB))
     }
 
     /// Whether the paragraph has capitals. If it has none, a lower-case letter does not show that a sentence continues.
@@ -218,8 +226,22 @@ const fn stronger(a: EndMark, b: EndMark) -> EndMark {
     }
 }
 
+/// The length of the marks of notes at the start of a text, also after a space: `[1][2]`.
+fn notes(text: &str) -> usize {
+    let mut rest = text;
+    loop {
+        let Some(note) = rest.strip_prefix(' ').unwrap_or(rest).strip_prefix('[') else { break };
+        let digits = note.trim_start_matches(|c: char| c.is_ascii_digit());
+        let Some(after) = digits.strip_prefix(']').filter(|_| digits.len() < note.len()) else { break };
+        rest = after;
+    }
+    text.len() - rest.len()
+}
+
 /// Whether a text begins with a mark that belongs to the text before it, even after a space.
 fn hangs_alone(text: &str) -> bool {
     let marks = text.trim_start_matches(|c| marks::stop(c).is_some() || closes(c) || matches!(c, '»' | '›'));
+    // `. . . ."`
+    let marks = if marks.len() < text.len() { marks.trim_start_matches(['"', '\'']) } else { marks };
     marks.len() < text.len() && (marks.is_empty() || marks.starts_with(' '))
 }

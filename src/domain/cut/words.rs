@@ -33,6 +33,7 @@ impl Classes {
     pub(super) const STARTER: Self = Self(1 << 9);
     pub(super) const OWN: Self = Self(1 << 10);
     pub(super) const LETTER: Self = Self(1 << 11);
+    pub(super) const TIME: Self = Self(1 << 12);
 
     pub(super) const fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
@@ -57,6 +58,7 @@ impl Classes {
             b"starters" => Self::STARTER,
             b"own" => Self::OWN,
             b"letters" => Self::LETTER,
+            b"times" => Self::TIME,
             _ => return None,
         })
     }
