@@ -43,9 +43,12 @@ pub(super) fn point(words: &Words, before: &str, after: &str) -> Point {
     Pointed { words, word: without_prefix(words, word), lead, next: Next::of(words, after) }.verdict()
 }
 
-/// An abbreviation without an article or a conjunction that is written together with it: `l’ing.`, `وأ.`
+/// An abbreviation without what is written together with it: an article or a conjunction (`l’ing.`, `وأ.`), or another
+/// abbreviation (`Dr.-Ing.`).
 fn without_prefix<'t>(words: &Words, word: &'t str) -> &'t str {
-    let rest = word.split_once(['\'', '’']).map(|(_, rest)| rest).or_else(|| word.strip_prefix('و'));
+    let elided = word.split_once(['\'', '’']).map(|(_, rest)| rest);
+    let compound = word.rsplit_once(".-").map(|(_, rest)| rest);
+    let rest = elided.or(compound).or_else(|| word.strip_prefix('و'));
     rest.filter(|rest| words.classes(rest).is_abbreviation() || rest.chars().count() == 1).unwrap_or(word)
 }
 
@@ -157,7 +160,9 @@ impl Pointed<'_> {
     /// What the lists say of the word.
     fn listed(&self, classes: Classes) -> Option<Point> {
         let next = &self.next;
-        if classes.has(Classes::NUMBER) && next.counts() {
+        let short_month = classes.has(Classes::MONTH) && self.word.chars().count() <= 5 && next.is_digits();
+        let goes_on = next.is_initial && self.word.chars().count() == 1;
+        if short_month || classes.has(Classes::NUMBER) && next.counts() || classes.has(Classes::EITHER) && goes_on {
             return Some(Point::Inside);
         }
         if classes.has(Classes::EITHER) || classes.has(Classes::YEAR) && self.closes_a_year() {
@@ -189,7 +194,7 @@ impl Pointed<'_> {
 
     /// `5 ft. 6 in.`
     fn is_part_of_measure(&self) -> bool {
-        self.next.is_digits() && self.lead.ends_with(|c: char| c.is_numeric())
+        self.next.is_digits() && self.lead.trim_end_matches('.').ends_with(char::is_numeric)
     }
 
     /// `… в 1984 г.`, with enough before it to be a sentence.
@@ -283,7 +288,7 @@ impl Pointed<'_> {
         }
         let first = word.chars().next().unwrap_or(' ');
         if is_indic(first) {
-            return words.short && word.graphemes(true).count() == 1;
+            return (words.short || self.lead.ends_with('.')) && word.graphemes(true).count() == 1;
         }
         let before_numeral = self.next.text.len() > 1 && is_roman(self.next.text) && word.chars().count() <= 4;
         let is_numbered = before_numeral && word.starts_with(char::is_lowercase);

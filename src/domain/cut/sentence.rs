@@ -212,7 +212,9 @@ impl Iterator for Sentences<'_> {
 fn goes_on(after: &str) -> bool {
     // A dash with a space around it: `« Viens ! » — dit-il.`
     let after = after.strip_prefix(is_dash).and_then(|after| after.strip_prefix(' ')).unwrap_or(after);
-    let mut next = after.trim_start_matches(opens).chars();
+    let after = after.trim_start_matches(opens);
+    // `b)` begins a point of a list.
+    let mut next = after.chars().filter(|_| after.chars().nth(1) != Some(')'));
     next.next().is_some_and(char::is_lowercase) && !next.next().is_some_and(char::is_uppercase)
 }
 

@@ -63,6 +63,11 @@ impl Classes {
         })
     }
 
+    /// Without what the word is in lower case: `CF` is not `cf.`
+    const fn without_abbreviations(self) -> Self {
+        Self(self.0 & !(Self::ALWAYS.0 | Self::MOSTLY.0))
+    }
+
     const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
@@ -120,7 +125,10 @@ impl Words {
         } else {
             self.known.get(word)
         };
-        let (any, capitalized) = found.copied().unwrap_or_default();
+        let (mut any, capitalized) = found.copied().unwrap_or_default();
+        if is_acronym(word) {
+            any = any.without_abbreviations();
+        }
         if capital { any.with(capitalized) } else { any }
     }
 
@@ -149,8 +157,14 @@ impl Words {
         };
         let mut others: Vec<_> = SECTIONS.keys().copied().filter(|code| !USUAL.contains(code)).collect();
         others.sort_unstable();
-        for code in others {
+        for code in &others {
             words.add(code, is_new);
+        }
+        for (name, word) in others.iter().flat_map(|code| SECTIONS[code].words_of()) {
+            let known = usual.contains_key(&word.to_lowercase());
+            if !known && matches!(name, "always" | "mostly") && is_title(word) {
+                words.insert_capitalized(word, Classes::MOSTLY);
+            }
         }
         words.ordinals = Ordinals::Lower;
         words.short = false;
@@ -176,11 +190,29 @@ impl Words {
         }
     }
 
+    fn insert_capitalized(&mut self, word: &str, class: Classes) {
+        let (_, capitalized) = self.known.entry(word.to_lowercase()).or_default();
+        *capitalized = capitalized.with(class);
+    }
+
     fn insert(&mut self, word: &str, class: Classes) {
         let (any, capitalized) = self.known.entry(word.to_lowercase()).or_default();
         let of = if word.starts_with(char::is_uppercase) { capitalized } else { any };
         *of = of.with(class);
     }
+}
+
+impl Section {
+    /// All words, each with the name of its class.
+    fn words_of(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        self.lines.iter().flat_map(|(name, rest)| rest.split(' ').map(move |word| (*name, word)))
+    }
+}
+
+/// Whether a word may be taken for a title or another abbreviation where it is capitalized inside a sentence, whatever the
+/// language: long enough not to be the name of somebody.
+fn is_title(word: &str) -> bool {
+    word.chars().count() >= 3 && word.chars().all(|c| c.is_lowercase() && c < '\u{250}')
 }
 
 /// Whether a word of some language cannot be an ordinary word of another one.
@@ -198,6 +230,10 @@ fn is_unmistakable(class: Classes, word: &str) -> bool {
         || class.has(Classes::MONTH)
         || !word.contains(is_vowel)
         || !word.is_ascii() && !class.has(Classes::ALWAYS)
+}
+
+fn is_acronym(word: &str) -> bool {
+    word.chars().nth(1).is_some() && word.chars().all(char::is_uppercase)
 }
 
 pub(super) fn is_vowel(c: char) -> bool {
