@@ -237,9 +237,11 @@ impl Packer<'_> {
 
     /// Ends the open part, which is one stretch that is too long, at `at`.
     fn split(&mut self, at: usize) {
-        let rest = self.close(Some(at));
-        self.chars = rest.iter().map(|one| self.text[one.range.clone()].chars().count()).sum();
-        self.open = rest;
+        let (chars, start) = (self.chars, self.open.first().map_or(at, |only| only.range.start));
+        self.open = self.close(Some(at));
+        // Counted by what is gone: the rest may be long.
+        let next = self.open.first().map_or(at, |only| only.range.start);
+        self.chars = chars - self.text[start..next].chars().count();
     }
 
     /// Ends the open part, at `at` if given; returns what is behind that.

@@ -203,7 +203,7 @@ impl Pointed<'_> {
         let mut before = self.lead.rsplit(' ');
         let number = before.next().unwrap_or_default();
         let is_number = number.starts_with(|c: char| c.is_numeric()) || is_roman(number);
-        is_number && before.count() > FEW - 1
+        is_number && before.take(FEW).count() == FEW
     }
 
     /// `19. Jahrhundert`, `3. Mai`, and the number of a list.
@@ -292,7 +292,11 @@ impl Pointed<'_> {
         }
         let before_numeral = self.next.text.len() > 1 && is_roman(self.next.text) && word.chars().count() <= 4;
         let is_numbered = before_numeral && word.starts_with(char::is_lowercase);
-        is_numbered || self.is_numeral() || self.is_doubled() || words.has_suffix(word) || self.is_vowelless()
+        is_numbered
+            || self.is_numeral()
+            || self.is_doubled()
+            || words.has_suffix(word, self.next.is_digits())
+            || self.is_vowelless()
     }
 
     /// `xvi.`, and `XIV.` where numbers take a point; at the start of a sentence, the number of a chapter.

@@ -231,8 +231,7 @@ const fn stronger(a: EndMark, b: EndMark) -> EndMark {
 /// The length of the marks of notes at the start of a text, also after a space: `[1][2]`.
 fn notes(text: &str) -> usize {
     let mut rest = text;
-    loop {
-        let Some(note) = rest.strip_prefix(' ').unwrap_or(rest).strip_prefix('[') else { break };
+    while let Some(note) = rest.strip_prefix(' ').unwrap_or(rest).strip_prefix('[') {
         let digits = note.trim_start_matches(|c: char| c.is_ascii_digit());
         let Some(after) = digits.strip_prefix(']').filter(|_| digits.len() < note.len()) else { break };
         rest = after;

@@ -315,7 +315,7 @@ proptest! {
     }
 
     #[test]
-    fn no_grapheme_is_cut_any(text in text()) {
+    fn no_grapheme_is_cut(text in text()) {
         for paragraph in paragraphs(&text) {
             let line = flat(paragraph);
             // A piece that is too long for a part, and marks on a space, which cannot begin a part, cannot stay whole.

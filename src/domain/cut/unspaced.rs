@@ -37,7 +37,7 @@ pub(super) fn may_break(text: &str, at: usize) -> bool {
 }
 
 fn hangs_wide(c: char) -> bool {
-    hangs(c) || "ー々ゝゞ・％っゃゅょぁぃぅぇぉッャュョァィゥェォๆฯ~〜％".contains(c)
+    hangs(c) || "ー々ゝゞ・％っゃゅょぁぃぅぇぉッャュョァィゥェォๆฯ〜".contains(c)
 }
 
 const fn opens_wide(c: char) -> bool {

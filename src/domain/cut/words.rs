@@ -132,9 +132,14 @@ impl Words {
         if capital { any.with(capitalized) } else { any }
     }
 
-    pub(super) fn has_suffix(&self, word: &str) -> bool {
+    /// Whether a word is a compound with an abbreviation: `Hauptstr.`; a short one needs a capital, and a number behind it:
+    /// `Storg. 5`.
+    pub(super) fn has_suffix(&self, word: &str, before_number: bool) -> bool {
+        const LONG: usize = 3;
+        let sure = before_number && word.starts_with(char::is_uppercase);
         let word = word.to_lowercase();
-        self.suffixes.iter().any(|suffix| word.len() > suffix.len() + 2 && word.ends_with(suffix))
+        let fits = |suffix: &&&str| word.len() > suffix.len() + 2 && word.ends_with(**suffix);
+        self.suffixes.iter().filter(fits).any(|suffix| sure || suffix.len() >= LONG)
     }
 
     fn of_one(code: &str) -> Self {
