@@ -44,6 +44,11 @@ impl Classes {
         self.has(Self(Self::ALWAYS.0 | Self::MOSTLY.0 | Self::NUMBER.0 | Self::EITHER.0 | Self::YEAR.0))
     }
 
+    /// Whether it is the class of an abbreviation that needs no number and ends no sentence.
+    const fn is_plain_abbreviation(self) -> bool {
+        self.has(Self(Self::ALWAYS.0 | Self::MOSTLY.0))
+    }
+
     const fn named(name: &str) -> Option<Self> {
         Some(match name.as_bytes() {
             b"always" => Self::ALWAYS,
@@ -142,45 +147,65 @@ impl Words {
         self.suffixes.iter().filter(fits).any(|suffix| sure || suffix.len() >= LONG)
     }
 
-    fn of_one(code: &str) -> Self {
+    fn of_one(code: &'static str) -> Self {
         let mut words = Self { vowelless: !matches!(code, "cs" | "sk" | "hr"), ..Self::default() };
         words.add(SHARED, |_, _| true);
         words.add(code, |_, _| true);
+        // Names and addresses keep their abbreviations in texts of another language.
+        words.add_foreign(|other| other != code && !share_a_script(code, other), |class| class.is_plain_abbreviation());
+        words.add_titles(code);
         words
     }
 
     fn of_all() -> Self {
-        let mut words = Self::default();
+        let mut words = Self { ordinals: Ordinals::Lower, ..Self::default() };
         words.add(SHARED, |_, _| true);
         for code in USUAL {
             words.add(code, |_, _| true);
         }
-        let usual = words.known.clone();
+        words.add_foreign(|other| !USUAL.contains(&other), |_| true);
+        words.add_titles("");
+        (words.ordinals, words.short) = (Ordinals::Lower, false);
+        words
+    }
+
+    /// Adds of other languages what cannot be mistaken, unless it is a word already.
+    fn add_foreign(&mut self, is_other: impl Fn(&str) -> bool, is_wanted: impl Fn(Classes) -> bool) {
+        let own = self.known.clone();
+        let (ordinals, short) = (self.ordinals, self.short);
         let is_new = |class: Classes, word: &str| {
-            let known = usual.get(&word.to_lowercase()).is_some_and(|(a, b)| a.with(*b).is_abbreviation());
-            !(known && class.is_abbreviation()) && is_unmistakable(class, word)
+            let known = own.get(&word.to_lowercase()).is_some_and(|(any, capital)| {
+                let classes = any.with(*capital);
+                classes.is_abbreviation() || classes.has(Classes::OWN)
+            });
+            word.chars().nth(1).is_some()
+                && is_wanted(class)
+                && !(known && class.is_abbreviation())
+                && is_unmistakable(class, word)
         };
-        let mut others: Vec<_> = SECTIONS.keys().copied().filter(|code| !USUAL.contains(code)).collect();
-        others.sort_unstable();
-        for code in &others {
-            words.add(code, is_new);
+        for code in codes().filter(|code| is_other(code)) {
+            self.add(code, is_new);
         }
-        for (name, word) in others.iter().flat_map(|code| SECTIONS[code].words_of()) {
-            let known = usual.contains_key(&word.to_lowercase());
+        (self.ordinals, self.short) = (ordinals, short);
+    }
+
+    /// Adds abbreviations of other languages for where they are capitalized.
+    fn add_titles(&mut self, own: &str) {
+        for (name, word) in codes().filter(|code| *code != own).flat_map(|code| SECTIONS[code].words_of()) {
+            let known = self.known.contains_key(&word.to_lowercase());
             if !known && matches!(name, "always" | "mostly") && is_title(word) {
-                words.insert_capitalized(word, Classes::MOSTLY);
+                self.insert_capitalized(word, Classes::MOSTLY);
             }
         }
-        words.ordinals = Ordinals::Lower;
-        words.short = false;
-        words
     }
 
     fn add(&mut self, code: &str, is_taken: impl Fn(Classes, &str) -> bool + Copy) {
         for (name, rest) in &SECTIONS[code].lines {
             match (*name, Classes::named(name)) {
                 ("like", _) => self.add(rest, is_taken),
-                ("suffix", _) => self.suffixes.extend(rest.split(' ')),
+                ("suffix", _) => {
+                    self.suffixes.extend(rest.split(' ').filter(|suffix| is_taken(Classes::MOSTLY, suffix)))
+                }
                 ("ordinals", _) => {
                     self.ordinals = if *rest == "names" { Ordinals::Capital } else { Ordinals::Lower };
                 }
@@ -214,6 +239,19 @@ impl Section {
     }
 }
 
+/// The codes of all languages, in the order of the alphabet.
+fn codes() -> impl Iterator<Item = &'static str> {
+    let mut codes: Vec<_> = SECTIONS.keys().copied().filter(|code| *code != SHARED).collect();
+    codes.sort_unstable();
+    codes.into_iter()
+}
+
+/// Whether two languages are written in one script that is not Latin: abbreviations of the one are words of the other.
+fn share_a_script(one: &str, other: &str) -> bool {
+    const SCRIPTS: [&[&str]; 3] = [&["ru", "uk", "bg"], &["hi", "mr"], &["ar", "ur"]];
+    SCRIPTS.iter().any(|script| script.contains(&one) && script.contains(&other))
+}
+
 /// Whether a word may be taken for a title or another abbreviation where it is capitalized inside a sentence, whatever the
 /// language: long enough not to be the name of somebody.
 fn is_title(word: &str) -> bool {
@@ -227,6 +265,10 @@ fn is_unmistakable(class: Classes, word: &str) -> bool {
     }
     if class.has(Classes::OWN) || class.has(Classes::LETTER) || class.has(Classes::NUMBER) {
         return class.has(Classes::NUMBER) || !word.is_ascii();
+    }
+    // Initials of a name: `P. A.`
+    if class.has(Classes::EITHER) && word.contains('.') {
+        return false;
     }
     let is_other_script = |c: char| c.is_alphabetic() && c >= '\u{370}' && !('\u{1e00}'..='\u{1eff}').contains(&c);
     word.contains('.')
