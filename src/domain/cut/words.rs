@@ -152,7 +152,8 @@ impl Words {
         words.add(SHARED, |_, _| true);
         words.add(code, |_, _| true);
         // Names and addresses keep their abbreviations in texts of another language.
-        words.add_foreign(|other| other != code && !share_a_script(code, other), |class| class.is_plain_abbreviation());
+        let is_wanted = |class: Classes, word: &str| class.is_plain_abbreviation() && word.chars().nth(1).is_some();
+        words.add_foreign(|other| other != code && !share_a_script(code, other), is_wanted);
         words.add_titles(code);
         words
     }
@@ -163,14 +164,14 @@ impl Words {
         for code in USUAL {
             words.add(code, |_, _| true);
         }
-        words.add_foreign(|other| !USUAL.contains(&other), |_| true);
+        words.add_foreign(|other| !USUAL.contains(&other), |_, _| true);
         words.add_titles("");
         (words.ordinals, words.short) = (Ordinals::Lower, false);
         words
     }
 
     /// Adds of other languages what cannot be mistaken, unless it is a word already.
-    fn add_foreign(&mut self, is_other: impl Fn(&str) -> bool, is_wanted: impl Fn(Classes) -> bool) {
+    fn add_foreign(&mut self, is_other: impl Fn(&str) -> bool, is_wanted: impl Fn(Classes, &str) -> bool) {
         let own = self.known.clone();
         let (ordinals, short) = (self.ordinals, self.short);
         let is_new = |class: Classes, word: &str| {
@@ -178,10 +179,7 @@ impl Words {
                 let classes = any.with(*capital);
                 classes.is_abbreviation() || classes.has(Classes::OWN)
             });
-            word.chars().nth(1).is_some()
-                && is_wanted(class)
-                && !(known && class.is_abbreviation())
-                && is_unmistakable(class, word)
+            is_wanted(class, word) && !(known && class.is_abbreviation()) && is_unmistakable(class, word)
         };
         for code in codes().filter(|code| is_other(code)) {
             self.add(code, is_new);
