@@ -38,6 +38,7 @@ mod s3_sink;
 mod s3_source;
 mod schedule;
 mod scheduling;
+mod sentences;
 mod serving;
 mod sources;
 mod spend;

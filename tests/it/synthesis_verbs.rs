@@ -13,7 +13,7 @@ use wavebatch::{
         batch::BatchSpec,
         call::LogFlags,
         cost::MicroUsd,
-        cut::cut,
+        cut::{SentenceRules, cut},
         environment::Environment,
         facts::Facts,
         identity::{Identity, text_identity},
@@ -244,7 +244,7 @@ fn job(format: &str) -> NewJob {
 #[tokio::test]
 async fn a_line_is_told_by_its_parts() {
     let book = Book::done().await;
-    assert_eq!(cut(TEXT, 250).len(), 4);
+    assert_eq!(cut(TEXT, 250, SentenceRules::of(Some("en"))).len(), 4);
     let message = book.message(&["jobs", "book", "--key", "ch-1", "--parts"]);
     let (first, second) = message.split_once("\n\n").unwrap();
     insta::assert_snapshot!(first, @"

@@ -3,7 +3,7 @@ mod shapes;
 use std::fs;
 
 use super::*;
-use crate::domain::cut::cut;
+use crate::domain::cut::{SentenceRules, cut};
 
 fn markdown(text: &str) -> Prose {
     parse(text.as_bytes(), ProseKind::Markdown).unwrap()
@@ -155,7 +155,7 @@ fn plain_text_is_taken_as_it_is() {
     let texts: Vec<_> = prose.paragraphs.iter().map(|p| (p.text.as_str(), p.heading)).collect();
     assert_eq!(texts, [("# One **two**", false), ("- three", false)]);
     assert_eq!(prose.text(), "# One **two**\n\n- three");
-    let parts = cut(&prose.text(), 250);
+    let parts = cut(&prose.text(), 250, SentenceRules::default());
     assert_eq!(parts.iter().map(|part| part.paragraph).collect::<Vec<_>>(), [0, 1]);
 }
 

@@ -80,7 +80,7 @@ impl Timeline {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::super::cut::{HEADING_GAP, cut},
+        super::super::cut::{HEADING_GAP, SentenceRules, cut},
         *,
     };
 
@@ -88,7 +88,7 @@ mod tests {
     fn pauses_stand_where_a_part_ends_something() {
         let pause = Pause { sentence_ms: 200, paragraph_ms: 600, heading_ms: 900, break_ms: 1_500 };
         let told = |text: &str| -> Vec<(String, u32)> {
-            let parts = cut(text, 14);
+            let parts = cut(text, 14, SentenceRules::default());
             parts.iter().map(|part| part.text.clone()).zip(pause.after(&parts)).collect()
         };
         let of = |expected: &[(&str, u32)]| -> Vec<(String, u32)> {
@@ -112,7 +112,11 @@ mod tests {
             told(inside)
         );
         let low = Pause { heading_ms: 100, break_ms: 50, ..pause };
-        assert_eq!(low.after(&cut("One.\n\n***\n\nTwo.", 250)), [600, 0, 0], "never shorter than between paragraphs");
+        assert_eq!(
+            low.after(&cut("One.\n\n***\n\nTwo.", 250, SentenceRules::default())),
+            [600, 0, 0],
+            "never shorter than between paragraphs"
+        );
     }
 
     #[test]

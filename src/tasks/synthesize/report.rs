@@ -4,7 +4,7 @@ use super::Synthesize;
 use crate::{
     domain::{
         cost::Rates,
-        cut::{Part, cut},
+        cut::Part,
         identity::Identity,
         pool::Pool,
         synthesis::{Rendition, Synthesis},
@@ -78,7 +78,7 @@ impl BatchRequest for Synthesis {
     fn parts(&self, overrides: &str, text: &str, rates: &Rates) -> Option<RequestedParts> {
         let own = rendition(overrides)?;
         let (options, clip) = (own.overrides.apply(&self.options), own.format.bought());
-        let cut = cut(text, self.part_chars);
+        let cut: Vec<Part> = self.parts(&options, text).collect();
         let pauses = self.pause.after(&cut);
         let requested = |(part, pause_ms): (Part, u32)| RequestedPart {
             cache_key: self.cache_key(&options, &part.text, clip),

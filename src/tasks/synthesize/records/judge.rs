@@ -14,14 +14,13 @@ use crate::{
         text::excerpt,
     },
     domain::{
-        cut::parts,
         extra::cell_as_json,
         identity::Identity,
         invisible::{Repairs, without_invisible},
         key::{Key, KeyFault},
         pool::Pool,
         synthesis::{Rendition, SynthesisOption, SynthesisOverrides},
-        synthesis_options::{MAX_PART_CHARS, voice_id},
+        synthesis_options::{MAX_PART_CHARS, SynthesisOptions, voice_id},
     },
 };
 
@@ -161,7 +160,7 @@ impl<'m> TextJudge<'m> {
         let Some(found) = found else {
             return if faults.is_empty() { Ok(None) } else { Err(Refusal::Line(faults)) };
         };
-        faults.extend(self.unjoinable_parts(&found.text));
+        faults.extend(self.unjoinable_parts(&options, &found.text));
         let outputs = outputs(asked, columns, record, key.as_str(), &overrides, &voices);
         let outputs = outputs.map_err(|message| faults.push(LineFault::new(None, message)));
         let Some(mut outputs) = outputs.ok().filter(|_| faults.is_empty()) else { return Err(Refusal::Line(faults)) };
@@ -222,10 +221,10 @@ impl<'m> TextJudge<'m> {
     }
 
     /// The fault of a text in several parts whose format cannot be joined.
-    fn unjoinable_parts(&self, text: &str) -> Option<LineFault> {
+    fn unjoinable_parts(&self, options: &SynthesisOptions, text: &str) -> Option<LineFault> {
         let Texts { asked, columns, .. } = self.texts;
         let opaque = asked.synthesis.formats.iter().find(|output| output.format.is_opaque())?;
-        if parts(text, asked.synthesis.part_chars).count() <= 1 {
+        if asked.synthesis.parts(options, text).count() <= 1 {
             return None;
         }
         let message = format!(

@@ -58,7 +58,7 @@ impl Looking {
         let Self { look, lengths, long } = self;
         let purchases = line.purchases();
         let (mut parts, mut chars) = (0, 0);
-        for part in cut::parts(&line.text, part_chars).filter(cut::Part::has_words) {
+        for part in cut::parts(&line.text, part_chars, line.options.sentence_rules()).filter(cut::Part::has_words) {
             parts += 1;
             chars += part.chars() as u64;
         }
