@@ -137,7 +137,7 @@ fn as_the_standard_has_it() {
 fn a_heading_is_known_by_what_follows_it() {
     let prose = markdown("# One\n\nText.\n\n## Two\n");
     assert_eq!(prose.text(), "One\n\u{b}\nText.\n\nTwo");
-    let parts = cut(&prose.text(), 250);
+    let parts = cut(&prose.text(), 250, SentenceRules::default());
     let ends: Vec<_> = parts.iter().map(|part| (part.text.as_str(), part.ends_heading)).collect();
     assert_eq!(ends, [("One", true), ("Text.", false), ("Two", false)]);
 }
