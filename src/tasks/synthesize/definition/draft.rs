@@ -112,7 +112,7 @@ fn read_voices(value: &DeValue<'_>) -> Result<Voices, String> {
         "must be a list of voices, or a table of such lists by language: { en = [\"avery\"], hi = [\"devansh\"] }";
     let list = |value: &DeValue<'_>| -> Result<Vec<String>, String> {
         let items = value.as_array().ok_or(WANTED)?.iter();
-        items.map(|item| Ok(some(item.get_ref().as_str().ok_or(WANTED)?)?)).collect()
+        items.map(|item| some(item.get_ref().as_str().ok_or(WANTED)?)).collect()
     };
     let Some(table) = value.as_table() else { return list(value).map(Voices::All) };
     let mut voices = BTreeMap::new();

@@ -42,7 +42,7 @@ enum Last {
     Bad,
     /// Without a text: nothing to do.
     Idle,
-    Good(TextLine),
+    Good(Box<TextLine>),
 }
 
 /// The options of a line, and its voices in place of all others.
@@ -82,7 +82,7 @@ impl LineJudge for TextJudge<'_> {
         let (key, key_repairs) = visible_key(key);
         self.last = Last::Bad;
         self.last = match self.line(record, file.as_deref(), &key)? {
-            Some(line) => Last::Good(TextLine { key_repairs, ..line }),
+            Some(line) => Last::Good(Box::new(TextLine { key_repairs, ..line })),
             None => Last::Idle,
         };
         Ok(key)
@@ -101,7 +101,7 @@ impl LineJudge for TextJudge<'_> {
 
     fn jobs(&mut self, _record: &Record) -> Vec<JobDraft> {
         let TextLine { text, file, outputs, .. } = match std::mem::replace(&mut self.last, Last::Bad) {
-            Last::Good(line) => line,
+            Last::Good(line) => *line,
             Last::Idle => return vec![nothing_to_do()],
             Last::Bad => return Vec::new(),
         };
