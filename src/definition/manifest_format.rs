@@ -14,6 +14,8 @@ listed! {
         Jsonl = "jsonl",
         /// One source per line.
         Lines = "lines",
+        /// A text: the whole file is what one line has elsewhere.
+        Text = "text",
     }
 }
 
@@ -30,10 +32,5 @@ impl ManifestFormat {
             "txt" | "list" => Some(Self::Lines),
             _ => None,
         }
-    }
-
-    /// The delimiter between two cells of a table.
-    pub(super) const fn delimiter(self) -> u8 {
-        if matches!(self, Self::Tsv) { b'\t' } else { b',' }
     }
 }

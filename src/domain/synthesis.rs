@@ -77,11 +77,27 @@ pub struct Pause {
     pub sentence_ms: u32,
     /// Where a part ends a paragraph.
     pub paragraph_ms: u32,
+    /// Where a part ends a heading.
+    #[serde(default = "Pause::heading_ms")]
+    pub heading_ms: u32,
+    /// Between two scenes: where a paragraph without words follows, like `* * *`.
+    #[serde(default = "Pause::break_ms")]
+    pub break_ms: u32,
+}
+
+impl Pause {
+    const fn heading_ms() -> u32 {
+        1_000
+    }
+
+    const fn break_ms() -> u32 {
+        1_500
+    }
 }
 
 impl Default for Pause {
     fn default() -> Self {
-        Self { sentence_ms: 0, paragraph_ms: 600 }
+        Self { sentence_ms: 0, paragraph_ms: 600, heading_ms: Self::heading_ms(), break_ms: Self::break_ms() }
     }
 }
 

@@ -4,6 +4,7 @@
 mod account;
 mod admin;
 mod answers;
+mod checking;
 mod cli;
 mod cost_matrix;
 mod crash;
@@ -20,6 +21,7 @@ mod identity;
 mod jobs;
 mod layers;
 mod leases;
+mod lengths;
 mod limits;
 mod money;
 mod notify;

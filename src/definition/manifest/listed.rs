@@ -8,7 +8,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::super::Filters;
+use super::super::{Dialect, Filters};
 use super::{
     input::Input,
     jsonl::Name,
@@ -87,7 +87,7 @@ impl Objects {
         hash.update(root.as_bytes());
         hash.update([0]);
         Ok(Self {
-            input: Input::open(copy)?,
+            input: Input::open(copy, Dialect::default())?,
             root,
             filters: filters.clone(),
             line: Vec::new(),

@@ -26,10 +26,11 @@ use std::ops::Range;
 
 pub use self::{
     marks::is_unspaced,
-    paragraph::{flat, paragraphs},
+    paragraph::{HEADING_GAP, SCENE_BREAK, flat, paragraphs},
     unspaced::breakable,
 };
 use self::{
+    paragraph::with_headings,
     sentence::{Found, Sentences},
     words::Words,
 };
@@ -46,6 +47,8 @@ pub struct Part {
     pub sentences: Vec<Sentence>,
     /// Whether it is the last of its paragraph.
     pub ends_paragraph: bool,
+    /// Whether it is the last of a heading.
+    pub ends_heading: bool,
 }
 
 /// A sentence, or the piece of it that is in one part.
@@ -148,8 +151,13 @@ pub fn cut(text: &str, part_chars: usize, rules: SentenceRules) -> Vec<Part> {
 
 /// The same parts as a lazy iterator, paragraph by paragraph.
 pub fn parts(text: &str, part_chars: usize, rules: SentenceRules) -> impl Iterator<Item = Part> {
-    let numbered = (0..).zip(paragraphs(text));
-    numbered.flat_map(move |(number, paragraph)| cut_paragraph(paragraph, number, part_chars, rules))
+    (0..).zip(with_headings(text)).flat_map(move |(number, (paragraph, heading))| {
+        let mut parts = cut_paragraph(paragraph, number, part_chars, rules);
+        if let Some(last) = parts.last_mut() {
+            last.ends_heading = heading;
+        }
+        parts
+    })
 }
 
 /// The parts of one paragraph. A blank line inside it counts as ordinary white space.
@@ -272,7 +280,13 @@ impl Packer<'_> {
                 after_space: self.text[..range.start].ends_with(' '),
             };
             let sentences = taken.into_iter().map(sentence).collect();
-            self.done.push(Part { text, paragraph: self.number, sentences, ends_paragraph: false });
+            self.done.push(Part {
+                text,
+                paragraph: self.number,
+                sentences,
+                ends_paragraph: false,
+                ends_heading: false,
+            });
         }
         rest
     }
