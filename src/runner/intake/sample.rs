@@ -159,14 +159,16 @@ pub(super) async fn measure(
     share.of += missing;
     share.about += missing;
     share.example = missing_example.or(share.example);
+    let mut unusable = share_of(&all, sized.lines + unsized_.lines, |look| matches!(look, Look::Unusable(_)), &shown);
+    unusable.of += missing;
     Ok(Seen {
         lines,
         guess: guesses.into_iter().filter_map(|(guess, _)| guess).reduce(Guess::and),
         measured,
         looked: all.iter().filter(|(_, look)| !matches!(look, Look::Unknown)).count() as u64 + missing,
+        unusable,
+        stereo: stereo(&all, lines.saturating_sub(share.about)),
         missing: share,
-        unusable: share_of(&all, lines, |look| matches!(look, Look::Unusable(_)), &shown),
-        stereo: stereo(&all, lines),
     })
 }
 
