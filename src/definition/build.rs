@@ -194,6 +194,7 @@ impl Builder<'_> {
             limit: over.limit,
             source: draft.sources.store,
             private_redirects: draft.sources.private_redirects,
+            path_map: draft.sources.path_map,
             queries: draft.sources.queries,
             address,
             sink,
@@ -357,7 +358,14 @@ impl Builder<'_> {
         if follow_links && !origin.is_none_or(|origin| matches!(origin, Origin::Listing { .. })) {
             self.fault("follow_links", "is for directories and globs; the manifest is neither");
         }
-        Filters { include, exclude, texts: false, follow_links }
+        let settle = self.over.settle.or(draft.sources.settle).filter(|settle| !settle.is_zero());
+        if settle.is_some() && !origin.is_none_or(Origin::is_of_files) {
+            self.fault(
+                "source.settle",
+                "is for directories, globs, s3:// prefixes and files named one by one; the manifest is none of them",
+            );
+        }
+        Filters { include, exclude, texts: false, follow_links, settle }
     }
 
     /// A column's name or a template over columns. A plain name is a template with that one name.

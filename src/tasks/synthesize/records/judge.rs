@@ -1,6 +1,11 @@
 //! What one line of a manifest of texts requests, and all its faults.
 
-use std::{borrow::Cow, path::Path, sync::Arc};
+use std::{
+    borrow::Cow,
+    hash::{DefaultHasher, Hash, Hasher},
+    path::Path,
+    sync::Arc,
+};
 
 use sha2::{Digest, Sha256};
 
@@ -8,6 +13,8 @@ use super::{Texts, findings::Gathering, outputs::outputs, text_line::TextLine};
 use crate::{
     definition::{
         manifest::{Base, Gathered, JobDraft, LineFault, LineJudge, Record, Refusal, ScanDepth, key_of},
+        normal_forms::{NormalForms, Spelling},
+        path_map::{is_windows, windows_message},
         paths::{clean, scheme},
         prose::{self, LeftOut, ProseFault, ProseKind},
         text::excerpt,
@@ -31,10 +38,13 @@ pub(super) struct TextJudge<'m> {
     texts: &'m Texts<'m>,
     /// The hash of the text files that were read: their content is a part of the manifest.
     files: Option<Sha256>,
+    /// The hash of the text file that the last judged line names.
+    content: Option<u64>,
     /// The last judged line, if it is a good one.
     line: Option<TextLine>,
     identities: Vec<(SynthesisOverrides, Identity)>,
     gathering: Gathering,
+    forms: NormalForms,
 }
 
 /// Why a line has no text.
@@ -58,11 +68,12 @@ struct FoundText {
 impl LineJudge for TextJudge<'_> {
     fn judge<'r>(&mut self, record: &'r Record) -> Result<Cow<'r, str>, Refusal> {
         let file = self.texts.columns.file.as_ref().map(|rule| rule.text(record)).filter(|file| !file.is_empty());
+        let file = file.map(|file| self.texts.path_map.apply(&file).into_owned());
         let key = match &self.texts.columns.key {
             Some(rule) => rule.text(record),
             None => key_of(file.as_deref(), record.number),
         };
-        self.line = None;
+        (self.line, self.content) = (None, None);
         self.line = Some(self.line(record, file.as_deref(), &key)?);
         Ok(key)
     }
@@ -90,6 +101,10 @@ impl LineJudge for TextJudge<'_> {
         outputs.iter().map(job).collect()
     }
 
+    fn content(&self) -> Option<u64> {
+        self.content
+    }
+
     fn hash(&self, lines: [u8; 32]) -> [u8; 32] {
         match &self.files {
             Some(files) => Sha256::new().chain_update(lines).chain_update(files.clone().finalize()).finalize().into(),
@@ -104,7 +119,15 @@ impl LineJudge for TextJudge<'_> {
 
 impl<'m> TextJudge<'m> {
     pub(super) fn new(texts: &'m Texts<'m>, depth: ScanDepth) -> Self {
-        Self { texts, files: None, line: None, identities: Vec::new(), gathering: Gathering::new(depth) }
+        Self {
+            texts,
+            files: None,
+            content: None,
+            line: None,
+            identities: Vec::new(),
+            gathering: Gathering::new(depth),
+            forms: NormalForms::default(),
+        }
     }
 
     fn line(&mut self, record: &Record, file: Option<&str>, key: &str) -> Result<TextLine, Refusal> {
@@ -218,6 +241,10 @@ impl<'m> TextJudge<'m> {
     }
 
     fn read(&mut self, file: &str) -> Result<FoundText, NoText> {
+        let is_here = |dir: &str| Path::new(dir).join(file).exists();
+        if is_windows(file) && !matches!(&self.texts.base, Base::Dir(dir) if is_here(dir)) {
+            return Err(windows_message(file).into());
+        }
         if let Some(c) = file.chars().find(|c| c.is_control()) {
             return Err(format!("a path may not have control characters, and this one has U+{:04X}", c as u32).into());
         }
@@ -232,6 +259,10 @@ impl<'m> TextJudge<'m> {
                 return Err(NoText::Line(message.into()));
             }
         };
+        let path = match self.forms.find(Path::new(&path)) {
+            Spelling::Other(other) => other.to_string_lossy().into_owned(),
+            Spelling::AsWritten | Spelling::Several(_) => path,
+        };
         let kind = ProseKind::of_path(&path).unwrap_or(ProseKind::Plain);
         let prose = prose::read(Path::new(&path), kind).map_err(|fault| match fault {
             ProseFault::Away { .. } => NoText::Stop(format!("the text `{}` {fault}", excerpt(&path))),
@@ -241,6 +272,9 @@ impl<'m> TextJudge<'m> {
         let files = self.files.get_or_insert_default();
         files.update((text.len() as u64).to_le_bytes());
         files.update(&text);
+        let mut hasher = DefaultHasher::new();
+        text.hash(&mut hasher);
+        self.content = Some(hasher.finish());
         Ok(FoundText { text, file: Some(path), left_out: prose.left_out })
     }
 }

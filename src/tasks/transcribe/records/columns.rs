@@ -24,7 +24,7 @@ pub(super) struct RecordingColumns {
     pub(super) source_name: String,
     pub(super) names: Option<FileNames>,
     /// Whether the lines are files, whose names are in the first column.
-    of_files: bool,
+    pub(super) of_files: bool,
     pub(super) key: Option<NameRule>,
     pub(super) source: NameRule,
     pub(super) options: Vec<(LineOption, usize)>,
