@@ -309,9 +309,10 @@ impl Builder<'_> {
                 let Some(filled) = self.fill("manifest", &typed, names) else { return (None, String::new()) };
                 let format = self.over.manifest_format.or(draft.manifest_format);
                 let dir = self.cwd.join(&typed_in);
+                let here = draft.sources.path_map.apply(&filled);
                 let origin = match self.task.reads_texts() {
-                    false => Origin::of_manifest(&filled, &dir, format),
-                    true => Origin::of_texts(&filled, &dir, format),
+                    false => Origin::of_manifest(&here, &dir, format),
+                    true => Origin::of_texts(&here, &dir, format),
                 };
                 let named = |e| if filled == typed { e } else { format!("`{filled}`: {e}") };
                 origin.map_err(named).map(|origin| (origin, filled))

@@ -280,11 +280,13 @@ impl Walk {
             return Ok(None);
         }
         let path = error.path().unwrap_or(&self.root).to_path_buf();
-        let real = path.symlink_metadata();
-        if real.as_ref().is_ok_and(|meta| meta.is_symlink()) {
+        if path.symlink_metadata().is_ok_and(|meta| meta.is_symlink()) {
             return Ok(Some(path));
         }
-        let has_vanished = real.is_err_and(|e| e.kind() == io::ErrorKind::NotFound);
+        // It may be there again by now.
+        let has_vanished = error.io_error().map(io::Error::kind).is_some_and(|kind| {
+            matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+        });
         if error.depth() > 0 && has_vanished {
             self.found.ignore(VANISHED);
             return Ok(None);

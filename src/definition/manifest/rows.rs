@@ -95,6 +95,15 @@ impl Rows {
         }
     }
 
+    /// The file that the line `number` stands for in a listing, whose record was read last.
+    pub(super) fn file(&self, number: u64, record: &Record) -> Option<String> {
+        match self {
+            Self::Files { found, .. } => found.path(number),
+            Self::Listed(_) => Some(record.cell(0).to_owned()),
+            Self::Csv { .. } | Self::Jsonl(_) | Self::Lines(_) => None,
+        }
+    }
+
     /// Reads to the end. Returns the hash of the whole content, and what a listing ignored.
     pub(super) fn finish(self) -> io::Result<([u8; 32], Ignored)> {
         let input = match self {

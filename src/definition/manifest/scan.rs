@@ -17,7 +17,7 @@ use super::{
     repeats::{About, Repeats},
     rows::{Kind, Rows},
 };
-use crate::domain::{key::Key, open::UnlistedValues};
+use crate::domain::{key::Key, open::UnlistedValues, printable::printable};
 
 /// The fault of a line whose text is another one at the second reading.
 const CONTENT_CHANGED: &str = "the file that it names changed while the manifest was read; run the same command again";
@@ -217,7 +217,7 @@ impl<'d> Manifest<'d> {
         let mut tally = Tally::default();
         let skip = self.definition.bad_lines == BadLines::Skip;
         while let Some(next) = reading.next()? {
-            let Reading { judge, record, .. } = &mut reading;
+            let Reading { judge, record, rows, .. } = &mut reading;
             let (number, found) = match next {
                 Err(unreadable) => (unreadable.number, vec![self.unreadable(unreadable)]),
                 Ok(()) => match judge.judge(record) {
@@ -230,16 +230,15 @@ impl<'d> Manifest<'d> {
                         continue;
                     }
                     Err(Refusal::Line(found)) => (record.number, found),
-                    Err(Refusal::Stop(message)) => return Err(self.stopped(record.number, message)),
+                    Err(Refusal::Stop(message)) => {
+                        let file = rows.file(record.number, record);
+                        return Err(self.stopped(record.number, file.as_deref(), message));
+                    }
                 },
             };
-            let name = match &reading.rows {
-                Rows::Files { found, .. } => found.path(number),
-                Rows::Listed(_) => Some(reading.record.cell(0).to_owned()),
-                Rows::Csv { .. } | Rows::Jsonl(_) | Rows::Lines(_) => None,
-            };
+            let file = reading.rows.file(number, &reading.record);
             for fault in found {
-                let (about, fault) = (fault.about, self.line_fault(number, name.as_deref(), fault));
+                let (about, fault) = (fault.about, self.line_fault(number, file.as_deref(), fault));
                 if about == About::Line { tally.faults.push(fault) } else { tally.repeats.add(about, fault) }
             }
             tally.bad += 1;
@@ -284,8 +283,8 @@ impl<'d> Manifest<'d> {
         Ok(names)
     }
 
-    fn stopped(&self, number: u64, message: String) -> Faults {
-        Fault::of_line(&self.definition.manifest, number, None, message).into()
+    fn stopped(&self, number: u64, file: Option<&str>, message: String) -> Faults {
+        self.line_fault(number, file, LineFault::new(None, message)).into()
     }
 
     fn unreadable(&self, unreadable: Unreadable) -> LineFault {
@@ -398,7 +397,12 @@ impl ManifestLines<'_> {
         let Some(reading) = &mut self.reading else { return Ok(None) };
         let manifest = reading.manifest;
         let Some(next) = reading.next()? else { return self.finish().map(|()| None) };
-        let Reading { judge, record, .. } = reading;
+        let Reading { judge, record, rows, .. } = reading;
+        // In a listing, a fault says which file it is about.
+        let told = |number, faults: &[LineFault]| match rows.file(number, record) {
+            Some(file) => format!("{}: {}", printable(manifest.shown(&file)), in_words(faults)),
+            None => in_words(faults),
+        };
         let carried =
             || -> Vec<String> { manifest.columns().carried_at.iter().map(|at| record.cell(*at).to_owned()).collect() };
         let number = record.number;
@@ -406,7 +410,7 @@ impl ManifestLines<'_> {
             Err(unreadable) => {
                 let number = unreadable.number;
                 let carried = vec![String::new(); manifest.columns().carried_at.len()];
-                let fault = in_words(&[manifest.unreadable(unreadable)]);
+                let fault = told(number, &[manifest.unreadable(unreadable)]);
                 return Ok(Some(ManifestRow::Bad(BadLine { number, fault, carried })));
             }
             Ok(()) => match judge.judge(record) {
@@ -422,10 +426,13 @@ impl ManifestLines<'_> {
                     Some(first) => vec![manifest.records.doubled_key(&key, first)],
                 },
                 Err(Refusal::Line(faults)) => faults,
-                Err(Refusal::Stop(message)) => return Err(manifest.stopped(number, message)),
+                Err(Refusal::Stop(message)) => {
+                    let file = rows.file(number, record);
+                    return Err(manifest.stopped(number, file.as_deref(), message));
+                }
             },
         };
-        Ok(Some(ManifestRow::Bad(BadLine { number, fault: in_words(&faults), carried: carried() })))
+        Ok(Some(ManifestRow::Bad(BadLine { number, fault: told(number, &faults), carried: carried() })))
     }
 
     /// Checks at the end that the content is the same as in the first reading.
