@@ -120,7 +120,8 @@ fn message(
         let gone = settings.tasks.reports().get(plan.spec.task.name).map_or("", |task| task.gone());
         facts.extend(plan_facts(plan));
         facts.extend(lines(plan, asked, gone));
-        facts.extend(messages::option_columns(&plan.spec.option_columns));
+        facts.extend(messages::columns(&plan.scan.columns));
+        facts.extend(messages::preview(&plan.preview));
         facts.extend(messages::passed_over(&plan.scan.ignored));
     }
     facts.push(fact("outputs", definition.output.as_str()));
@@ -129,6 +130,7 @@ fn message(
     facts.extend(definition.notes().iter().map(|note| fact("note", note)));
     facts.extend(voices.iter().map(|warning| fact("voices", warning)));
     if let Some((plan, asked)) = plan {
+        facts.extend(plan.scan.warnings.iter().map(|warning| fact("warning", warning)));
         facts.extend(plan.scan.unlisted_values.warnings().iter().map(|warning| fact("unlisted", warning)));
         facts.extend(cost(plan, asked, config));
         let look = TextFindings::of(&plan.scan).and_then(|found| found.look.as_ref());
@@ -200,7 +202,8 @@ fn cost(plan: &Plan, asked: &dyn BatchRequest, config: &Config) -> Vec<String> {
             .purchases
             .iter()
             .flat_map(|purchases| synthesis::purchases(purchases, &config.rates).into_iter().take(1));
-        return synthesis.chain([fact("cost", "none: the sandbox neither bills nor limits")]).collect();
+        let none = fact("cost", "none: the sandbox neither bills nor limits");
+        return synthesis.chain([none]).chain(unproven(estimate)).collect();
     }
     let rates = &config.rates;
     if let Some(purchases) = &plan.purchases {
@@ -220,7 +223,8 @@ fn cost(plan: &Plan, asked: &dyn BatchRequest, config: &Config) -> Vec<String> {
         (_, 0) => format!("{price}; how long the audio is shows as it is opened"),
         (unknown, _) => format!("{known}, and {} of unknown length ({price})", counted(unknown, "line")),
     };
-    vec![fact("cost", cost), fact("time", messages::finish(estimate.lines, &limits))]
+    let time = fact("time", messages::finish(estimate.lines, &limits));
+    [fact("cost", cost)].into_iter().chain(unproven(estimate)).chain([time]).collect()
 }
 
 /// The known part of the cost, and its margin of error.
@@ -236,6 +240,17 @@ fn about(estimate: &Estimate) -> String {
     }
     let (cost_off, audio_off) = (dollars(estimate.give_or_take.0), duration(estimate.give_or_take_ms));
     format!("about {cost} ± {cost_off} for {audio} ± {audio_off} of audio{judging}")
+}
+
+/// What is said of recordings that do not prove their length.
+fn unproven(estimate: &Estimate) -> Option<String> {
+    let (n, sampled) = (estimate.not_exact, counted(estimate.sampled, "recording"));
+    let words = match n {
+        0 => return None,
+        1 => format!("1 of {sampled} that were looked at does not prove its length: it is an estimate"),
+        n => format!("{} of {sampled} that were looked at do not prove their length: it is an estimate", grouped(n)),
+    };
+    Some(fact("", words))
 }
 
 fn view<'v>(

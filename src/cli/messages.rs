@@ -9,13 +9,16 @@ use super::{
 use crate::{
     app::Published,
     config::{Config, PoolLimits},
-    definition::{Definition, manifest::Ignored},
+    definition::{Columns, Definition, manifest::Ignored},
     domain::{
         batch::BatchSpec, cost::Rates, environment::Environment, estimate::least_time, job::JobState, row::RowStatus,
         task::Task,
     },
     report::{BatchRequest, Rest, summary::SummaryState},
-    runner::{DEFAULT_CONCURRENCY, intake::Submission},
+    runner::{
+        DEFAULT_CONCURRENCY,
+        intake::{PreviewLine, Submission},
+    },
     store::Counts,
     tasks::Registry,
 };
@@ -33,6 +36,41 @@ pub(super) fn places(config: &Config, fresh: bool) -> Vec<String> {
 pub(super) fn option_columns(columns: &[String]) -> Option<String> {
     let how = "set options of their lines (--option-columns '' turns that off)";
     (!columns.is_empty()).then(|| fact("columns", format!("{} {how}", columns.join(", "))))
+}
+
+/// What each column of a manifest is.
+pub(super) fn columns(columns: &Columns) -> Vec<String> {
+    let key = columns.key.iter().map(|key| format!("key: {key}"));
+    let content = columns.content.iter().map(|content| format!("content: {content}"));
+    let set = columns.options.iter().zip(&columns.option_columns);
+    let options = set.map(|(option, column)| match option == column {
+        true => option.clone(),
+        false => format!("{option}: {column}"),
+    });
+    let uses: Vec<_> = key.chain(content).chain(options).collect();
+    let carried =
+        (!columns.carried.is_empty()).then(|| format!("carried into the report: {}", columns.carried.join(", ")));
+    let mut facts = vec![fact("columns", uses.join(", "))];
+    facts.extend(carried.map(|carried| fact("", carried)));
+    facts
+}
+
+/// The first lines, as they would be worked.
+pub(super) fn preview(lines: &[PreviewLine]) -> Vec<String> {
+    let shown = |line: &PreviewLine| {
+        let content = line.source.clone().or(line.text.as_ref().map(|text| format!("\"{text}\"")));
+        let set: Vec<_> = line.options.iter().map(|(option, cell)| format!("{option}={cell}")).collect();
+        let set = if set.is_empty() { String::new() } else { format!(" [{}]", set.join(", ")) };
+        let outputs = match line.outputs.as_slice() {
+            [] => String::new(),
+            [first] => format!(" -> {first}"),
+            [first, rest @ ..] => format!(" -> {first} and {}", counted(rest.len() as u64, "more output")),
+        };
+        let content = content.unwrap_or_else(|| "nothing to do".into());
+        format!("{}: {content}{set}{outputs}", line.key)
+    };
+    let names = std::iter::once("e.g.").chain(std::iter::repeat(""));
+    lines.iter().map(shown).zip(names).map(|(line, name)| fact(name, line)).collect()
 }
 
 /// The entries that a listing ignored.

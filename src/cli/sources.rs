@@ -1,14 +1,16 @@
 //! What a batch is made of, as flags: shared by `run`, `submit` and `check`.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, str::FromStr, time::Duration};
 
 use clap::{ArgAction, Args};
 
 use crate::{
     app::{Consent, SANDBOX_OUTPUT},
     config::Env,
-    definition::DefinitionTask,
-    definition::{AdHoc, Definition, Fault, Faults, ManifestFormat, NoSource, Overrides, text},
+    definition::{
+        AdHoc, Definition, DefinitionTask, Delimiter, Fault, Faults, ManifestFormat, NoSource, Overrides, TextEncoding,
+        dialect, text,
+    },
     domain::task::Tasks,
     domain::{
         batch::MicroUsd,
@@ -27,6 +29,27 @@ struct List(Vec<String>);
 #[expect(clippy::unnecessary_wraps, reason = "parsers of arguments may fail")]
 fn list(text: &str) -> Result<List, String> {
     Ok(List(text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()))
+}
+
+/// A setting that may be `auto`.
+#[derive(Debug, Clone, Copy)]
+struct UnlessAuto<T>(Option<T>);
+
+fn unless_auto<T: FromStr<Err = String>>(text: &str) -> Result<UnlessAuto<T>, String> {
+    dialect::unless_auto(text).map(UnlessAuto)
+}
+
+/// A use, and the column that it is made of.
+#[derive(Debug, Clone)]
+struct ColumnUse(String, String);
+
+fn column_use(text: &str) -> Result<ColumnUse, String> {
+    match text.split_once('=') {
+        Some((name, column)) if !name.trim().is_empty() && !column.trim().is_empty() => {
+            Ok(ColumnUse(name.trim().to_owned(), column.trim().to_owned()))
+        }
+        _ => Err("write what the column is, and its name, e.g. language=Sprache".into()),
+    }
 }
 
 /// Sources and everything that shapes a batch.
@@ -122,6 +145,15 @@ pub struct Sources {
     /// How the manifest is written, where its name does not say: csv, tsv, jsonl or lines
     #[arg(long, value_name = "FORMAT", help_heading = "Manifest")]
     manifest_format: Option<ManifestFormat>,
+    /// What parts the cells of a CSV: one character, or tab; auto finds it
+    #[arg(long, value_name = "CHAR", value_parser = unless_auto::<Delimiter>, help_heading = "Manifest")]
+    delimiter: Option<UnlessAuto<Delimiter>>,
+    /// The encoding of a manifest without a byte order mark, e.g. windows-1252; auto takes UTF-8
+    #[arg(long, value_name = "NAME", value_parser = unless_auto::<TextEncoding>, help_heading = "Manifest")]
+    encoding: Option<UnlessAuto<TextEncoding>>,
+    /// The column of an option, the key or the content, where it has another name, e.g. language=Sprache
+    #[arg(long, value_name = "NAME=COLUMN", value_parser = column_use, action = ArgAction::Append, help_heading = "Manifest")]
+    column: Vec<ColumnUse>,
     /// The column of the key, or a template over columns, e.g. '{call_id}-{leg}'
     #[arg(long, value_name = "COLUMN", help_heading = "Manifest")]
     key_column: Option<String>,
@@ -244,6 +276,9 @@ impl Sources {
             batch: self.batch.clone(),
             manifest: self.manifest.clone(),
             manifest_format: self.manifest_format,
+            delimiter: self.delimiter.map(|said| said.0),
+            encoding: self.encoding.map(|said| said.0),
+            columns: self.column.iter().map(|said| (said.0.clone(), said.1.clone())).collect(),
             output: self.output.clone().or(sandbox_output),
             report: self.report.clone(),
             key_column: self.key_column.clone(),

@@ -11,8 +11,8 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use jiff::civil::Date;
 
 use super::{
-    AdHoc, BadLines, Built, Definition, DefinitionTask, Fault, Faults, Filters, Manifest, Origin, Overrides, ScanDepth,
-    TaskDefinition,
+    AdHoc, BadLines, Built, Definition, DefinitionTask, Dialect, Fault, Faults, Filters, Manifest, Origin, Overrides,
+    ScanDepth, TaskDefinition,
     dates::When,
     draft::{self, Draft, Places},
     origin,
@@ -163,6 +163,29 @@ impl Builder<'_> {
         columns
     }
 
+    /// The columns that are said to set options: those of the flag, then those of the file. `contents` are the other columns
+    /// that the task can be told.
+    pub fn mapped<O: FromStr<Err: Display> + Copy + PartialEq>(
+        &mut self,
+        said: &[(O, String)],
+        contents: &[&str],
+    ) -> Vec<(O, String)> {
+        let mut mapped: Vec<(O, String)> = Vec::new();
+        for (name, column) in &self.over.columns {
+            match name.parse::<O>() {
+                Ok(option) => mapped.push((option, column.clone())),
+                Err(_) if name == "key" || contents.contains(&name.as_str()) => {}
+                Err(e) => self.faults.push(Fault::of_flag("column", e.to_string())),
+            }
+        }
+        for (option, column) in said {
+            if mapped.iter().all(|(own, _)| own != option) {
+                mapped.push((*option, column.clone()));
+            }
+        }
+        mapped
+    }
+
     /// The fields that every task has. A wrong field gets a placeholder.
     fn definition(
         &mut self,
@@ -182,13 +205,18 @@ impl Builder<'_> {
         let (origin, manifest) = self.origin(&draft, &names, origin);
         let address = self.address(&draft, origin.as_ref());
         let filters = Filters { texts: self.task.reads_texts(), ..self.filters(&draft, origin.as_ref()) };
-        let key_column = self.column("columns.key", over.key_column.as_ref().or(draft.key.as_ref()), date);
+        let key_column =
+            self.column("columns.key", over.key_column.as_ref().or(over.column("key")).or(draft.key.as_ref()), date);
         let run = self.run(&draft);
         let schedule = self.schedule(&draft);
         Definition {
             of: Arc::clone(&self.task),
             task,
             manifest_format: over.manifest_format.or(draft.manifest_format),
+            dialect: Dialect {
+                delimiter: over.delimiter.or(draft.delimiter).flatten(),
+                encoding: over.encoding.or(draft.encoding).flatten(),
+            },
             bad_lines: if over.skip_bad_lines { BadLines::Skip } else { draft.bad_lines.unwrap_or(BadLines::Fault) },
             allow_empty: over.allow_empty || draft.allow_empty.unwrap_or(false),
             limit: over.limit,

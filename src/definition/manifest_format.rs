@@ -31,9 +31,4 @@ impl ManifestFormat {
             _ => None,
         }
     }
-
-    /// The delimiter between two cells of a table.
-    pub(super) const fn delimiter(self) -> u8 {
-        if matches!(self, Self::Tsv) { b'\t' } else { b',' }
-    }
 }

@@ -12,6 +12,7 @@ pub mod build;
 #[cfg(test)]
 mod dated_tests;
 pub(crate) mod dates;
+pub mod dialect;
 pub(crate) mod draft;
 mod extra;
 pub(crate) mod normal_forms;
@@ -52,6 +53,7 @@ use crate::domain::{
 };
 
 pub use self::{
+    dialect::{Delimiter, Dialect, TextEncoding},
     fault::{Fault, Faults, Place},
     manifest::{BadLine, Columns, Manifest, ManifestFormat, ManifestLine, ManifestRow, Scan, ScanDepth, Spooled},
     notify::Notify,
@@ -89,6 +91,8 @@ pub struct Definition {
     pub address: String,
     /// The format of the manifest, if it does not follow from the name.
     pub manifest_format: Option<ManifestFormat>,
+    /// How the bytes of a manifest become cells.
+    pub dialect: Dialect,
     /// The output directory (absolute) or prefix: `s3://bucket/prefix/` (always with its last `/`).
     pub output: String,
     /// The store of the S3 sources.

@@ -2,7 +2,12 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{manifest_format::ManifestFormat, policy::NoSource, task::DefinitionTask};
+use super::{
+    dialect::{Delimiter, TextEncoding},
+    manifest_format::ManifestFormat,
+    policy::NoSource,
+    task::DefinitionTask,
+};
 use crate::domain::{batch::MicroUsd, task::TaskName};
 
 /// A batch without a definition's file: sources and options on the command line.
@@ -28,6 +33,12 @@ pub struct Overrides {
     pub manifest: Option<String>,
     /// `--manifest-format`
     pub manifest_format: Option<ManifestFormat>,
+    /// `--delimiter`; `Some(None)` is `auto`.
+    pub delimiter: Option<Option<Delimiter>>,
+    /// `--encoding`; `Some(None)` is `auto`.
+    pub encoding: Option<Option<TextEncoding>>,
+    /// `--column NAME=COLUMN`: the columns of the key, the content and options, by name.
+    pub columns: Vec<(String, String)>,
     /// `--output`
     pub output: Option<String>,
     /// `--report`: the report's file or object.
@@ -103,6 +114,12 @@ impl TaskFlags {
 }
 
 impl Overrides {
+    /// The column that `--column` names for this use.
+    #[must_use]
+    pub fn column(&self, name: &str) -> Option<&String> {
+        self.columns.iter().find(|(own, _)| own == name).map(|(_, column)| column)
+    }
+
     /// The flags set that not every task has.
     fn flags_of_tasks(&self) -> impl Iterator<Item = &'static str> {
         let shared = [("source-column", self.source_column.is_some()), ("no-source", self.no_source.is_some())];
@@ -126,6 +143,8 @@ impl Overrides {
             "batch" => self.batch.is_some(),
             "manifest" => self.manifest.is_some(),
             "manifest_format" => self.manifest_format.is_some(),
+            "delimiter" => self.delimiter.is_some(),
+            "encoding" => self.encoding.is_some(),
             "output" => self.output.is_some(),
             "report.to" if self.report.is_some() => return Some("report".into()),
             "include" => self.include.is_some(),
@@ -141,6 +160,9 @@ impl Overrides {
 
     fn flag_of_task(&self, field: &str, task: &dyn DefinitionTask) -> Option<String> {
         if let Some(column) = field.strip_prefix("columns.") {
+            if self.column(column).is_some() {
+                return Some("column".into());
+            }
             return Some(format!("{column}-column")).filter(|flag| self.flags.has(flag));
         }
         let name = field.strip_prefix(task.name().as_str())?.strip_prefix('.')?;

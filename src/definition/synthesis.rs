@@ -14,6 +14,8 @@ pub struct Synthesizing {
     pub text_file_column: Option<Template>,
     /// The options that columns may override.
     pub option_columns: Vec<SynthesisOption>,
+    /// The columns that set options under other names.
+    pub mapped: Vec<(SynthesisOption, String)>,
     /// The words of the dictionary, if there is one.
     pub pronunciations: Option<Pronunciations>,
     /// Every part is bought again, even if the audio cache has it.

@@ -1,6 +1,10 @@
 //! The interface between definitions and tasks.
 
-use std::{any::Any, fmt, sync::Arc};
+use std::{
+    any::Any,
+    fmt::{self, Display},
+    sync::Arc,
+};
 
 use jiff::civil::Date;
 use regex::Regex;
@@ -11,6 +15,7 @@ use super::{
     manifest::{OpenManifest, RecordReader, UnnamedColumns},
     policy::NoSource,
     template::Template,
+    text::some,
     walk::{Section, TomlWalk},
 };
 use crate::domain::{
@@ -57,6 +62,14 @@ pub struct Page<'w, 't> {
     pub root: &'w mut Section<'t>,
     /// `[columns]`
     pub columns: &'w mut Section<'t>,
+}
+
+impl Page<'_, '_> {
+    /// The fields of `[columns]` that name the column of an option.
+    pub fn mapped<O: Copy + Display>(&mut self, all: &[O]) -> Vec<(O, String)> {
+        let named = all.iter().map(|option| (*option, self.walk.text(self.columns, &option.to_string(), some)));
+        named.filter_map(|(option, column)| Some((option, column?))).collect()
+    }
 }
 
 /// The task's fields in a file, before the command line and the defaults.
@@ -150,6 +163,8 @@ pub struct Transcribing {
     pub option_columns: Vec<LineOption>,
     /// What happens to lines without a source.
     pub no_source: NoSource,
+    /// The columns that set options under other names.
+    pub mapped: Vec<(LineOption, String)>,
     /// The pattern that makes columns from the recordings' file names.
     pub(crate) name_pattern: Option<Regex>,
 }

@@ -234,7 +234,11 @@ impl<'t> TomlWalk<'t> {
                 self.known.iter().filter(in_table).map(|k| k.rsplit('.').next().unwrap_or(k)).collect();
             let message = if let Some(near) = nearest(name, siblings.iter().copied()) {
                 format!("there is no such field; did you mean `{near}`?")
-            } else if let Some(other) = self.known.iter().find(elsewhere) {
+            } else if let Some(other) = {
+                // An option of the task has a name in `[columns]` too.
+                let is_column = |known: &String| known.starts_with("columns.");
+                self.known.iter().filter(elsewhere).min_by_key(|known| is_column(known))
+            } {
                 format!("there is no such field here; did you mean `{other}`?")
             } else {
                 format!("there is no such field; known here: {}", ticked(&siblings))

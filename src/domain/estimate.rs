@@ -7,6 +7,8 @@ pub struct Sampled {
     pub bytes: u64,
     /// Its length.
     pub audio_ms: u64,
+    /// Whether that is exact.
+    pub is_exact: bool,
 }
 
 /// The estimate.
@@ -18,6 +20,8 @@ pub struct Guess {
     pub give_or_take_ms: u64,
     /// How many recordings were read.
     pub sampled: u64,
+    /// How many of those do not prove their length.
+    pub not_exact: u64,
 }
 
 /// Estimates the length of `lines` recordings of `bytes` in total from a sample: size predicts length far better than
@@ -39,6 +43,7 @@ pub fn guess(sample: &[Sampled], bytes: u64, lines: u64) -> Option<Guess> {
     let ms_a_byte = seen_ms / seen_bytes;
     let audio_ms = ms_a_byte * bytes as f64;
     let sampled = sample.len() as u64;
+    let not_exact = sample.iter().filter(|s| !s.is_exact).count() as u64;
     let give_or_take = if sampled >= lines {
         0.0
     } else if sampled < 2 {
@@ -49,7 +54,7 @@ pub fn guess(sample: &[Sampled], bytes: u64, lines: u64) -> Option<Guess> {
         let unseen = 1.0 - n / lines as f64;
         2.0 * lines as f64 * (off / (n * (n - 1.0)) * unseen).sqrt()
     };
-    Some(Guess { audio_ms: audio_ms as u64, give_or_take_ms: give_or_take as u64, sampled })
+    Some(Guess { audio_ms: audio_ms as u64, give_or_take_ms: give_or_take as u64, sampled, not_exact })
 }
 
 /// The least time in ms that `calls` take under a limit of calls a minute: the first minute's calls start at once.
@@ -64,13 +69,15 @@ mod tests {
     use super::*;
 
     fn sample(rates: &[u64]) -> Vec<Sampled> {
-        rates.iter().zip(1..).map(|(rate, n)| Sampled { bytes: n * 16_000, audio_ms: n * 16_000_000 / rate }).collect()
+        let one =
+            |(rate, n): (u64, u64)| Sampled { bytes: n * 16_000, audio_ms: n * 16_000_000 / rate, is_exact: true };
+        rates.iter().copied().zip(1..).map(one).collect()
     }
 
     #[test]
     fn one_format_is_known_by_its_size() {
         let guess = guess(&sample(&[16_000; 10]), 160_000_000, 1_000).unwrap();
-        assert_eq!(guess, Guess { audio_ms: 10_000_000, give_or_take_ms: 0, sampled: 10 });
+        assert_eq!(guess, Guess { audio_ms: 10_000_000, give_or_take_ms: 0, sampled: 10, not_exact: 0 });
     }
 
     #[test]
@@ -86,8 +93,15 @@ mod tests {
     }
 
     #[test]
+    fn lengths_without_proof_are_counted() {
+        let mut sample = sample(&[16_000; 3]);
+        sample[1].is_exact = false;
+        assert_eq!(guess(&sample, 96_000, 3).unwrap().not_exact, 1);
+    }
+
+    #[test]
     fn a_sample_without_lengths_says_nothing() {
         assert_eq!(guess(&[], 1, 1), None);
-        assert_eq!(guess(&[Sampled { bytes: 9, audio_ms: 0 }], 1, 1), None);
+        assert_eq!(guess(&[Sampled { bytes: 9, audio_ms: 0, is_exact: true }], 1, 1), None);
     }
 }

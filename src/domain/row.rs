@@ -46,10 +46,16 @@ listed! {
         WordsNotAsked = "words_not_asked",
         /// The API's length of the audio differs from the file's.
         DurationMismatch = "duration_mismatch",
+        /// Words or utterances have times after the end of the audio.
+        WordsBeyond = "words_beyond",
         /// No text for more than two seconds of audio.
         Empty = "empty",
         /// The audio is shorter than its text can be.
         TooShort = "too_short",
+        /// The recording does not prove its own length: another one in the answer is no reason for doubt.
+        LengthNotExact = "length_not_exact",
+        /// The recording's header declares another length than the file has.
+        HeaderDiffers = "header_differs",
         /// The recording has several channels, and the API processes one.
         Stereo = "stereo",
         /// Redaction was requested in a language in which the API does nothing.
@@ -76,6 +82,7 @@ impl From<SuspectReason> for Note {
         match reason {
             SuspectReason::Empty => Self::Empty,
             SuspectReason::DurationMismatch => Self::DurationMismatch,
+            SuspectReason::WordsBeyond => Self::WordsBeyond,
             SuspectReason::TooShort => Self::TooShort,
             SuspectReason::WordsLost => Self::WordsLost,
         }

@@ -30,10 +30,11 @@ pub fn audio_headers(bytes: &[u8]) {
     }
     let probe = probe_bytes(bytes);
     assert_eq!(probe.bytes, bytes.len() as u64);
-    assert!(!probe.exact || probe.audio_ms.is_some());
+    assert!(probe.length.ms().is_none_or(|ms| ms / 1_000 <= probe.bytes));
     let cut = bytes.len().min(4096);
     let ends = probe_ends(&bytes[..cut], &bytes[bytes.len() - cut..], bytes.len() as u64);
     assert_eq!((ends.bytes, ends.kind), (probe.bytes, probe.kind));
+    assert!(!ends.length.is_exact() || ends.length == probe.length, "{ends:?} is not {probe:?}");
 
     for format in [AudioFormat::Wav, AudioFormat::Mp3, AudioFormat::Pcm, AudioFormat::Ulaw, AudioFormat::Alaw] {
         let _ = check(&mut Cursor::new(bytes), format, SampleRate::Hz8000);

@@ -76,9 +76,10 @@ pub(super) fn each_piece<'t>(transcript: &'t Transcript, mut each: impl FnMut(Pi
     }
 }
 
-/// The audio's length; 0 seconds in an answer means unknown.
+/// The audio's length; 0 seconds in an answer means unknown. A length that the times contradict is unknown, too: captions within
+/// it would be squeezed together at its end.
 pub(super) fn known_length(transcript: &Transcript) -> Option<u64> {
-    transcript.duration_ms.filter(|ms| *ms > 0)
+    transcript.duration_ms.filter(|ms| *ms > 0 && !transcript.goes_beyond(*ms))
 }
 
 /// The list with the times of the text.

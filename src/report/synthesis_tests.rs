@@ -108,6 +108,7 @@ impl Prompts {
                 flags,
                 bytes: None,
                 audio_ms: None,
+                estimated_ms: None,
                 keywords: Default::default(),
             },
         );

@@ -110,6 +110,8 @@ pub enum What {
     EmptyText,
     /// Billed; a success that gives the length times this factor, or speaks for so long.
     WrongDuration(f64),
+    /// Billed; a success whose words and utterances are later by so many milliseconds.
+    LateWords(u64),
     /// Billed; a stream of speech without its end.
     Unended,
     /// Billed; a stream of speech with an error in its middle.

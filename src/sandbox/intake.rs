@@ -157,7 +157,7 @@ fn look<R: Read + Seek>(reader: &mut R, (sent, bytes): (Digest, u64)) -> io::Res
         Some(patch) => (hash(reader, &patch)?, patch.len()),
         None => (sent, bytes),
     };
-    let ms = probe.audio_ms.unwrap_or(bytes * 1000 / GUESSED_RATE);
+    let ms = probe.length.ms().unwrap_or(bytes * 1000 / GUESSED_RATE);
     Ok((probe.kind, ReceivedRecording { digest, content_bytes, bytes, ms, comment, filename: None }))
 }
 

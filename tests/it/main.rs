@@ -21,6 +21,7 @@ mod identity;
 mod jobs;
 mod layers;
 mod leases;
+mod lengths;
 mod limits;
 mod money;
 mod notify;

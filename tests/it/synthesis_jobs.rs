@@ -5,7 +5,7 @@ use std::{fs, time::Duration};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use wavebatch::{
-    audio::{verify, wav},
+    audio::{check, verify, wav},
     domain::{
         cut::cut,
         job::{BatchId, JobState},
@@ -428,6 +428,21 @@ async fn half_a_short_prompt_is_suspect() {
     for (key, state) in [("half", JobState::Suspect), ("all", JobState::Succeeded), ("dots", JobState::Succeeded)] {
         assert_eq!(fixture.row(batch, key).await.state, state, "{key}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_mp3_that_ends_in_half_a_frame_is_a_failed_try() {
+    let fixture = Fixture::new().await;
+    let short = Fault::new(Match::Text("main".into()), What::Short200).times(1);
+    fixture.sandbox.script([short]);
+    let mp3 = SynthesisSetup { formats: vec![format("mp3", "24000")], ..SynthesisSetup::default() };
+    let batch = fixture.speak(&mp3, &[("menu", "Back to the main menu.")]).await;
+    fixture.run(batch).await;
+    let row = fixture.row(batch, "menu").await;
+    assert_eq!((row.state, row.billed_calls), (JobState::Succeeded, 2), "{:?}", row.error);
+    let mut made = fs::File::open(fixture.spoken("menu.mp3")).unwrap();
+    let checked = check(&mut made, AudioFormat::Mp3, SampleRate::Hz24000).unwrap();
+    assert!(checked.samples > 24_000, "all of it: {}", checked.samples);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -102,6 +102,7 @@ impl Book {
                     flags,
                     bytes: None,
                     audio_ms: None,
+                    estimated_ms: None,
                     keywords: Default::default(),
                 },
             )

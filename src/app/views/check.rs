@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::Seconds;
 use crate::{
     config::{Config, PoolLimits},
-    definition::Definition,
+    definition::{Columns, Definition},
     domain::{
         batch::{BatchName, MicroUsd},
         cost::Rates,
@@ -19,7 +19,7 @@ use crate::{
         synthesis_options::AudioFormat,
         task::TaskName,
     },
-    runner::intake::{Characters, Compared, Plan},
+    runner::intake::{Characters, Compared, Plan, PreviewLine},
     store::BatchPhase,
     tasks::synthesize::{PartLine, TextFindings, TextNote},
 };
@@ -95,8 +95,12 @@ pub struct PlanView<'v> {
     pub recordings: ComparedView<'v>,
     /// Jobs whose caption times are spread over the length, since they were bought without word times.
     pub without_word_times: u64,
-    /// Columns that set options of their lines.
-    pub option_columns: &'v [String],
+    /// What each column of the manifest is.
+    pub columns: ColumnsView<'v>,
+    /// What the user should know about the manifest and its columns.
+    pub warnings: &'v [String],
+    /// The first lines, as they would be worked.
+    pub preview: Vec<PreviewLineView<'v>>,
     /// The faults of the first bad lines.
     pub bad_lines: Vec<String>,
     /// The jobs that would be bought again.
@@ -105,6 +109,61 @@ pub struct PlanView<'v> {
     pub synthesis: Option<SynthesisPlanView<'v>>,
     /// Cost and time of the jobs to work.
     pub estimate: EstimateView,
+}
+
+/// What each column of a manifest is.
+#[derive(Debug, Clone, Serialize)]
+pub struct ColumnsView<'v> {
+    /// The column or template of the key; `null`: the file's name, else the line's number.
+    pub key: Option<&'v str>,
+    /// The columns or templates of the content to work on.
+    pub content: &'v [String],
+    /// The columns that set options, by option.
+    pub options: BTreeMap<&'v str, &'v str>,
+    /// The columns that are carried into the report.
+    pub carried: &'v [String],
+}
+
+impl<'v> ColumnsView<'v> {
+    fn of(columns: &'v Columns) -> Self {
+        let options = columns.options.iter().zip(&columns.option_columns);
+        Self {
+            key: columns.key.as_deref(),
+            content: &columns.content,
+            options: options.map(|(option, column)| (option.as_str(), column.as_str())).collect(),
+            carried: &columns.carried,
+        }
+    }
+}
+
+/// A line of a manifest, as it would be worked.
+#[derive(Debug, Clone, Serialize)]
+pub struct PreviewLineView<'v> {
+    /// Its number, from 1.
+    pub line: u64,
+    /// Its key.
+    pub key: &'v str,
+    /// Its source, without what is secret in an address.
+    pub source: Option<&'v str>,
+    /// The first words of its text.
+    pub text: Option<&'v str>,
+    /// The options that its columns set.
+    pub options: BTreeMap<&'v str, &'v str>,
+    /// The names of its outputs.
+    pub outputs: &'v [String],
+}
+
+impl<'v> PreviewLineView<'v> {
+    fn of(line: &'v PreviewLine) -> Self {
+        Self {
+            line: line.line,
+            key: &line.key,
+            source: line.source.as_deref(),
+            text: line.text.as_deref(),
+            options: line.options.iter().map(|(option, cell)| (option.as_str(), cell.as_str())).collect(),
+            outputs: &line.outputs,
+        }
+    }
 }
 
 /// The reason for a pause.
@@ -168,6 +227,8 @@ pub struct EstimateView {
     pub audio_seconds_give_or_take: Seconds,
     /// The number of recordings whose headers were read for it.
     pub headers_read: u64,
+    /// The number of those recordings whose length is an estimate, since nothing in them proves it.
+    pub lengths_not_exact: u64,
     /// The cost of the others at list price, if there is a price.
     pub cost_usd: Option<MicroUsd>,
     /// The margin of error of that cost.
@@ -267,7 +328,9 @@ impl<'v> PlanView<'v> {
             gone: plan.gone,
             recordings: ComparedView::of(&plan.compared, plan.readdressed.as_deref()),
             without_word_times: plan.without_word_times,
-            option_columns: &plan.spec.option_columns,
+            columns: ColumnsView::of(&plan.scan.columns),
+            warnings: &plan.scan.warnings,
+            preview: plan.preview.iter().map(PreviewLineView::of).collect(),
             bad_lines: scan.faults.list.iter().map(ToString::to_string).collect(),
             rebuy: plan.rebuy.map(|rebuy| RebuyView { lines: rebuy.lines, cost_usd: rebuy.cost }),
             synthesis: SynthesisPlanView::of(plan, rates),
@@ -277,6 +340,7 @@ impl<'v> PlanView<'v> {
                 audio_seconds: Seconds(estimate.audio_ms),
                 audio_seconds_give_or_take: Seconds(estimate.give_or_take_ms),
                 headers_read: estimate.sampled,
+                lengths_not_exact: estimate.not_exact,
                 cost_usd: Some(estimate.cost).filter(|_| priced),
                 cost_usd_give_or_take: Some(estimate.give_or_take).filter(|_| priced),
                 least_seconds: rate.map(|rate| least_time(calls, rate) / 1_000),

@@ -1,12 +1,12 @@
 //! Finds the uses of columns, by name and by templates over columns.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt::Display};
 
 use super::super::{
-    Definition, Fault, Faults,
-    paths::{file_name, is_s3, looks_like_source, percent_decoded, scheme, stem},
+    Definition,
+    paths::{file_name, is_s3, percent_decoded, scheme, stem},
     template::{Names as KnownNames, Segment, Template, TemplateFault},
-    text::{did_you_mean, excerpt, ticked},
+    text::{did_you_mean, excerpt, shell_word, ticked},
 };
 use super::record::Record;
 use crate::domain::{
@@ -56,6 +56,16 @@ impl NameRule {
         }
     }
 
+    /// The columns that it is made from.
+    pub(crate) fn columns(&self) -> Vec<usize> {
+        match self {
+            Self::Cell(index) => vec![*index],
+            Self::Filled(parts) => {
+                parts.iter().filter_map(|part| if let Part::Cell(at) = part { Some(*at) } else { None }).collect()
+            }
+        }
+    }
+
     /// The column, if the text is exactly one cell.
     pub(crate) fn column(&self) -> Option<usize> {
         match self {
@@ -96,24 +106,133 @@ pub(crate) fn extras(
         .collect()
 }
 
+/// A name with everything that does not matter taken out.
+pub(super) fn fold(name: &str) -> String {
+    let name = name.trim();
+    name.chars().map(|c| if matches!(c, ' ' | '-') { '_' } else { c }).flat_map(char::to_lowercase).collect()
+}
+
+/// Whether a folded name could be a slip of an option's name.
+fn is_near(folded: &str, option: &str) -> bool {
+    let bare = |name: &str| name.replace('_', "");
+    let slips = match option.len() {
+        0..=4 => 0,
+        5..=7 => 1,
+        _ => 2,
+    };
+    bare(folded) == bare(option) || folded != option && strsim::damerau_levenshtein(folded, option) <= slips
+}
+
 /// The context in which a template over columns is read.
 pub(crate) struct Uses<'a> {
     pub(crate) definition: &'a Definition,
     pub(crate) columns: &'a [String],
     pub(crate) own: usize,
     pub(crate) of_files: bool,
+    /// Names that stand twice in the header.
+    pub(crate) doubled: &'a [String],
 }
 
 impl Uses<'_> {
-    /// The first of these names that is one of the first `limit` columns. In listings, a group of `name_pattern` goes
-    /// before the listing's own columns.
-    pub(crate) fn find(&self, names: &[&str], limit: usize) -> Option<usize> {
-        names.iter().find_map(|name| self.columns[..limit].iter().rposition(|column| column == name))
+    /// The column with the first of these names, among the first `limit` columns. Case does not matter, nor whether words
+    /// are parted by a space, `-` or `_`; the name as it is written goes first. In listings, a group of `name_pattern`
+    /// goes before the listing's own columns.
+    ///
+    /// # Errors
+    /// Several columns could be meant.
+    pub(crate) fn find(&self, names: &[&str], limit: usize) -> Result<Option<usize>, String> {
+        let columns = &self.columns[..limit];
+        let exact = names.iter().find_map(|name| columns.iter().rposition(|column| column == name));
+        let found = match exact {
+            Some(at) => Some(at),
+            None => self.find_alike(names, columns)?,
+        };
+        match found.map(|at| &columns[at]) {
+            Some(name) if self.doubled.contains(name) => {
+                Err(format!("column `{}` stands twice in the header: rename one of them", excerpt(name)))
+            }
+            _ => Ok(found),
+        }
+    }
+
+    fn find_alike(&self, names: &[&str], columns: &[String]) -> Result<Option<usize>, String> {
+        for name in names {
+            let folded = fold(name);
+            let alike: Vec<usize> = (0..columns.len()).filter(|at| fold(&columns[*at]) == folded).collect();
+            match alike.as_slice() {
+                [] => {}
+                [one] => return Ok(Some(*one)),
+                several => {
+                    let several: Vec<_> = several.iter().map(|at| &columns[*at]).collect();
+                    return Err(format!("`{name}` may be any of the columns {}: rename one of them", ticked(&several)));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The columns that set options: those that `mapped` names, and those with an option's own name. `used` are columns that
+    /// something else uses.
+    ///
+    /// # Errors
+    /// A named column does not exist, or several could be meant.
+    pub(crate) fn options<O: Copy + PartialEq + Display>(
+        &self,
+        (all, mapped): (&[O], &[(O, String)]),
+        used: &[Option<usize>],
+    ) -> Result<Vec<(O, usize)>, Vec<String>> {
+        let (mut found, mut faults) = (Vec::new(), Vec::new());
+        for option in all {
+            let by_name = mapped.iter().find(|(own, _)| own == option).map(|(_, column)| column);
+            let name = by_name.cloned().unwrap_or_else(|| option.to_string());
+            match self.find(&[&name], self.columns.len()) {
+                Ok(None) if by_name.is_some() => {
+                    faults.push(format!("columns.{option}: {}", self.unknown(&name, self.columns.len(), None)));
+                }
+                Ok(Some(at)) if by_name.is_some() && used.contains(&Some(at)) => {
+                    faults.push(format!("columns.{option}: the column `{}` is used already", excerpt(&name)));
+                }
+                Ok(at) => found.extend(at.filter(|at| !used.contains(&Some(*at))).map(|at| (*option, at))),
+                Err(message) => faults.push(message),
+            }
+        }
+        found.sort_by_key(|(_, at)| *at);
+        if faults.is_empty() { Ok(found) } else { Err(faults) }
+    }
+
+    /// Warns of columns that nothing uses, though their names are near that of an option which no column sets.
+    pub(crate) fn near_options<O: Copy + PartialEq + Display>(
+        &self,
+        (all, found): (&[O], &[(O, usize)]),
+        carried: &[usize],
+        also: &[(O, &[&str])],
+    ) -> Vec<String> {
+        let free: Vec<O> = all.iter().copied().filter(|option| found.iter().all(|(own, _)| own != option)).collect();
+        let near = |column: &str| {
+            let folded = fold(column);
+            free.iter().copied().find(|option| {
+                let names = also.iter().filter(|(own, _)| own == option).flat_map(|(_, names)| names.iter());
+                is_near(&folded, &option.to_string()) || names.clone().any(|name| *name == folded)
+            })
+        };
+        let warned = carried.iter().filter_map(|at| {
+            let column = &self.columns[*at];
+            let option = near(column)?;
+            Some(format!(
+                "column `{}` sets nothing and is carried into the report; if it sets `{option}`, rename it to that, or say --column {option}={} (columns = {{ {option} = \"…\" }})",
+                excerpt(column),
+                shell_word(column)
+            ))
+        });
+        warned.collect()
     }
 
     pub(crate) fn rule(&self, template: &Template, limit: usize) -> Result<NameRule, String> {
         if let [Segment::Name(name)] = template.segments() {
-            return self.find(&[name], limit).map(NameRule::Cell).ok_or_else(|| self.unknown(name, limit, None));
+            return match self.find(&[name], limit)? {
+                Some(at) => Ok(NameRule::Cell(at)),
+                None => Err(self.unknown(name, limit, None)),
+            };
         }
         let names = KnownNames {
             name: &self.definition.name,
@@ -123,7 +242,7 @@ impl Uses<'_> {
         let parts = template.segments().iter().map(|segment| {
             // A column goes before `{name}`, `{batch}` and `{date}`: the manifest is more specific.
             if let Segment::Name(name) = segment
-                && let Some(index) = self.find(&[name], limit)
+                && let Some(index) = self.find(&[name], limit)?
             {
                 return Ok(Part::Cell(index));
             }
@@ -167,31 +286,4 @@ pub(crate) fn rule_name(rule: &NameRule, columns: &[String]) -> String {
             })
             .collect(),
     }
-}
-
-/// Checks the column names in the header of a CSV.
-pub(super) fn check_names(shown: &str, line: u64, columns: &[String]) -> Faults {
-    let mut faults = Faults::default();
-    let mut tell = |column: Option<&str>, message: String| faults.push(Fault::of_line(shown, line, column, message));
-    if let Some(cell) = columns.iter().find(|name| looks_like_source(name)) {
-        let message = "is no header: `{}` looks like a recording. The first line has to name the columns, e.g. `key,source`; if every line is one source, say --manifest-format lines";
-        tell(None, message.replace("{}", &excerpt(cell)));
-        return faults;
-    }
-    for (index, name) in columns.iter().enumerate() {
-        if name.is_empty() {
-            tell(None, format!("column {} has no name: is this the header?", index + 1));
-        } else if columns[..index].contains(name) {
-            tell(Some(name), "stands twice in the header".to_owned());
-        }
-    }
-    if let [only] = columns
-        && only.contains([';', '\t', '|'])
-    {
-        tell(
-            None,
-            format!("has one column, `{}`: cells are to be parted by commas (.csv) or tabs (.tsv)", excerpt(only)),
-        );
-    }
-    faults
 }

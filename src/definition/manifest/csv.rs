@@ -3,10 +3,16 @@
 
 use std::io::{self, BufRead};
 
+use super::super::dialect::TextEncoding;
 use super::{
     input::Input,
+    parser::Parser,
     record::{MAX_BYTES, Next, Record},
+    sniff,
 };
+
+/// The fault of a cell that is not UTF-8.
+pub(super) const NOT_UTF8: &str = "is not UTF-8";
 
 /// A CSV's lines.
 pub(super) struct Csv {
@@ -17,36 +23,35 @@ pub(super) struct Csv {
     after_return: bool,
 }
 
-/// The parser of one record.
-struct Parser {
-    delimiter: u8,
-    /// The line of the next byte.
-    line: u64,
-    /// The line on which the record began.
-    start: u64,
-    at: At,
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
-    fault: Option<String>,
-}
-
-/// The parser's position in a record.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum At {
-    CellStart,
-    Plain,
-    Quoted,
-    /// Just after a quote in a quoted cell: the end of the cell, or the first half of `""`.
-    Quote,
-    /// After a fault: the rest of the line is skipped.
-    Lost,
-}
-
 impl Csv {
+    /// A reader with this delimiter.
     pub(super) fn new(input: Input, delimiter: u8) -> Self {
-        let (bytes, ends) = Default::default();
-        let parser = Parser { delimiter, line: 1, start: 1, at: At::CellStart, bytes, ends, fault: None };
-        Self { input, parser, after_return: false }
+        Self { input, parser: Parser::new(delimiter), after_return: false }
+    }
+
+    /// A reader with the delimiter that was said, else that of a first line `sep=;`, else the one that parts the first
+    /// lines alike.
+    pub(super) fn open(mut input: Input, said: Option<u8>) -> io::Result<Self> {
+        let start = input.fill_buf()?;
+        let directive = sniff::directive(start);
+        let delimiter = said.or(directive.as_ref().map(|directive| directive.delimiter));
+        let delimiter = delimiter.unwrap_or_else(|| sniff::delimiter(start));
+        let mut csv = Self::new(input, delimiter);
+        if let Some(directive) = directive {
+            csv.input.consume(directive.bytes);
+            csv.parser.line += 1;
+        }
+        Ok(csv)
+    }
+
+    /// The delimiter.
+    pub(super) const fn delimiter(&self) -> u8 {
+        self.parser.delimiter
+    }
+
+    /// The encoding of the text, if it is not UTF-8.
+    pub(super) fn encoding(&self) -> Option<TextEncoding> {
+        self.input.encoding()
     }
 
     pub(super) fn into_input(self) -> Input {
@@ -63,7 +68,7 @@ impl Csv {
                 return Ok(Next::unreadable(record.number, None, message));
             }
             if let Err(cell) = record.adopt(&mut self.parser.bytes, &mut self.parser.ends) {
-                return Ok(Next::unreadable(record.number, Some(cell), "is not UTF-8"));
+                return Ok(Next::unreadable(record.number, Some(cell), NOT_UTF8));
             }
             // Spreadsheets leave rows with only commas.
             if !record.is_blank() {
@@ -112,104 +117,13 @@ impl Csv {
     }
 }
 
-impl Parser {
-    fn begin(&mut self) {
-        (self.start, self.at, self.fault) = (self.line, At::CellStart, None);
-        self.bytes.clear();
-        self.ends.clear();
-    }
-
-    fn end_cell(&mut self) {
-        self.ends.push(self.bytes.len());
-        self.at = At::CellStart;
-    }
-
-    /// Consumes bytes up to the record's end. Returns their number, and the byte that ended the record.
-    fn feed(&mut self, buffer: &[u8]) -> (usize, Option<u8>) {
-        let mut used = 0;
-        while let Some(&byte) = buffer.get(used) {
-            let line_end = byte == b'\n' || byte == b'\r';
-            match self.at {
-                At::Quoted => {
-                    used += self.quoted(&buffer[used..]);
-                    continue;
-                }
-                _ if line_end => {
-                    self.end_cell();
-                    self.line += 1;
-                    return (used + 1, Some(byte));
-                }
-                At::Lost => {}
-                _ if byte == self.delimiter => self.end_cell(),
-                At::CellStart if byte == b'"' => self.at = At::Quoted,
-                At::CellStart | At::Plain => {
-                    used += self.plain(&buffer[used..]);
-                    continue;
-                }
-                At::Quote if byte == b'"' => {
-                    self.bytes.push(b'"');
-                    self.at = At::Quoted;
-                }
-                At::Quote => {
-                    self.fault = Some(stray_quote(self.start, self.line));
-                    self.at = At::Lost;
-                }
-            }
-            used += 1;
-        }
-        (used, None)
-    }
-
-    /// Consumes a part of a quoted cell, with the quote that may end it.
-    fn quoted(&mut self, rest: &[u8]) -> usize {
-        let run = rest.iter().position(|b| *b == b'"').unwrap_or(rest.len());
-        self.line += rest[..run].iter().filter(|b| **b == b'\n').count() as u64;
-        self.bytes.extend_from_slice(&rest[..run]);
-        if run < rest.len() {
-            self.at = At::Quote;
-        }
-        rest.len().min(run + 1)
-    }
-
-    /// Consumes a part of a plain cell.
-    fn plain(&mut self, rest: &[u8]) -> usize {
-        let delimiter = self.delimiter;
-        let ends = |b: &u8| *b == delimiter || *b == b'\n' || *b == b'\r';
-        let run = rest.iter().position(ends).unwrap_or(rest.len());
-        self.bytes.extend_from_slice(&rest[..run]);
-        self.at = At::Plain;
-        run
-    }
-
-    fn end_of_file(&mut self) {
-        if self.at == At::Quoted {
-            let message = format!("a quote is opened here and never closed (the file ends on line {})", self.line);
-            self.fault.get_or_insert(message);
-        }
-        self.end_cell();
-    }
-
-    /// Stores no more of the record, and skips to its end.
-    fn too_long(&mut self) {
-        let quoted = matches!(self.at, At::Quoted | At::Quote);
-        let hint = if quoted { "; is a quote never closed?" } else { "" };
-        self.fault.get_or_insert_with(|| format!("has over 1 MiB{hint}"));
-        self.bytes.clear();
-        self.ends.clear();
-    }
-}
-
-fn stray_quote(start: u64, line: u64) -> String {
-    let place = if start == line { String::new() } else { format!(" (on line {line}; the cell begins earlier)") };
-    format!("text stands after a closing quote{place}: a quote is missing, or a quote in a cell is not doubled")
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write;
 
     use proptest::prelude::*;
 
+    use super::super::super::dialect::Dialect;
     use super::*;
 
     /// A line's number with its cells or with its fault.
@@ -218,7 +132,7 @@ mod tests {
     fn read(bytes: &[u8]) -> Vec<Read> {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(bytes).unwrap();
-        let mut csv = Csv::new(Input::open(file.path()).unwrap(), b',');
+        let mut csv = Csv::new(Input::open(file.path(), Dialect::default()).unwrap(), b',');
         let mut record = Record::default();
         let mut rows = Vec::new();
         loop {

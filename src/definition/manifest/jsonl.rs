@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::{
     lines::LineReader,
-    record::{Next, Record},
+    record::{JsonValue, Next, Record},
 };
 
 /// A file with more columns is not a table.
@@ -106,7 +106,8 @@ impl Jsonl {
             }
         }
         record.start(number);
-        for cell in cells {
+        for (at, cell) in cells.into_iter().enumerate() {
+            record.values.extend(cell.and_then(value_of).map(|value| (at, value)));
             record.push(&cell.map(text_of).unwrap_or_default());
         }
         Ok(Next::Line)
@@ -118,6 +119,14 @@ fn without_line(error: &serde_json::Error) -> String {
     let message = error.to_string();
     let words = message.split(" at line ").next().unwrap_or(&message);
     format!("{words} at character {}", error.column())
+}
+
+fn value_of(value: &RawValue) -> Option<JsonValue> {
+    match value.get() {
+        "true" | "false" => Some(JsonValue::Bool),
+        nested if nested.starts_with(['{', '[']) => Some(JsonValue::Nested),
+        _ => None,
+    }
 }
 
 fn text_of(value: &RawValue) -> Cow<'_, str> {

@@ -3,6 +3,7 @@
 use std::io;
 
 use super::{
+    csv,
     input::Input,
     record::{MAX_BYTES, Next, Record},
 };
@@ -38,7 +39,7 @@ impl LineReader {
             Err(Next::too_long(self.line))
         } else {
             let text = std::str::from_utf8(&self.bytes).map(str::trim);
-            text.map_err(|_| Next::unreadable(self.line, None, "is not UTF-8"))
+            text.map_err(|_| Next::unreadable(self.line, None, csv::NOT_UTF8))
         };
         Ok(Some((self.line, text)))
     }

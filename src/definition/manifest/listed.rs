@@ -9,7 +9,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::super::{Filters, paths::key_of_path};
+use super::super::{Dialect, Filters, paths::key_of_path};
 use super::{
     input::Input,
     jsonl::Name,
@@ -102,7 +102,7 @@ impl Objects {
         hash.update(root.as_bytes());
         hash.update([0]);
         Ok(Self {
-            input: Input::open(copy)?,
+            input: Input::open(copy, Dialect::default())?,
             root,
             filters: filters.clone(),
             line: Vec::new(),

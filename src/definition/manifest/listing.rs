@@ -284,9 +284,10 @@ impl Walk {
             return Ok(Some(path));
         }
         // It may be there again by now.
-        let has_vanished = error.io_error().map(io::Error::kind).is_some_and(|kind| {
-            matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-        });
+        let has_vanished = error
+            .io_error()
+            .map(io::Error::kind)
+            .is_some_and(|kind| matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::NotADirectory));
         if error.depth() > 0 && has_vanished {
             self.found.ignore(VANISHED);
             return Ok(None);

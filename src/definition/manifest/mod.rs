@@ -6,6 +6,7 @@ mod base;
 pub(crate) mod bench_tests;
 mod columns;
 mod csv;
+mod header;
 mod input;
 mod jsonl;
 mod keys;
@@ -14,6 +15,7 @@ mod listed;
 mod listing;
 #[cfg(test)]
 mod listing_tests;
+mod parser;
 #[cfg(test)]
 mod property_tests;
 mod record;
@@ -22,26 +24,22 @@ mod repeats;
 mod rows;
 mod scan;
 pub mod sheet;
+mod sniff;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{io, path::PathBuf, sync::Arc};
 
 use self::{
-    columns::check_names,
     csv::Csv,
-    input::Input,
+    header::Header,
     jsonl::{Jsonl, MAX_COLUMNS},
     lines::LineReader as PlainLines,
     listing::{FoundFiles, Lister, Wanted},
     record::Next,
-    rows::{Kind, Rows},
+    rows::{Kind, Rows, TextFile},
 };
-use super::{Definition, Fault, Faults, Origin, paths::io_message};
+use super::{Definition, Fault, Faults, Origin, dialect::Delimiter, paths::io_message};
 
 pub(super) use self::listing::pattern;
 pub(crate) use self::{
@@ -74,6 +72,8 @@ pub struct Manifest<'d> {
     definition: &'d Definition,
     kind: Kind,
     records: Box<dyn RecordReader + 'd>,
+    /// What the user should know about the file and its header.
+    warnings: Vec<String>,
 }
 
 impl<'d> Manifest<'d> {
@@ -99,9 +99,11 @@ impl<'d> Manifest<'d> {
             (rows.next(&mut record).ok()? == Next::Line).then_some(record)
         };
         let of_files = kind.is_of_files();
-        let opened = OpenManifest { definition, base, of_files, columns, first: &first };
+        let Header { names, doubled, warnings } = columns.unwrap_or_default();
+        let columns = (!names.is_empty()).then_some(names);
+        let opened = OpenManifest { definition, base, of_files, columns, doubled, first: &first };
         let records = definition.task.open_records(opened)?;
-        Ok(Self { definition, kind, records })
+        Ok(Self { definition, kind, records, warnings })
     }
 
     /// The columns and their uses.
@@ -119,9 +121,13 @@ impl<'d> Manifest<'d> {
     /// Reads the next line, and adds the cells that are derived from others.
     fn next(&self, rows: &mut Rows, record: &mut Record) -> Result<Next, Faults> {
         let next = rows.next(record).map_err(|e| self.io_fault(Some(record.number), &e))?;
-        if next == Next::Line {
-            self.records.complete(record);
+        if next != Next::Line {
+            return Ok(next);
         }
+        if let Some((at, value)) = self.columns().unusable(record) {
+            return Ok(Next::unreadable(record.number, Some(at), value.fault()));
+        }
+        self.records.complete(record);
         Ok(next)
     }
 
@@ -142,18 +148,18 @@ impl<'d> Manifest<'d> {
 
 fn kind_of(definition: &Definition, copy: Option<&Spooled>) -> Kind {
     let copied = || copy.expect("the caller brings a copy where one is needed").path.clone();
-    let format = |name: &str| definition.manifest_format.or_else(|| ManifestFormat::of_name(name));
+    let file = |path: PathBuf, name: &str| {
+        let format = definition.manifest_format.or_else(|| ManifestFormat::of_name(name));
+        Kind::File(TextFile { path, format: format.unwrap_or(ManifestFormat::Csv), dialect: definition.dialect })
+    };
     match &definition.origin {
-        Origin::File(path) => {
-            let format = format(&path.to_string_lossy()).unwrap_or(ManifestFormat::Csv);
-            Kind::File(path.clone(), format)
-        }
-        Origin::Url(url) => Kind::File(copied(), format(url.path()).unwrap_or(ManifestFormat::Csv)),
-        Origin::S3Object(address) => Kind::File(copied(), format(&address.key).unwrap_or(ManifestFormat::Csv)),
+        Origin::File(path) => file(path.clone(), &path.to_string_lossy()),
+        Origin::Url(url) => file(copied(), url.path()),
+        Origin::S3Object(address) => file(copied(), &address.key),
         Origin::S3Prefix(root) => {
             Kind::Listed { copy: copied(), root: root.clone(), filters: definition.filters.clone() }
         }
-        Origin::Stdin => Kind::File(copied(), definition.manifest_format.unwrap_or(ManifestFormat::Csv)),
+        Origin::Stdin => file(copied(), ""),
         Origin::Listing { root, pattern } => {
             let filters = definition.filters.clone();
             Kind::Files(Lister::new(Wanted::Below { root: root.clone(), pattern: pattern.clone(), filters }))
@@ -165,52 +171,65 @@ fn kind_of(definition: &Definition, copy: Option<&Spooled>) -> Kind {
 }
 
 /// The checked names of the manifest's columns.
-fn columns_of(definition: &Definition, kind: &Kind) -> Result<Vec<String>, Faults> {
+fn columns_of(definition: &Definition, kind: &Kind) -> Result<Header, Faults> {
     let shown = definition.manifest.as_str();
     let message = |e: io::Error| match e.kind() {
         io::ErrorKind::Other => Faults::from(Fault::of_file(shown, e.to_string())),
         _ => Faults::from(Fault::of_file(shown, io_message(&e))),
     };
     let unnamed = definition.task.unnamed_columns();
-    let Kind::File(path, format) = kind else {
-        return Ok(unnamed.files.map(str::to_owned).to_vec());
+    let Kind::File(file) = kind else {
+        return Ok(Header::of_names(unnamed.files.map(str::to_owned).to_vec()));
     };
-    let input = Input::open(path).map_err(message)?;
-    match format {
-        ManifestFormat::Lines => Ok(vec![unnamed.line.to_owned()]),
+    match file.format {
+        ManifestFormat::Lines => {
+            file.open().map_err(message)?;
+            Ok(Header::of_names(vec![unnamed.line.to_owned()]))
+        }
         ManifestFormat::Csv | ManifestFormat::Tsv => {
-            let mut record = Record::default();
-            match Csv::new(input, format.delimiter()).next(&mut record).map_err(message)? {
+            let (mut csv, mut record) = (file.table().map_err(message)?, Record::default());
+            match csv.next(&mut record).map_err(message)? {
                 Next::End => Err(Fault::of_nothing(shown, "is empty").into()),
                 Next::Unreadable(bad) => Err(Fault::of_line(shown, bad.number, None, bad.message).into()),
                 Next::Line if record.len() > MAX_COLUMNS => Err(too_many_columns(shown, record.number)),
                 Next::Line => {
-                    let names: Vec<String> = record.cells().map(|cell| cell.trim().to_owned()).collect();
-                    let faults = check_names(shown, record.number, &names);
-                    if faults.is_empty() { Ok(names) } else { Err(faults) }
+                    let cells = record.cells().map(|cell| cell.trim().to_owned()).collect();
+                    let mut header = Header::read(shown, record.number, cells)?;
+                    header.warnings.splice(..0, how_it_is_read(definition, file, &csv));
+                    Ok(header)
                 }
             }
         }
         ManifestFormat::Jsonl => {
             let limit = definition.limit.unwrap_or(u64::MAX);
-            let columns = Jsonl::columns_of(PlainLines::new(input), limit).map_err(message)?;
+            let columns = Jsonl::columns_of(PlainLines::new(file.open().map_err(message)?), limit).map_err(message)?;
             let columns = columns.map_err(|line| too_many_columns(shown, line))?;
             if columns.is_empty() {
                 // The faults of the lines say more than the absence of columns.
-                unreadable_objects(shown, path, limit).map_err(message)?.map_or(Ok(columns), Err)
+                unreadable_objects(shown, file, limit).map_err(message)?.map_or(Ok(Header::of_names(columns)), Err)
             } else {
-                Ok(columns)
+                Ok(Header::of_names(columns))
             }
         }
     }
+}
+
+/// What was found out about a table's bytes, if that is not what a CSV usually has.
+fn how_it_is_read(definition: &Definition, file: &TextFile, csv: &Csv) -> Vec<String> {
+    let usual = if file.format == ManifestFormat::Tsv { b'\t' } else { b',' };
+    let delimiter = Some(Delimiter(csv.delimiter())).filter(|found| found.0 != usual);
+    let delimiter = delimiter.filter(|_| definition.dialect.delimiter.is_none());
+    let encoding = csv.encoding().filter(|_| definition.dialect.encoding.is_none());
+    let parted = delimiter.map(|delimiter| format!("its cells are parted by {delimiter}"));
+    parted.into_iter().chain(encoding.map(|encoding| format!("its text is {encoding}"))).collect()
 }
 
 fn too_many_columns(shown: &str, line: u64) -> Faults {
     Fault::of_line(shown, line, None, format!("makes over {MAX_COLUMNS} columns")).into()
 }
 
-fn unreadable_objects(shown: &str, path: &Path, limit: u64) -> io::Result<Option<Faults>> {
-    let mut jsonl = Jsonl::new(PlainLines::new(Input::open(path)?), &[]);
+fn unreadable_objects(shown: &str, file: &TextFile, limit: u64) -> io::Result<Option<Faults>> {
+    let mut jsonl = Jsonl::new(PlainLines::new(file.open()?), &[]);
     let (mut record, mut faults) = (Record::default(), Faults::default());
     let mut any = false;
     for _ in 0..limit {

@@ -7,6 +7,25 @@ use crate::domain::s3::Listed;
 /// The most bytes that one line may have.
 pub(super) const MAX_BYTES: usize = 1 << 20;
 
+/// A JSON value that is no text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum JsonValue {
+    /// `true` or `false`.
+    Bool,
+    /// A list or an object.
+    Nested,
+}
+
+impl JsonValue {
+    /// The fault of such a cell where a text is needed.
+    pub(super) const fn fault(self) -> &'static str {
+        match self {
+            Self::Bool => "is true or false, and a text is needed",
+            Self::Nested => "is a list or an object, and a text is needed",
+        }
+    }
+}
+
 /// The cells of one line.
 #[derive(Debug, Default)]
 pub struct Record {
@@ -14,6 +33,8 @@ pub struct Record {
     pub(crate) number: u64,
     /// The data about the object in the store's listing.
     pub(crate) listed: Option<Listed>,
+    /// The cells that are JSON values other than texts, numbers and null, by index.
+    pub(super) values: Vec<(usize, JsonValue)>,
     /// The file's name does not match `name_pattern`.
     pub(crate) unmatched: bool,
     text: String,
@@ -26,6 +47,7 @@ impl Record {
         self.number = number;
         self.listed = None;
         self.unmatched = false;
+        self.values.clear();
         self.text.clear();
         self.ends.clear();
     }
@@ -40,6 +62,14 @@ impl Record {
     pub(crate) fn push_all(&mut self, parts: &[&str]) {
         parts.iter().for_each(|part| self.text.push_str(part));
         self.ends.push(self.text.len());
+    }
+
+    /// Leaves out the cells from `width` on.
+    pub(super) fn truncate(&mut self, width: usize) {
+        if width < self.ends.len() {
+            self.ends.truncate(width);
+            self.text.truncate(self.ends.last().copied().unwrap_or(0));
+        }
     }
 
     /// The number of cells.

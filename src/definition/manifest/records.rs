@@ -6,7 +6,7 @@ use std::{any::Any, borrow::Cow, fmt, sync::Arc};
 use super::{
     super::{Definition, Fault},
     base::Base,
-    record::Record,
+    record::{JsonValue, Record},
     repeats::About,
 };
 use crate::domain::{identity::Identity, key::Key, open::UnlistedValues, pool::Pool, printable::printable, s3::Listed};
@@ -20,6 +20,8 @@ pub struct OpenManifest<'m> {
     pub(crate) of_files: bool,
     /// The names of its columns; `None`: the manifest is empty and may be.
     pub(crate) columns: Option<Vec<String>>,
+    /// Names that stand twice in the header.
+    pub(crate) doubled: Vec<String>,
     /// Reads the first record, for a guess in a hint.
     pub(crate) first: &'m dyn Fn(&[String]) -> Option<Record>,
 }
@@ -56,12 +58,30 @@ pub struct Columns {
     pub key: Option<String>,
     /// The columns or templates of the content to work on.
     pub content: Vec<String>,
-    /// The columns that override an option, or set a parameter that this release does not know.
+    /// The options that a column overrides, and the parameters that this release does not know.
     pub options: Vec<String>,
+    /// The columns of these options.
+    pub option_columns: Vec<String>,
+    /// The indexes of the columns that make the key and the content: their cells are texts.
+    pub texts_at: Vec<usize>,
+    /// The indexes of the columns that override an option: their cells are texts, numbers, true or false.
+    pub options_at: Vec<usize>,
     /// The columns carried into the report.
     pub carried: Vec<String>,
     /// Their indexes.
     pub carried_at: Vec<usize>,
+    /// What the user should know about them.
+    pub warnings: Vec<String>,
+}
+
+impl Columns {
+    /// The first cell that is a JSON value which its use cannot take.
+    pub(super) fn unusable(&self, record: &Record) -> Option<(usize, JsonValue)> {
+        let is_wrong = |at: usize, value: JsonValue| {
+            self.texts_at.contains(&at) || value == JsonValue::Nested && self.options_at.contains(&at)
+        };
+        record.values.iter().copied().find(|(at, value)| is_wrong(*at, *value))
+    }
 }
 
 /// How much the first reading inspects.

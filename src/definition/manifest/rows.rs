@@ -2,7 +2,10 @@
 
 use std::{io, path::PathBuf, sync::Arc};
 
-use super::super::Filters;
+use super::super::{
+    Filters,
+    dialect::{Delimiter, Dialect},
+};
 use super::{
     ManifestFormat,
     csv::Csv,
@@ -19,11 +22,32 @@ use crate::domain::s3::S3Address;
 #[derive(Debug)]
 pub(super) enum Kind {
     /// A file with lines.
-    File(PathBuf, ManifestFormat),
+    File(TextFile),
     /// The copy of a listing of an S3 prefix.
     Listed { copy: PathBuf, root: S3Address, filters: Filters },
     /// The files below a directory, or files named one by one.
     Files(Lister),
+}
+
+/// A file with lines, and how its bytes become cells.
+#[derive(Debug)]
+pub(super) struct TextFile {
+    pub(super) path: PathBuf,
+    pub(super) format: ManifestFormat,
+    pub(super) dialect: Dialect,
+}
+
+impl TextFile {
+    pub(super) fn open(&self) -> io::Result<Input> {
+        Input::open(&self.path, self.dialect)
+    }
+
+    /// Begins to read a table, at its header.
+    pub(super) fn table(&self) -> io::Result<Csv> {
+        let said = self.dialect.delimiter.map(|Delimiter(byte)| byte);
+        let said = said.or((self.format == ManifestFormat::Tsv).then_some(b'\t'));
+        Csv::open(self.open()?, said)
+    }
 }
 
 /// A reading in progress.
@@ -52,18 +76,15 @@ impl Kind {
     /// Begins a reading, after the header. `columns` are the manifest's own; `found` are the files of an earlier reading.
     pub(super) fn rows(&self, columns: &[String], found: Option<Arc<FoundFiles>>) -> io::Result<Rows> {
         Ok(match self {
-            Self::File(path, format) => {
-                let input = Input::open(path)?;
-                match format {
-                    ManifestFormat::Csv | ManifestFormat::Tsv => {
-                        let mut csv = Box::new(Csv::new(input, format.delimiter()));
-                        csv.next(&mut Record::default())?;
-                        Rows::Csv { csv, width: columns.len() }
-                    }
-                    ManifestFormat::Jsonl => Rows::Jsonl(Box::new(Jsonl::new(LineReader::new(input), columns))),
-                    ManifestFormat::Lines => Rows::Lines(Box::new(LineReader::new(input))),
+            Self::File(file) => match file.format {
+                ManifestFormat::Csv | ManifestFormat::Tsv => {
+                    let mut csv = Box::new(file.table()?);
+                    csv.next(&mut Record::default())?;
+                    Rows::Csv { csv, width: columns.len() }
                 }
-            }
+                ManifestFormat::Jsonl => Rows::Jsonl(Box::new(Jsonl::new(LineReader::new(file.open()?), columns))),
+                ManifestFormat::Lines => Rows::Lines(Box::new(LineReader::new(file.open()?))),
+            },
             Self::Listed { copy, root, filters } => Rows::Listed(Box::new(Objects::new(copy, root, filters)?)),
             Self::Files(lister) => {
                 let found = found.map_or_else(|| lister.found().cloned(), Ok)?;
@@ -78,12 +99,18 @@ impl Rows {
     pub(super) fn next(&mut self, record: &mut Record) -> io::Result<Next> {
         match self {
             Self::Csv { csv, width } => match csv.next(record)? {
-                Next::Line if record.len() != *width => {
+                Next::Line
+                    if record.len() < *width || (*width..record.len()).any(|at| !record.cell(at).trim().is_empty()) =>
+                {
                     let fields = if record.len() == 1 { "field" } else { "fields" };
                     let message = format!("has {} {fields}, and the header has {width}", record.len());
                     Ok(Next::unreadable(record.number, None, message))
                 }
-                next => Ok(next),
+                next => {
+                    // A line may end in a delimiter.
+                    record.truncate(*width);
+                    Ok(next)
+                }
             },
             Self::Jsonl(jsonl) => jsonl.next(record),
             Self::Lines(lines) => lines.next(record),

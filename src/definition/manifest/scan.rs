@@ -11,6 +11,7 @@ use super::super::{BadLines, Fault, Faults};
 use super::{
     Columns, Emptiness, Gathered, Ignored, LineFault, LineJudge, LineName, Manifest, ManifestFormat, ManifestLine,
     Refusal, ScanDepth,
+    csv::NOT_UTF8,
     keys::{Doubled, Keys},
     listing::FoundFiles,
     record::{Next, Record, Unreadable},
@@ -37,6 +38,8 @@ pub struct Scan {
     pub faults: Faults,
     /// The columns and their uses.
     pub columns: Columns,
+    /// What the user should know about the file and its columns.
+    pub warnings: Vec<String>,
     /// SHA-256 of the manifest's whole content (decompressed), or of a listing's names and sizes (for objects, also
     /// ETags), and of all named content that the task has read.
     pub hash: [u8; 32],
@@ -182,6 +185,7 @@ impl<'d> Manifest<'d> {
             bad,
             faults,
             columns: self.columns().clone(),
+            warnings: self.warnings.iter().chain(&self.columns().warnings).cloned().collect(),
             hash,
             ignored,
             unlisted_values: unlisted_values.and(self.definition.task.unlisted()),
@@ -289,7 +293,12 @@ impl<'d> Manifest<'d> {
 
     fn unreadable(&self, unreadable: Unreadable) -> LineFault {
         let column = unreadable.column.and_then(|index| self.columns().all.get(index).cloned());
-        LineFault::new(column, unreadable.message)
+        let hint = if unreadable.message == NOT_UTF8 && self.definition.dialect.encoding.is_none() {
+            "; if a spreadsheet or a database wrote the file, name its encoding, e.g. --encoding windows-1252"
+        } else {
+            ""
+        };
+        LineFault::new(column, unreadable.message + hint)
     }
 
     /// The messages for duplicate keys. They need another reading: the first one kept only hashes.
@@ -372,8 +381,8 @@ impl<'d> Manifest<'d> {
 
     fn nothing(&self, ignored: &Ignored) -> Fault {
         let of = match &self.kind {
-            Kind::File(_, ManifestFormat::Csv | ManifestFormat::Tsv) => Emptiness::Table,
             Kind::Files(lister) if !lister.is_named() => Emptiness::Listing,
+            Kind::File(file) if matches!(file.format, ManifestFormat::Csv | ManifestFormat::Tsv) => Emptiness::Table,
             Kind::File(..) | Kind::Files(_) => Emptiness::File,
             Kind::Listed { .. } => Emptiness::Listing,
         };
@@ -393,6 +402,19 @@ pub struct ManifestLines<'m> {
 }
 
 impl ManifestLines<'_> {
+    /// The options that the columns of the line read last set: their names and cells.
+    #[must_use]
+    pub fn options(&self) -> Vec<(String, String)> {
+        let Some(reading) = &self.reading else { return Vec::new() };
+        let columns = reading.manifest.columns();
+        let cell = |column: &String| {
+            let at = columns.all.iter().position(|name| name == column)?;
+            Some(reading.record.cell(at).trim()).filter(|cell| !cell.is_empty())
+        };
+        let set = columns.options.iter().zip(&columns.option_columns);
+        set.filter_map(|(option, column)| Some((option.clone(), cell(column)?.to_owned()))).collect()
+    }
+
     fn next_row(&mut self) -> Result<Option<ManifestRow>, Faults> {
         let Some(reading) = &mut self.reading else { return Ok(None) };
         let manifest = reading.manifest;

@@ -2,6 +2,7 @@
 
 use std::{io, path::Path};
 
+use super::super::dialect::Dialect;
 use super::{
     csv::Csv,
     input::Input,
@@ -25,7 +26,7 @@ pub struct SheetRow {
 impl Sheet {
     /// Opens a file.
     pub fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self { csv: Csv::new(Input::open(path)?, b','), record: Record::default() })
+        Ok(Self { csv: Csv::open(Input::open(path, Dialect::default())?, None)?, record: Record::default() })
     }
 
     /// The next row that is not blank, its cells without surrounding white space.

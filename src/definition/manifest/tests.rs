@@ -123,18 +123,143 @@ fn manifests_that_are_none_are_told() {
         ("key,source\n", "calls.csv: has a header, and no lines below it"),
         ("1,https://x.org/a.wav\n2,b.wav\n", "calls.csv:1: is no header: `https://x.org/a.wav` looks like"),
         ("rec/a.wav\n", "calls.csv:1: is no header: `rec/a.wav` looks like a recording"),
-        ("key,,source\n1,2,3\n", "calls.csv:1: column 2 has no name"),
-        ("key,source,key\n1,2,3\n", "calls.csv:1: column `key`: stands twice in the header"),
-        ("key;source\n1;2\n", "calls.csv:1: has one column, `key;source`"),
+        ("key,source,key\n1,2,3\n", "calls.csv: column `key` stands twice in the header: rename one of them"),
+        ("Key,Source,SOURCE\n1,2,3\n", "calls.csv: `source` may be any of the columns `Source`, `SOURCE`: rename one"),
+        ("key;source", "calls.csv:1: has one column, `key;source`: say what parts its cells"),
+        ("PK\u{3}\u{4}\u{14}\0", "calls.csv: it is a workbook (.xlsx"),
+        (
+            "k\0e\0y\0,\0s\0o\0",
+            "calls.csv: it looks like UTF-16 without a byte order mark; say so with --encoding utf-16le",
+        ),
     ] {
         let fault = Bench::with(content).fault();
         assert!(fault.starts_with(message), "{content:?}: {fault}");
     }
     assert_eq!(Bench::new().fault(), "calls.csv: there is no such file");
-    let utf16 = Bench::with([0xff, 0xfe, b'k', 0, b'e', 0]);
-    assert_eq!(utf16.fault(), "calls.csv: it is UTF-16; save it as UTF-8");
+    let cut_off = Bench::with([b"\xff\xfe".as_slice(), &utf16("key,source\n1,/a.wav"), &[0xd8, 0x00, 0xd8]].concat());
+    assert_eq!(cut_off.fault(), "calls.csv: after line 2: it is not UTF-16LE throughout");
     let cut = Bench::with([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 1]);
     assert!(cut.fault().starts_with("calls.csv: "), "{}", cut.fault());
+}
+
+fn utf16(text: &str) -> Vec<u8> {
+    text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+}
+
+#[test]
+fn delimiters_and_encodings_are_found() {
+    let expected = [("1", "/ü.wav"), ("2", "/b;c.wav")];
+    let table = |delimiter: &str| {
+        format!(
+            "key{delimiter}source{delimiter}n\r\n1{delimiter}/ü.wav{delimiter}x\r\n2{delimiter}\"/b;c.wav\"{delimiter}\r\n"
+        )
+    };
+    let warnings = |bench: &Bench| bench.read(&["calls.csv"]).unwrap().0.warnings;
+    for (delimiter, warning) in [
+        (",", None),
+        (";", Some("its cells are parted by `;`")),
+        ("\t", Some("its cells are parted by a tab")),
+        ("|", Some("its cells are parted by `|`")),
+    ] {
+        let bench = Bench::with(table(delimiter));
+        assert_eq!(keys_and_sources(&bench.good(&["calls.csv"])), expected, "{delimiter:?}");
+        assert_eq!(warnings(&bench), warning.into_iter().collect::<Vec<_>>(), "{delimiter:?}");
+    }
+    let bench = Bench::with(format!("sep=^\n{}", table("^")));
+    assert_eq!(keys_and_sources(&bench.good(&["calls.csv"])), expected);
+    assert_eq!(bench.good(&["calls.csv"])[0].number, 3);
+    let bench = Bench::with([b"\xff\xfe".as_slice(), &utf16(&table("\t"))].concat());
+    assert_eq!(keys_and_sources(&bench.good(&["calls.csv"])), expected);
+    assert_eq!(warnings(&bench), ["its cells are parted by a tab", "its text is UTF-16LE"]);
+    let big: Vec<u8> = utf16(&table(",")).chunks(2).flat_map(|pair| [pair[1], pair[0]]).collect();
+    let bench = Bench::with([b"\xfe\xff".as_slice(), &big].concat());
+    assert_eq!(keys_and_sources(&bench.good(&["calls.csv"])), expected);
+
+    let latin: Vec<u8> = table(";").chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect();
+    let mut bench = Bench::with(latin);
+    let fault = bench.fault();
+    assert!(fault.starts_with("calls.csv:2: column `source`: is not UTF-8; if a spreadsheet"), "{fault}");
+    let before = Bench::with("key,source\n1,/a.wav\n").read(&["calls.csv"]).unwrap().0.hash;
+    bench.over.encoding = Some(Some("latin1".parse().unwrap()));
+    assert_eq!(keys_and_sources(&bench.good(&["calls.csv"])), expected);
+    let mut same = Bench::with("key,source\n1,/a.wav\n");
+    same.over.delimiter = Some(Some(",".parse().unwrap()));
+    assert_ne!(same.read(&["calls.csv"]).unwrap().0.hash, before, "another dialect is another content");
+}
+
+#[test]
+fn a_line_may_end_in_a_delimiter_and_a_column_that_nobody_uses_may_stand_twice() {
+    let bench = Bench::with("key,source,note,note,\n1,/a.wav,x,y,\n2,/b.wav,z,,\n");
+    let (scan, _) = bench.read(&["calls.csv"]).unwrap();
+    assert_eq!(scan.columns.carried, ["note", "note_2"]);
+    assert_eq!(scan.warnings.len(), 2, "{:?}", scan.warnings);
+    assert_eq!(bench.good(&["calls.csv"])[0].carried, ["x", "y"]);
+    let bench = Bench::with("key,source\n1,/a.wav,\n2,/b.wav,,\n");
+    assert_eq!(bench.good(&["calls.csv"]).len(), 2);
+    let bench = Bench::with("key,source,\n1,/a.wav,x\n");
+    assert_eq!(bench.fault(), "calls.csv:2: has 3 fields, and the header has 2");
+    // As a data frame writes its index.
+    let bench = Bench::with(",key,source\n0,1,/a.wav\n");
+    let (scan, _) = bench.read(&["calls.csv"]).unwrap();
+    assert_eq!((scan.columns.carried, scan.warnings.len()), (vec!["column_1".to_owned()], 1));
+}
+
+#[test]
+fn the_case_of_columns_does_not_matter() {
+    let bench = Bench::with("Call ID,Recording-URL,LANGUAGE,Word Timestamps,Agent\n7,/a.wav,hi,true,Ann\n");
+    let (scan, _) = bench.read(&["calls.csv"]).unwrap();
+    assert_eq!(scan.columns.content, ["Recording-URL"]);
+    assert_eq!(scan.columns.options, ["language", "word_timestamps"]);
+    assert_eq!(scan.columns.option_columns, ["LANGUAGE", "Word Timestamps"]);
+    assert_eq!(scan.columns.carried, ["Call ID", "Agent"]);
+    assert_eq!(bench.good(&["calls.csv"])[0].overrides.clone().unwrap().language.unwrap().as_str(), "hi");
+    // The name as it is written goes first.
+    let bench = Bench::with("id,source,Language,language\n1,/a.wav,de,hi\n");
+    let line = &bench.good(&["calls.csv"])[0];
+    assert_eq!(
+        (line.overrides.clone().unwrap().language.unwrap().as_str(), &*line.carried),
+        ("hi", &["de".to_owned()][..])
+    );
+}
+
+#[test]
+fn columns_near_an_option_are_warned_of_and_can_be_mapped() {
+    let mut bench = Bench::with("id,source,Lang,diarise,queue\n1,/a.wav,hi,true,3\n");
+    let (scan, _) = bench.read(&["calls.csv"]).unwrap();
+    assert_eq!(scan.columns.carried, ["Lang", "diarise", "queue"]);
+    assert_eq!(scan.warnings.len(), 2, "{:?}", scan.warnings);
+    assert!(scan.warnings[0].starts_with("column `Lang` sets nothing"), "{:?}", scan.warnings);
+    assert!(scan.warnings[0].contains("--column language=Lang"), "{:?}", scan.warnings);
+    bench.over.columns = vec![("language".into(), "lang".into()), ("key".into(), "ID".into())];
+    let (scan, _) = bench.read(&["calls.csv"]).unwrap();
+    assert_eq!((scan.columns.options, scan.columns.option_columns), (vec!["language".into()], vec!["Lang".to_owned()]));
+    assert_eq!(scan.warnings.len(), 1);
+    bench.over.columns = vec![("language".into(), "Sprache".into()), ("langage".into(), "x".into())];
+    assert_eq!(bench.fault(), "`--column`: `langage` is not a transcription option; did you mean `language`?");
+    bench.over.columns = vec![("language".into(), "Sprache".into())];
+    assert!(
+        bench.fault().starts_with("calls.csv: columns.language: there is no column `Sprache`"),
+        "{}",
+        bench.fault()
+    );
+}
+
+#[test]
+fn a_json_value_that_is_no_text_is_none_where_a_text_is_needed() {
+    let bench = Bench::new();
+    bench.write("a.jsonl", "{\"id\":7,\"source\":\"/a.wav\",\"diarize\":true,\"tags\":[1]}\n");
+    let line = &bench.good(&["a.jsonl"])[0];
+    assert_eq!((line.key.to_string(), line.overrides.clone().unwrap().diarize), ("7".to_owned(), Some(true)));
+    for (object, message) in [
+        (r#"{"id":1,"source":["/a.wav"]}"#, "a.jsonl:1: column `source`: is a list or an object, and a text is needed"),
+        (r#"{"id":{"n":1},"source":"/a.wav"}"#, "a.jsonl:1: column `id`: is a list or an object, and a text is needed"),
+        (r#"{"id":1,"source":true}"#, "a.jsonl:1: column `source`: is true or false, and a text is needed"),
+        (r#"{"id":1,"source":"/a.wav","language":["en"]}"#, "a.jsonl:1: column `language`: is a list or an object"),
+    ] {
+        bench.write("a.jsonl", object);
+        let fault = bench.read(&["a.jsonl"]).unwrap_err();
+        assert!(fault.starts_with(message), "{object}: {fault}");
+    }
 }
 
 #[test]

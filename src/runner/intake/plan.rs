@@ -6,6 +6,7 @@ use super::{
     IntakeError, IntakeTask, Purchases, Rebuy,
     compare::{Compared, ReadWatch},
     known::good_jobs,
+    preview::{PreviewLine, preview},
     resolved::{Resolved, Resolving},
     sample::measure,
 };
@@ -56,6 +57,8 @@ pub struct Plan {
     pub estimate: Estimate,
     /// What would be bought, if the task buys in parts.
     pub purchases: Option<Purchases>,
+    /// The first lines, as they would be worked.
+    pub preview: Vec<PreviewLine>,
     /// What the user should know before the start.
     pub notes: Vec<String>,
 }
@@ -73,6 +76,8 @@ pub struct Estimate {
     pub give_or_take_ms: u64,
     /// The number of headers read for the sample.
     pub sampled: u64,
+    /// The number of those recordings that do not prove their length.
+    pub not_exact: u64,
     /// The cost of these other lines.
     pub cost: MicroUsd,
     /// The uncertainty of the cost.
@@ -120,6 +125,7 @@ pub async fn plan(
     let resolved = Resolved::resolve(store, definition, copy, &how).await?;
     let found = resolved.look(store, &how, *update_source).await?;
     let (spec, diff) = (resolved.spec(), found.diff);
+    let preview = preview(&resolved, copy).await?;
     let Resolved { definition, task, reader, known, .. } = resolved;
     let mut estimate = estimate((&definition, &*task), &diff, rates);
     if estimate.unknown > 0
@@ -137,6 +143,7 @@ pub async fn plan(
         phase: None,
         estimate,
         purchases: found.purchases,
+        preview,
         notes: definition.notes(),
         scan: reader.scan,
         diff,
@@ -189,6 +196,7 @@ fn add_guess(estimate: &mut Estimate, (guess, measured): (Guess, u64), cost: imp
         audio_ms: estimate.audio_ms + audio_ms,
         give_or_take_ms,
         sampled: guess.sampled,
+        not_exact: guess.not_exact,
         cost: cost(estimate.audio_ms + audio_ms),
         give_or_take: cost(give_or_take_ms),
     };
@@ -201,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_sample_speaks_for_the_lines_that_are_not_known() {
-        let guess = Guess { audio_ms: 600_000, give_or_take_ms: 60_000, sampled: 100 };
+        let guess = Guess { audio_ms: 600_000, give_or_take_ms: 60_000, sampled: 100, not_exact: 0 };
         let mut estimate = Estimate { lines: 6, unknown: 5, audio_ms: 60_000, ..Estimate::default() };
         let cost = |ms| Rates::default().cost(SttModel::Pulse, ms);
         add_guess(&mut estimate, (guess, 10), cost);

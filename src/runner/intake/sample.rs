@@ -17,7 +17,7 @@ use crate::{
         s3::S3Address,
     },
     media::{
-        probe::{Probe, probe, probe_ends},
+        probe::{Probe, probe, probe_ends, tail_len},
         s3::Objects,
         source::Source,
     },
@@ -27,9 +27,8 @@ use crate::{
 const MOST: usize = 100;
 /// Headers that are read concurrently.
 const AT_ONCE: usize = 16;
-/// Bytes read of an object's start, and of its end.
+/// Bytes read of an object's start.
 const HEAD: u64 = 64 << 10;
-const TAIL: u64 = 16 << 10;
 /// The longest time that an estimate may take.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -57,9 +56,9 @@ pub(super) async fn measure(
     let look = stream::iter(sizes.picked).for_each_concurrent(AT_ONCE, |(source, bytes)| {
         let (objects, seen) = (&objects, &seen);
         async move {
-            let found = look_at(objects, &source, bytes).await.and_then(|probe| probe.audio_ms);
+            let found = look_at(objects, &source, bytes).await.map(|probe| probe.length).unwrap_or_default();
             let mut seen = seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            seen.extend(found.map(|audio_ms| Sampled { bytes, audio_ms }));
+            seen.extend(found.ms().map(|audio_ms| Sampled { bytes, audio_ms, is_exact: found.is_exact() }));
         }
     });
     // What was not read in time only makes the estimate less certain.
@@ -99,8 +98,9 @@ async fn look_at(objects: &Objects, source: &str, bytes: u64) -> Option<Probe> {
 
 async fn look_at_object(objects: &Objects, at: &S3Address, bytes: u64) -> Option<Probe> {
     let head = objects.fetch_start(at, HEAD).await.ok()?;
-    // Only paged streams (Ogg) have their length at their end.
-    let tail =
-        if bytes > HEAD && head.starts_with(b"OggS") { objects.fetch_end(at, TAIL).await.ok()? } else { Vec::new() };
+    let tail = match tail_len(&head, bytes) {
+        0 => Vec::new(),
+        wanted => objects.fetch_end(at, wanted).await.ok()?,
+    };
     Some(probe_ends(&head, &tail, bytes))
 }

@@ -217,7 +217,9 @@ async fn check_account(
         scan: &reader.scan,
         voice_check: options.voice_check,
     };
-    let mut warnings = task.check_account(check).await?;
+    let of_manifest = reader.scan.warnings.iter().map(|warning| format!("{}: {warning}", definition.manifest));
+    let mut warnings: Vec<String> = of_manifest.collect();
+    warnings.extend(task.check_account(check).await?);
     warnings.extend(reader.scan.unlisted_values.warnings());
     Ok(warnings)
 }

@@ -37,6 +37,7 @@ use crate::{
 #[derive(Debug, Default)]
 struct Draft {
     source: Option<String>,
+    mapped: Vec<(LineOption, String)>,
     option_columns: Option<Vec<LineOption>>,
     name_pattern: Option<Regex>,
     no_source: Option<NoSource>,
@@ -49,12 +50,14 @@ struct Draft {
 
 impl DefinitionTask for Transcribe {
     fn read(&self, page: &mut Page<'_, '_>) -> Box<dyn TaskDraft> {
+        let mapped = page.mapped(LineOption::ALL);
         let Page { walk, root, columns } = page;
         let mut draft = Draft {
             option_columns: walk.list(root, "option_columns", named),
             name_pattern: walk.text(root, "name_pattern", name_pattern),
             no_source: walk.text(root, "no_source", named),
             source: walk.text(columns, "source", some),
+            mapped,
             ..Draft::default()
         };
         let section = walk.section(root, "transcribe");
@@ -92,7 +95,9 @@ impl TaskDraft for Draft {
     fn build(&self, on: &mut Builder<'_>, date: Option<Date>) -> Built {
         let options = self.options(on);
         let formats = self.formats(on);
-        let source = on.over.source_column.as_ref().or(self.source.as_ref());
+        let over = on.over;
+        let source = over.source_column.as_ref().or(over.column("source")).or(self.source.as_ref());
+        let mapped = on.mapped(&self.mapped, &["source"]);
         let source_column = on.column("columns.source", source, date);
         let option_columns = on.option_columns(self.option_columns.clone(), LineOption::ALL);
         let asked = Transcribing {
@@ -102,6 +107,7 @@ impl TaskDraft for Draft {
             formats,
             webhook: self.webhook.unwrap_or(WebhookMode::Auto),
             source_column,
+            mapped,
             no_source: on.over.no_source.or(self.no_source).unwrap_or(NoSource::Fault),
             name_pattern: self.name_pattern.clone(),
         };

@@ -32,7 +32,9 @@ pub fn open(asked: &Echoing, mut manifest: OpenManifest<'_>) -> Result<Box<dyn R
         options: Vec::new(),
         carried: carried_at.iter().map(|at| all[*at].clone()).collect(),
         carried_at,
+        texts_at: vec![key, text],
         all,
+        ..Columns::default()
     };
     Ok(Box::new(Texts { columns, key, text, times: asked.times }))
 }

@@ -31,14 +31,18 @@ use crate::{
 
 /// Lines can be judged by the result unless it has no model: their options need one.
 pub(super) fn build(said: &SynthesisDraft, on: &mut Builder<'_>, date: Option<Date>) -> Built {
-    let text = on.over.flags.one(TEXT_COLUMN).or(said.text.as_ref());
+    let over = on.over;
+    let text = over.flags.one(TEXT_COLUMN).or(over.column("text")).or(said.text.as_ref());
+    let text_file = over.column("text_file").or(said.text_file.as_ref());
+    let mapped = on.mapped(&said.mapped, &["text", "text_file"]);
     let text_column = on.column("columns.text", text, date);
-    let text_file_column = on.column("columns.text_file", said.text_file.as_ref(), date);
+    let text_file_column = on.column("columns.text_file", text_file, date);
     let option_columns = on.option_columns(said.option_columns.clone(), SynthesisOption::ALL);
     let (dictionary, pronunciations) = said.pronunciations(on).unzip();
     let (synthesis, judged) = said.synthesis(on, dictionary);
     let no_reuse = on.over.flags.has(NO_REUSE);
-    let asked = Synthesizing { synthesis, text_column, text_file_column, option_columns, pronunciations, no_reuse };
+    let asked =
+        Synthesizing { synthesis, text_column, text_file_column, option_columns, mapped, pronunciations, no_reuse };
     Built { task: Arc::new(asked), judged }
 }
 

@@ -28,6 +28,7 @@ pub(super) struct SynthesisDraft {
     pub(super) text: Option<String>,
     pub(super) text_file: Option<String>,
     pub(super) option_columns: Option<Vec<SynthesisOption>>,
+    pub(super) mapped: Vec<(SynthesisOption, String)>,
     pub(super) options: SynthesisOverrides,
     pub(super) voices: Option<Vec<String>>,
     pub(super) formats: Option<Vec<OutputFormat>>,
@@ -43,6 +44,7 @@ pub(super) struct SynthesisDraft {
 
 /// Reads the fields: those of the file's top level, of `[columns]`, and all of `[synthesize]`.
 pub(super) fn read(page: &mut Page<'_, '_>) -> SynthesisDraft {
+    let mapped = page.mapped(SynthesisOption::ALL);
     let Page { walk, root, columns } = page;
     let text = walk.text(columns, "text", some);
     let text_file = walk.text(columns, "text_file", some);
@@ -70,6 +72,7 @@ pub(super) fn read(page: &mut Page<'_, '_>) -> SynthesisDraft {
         text,
         text_file,
         option_columns,
+        mapped,
         options,
         voices,
         formats,

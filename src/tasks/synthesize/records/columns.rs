@@ -10,6 +10,13 @@ use crate::{
     domain::{synthesis::SynthesisOption, synthesis_options::OWN_BODY},
 };
 
+/// Names that people give to a column of this option.
+const NEAR: &[(SynthesisOption, &[&str])] = &[
+    (SynthesisOption::VoiceId, &["voice", "voices", "voice_name", "speaker"]),
+    (SynthesisOption::Language, &["lang", "lang_code", "language_code", "locale"]),
+    (SynthesisOption::Speed, &["rate", "speech_rate", "speaking_rate", "pace"]),
+];
+
 /// Where each value of a line comes from.
 #[derive(Debug)]
 pub(super) struct TextColumns {
@@ -32,10 +39,13 @@ impl TextColumns {
         let mut faults = Faults::default();
         let (definition, of_files) = (manifest.definition, manifest.of_files);
         let mut fault = |message: String| faults.push(manifest.fault(message));
-        let uses = Uses { definition, columns: &columns, own: columns.len(), of_files };
-        let mut rule = |template: Option<&_>, names: &[&str]| match template {
-            Some(template) => uses.rule(template, columns.len()).map_err(&mut fault).ok(),
-            None => uses.find(names, columns.len()).map(NameRule::Cell),
+        let uses = Uses { definition, columns: &columns, own: columns.len(), of_files, doubled: &manifest.doubled };
+        let mut rule = |template: Option<&_>, names: &[&str]| {
+            let rule = match template {
+                Some(template) => uses.rule(template, columns.len()).map(Some),
+                None => uses.find(names, columns.len()).map(|at| at.map(NameRule::Cell)),
+            };
+            rule.map_err(&mut fault).ok().flatten()
         };
         let key = rule(definition.key_column.as_ref(), &KEY_NAMES);
         let text = rule(asked.text_column.as_ref(), &["text"]);
@@ -48,13 +58,9 @@ impl TextColumns {
             ));
         }
         let used = [&key, &text, &file].map(|rule| rule.as_ref().and_then(NameRule::column));
-        let options: Vec<(SynthesisOption, usize)> = columns
-            .iter()
-            .enumerate()
-            .filter(|(at, _)| !of_files && !used.contains(&Some(*at)))
-            .filter_map(|(at, name)| Some((name.parse::<SynthesisOption>().ok()?, at)))
-            .filter(|(option, _)| asked.option_columns.contains(option))
-            .collect();
+        let may_set: &[SynthesisOption] = if of_files { &[] } else { &asked.option_columns };
+        let options = uses.options((may_set, &asked.mapped), &used);
+        let options = options.map_err(|messages| messages.into_iter().for_each(&mut fault)).unwrap_or_default();
         let free = |at: usize| !of_files && !used.contains(&Some(at));
         let extras = extras(&columns, free, OWN_BODY, !asked.option_columns.is_empty());
         let extras = extras.map_err(&mut fault).unwrap_or_default();
@@ -69,11 +75,24 @@ impl TextColumns {
         let shown = |rule: &Option<NameRule>| rule.as_ref().map(|rule| rule_name(rule, &columns));
         let option_names = options.iter().map(|(option, _)| option.to_string());
         let (text_name, file_name) = (shown(&text), shown(&file));
+        let warnings = match may_set == SynthesisOption::ALL {
+            true => uses.near_options((SynthesisOption::ALL, &options), &carried, NEAR),
+            false => Vec::new(),
+        };
         let columns = Columns {
             own: columns.len(),
             key: shown(&key),
             content: text_name.iter().chain(&file_name).cloned().collect(),
             options: option_names.chain(extras.iter().map(|(_, at)| columns[*at].clone())).collect(),
+            option_columns: options
+                .iter()
+                .map(|(_, at)| at)
+                .chain(extras.iter().map(|(_, at)| at))
+                .map(|at| columns[*at].clone())
+                .collect(),
+            texts_at: [&key, &text, &file].into_iter().flatten().flat_map(NameRule::columns).collect(),
+            options_at: options.iter().map(|(_, at)| *at).collect(),
+            warnings,
             carried: carried.iter().map(|at| columns[*at].clone()).collect(),
             carried_at: carried,
             all: columns,

@@ -50,7 +50,7 @@ impl OutputName {
             if let Ok(of) = name.parse() {
                 return Ok(Part::Of(of));
             }
-            if let Some(at) = uses.find(&[name], uses.columns.len()) {
+            if let Some(at) = uses.find(&[name], uses.columns.len())? {
                 return Ok(Part::Cell(at));
             }
             names.text(segment).map(Part::Text).map_err(|fault| match name.as_str() {

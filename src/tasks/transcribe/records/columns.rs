@@ -16,6 +16,13 @@ use crate::{
 
 const SOURCE_NAMES: [&str; 8] = ["source", "url", "audio", "audio_url", "file", "path", "recording", "recording_url"];
 
+/// Names that people give to a column of this option.
+const NEAR: &[(LineOption, &[&str])] = &[
+    (LineOption::Language, &["lang", "lang_code", "language_code", "locale"]),
+    (LineOption::Keywords, &["hotwords", "vocabulary", "boost_words"]),
+    (LineOption::Diarize, &["diarization"]),
+];
+
 /// Where each value of a line comes from.
 #[derive(Debug)]
 pub(super) struct RecordingColumns {
@@ -51,31 +58,26 @@ impl RecordingColumns {
             }
             columns.push(group.to_owned());
         }
-        let uses = Uses { definition, columns: &columns, own, of_files };
-        let mut named = |template: &Template, limit: usize| {
-            uses.rule(template, limit).map_err(|message| faults.push(manifest.fault(message))).ok()
+        let uses = Uses { definition, columns: &columns, own, of_files, doubled: &manifest.doubled };
+        let mut rule = |template: Option<&Template>, names: &[&str], limit: usize| {
+            let rule = match template {
+                Some(template) => uses.rule(template, limit).map(Some),
+                None => uses.find(names, limit).map(|at| at.map(NameRule::Cell)),
+            };
+            rule.map_err(|message| faults.push(manifest.fault(message))).ok().flatten()
         };
-        let key = match &definition.key_column {
-            Some(template) => named(template, columns.len()),
-            None => uses.find(&KEY_NAMES, columns.len()).map(NameRule::Cell),
-        };
-        let source = match &asked.source_column {
-            // For a line of a manifest, only the source gives the file's name.
-            Some(template) => named(template, if of_files { columns.len() } else { own }),
-            None => uses.find(&SOURCE_NAMES, own).map(NameRule::Cell),
-        };
-        if source.is_none() && asked.source_column.is_none() {
+        let key = rule(definition.key_column.as_ref(), &KEY_NAMES, columns.len());
+        // For a line of a manifest, only the source gives the file's name.
+        let limit = if of_files && asked.source_column.is_some() { columns.len() } else { own };
+        let source = rule(asked.source_column.as_ref(), &SOURCE_NAMES, limit);
+        if source.is_none() && asked.source_column.is_none() && faults.is_empty() {
             faults.push(manifest.fault(no_source(manifest, &columns[..own])));
         }
         let Some(source) = source.filter(|_| faults.is_empty()) else { return Err(faults) };
         let used = [key.as_ref().and_then(NameRule::column), source.column()];
-        let options: Vec<(LineOption, usize)> = columns
-            .iter()
-            .enumerate()
-            .filter(|(index, _)| !used.contains(&Some(*index)))
-            .filter_map(|(index, name)| Some((name.parse::<LineOption>().ok()?, index)))
-            .filter(|(option, _)| asked.option_columns.contains(option))
-            .collect();
+        let options = uses.options((&asked.option_columns, &asked.mapped), &used);
+        let options =
+            options.map_err(|messages| messages.into_iter().map(|m| manifest.fault(m)).collect::<Faults>())?;
         let free = |index: usize| !used.contains(&Some(index));
         let extras = extras(&columns, free, OWN_QUERY, !asked.option_columns.is_empty());
         let extras = extras.map_err(|message| Faults::from(manifest.fault(message)))?;
@@ -89,11 +91,24 @@ impl RecordingColumns {
         let carried: Vec<usize> = (0..columns.len()).filter(|index| !taken(index)).collect();
         let option_names = options.iter().map(|(option, _)| option.to_string());
         let source_name = rule_name(&source, &columns);
+        let warnings = match asked.option_columns.as_slice() == LineOption::ALL {
+            true => uses.near_options((LineOption::ALL, &options), &carried, NEAR),
+            false => Vec::new(),
+        };
         let columns = Columns {
             own,
             key: key.as_ref().map(|rule| rule_name(rule, &columns)),
             content: vec![source_name.clone()],
             options: option_names.chain(extras.iter().map(|(_, at)| columns[*at].clone())).collect(),
+            option_columns: options
+                .iter()
+                .map(|(_, at)| at)
+                .chain(extras.iter().map(|(_, at)| at))
+                .map(|at| columns[*at].clone())
+                .collect(),
+            texts_at: key.iter().chain([&source]).flat_map(NameRule::columns).collect(),
+            options_at: options.iter().map(|(_, at)| *at).collect(),
+            warnings,
             carried: carried.iter().map(|index| columns[*index].clone()).collect(),
             carried_at: carried,
             all: columns,

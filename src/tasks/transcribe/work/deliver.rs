@@ -14,7 +14,8 @@ use crate::{
         body::Body,
         call::{Answer, ErrorKind},
         facts::Facts,
-        job::{CallId, JobState},
+        job::{CallId, JobState, RequestFingerprint},
+        length::Length,
         options::{ExpireContent, SttModel, TranscriptFormat},
         row::Note,
         transcript::{SuspectReason, Transcript, TranscriptError, suspect},
@@ -34,14 +35,27 @@ use crate::{
 /// What is known of a recording when its answer is judged.
 #[derive(Debug, Clone, Copy, Default)]
 struct RecordingFacts {
-    audio_ms: Option<u64>,
-    exact: bool,
+    length: Length,
+    /// Whether the recording was looked at, and does not prove its length.
+    unproven: bool,
+    header_differs: bool,
     channels: Option<u16>,
 }
 
 impl RecordingFacts {
     fn of(probe: Option<Probe>) -> Self {
-        probe.map(|p| Self { audio_ms: p.audio_ms, exact: p.exact, channels: p.channels }).unwrap_or_default()
+        let Some(Probe { length, header_differs, channels, .. }) = probe else { return Self::default() };
+        Self { length, unproven: !length.is_exact(), header_differs, channels }
+    }
+
+    /// With the length that was known when its call was made: the file may be another one by now.
+    fn as_sent(self, request: &RequestFingerprint) -> Self {
+        let length = match (request.audio_ms, request.estimated_ms) {
+            (Some(ms), _) => Length::Exact(ms),
+            (None, Some(ms)) => Length::Estimated(ms),
+            (None, None) => return self,
+        };
+        Self { length, unproven: !length.is_exact(), ..self }
     }
 }
 
@@ -81,8 +95,10 @@ pub(super) async fn deliver_kept(
     part: &PartContext<'_>,
     kept: KeptAnswer,
 ) -> Result<Next, StoreError> {
-    // For the length, a file that still exists is probed; nothing is fetched for it.
+    // A file that still exists is probed; nothing is fetched for it.
     let known = RecordingFacts::of(Recording::new().peek(&part.on.job().source).await);
+    let made = part.journal.calls.iter().find(|made| made.id == kept.call);
+    let known = made.map_or(known, |made| known.as_sent(&made.request));
     // Probing is slow.
     if !part.on.is_held().await? {
         return Ok(Next::Lost);
@@ -151,9 +167,9 @@ fn finish(
     Finish {
         made_by: Some(part.on.spec_json()),
         state: Some(if heard.doubt.is_some() { JobState::Suspect } else { JobState::Succeeded }),
-        facts: Facts { audio_ms: heard.audio_ms.or(known.audio_ms), channels: known.channels, ..Facts::default() }
+        facts: Facts { audio_ms: heard.audio_ms.or(known.length.ms()), channels: known.channels, ..Facts::default() }
             .or(part.on.job().facts),
-        units: heard.audio_ms.or(known.audio_ms),
+        units: heard.audio_ms.or(known.length.ms()),
         error_kind: heard.doubt.map(|r| r.to_string()),
         error: heard.doubt.map(|r| r.in_words().to_owned()),
         notes: notes(job, part, (&heard, &facts), known),
@@ -223,9 +239,7 @@ impl Rendering {
             None => Transcript::of(body).map_err(Unrendered::Answer)?,
         };
         let words_needed = self.formats.iter().any(|f| f.needs_words());
-        let known = self.known;
-        let doubt =
-            suspect(&transcript, known.audio_ms, known.exact, self.allow_silence, words_needed && self.words_asked);
+        let doubt = suspect(&transcript, self.known.length, self.allow_silence, words_needed && self.words_asked);
         if doubt == Some(SuspectReason::WordsLost) && self.redo_lost_words {
             return Ok(Rendered::WordsLost);
         }
@@ -280,6 +294,8 @@ fn notes(
         facts.from_log.then_some(Note::Recovered),
         heard.doubt.map(Note::from),
         heard.words_not_asked.then_some(Note::WordsNotAsked),
+        known.unproven.then_some(Note::LengthNotExact),
+        known.header_differs.then_some(Note::HeaderDiffers),
         known.channels.is_some_and(|n| n > 1).then_some(Note::Stereo),
         not_redacted.then_some(Note::NotRedacted),
         (no_speakers || (o.diarize && o.model == SttModel::PulsePro)).then_some(Note::NoSpeakers),
