@@ -59,6 +59,11 @@ pub(crate) fn is_windows(path: &str) -> bool {
     path.contains('\\') || has_drive(path)
 }
 
+/// A path whose folders are separated by `/`, whichever way it is written.
+pub(crate) fn slashed(path: &str) -> Cow<'_, str> {
+    if is_windows(path) { path.replace('\\', "/").into() } else { path.into() }
+}
+
 /// Whether it begins with a drive (`C:\` or `C:/`) or a server (`\\server\`).
 pub(crate) fn is_absolute_windows(path: &str) -> bool {
     has_drive(path) || path.starts_with(r"\\")
@@ -111,11 +116,12 @@ fn fold(c: char) -> impl Iterator<Item = char> {
 }
 
 /// The path of Windows in a `file:` URL: `file:///C:/rec` or `file://server/rec`.
-fn of_file_url(source: &str) -> Option<String> {
+pub(crate) fn of_file_url(source: &str) -> Option<String> {
     let rest = source.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("file://")).map(|_| &source[7..])?;
     let path = percent_decoded(rest);
     match path.strip_prefix('/') {
         Some(local) => has_drive(local).then(|| local.to_owned()),
+        None if path.to_ascii_lowercase().starts_with("localhost/") => None,
         None => Some(format!("//{path}").replace('/', "\\")),
     }
 }

@@ -289,3 +289,17 @@ fn nothing_found_is_a_fault_of_its_own_unless_it_may_be() {
     let wrong = ListedBench::listed(&[("a\nb.wav", 1)], "manifest = \"s3://b/\"").read().unwrap_err();
     assert!(!wrong.is_only_empty());
 }
+
+#[test]
+fn names_of_other_machines_are_read_where_they_are_mapped() {
+    let mut reading = ListedBench::new(&format!("manifest = \"calls.csv\"\nname_pattern = '{NAMES}'"));
+    reading.text.push_str("[source]\npath_map = { 'C:\\rec' = \"/mnt/rec\" }\n");
+    reading.bench.write("calls.csv", "id,url\n1,c:\\REC\\2026\\7_ann.wav\n");
+    let lines = reading.good();
+    assert_eq!(keys_and_sources(&lines), [("1", "/mnt/rec/2026/7_ann.wav")]);
+    assert_eq!(lines[0].carried, ["7", "ann"]);
+    let mut unnamed = ListedBench::new("manifest = \"calls.csv\"");
+    unnamed.text.push_str("[source]\npath_map = { 'C:\\rec' = \"s3://calls/rec\" }\n");
+    unnamed.bench.write("calls.csv", "url\nC:/rec/a b\\8.wav\n");
+    assert_eq!(keys_and_sources(&unnamed.good()), [("8", "s3://calls/rec/a b/8.wav")]);
+}

@@ -9,7 +9,7 @@ use std::{borrow::Cow, collections::HashMap, path::Path, sync::Arc};
 pub(crate) use self::file_names::name_pattern;
 use self::{
     columns::RecordingColumns,
-    source::{check_source, is_foreign, local, resolve},
+    source::{check_source, foreign, local, resolve},
 };
 use crate::{
     definition::{
@@ -19,7 +19,7 @@ use crate::{
             RecordReader, Refusal, ScanDepth, UnnamedColumns, key_of,
         },
         normal_forms::{NormalForms, Spelling},
-        path_map::{PathMap, is_windows, windows_message},
+        path_map::{PathMap, slashed},
         text::excerpt,
     },
     domain::{
@@ -76,7 +76,7 @@ impl RecordReader for Recordings<'_> {
     }
 
     fn complete(&self, record: &mut Record) {
-        self.columns.read_name(record);
+        self.columns.read_name(record, &self.path_map);
     }
 
     fn begin(&self, _depth: ScanDepth) -> Box<dyn LineJudge + '_> {
@@ -196,11 +196,10 @@ impl<'m> RecordingJudge<'m> {
         self.last.spelled = None;
         let column = || Some(self.of.columns.source_name.clone());
         match source {
-            Some(source) if is_foreign(source, &self.of.base) => {
-                let message = windows_message(source);
-                Some(LineFault { about: About::WindowsPath, ..LineFault::new(column(), message) })
-            }
             Some(source) => {
+                if let Some(message) = foreign(source, &self.of.base) {
+                    return Some(LineFault { about: About::WindowsPath, ..LineFault::new(column(), message) });
+                }
                 let checked = check_source(source, send, &self.of.base).and_then(|()| self.spelled(source));
                 match checked {
                     Ok(spelled) => {
@@ -272,11 +271,6 @@ impl LineJudge for RecordingJudge<'_> {
     fn gathered(self: Box<Self>) -> Gathered {
         Gathered { jobs: self.jobs, idle: self.idle, unlisted_values: self.unlisted_values, findings: Arc::new(()) }
     }
-}
-
-/// A path whose folders are separated by `/`.
-fn slashed(source: &str) -> Cow<'_, str> {
-    if is_windows(source) { source.replace('\\', "/").into() } else { source.into() }
 }
 
 fn read_options(of: &Recordings<'_>, record: &Record) -> (LineOptions, TranscribeOptions) {

@@ -8,7 +8,7 @@ use crate::{
     definition::{
         manifest::Base,
         origin::unknown_scheme,
-        path_map::{is_absolute_windows, is_windows},
+        path_map::{is_absolute_windows, is_windows, of_file_url, windows_message},
         paths::{clean, is_s3, is_web, scheme},
         text::excerpt,
     },
@@ -108,15 +108,19 @@ pub(super) fn check_source(source: &str, send: SendMode, base: &Base) -> Result<
     Ok(())
 }
 
-/// Whether a path can only be one of another machine, with Windows on it. A file may have a `\` in its name.
-pub(super) fn is_foreign(source: &str, base: &Base) -> bool {
-    if !is_windows(source) || is_web(source) || is_s3(source) {
-        return false;
+/// What a path is that can only be one of another machine, with Windows on it. A file here may have a `\` in its name.
+pub(super) fn foreign(source: &str, base: &Base) -> Option<String> {
+    if let Some(path) = of_file_url(source) {
+        return Some(windows_message(&path));
     }
-    match base {
+    if !is_windows(source) || is_web(source) || is_s3(source) {
+        return None;
+    }
+    let is_foreign = match base {
         Base::Dir(dir) => !Path::new(dir).join(source).exists(),
         Base::Url(_) | Base::S3(_) => is_absolute_windows(source),
-    }
+    };
+    is_foreign.then(|| windows_message(source))
 }
 
 fn check_web(source: &str) -> Result<(), String> {
@@ -156,6 +160,30 @@ mod tests {
         ] {
             let base = Base::S3(manifest.parse().unwrap());
             assert_eq!(resolve(&base, source), object, "{manifest} {source}");
+        }
+    }
+
+    #[test]
+    fn paths_of_other_machines_are_known() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a\\b.wav"), "x").unwrap();
+        let here = Base::Dir(dir.path().to_str().unwrap().to_owned());
+        let web = Base::Url("https://x.org/calls.csv".parse().unwrap());
+        for (source, base, what) in [
+            (r"C:\rec\1.wav", &here, Some("is on a drive of Windows")),
+            ("file:///C:/rec/1.wav", &here, Some("is on a drive of Windows")),
+            ("file://server/rec/1.wav", &here, Some("is a share of Windows")),
+            (r"rec\1.wav", &here, Some("is written as on Windows")),
+            (r"a\b.wav", &here, None),
+            ("file:///mnt/1.wav", &here, None),
+            ("file://localhost/mnt/1.wav", &here, None),
+            (r"https://x.org/a\b.wav", &here, None),
+            (r"rec\1.wav", &web, None),
+            (r"\\server\rec\1.wav", &web, Some("is a share of Windows")),
+        ] {
+            let message = foreign(source, base);
+            assert_eq!(message.is_some(), what.is_some(), "{source}: {message:?}");
+            assert!(message.zip(what).is_none_or(|(message, what)| message.starts_with(what)), "{source}");
         }
     }
 }
