@@ -59,6 +59,10 @@ impl Origin {
 
     /// The origin in a definition's `manifest`. Relative paths begin at `base`.
     pub(super) fn of_manifest(text: &str, base: &Path, format: Option<ManifestFormat>) -> Result<Self, String> {
+        if format == Some(ManifestFormat::Text) {
+            return Err("the format `text` is for a text file that is to be spoken; say which format the manifest has"
+                .to_owned());
+        }
         if text == "-" {
             return Ok(Self::Stdin);
         }
@@ -81,6 +85,9 @@ impl Origin {
 
     /// The same for a synthesis: a Markdown file is one text, not a list of texts.
     pub(super) fn of_texts(text: &str, base: &Path, format: Option<ManifestFormat>) -> Result<Self, String> {
+        if format == Some(ManifestFormat::Text) {
+            return whole_text(text, base).map(|file| Self::Files(vec![file]));
+        }
         if format.is_none() && is_markdown(text) && base.join(text).is_file() {
             return prose(text, base).map(|file| Self::Files(vec![file]));
         }
@@ -306,6 +313,22 @@ fn recording(source: &str, base: &Path) -> Result<String, String> {
 
 fn is_markdown(text: &str) -> bool {
     ProseKind::of_path(text) == Some(ProseKind::Markdown)
+}
+
+/// The absolute path of a file that is one text, whatever its ending.
+fn whole_text(source: &str, base: &Path) -> Result<String, String> {
+    let path = base.join(source);
+    if source == "-" || scheme(source).is_some() || is_s3(source) {
+        return Err("the format `text` is for a file on this machine: texts are read from files".to_owned());
+    }
+    let meta = path.metadata().map_err(|e| io_message(&e))?;
+    if meta.is_dir() {
+        return Err(
+            "is a directory; the format `text` is for one file, and a directory's texts need no format".to_owned()
+        );
+    }
+    let path = clean_file(&path)?;
+    path.into_os_string().into_string().map_err(|_| "the path is not UTF-8".to_owned())
 }
 
 /// The absolute path of a text file.

@@ -209,7 +209,7 @@ impl Objects {
     ///
     /// # Errors
     /// The object cannot be read, or the credentials are rejected.
-    pub async fn fetch_start(&self, at: &S3Address, bytes: u64) -> Result<Vec<u8>, FetchError> {
+    pub async fn fetch_start(&self, at: &S3Address, bytes: u64) -> Result<(Vec<u8>, Option<u64>), FetchError> {
         self.fetch_range(at, format!("bytes=0-{}", bytes.saturating_sub(1)), bytes).await
     }
 
@@ -218,19 +218,29 @@ impl Objects {
     /// # Errors
     /// The object cannot be read, or the credentials are rejected.
     pub async fn fetch_end(&self, at: &S3Address, bytes: u64) -> Result<Vec<u8>, FetchError> {
-        self.fetch_range(at, format!("bytes=-{bytes}"), bytes).await
+        self.fetch_range(at, format!("bytes=-{bytes}"), bytes).await.map(|(end, _)| end)
     }
 
-    async fn fetch_range(&self, at: &S3Address, range: String, bytes: u64) -> Result<Vec<u8>, FetchError> {
+    /// A range, and the size of the whole object if the store says it.
+    async fn fetch_range(
+        &self,
+        at: &S3Address,
+        range: String,
+        bytes: u64,
+    ) -> Result<(Vec<u8>, Option<u64>), FetchError> {
         let idle = self.settings.idle_timeout;
         let timeouts = S3Timeouts { pace: self.settings.pace, answer: idle, ..S3Timeouts::default() };
         let start = self.s3.call("read", at, timeouts, |connection| {
             let request = connection.client.get_object().bucket(&at.bucket).key(&at.key).range(&range);
             async move {
                 let mut answer = request.send().await?;
+                let total = match answer.content_range() {
+                    Some(range) => range.rsplit('/').next().and_then(|total| total.parse().ok()),
+                    None => answer.content_length().and_then(|length| u64::try_from(length).ok()),
+                };
                 let mut start = Vec::new();
                 if Body::new(answer.content_encoding(), 0).map_or(true, |body| body.is_packed()) {
-                    return Ok(start);
+                    return Ok((start, None));
                 }
                 while let Some(chunk) = answer.body.next().await {
                     start.extend_from_slice(&chunk.map_err(|e| S3Failure::broken(&e))?);
@@ -240,11 +250,11 @@ impl Objects {
                     }
                 }
                 start.truncate(usize::try_from(bytes).unwrap_or(usize::MAX));
-                Ok(start)
+                Ok((start, total))
             }
         });
         match start.await {
-            Err(e) if e.kind == S3Kind::PastEnd => Ok(Vec::new()),
+            Err(e) if e.kind == S3Kind::PastEnd => Ok((Vec::new(), Some(0))),
             start => start.map_err(|e| failure_of(at, e)),
         }
     }

@@ -4,6 +4,7 @@
 mod account;
 mod admin;
 mod answers;
+mod checking;
 mod cli;
 mod cost_matrix;
 mod crash;
@@ -38,6 +39,7 @@ mod s3_sink;
 mod s3_source;
 mod schedule;
 mod scheduling;
+mod sentences;
 mod serving;
 mod sources;
 mod spend;

@@ -159,10 +159,16 @@ async fn an_object_arrives_whole() {
     let listed = list(&objects, "s3://calls/").await.unwrap().remove(0);
     let listed = Listed { bytes: listed.bytes, etag: listed.etag };
     assert!(fetch(&objects, Some(&listed)).await.unwrap() == content);
-    assert!(objects.fetch_start(&at("s3://calls/a.wav"), 70_000).await.unwrap() == content[..70_000]);
-    assert!(objects.fetch_start(&at("s3://calls/a.wav"), 700_000).await.unwrap() == content);
+    assert!(
+        objects.fetch_start(&at("s3://calls/a.wav"), 70_000).await.unwrap()
+            == (content[..70_000].to_vec(), Some(content.len() as u64))
+    );
+    assert!(
+        objects.fetch_start(&at("s3://calls/a.wav"), 700_000).await.unwrap()
+            == (content.clone(), Some(content.len() as u64))
+    );
     server.put("calls", "empty.wav", "");
-    assert_eq!(objects.fetch_start(&at("s3://calls/empty.wav"), 10).await.unwrap(), b"");
+    assert_eq!(objects.fetch_start(&at("s3://calls/empty.wav"), 10).await.unwrap(), (Vec::new(), Some(0)));
 }
 
 #[tokio::test]
@@ -515,7 +521,7 @@ async fn a_packed_object_is_unpacked() {
     // What was cut begins anew: nothing goes on in the middle of a packed body.
     server.fault_times(1, "GET", "a.wav", Fault::Truncate(packed.len() / 2));
     assert!(fetch(&objects, Some(&listed)).await.unwrap() == content);
-    assert_eq!(objects.fetch_start(&at("s3://calls/a.wav"), 100).await.unwrap(), b"");
+    assert_eq!(objects.fetch_start(&at("s3://calls/a.wav"), 100).await.unwrap(), (Vec::new(), None));
     server.put("calls", "a.wav", gzip(&vec![0; 50_000_000]));
     server.pack("calls", "a.wav", "gzip");
     assert_eq!(failure(&objects, None).await.kind, ErrorKind::SourceTooLarge);

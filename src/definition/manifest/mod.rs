@@ -27,6 +27,7 @@ pub mod sheet;
 mod sniff;
 #[cfg(test)]
 mod tests;
+mod wrapped;
 
 use std::{io, path::PathBuf, sync::Arc};
 
@@ -38,8 +39,9 @@ use self::{
     listing::{FoundFiles, Lister, Wanted},
     record::Next,
     rows::{Kind, Rows, TextFile},
+    wrapped::WrappedSentence,
 };
-use super::{Definition, Fault, Faults, Origin, dialect::Delimiter, paths::io_message};
+use super::{Definition, Fault, Faults, Origin, dialect::Delimiter, paths::io_message, text::excerpt};
 
 pub(super) use self::listing::pattern;
 pub(crate) use self::{
@@ -182,7 +184,13 @@ fn columns_of(definition: &Definition, kind: &Kind) -> Result<Header, Faults> {
         return Ok(Header::of_names(unnamed.files.map(str::to_owned).to_vec()));
     };
     match file.format {
-        ManifestFormat::Lines => {
+        ManifestFormat::Lines if definition.manifest_format.is_none() && definition.of.reads_texts() => {
+            match wrapped::find(PlainLines::new(file.open().map_err(message)?)).map_err(message)? {
+                Some(sentence) => Err(one_text(shown, &sentence)),
+                None => Ok(Header::of_names(vec![unnamed.line.to_owned()])),
+            }
+        }
+        ManifestFormat::Lines | ManifestFormat::Text => {
             file.open().map_err(message)?;
             Ok(Header::of_names(vec![unnamed.line.to_owned()]))
         }
@@ -212,6 +220,16 @@ fn columns_of(definition: &Definition, kind: &Kind) -> Result<Header, Faults> {
             }
         }
     }
+}
+
+fn one_text(shown: &str, sentence: &WrappedSentence) -> Faults {
+    let WrappedSentence { line, end, start } = sentence;
+    let message = format!(
+        "goes on in the next line (`… {}`, `{} …`): this is a text in wrapped lines, and each line would be bought as a text of its own. If the file is one text, say --manifest-format text, or put it into a folder and name the folder; if each line is a text, say --manifest-format lines",
+        excerpt(end),
+        excerpt(start)
+    );
+    Fault::of_line(shown, *line, None, message).into()
 }
 
 /// What was found out about a table's bytes, if that is not what a CSV usually has.

@@ -83,7 +83,8 @@ impl Kind {
                     Rows::Csv { csv, width: columns.len() }
                 }
                 ManifestFormat::Jsonl => Rows::Jsonl(Box::new(Jsonl::new(LineReader::new(file.open()?), columns))),
-                ManifestFormat::Lines => Rows::Lines(Box::new(LineReader::new(file.open()?))),
+                // A text has become a file of its own.
+                ManifestFormat::Lines | ManifestFormat::Text => Rows::Lines(Box::new(LineReader::new(file.open()?))),
             },
             Self::Listed { copy, root, filters } => Rows::Listed(Box::new(Objects::new(copy, root, filters)?)),
             Self::Files(lister) => {
