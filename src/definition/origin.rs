@@ -6,6 +6,8 @@ use url::Url;
 
 use super::{
     manifest_format::ManifestFormat,
+    normal_forms::{NormalForms, Spelling},
+    path_map::{is_windows, windows_message},
     paths::{
         self, absolute_dir, clean, file_name, io_message, is_audio, is_glob, is_s3, is_web, scheme, shown_url, stem,
     },
@@ -50,6 +52,11 @@ impl Origin {
         matches!(self, Self::Listing { .. } | Self::S3Prefix(_))
     }
 
+    /// Whether its lines are files or objects, found or named.
+    pub(super) const fn is_of_files(&self) -> bool {
+        matches!(self, Self::Listing { .. } | Self::S3Prefix(_) | Self::Files(_))
+    }
+
     /// The origin in a definition's `manifest`. Relative paths begin at `base`.
     pub(super) fn of_manifest(text: &str, base: &Path, format: Option<ManifestFormat>) -> Result<Self, String> {
         if format == Some(ManifestFormat::Text) {
@@ -65,12 +72,13 @@ impl Origin {
         if let Some(scheme) = scheme(text) {
             return if is_web(text) { web(text, format) } else { Err(unknown_scheme(scheme)) };
         }
-        let path = base.join(text);
+        let path = as_spelled(base.join(text));
         match path.metadata() {
             Ok(meta) if meta.is_dir() => Ok(Self::Listing { root: real(&path)?, pattern: None }),
             Ok(_) if format.is_none() && ManifestFormat::of_name(text).is_none() => Err(no_format(text)),
             Ok(_) => Ok(Self::File(clean_file(&path)?)),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound && is_glob(text) => glob(text, base),
+            Err(_) if is_windows(text) => Err(windows_message(text)),
             Err(e) => Err(io_message(&e)),
         }
     }
@@ -235,6 +243,14 @@ fn web(text: &str, format: Option<ManifestFormat>) -> Result<Origin, String> {
         return Err(no_format(text));
     }
     Ok(Origin::Url(url))
+}
+
+/// The path, or that of the same name in another Unicode normal form, if only that one exists.
+fn as_spelled(path: PathBuf) -> PathBuf {
+    match NormalForms::default().find(&path) {
+        Spelling::Other(other) => other,
+        Spelling::AsWritten | Spelling::Several(_) => path,
+    }
 }
 
 fn real(path: &Path) -> Result<PathBuf, String> {

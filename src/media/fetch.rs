@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use reqwest::{
     Client, ClientBuilder, RequestBuilder, Response, StatusCode,
-    header::{CONTENT_TYPE, ETAG, HeaderMap, IF_RANGE, LAST_MODIFIED, RANGE},
+    header::{CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderMap, IF_RANGE, LAST_MODIFIED, RANGE},
     redirect::Policy,
     retry,
 };
@@ -18,9 +18,11 @@ use url::Url;
 
 pub use super::fetch_error::FetchError;
 use super::{
+    encoding::Body,
+    partial::{PartialFile, SMALL},
     redirects::{Network, RedirectFault, Way},
     source::{SourceFailure, shown_url},
-    transfer::{PartialFile, Receiving, SMALL, content_range, refused, retry_after, too_large},
+    transfer::{Receiving, content_range, packed, refused, retry_after, too_large},
 };
 use crate::{
     domain::call::ErrorKind,
@@ -156,6 +158,11 @@ impl Fetcher {
             status => return Err(refused(url, status).into()),
         };
         let mut start = Vec::new();
+        let encoding = text(response.headers(), CONTENT_ENCODING);
+        if Body::new(encoding.as_deref(), 0).map_or(true, |body| body.is_packed()) {
+            // Neither its bytes nor their number say anything about the recording.
+            return Ok((start, None));
+        }
         // A server without range requests sends everything.
         while (start.len() as u64) < bytes
             && let Some(chunk) = response.chunk().await.map_err(|error| self.no_answer(url, error))?
@@ -229,7 +236,13 @@ impl Fetcher {
         if expected.is_some_and(|bytes| bytes > part.max()) {
             return Err(too_large(url, part.max()).into());
         }
-        Receiving { url, idle_timeout: self.settings.idle_timeout, expected }.copy(response, part).await
+        let encoding = text(&headers, CONTENT_ENCODING);
+        let body = Body::new(encoding.as_deref(), part.len()).map_err(|name| packed(&shown_url(url), &name))?;
+        if body.is_packed() {
+            // Nothing can go on in the middle of it.
+            progress.validator = None;
+        }
+        Receiving { url, idle_timeout: self.settings.idle_timeout, expected }.copy(response, body, part).await
     }
 
     /// The response after all redirects. `rest`: from this byte on, if the file is unchanged.

@@ -11,9 +11,10 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::{
+    encoding::Body,
     fetch::{FetchError, FetchSettings, Fetched},
+    partial::{PartialFile, SMALL},
     source::SourceFailure,
-    transfer::{PartialFile, SMALL},
 };
 use crate::{
     domain::{
@@ -204,7 +205,7 @@ impl Objects {
         }
     }
 
-    /// The first `bytes` of an object, or all of it if it is shorter.
+    /// The first `bytes` of an object, or all of it if it is shorter; none of one that is packed.
     ///
     /// # Errors
     /// The object cannot be read, or the credentials are rejected.
@@ -212,7 +213,7 @@ impl Objects {
         self.fetch_range(at, format!("bytes=0-{}", bytes.saturating_sub(1)), bytes).await
     }
 
-    /// The last `bytes` of an object, or all of it if it is shorter.
+    /// The last `bytes` of an object, or all of it if it is shorter; none of one that is packed.
     ///
     /// # Errors
     /// The object cannot be read, or the credentials are rejected.
@@ -238,6 +239,9 @@ impl Objects {
                     None => answer.content_length().and_then(|length| u64::try_from(length).ok()),
                 };
                 let mut start = Vec::new();
+                if Body::new(answer.content_encoding(), 0).map_or(true, |body| body.is_packed()) {
+                    return Ok((start, None));
+                }
                 while let Some(chunk) = answer.body.next().await {
                     start.extend_from_slice(&chunk.map_err(|e| S3Failure::broken(&e))?);
                     // A store without range requests sends everything.
@@ -292,10 +296,14 @@ impl Objects {
             async move { Ok(request.presigned(valid).await?) }
         });
         let signed = signed.await.map_err(|e| failure_of(at, e))?;
-        signed
-            .uri()
-            .parse()
-            .map_err(|e| SourceFailure::lasting(ErrorKind::SourceRefused, format!("{at} has no address: {e}")).into())
+        let refused = |why: String| SourceFailure::lasting(ErrorKind::SourceRefused, why);
+        let url: Url = signed.uri().parse().map_err(|e| refused(format!("{at} has no address: {e}")))?;
+        // Whoever reads a URL takes `.` and `..` in its path as steps, and would ask for another object.
+        if url.path() != path_of(signed.uri()) {
+            let message = format!("{at} has `.` or `..` in its path, which no URL can have; use send = \"bytes\"");
+            return Err(refused(message).into());
+        }
+        Ok(url)
     }
 
     /// The limits of one try: the loop around it knows what has arrived already.
@@ -306,6 +314,13 @@ impl Objects {
             ..S3Timeouts::default()
         }
     }
+}
+
+/// The path of a URL as it is written.
+fn path_of(url: &str) -> &str {
+    let after = url.split_once("://").map_or(url, |(_, after)| after);
+    let path = after.find('/').map_or("/", |slash| &after[slash..]);
+    path.split('?').next().unwrap_or(path)
 }
 
 /// Handles an object that changed in the store: drops the progress, and returns a failure that is tried again.

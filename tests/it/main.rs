@@ -16,6 +16,7 @@ mod docs_in_sync;
 mod echo;
 mod fault_matrix;
 mod faults;
+mod folders;
 mod full_disk;
 mod identity;
 mod jobs;

@@ -29,13 +29,14 @@ mod sniff;
 mod tests;
 mod wrapped;
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, sync::Arc};
 
 use self::{
     csv::Csv,
     header::Header,
     jsonl::{Jsonl, MAX_COLUMNS},
     lines::LineReader as PlainLines,
+    listing::{FoundFiles, Lister, Wanted},
     record::Next,
     rows::{Kind, Rows, TextFile},
     wrapped::WrappedSentence,
@@ -53,8 +54,8 @@ pub use self::{
     listing::Ignored,
     record::Record,
     records::{
-        Columns, Emptiness, Gathered, JobDraft, LineFault, LineJudge, ManifestLine, OpenManifest, RecordReader,
-        Refusal, ScanDepth, UnnamedColumns,
+        Columns, Emptiness, Gathered, JobDraft, LineFault, LineJudge, LineName, ManifestLine, OpenManifest,
+        RecordReader, Refusal, ScanDepth, UnnamedColumns,
     },
     scan::{BadLine, ManifestLines, ManifestRow, Scan},
 };
@@ -96,7 +97,7 @@ impl<'d> Manifest<'d> {
         };
         let first = |columns: &[String]| {
             let mut record = Record::default();
-            let mut rows = kind.rows(columns).ok()?;
+            let mut rows = kind.rows(columns, None).ok()?;
             (rows.next(&mut record).ok()? == Next::Line).then_some(record)
         };
         let of_files = kind.is_of_files();
@@ -113,9 +114,10 @@ impl<'d> Manifest<'d> {
         self.records.columns()
     }
 
-    fn rows(&self) -> Result<Rows, Faults> {
+    /// Begins a reading; of a listing, with the files that an earlier one has `found`.
+    fn rows(&self, found: Option<Arc<FoundFiles>>) -> Result<Rows, Faults> {
         let columns = self.columns();
-        self.kind.rows(&columns.all[..columns.own]).map_err(|e| self.io_fault(None, &e))
+        self.kind.rows(&columns.all[..columns.own], found).map_err(|e| self.io_fault(None, &e))
     }
 
     /// Reads the next line, and adds the cells that are derived from others.
@@ -162,9 +164,11 @@ fn kind_of(definition: &Definition, copy: Option<&Spooled>) -> Kind {
         Origin::Stdin => file(copied(), ""),
         Origin::Listing { root, pattern } => {
             let filters = definition.filters.clone();
-            Kind::Listing { root: root.clone(), pattern: pattern.clone(), filters }
+            Kind::Files(Lister::new(Wanted::Below { root: root.clone(), pattern: pattern.clone(), filters }))
         }
-        Origin::Files(files) => Kind::Files(files.clone()),
+        Origin::Files(files) => {
+            Kind::Files(Lister::new(Wanted::Named { files: files.clone(), settle: definition.filters.settle }))
+        }
     }
 }
 

@@ -301,6 +301,10 @@ fn of_file(path: &Path) -> Look {
 
 /// A recording by its ends. Without a size nothing proves its length.
 fn of_ends(head: &[u8], tail: &[u8], bytes: Option<u64>) -> Look {
+    if head.is_empty() && bytes.is_none() {
+        // It comes packed.
+        return Look::Unknown;
+    }
     match (bytes, of_probe(probe_ends(head, tail, bytes.unwrap_or(head.len() as u64)))) {
         (None, Look::There(probe)) => Look::There(Probe { length: Length::Unknown, ..probe }),
         (_, look) => look,

@@ -1,6 +1,11 @@
 //! What one line of a manifest of texts requests, and all its faults.
 
-use std::{borrow::Cow, path::Path, sync::Arc};
+use std::{
+    borrow::Cow,
+    hash::{DefaultHasher, Hash, Hasher},
+    path::Path,
+    sync::Arc,
+};
 
 use sha2::{Digest, Sha256};
 
@@ -9,6 +14,8 @@ use crate::{
     definition::{
         NoSource, Synthesizing,
         manifest::{Base, Gathered, JobDraft, LineFault, LineJudge, Record, Refusal, ScanDepth, key_of},
+        normal_forms::{NormalForms, Spelling},
+        path_map::{is_windows, windows_message},
         paths::{clean, scheme},
         prose::{self, LeftOut, Prose, ProseFault, ProseKind},
         text::excerpt,
@@ -32,9 +39,12 @@ pub(super) struct TextJudge<'m> {
     texts: &'m Texts<'m>,
     /// The hash of the text files that were read: their content is a part of the manifest.
     files: Option<Sha256>,
+    /// The hash of the text file that the last judged line names.
+    content: Option<u64>,
     last: Last,
     identities: Vec<(SynthesisOverrides, Identity)>,
     gathering: Gathering,
+    forms: NormalForms,
 }
 
 /// The line that was judged last.
@@ -75,12 +85,13 @@ struct FoundText {
 impl LineJudge for TextJudge<'_> {
     fn judge<'r>(&mut self, record: &'r Record) -> Result<Cow<'r, str>, Refusal> {
         let file = self.texts.columns.file.as_ref().map(|rule| rule.text(record)).filter(|file| !file.is_empty());
+        let file = file.map(|file| self.texts.path_map.apply(&file).into_owned());
         let key = match &self.texts.columns.key {
             Some(rule) => rule.text(record),
             None => key_of(file.as_deref(), record.number),
         };
         let (key, key_repairs) = visible_key(key);
-        self.last = Last::Bad;
+        (self.last, self.content) = (Last::Bad, None);
         self.last = match self.line(record, file.as_deref(), &key)? {
             Some(line) => Last::Good(Box::new(TextLine { key_repairs, ..line })),
             None => Last::Idle,
@@ -119,6 +130,10 @@ impl LineJudge for TextJudge<'_> {
         outputs.iter().map(job).collect()
     }
 
+    fn content(&self) -> Option<u64> {
+        self.content
+    }
+
     fn hash(&self, lines: [u8; 32]) -> [u8; 32] {
         match &self.files {
             Some(files) => Sha256::new().chain_update(lines).chain_update(files.clone().finalize()).finalize().into(),
@@ -133,7 +148,15 @@ impl LineJudge for TextJudge<'_> {
 
 impl<'m> TextJudge<'m> {
     pub(super) fn new(texts: &'m Texts<'m>, depth: ScanDepth) -> Self {
-        Self { texts, files: None, last: Last::Bad, identities: Vec::new(), gathering: Gathering::new(depth) }
+        Self {
+            texts,
+            files: None,
+            content: None,
+            last: Last::Bad,
+            identities: Vec::new(),
+            gathering: Gathering::new(depth),
+            forms: NormalForms::default(),
+        }
     }
 
     /// A good line; `None` if it has no text, and may have none.
@@ -321,6 +344,10 @@ impl<'m> TextJudge<'m> {
     }
 
     fn read(&mut self, file: &str) -> Result<FoundText, NoText> {
+        let is_here = |dir: &str| Path::new(dir).join(file).exists();
+        if is_windows(file) && !matches!(&self.texts.base, Base::Dir(dir) if is_here(dir)) {
+            return Err(windows_message(file).into());
+        }
         if let Some(c) = file.chars().find(|c| c.is_control()) {
             return Err(format!("a path may not have control characters, and this one has U+{:04X}", c as u32).into());
         }
@@ -335,6 +362,10 @@ impl<'m> TextJudge<'m> {
                 return Err(NoText::Line(message.into()));
             }
         };
+        let path = match self.forms.find(Path::new(&path)) {
+            Spelling::Other(other) => other.to_string_lossy().into_owned(),
+            Spelling::AsWritten | Spelling::Several(_) => path,
+        };
         let kind = ProseKind::of_path(&path).unwrap_or(ProseKind::Plain).read_as(self.texts.asked.markdown);
         let prose = prose::read(Path::new(&path), kind).map_err(|fault| match fault {
             ProseFault::Away { .. } => NoText::Stop(format!("the text `{}` {fault}", excerpt(&path))),
@@ -347,6 +378,10 @@ impl<'m> TextJudge<'m> {
         for (field, value) in &prose.fields {
             files.update(format!("{field}: {value}\n"));
         }
+        let mut hasher = DefaultHasher::new();
+        text.hash(&mut hasher);
+        prose.fields.iter().for_each(|field| field.hash(&mut hasher));
+        self.content = Some(hasher.finish());
         let Prose { left_out, repairs, fields, .. } = prose;
         Ok(FoundText { text, file: Some(path), left_out, repairs, fields })
     }

@@ -426,3 +426,48 @@ fn a_line_without_a_text_may_be_skipped() {
     let ManifestRow::Good(line) = &rows[1] else { panic!() };
     assert!(line.jobs.len() == 1 && line.jobs[0].is_idle());
 }
+
+#[test]
+fn a_text_that_changes_between_the_readings_is_a_bad_line_and_the_rest_goes_on() {
+    let in_folder = Bench::new("manifest = \"book\"", "voice_id = \"avery\"");
+    let in_file = Bench::new("manifest = \"lines.csv\"", "voice_id = \"avery\"");
+    in_file.write("lines.csv", "key,text_file\none,book/1.txt\ntwo,book/2.txt\nten,book/10.txt\n");
+    for (bench, names) in [(in_folder, "book/"), (in_file, "")] {
+        for chapter in ["book/10.txt", "book/2.txt", "book/1.txt"] {
+            bench.write(chapter, &format!("This is {chapter}."));
+        }
+        let definition = bench.load().unwrap();
+        let manifest = Manifest::open(&definition, None).unwrap();
+        let scan = manifest.scan(ScanDepth::Faults).unwrap();
+        bench.write("book/2.txt", "This is longer now.");
+        bench.write("book/3.txt", "This is new.");
+        let rows: Vec<_> = manifest.lines(&scan).unwrap().map(Result::unwrap).collect();
+        let [ManifestRow::Good(first), ManifestRow::Bad(second), ManifestRow::Good(third)] = &rows[..] else {
+            panic!("{names}: {rows:?}")
+        };
+        assert!(second.fault.contains("changed while the manifest was read"), "{}", second.fault);
+        let texts = [first, third].map(|line| line.jobs[0].text.clone().unwrap().to_string());
+        assert_eq!(texts, ["This is book/1.txt.", "This is book/10.txt."]);
+    }
+}
+
+#[test]
+fn files_of_texts_are_mapped_and_found_in_either_form() {
+    let (composed, decomposed) = ("Pr\u{fc}fung", "Pru\u{308}fung");
+    let mut bench = Bench::new("manifest = \"lines.csv\"", "voice_id = \"avery\"");
+    bench.write(&format!("texts/{decomposed}.txt"), "One.");
+    bench.write("lines.csv", &format!("key,text_file\na,texts/{composed}.txt\nb,T:\\Texts\\{composed}.txt\n"));
+    let message = bench.fault();
+    assert!(
+        message.contains("lines.csv:3: column `text_file`:") && message.contains("is on a drive of Windows"),
+        "{message}"
+    );
+    let root = format!(
+        "manifest = \"lines.csv\"\n[source]\npath_map = {{ 't:' = \"{}\", 't:\\texts' = \"{}/texts\" }}",
+        bench.dir.path().display(),
+        bench.dir.path().display()
+    );
+    bench.root = root.leak();
+    let texts: Vec<_> = bench.good().into_iter().map(|line| line.text).collect();
+    assert_eq!(texts, ["One.", "One."]);
+}
