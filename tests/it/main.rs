@@ -4,6 +4,7 @@
 mod account;
 mod admin;
 mod answers;
+mod choosing;
 mod cli;
 mod cost_matrix;
 mod crash;

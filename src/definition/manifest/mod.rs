@@ -28,7 +28,7 @@ mod sniff;
 #[cfg(test)]
 mod tests;
 
-use std::{io, path::PathBuf};
+use std::{collections::HashSet, io, path::PathBuf};
 
 use self::{
     csv::Csv,
@@ -38,7 +38,12 @@ use self::{
     record::Next,
     rows::{Kind, Rows, TextFile},
 };
-use super::{Definition, Fault, Faults, Origin, dialect::Delimiter, paths::io_message};
+use super::{
+    Definition, Fault, Faults, Origin,
+    dialect::Delimiter,
+    paths::io_message,
+    sample::{Draw, Sample},
+};
 
 pub(super) use self::listing::pattern;
 pub(crate) use self::{
@@ -71,6 +76,8 @@ pub struct Manifest<'d> {
     definition: &'d Definition,
     kind: Kind,
     records: Box<dyn RecordReader + 'd>,
+    /// The numbers of the lines that are read; `None`: all.
+    drawn: Option<HashSet<u64>>,
     /// What the user should know about the file and its header.
     warnings: Vec<String>,
 }
@@ -102,7 +109,9 @@ impl<'d> Manifest<'d> {
         let columns = (!names.is_empty()).then_some(names);
         let opened = OpenManifest { definition, base, of_files, columns, doubled, first: &first };
         let records = definition.task.open_records(opened)?;
-        Ok(Self { definition, kind, records, warnings })
+        let mut manifest = Self { definition, kind, records, drawn: None, warnings };
+        manifest.drawn = definition.sample.map(|sample| manifest.draw(sample)).transpose()?;
+        Ok(manifest)
     }
 
     /// The columns and their uses.
@@ -114,6 +123,19 @@ impl<'d> Manifest<'d> {
     fn rows(&self) -> Result<Rows, Faults> {
         let columns = self.columns();
         self.kind.rows(&columns.all[..columns.own]).map_err(|e| self.io_fault(None, &e))
+    }
+
+    /// Draws the lines of a sample.
+    fn draw(&self, sample: Sample) -> Result<HashSet<u64>, Faults> {
+        let (mut rows, mut record, mut draw) = (self.rows()?, Record::default(), Draw::new(sample));
+        loop {
+            let next = rows.next(&mut record).map_err(|e| self.io_fault(Some(record.number), &e))?;
+            match next {
+                Next::End => return Ok(draw.lines()),
+                Next::Line => draw.add(record.number),
+                Next::Unreadable(unreadable) => draw.add(unreadable.number),
+            }
+        }
     }
 
     /// Reads the next line, and adds the cells that are derived from others.
