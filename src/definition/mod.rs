@@ -15,9 +15,11 @@ pub(crate) mod dates;
 pub mod dialect;
 pub(crate) mod draft;
 mod extra;
+pub(crate) mod normal_forms;
 pub(crate) mod notify;
 pub(crate) mod origin;
 mod overrides;
+pub(crate) mod path_map;
 pub(crate) mod paths;
 mod policy;
 mod sample;
@@ -37,6 +39,7 @@ use std::{
     any::Any,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use globset::GlobSet;
@@ -57,6 +60,7 @@ pub use self::{
     notify::Notify,
     origin::Origin,
     overrides::{AdHoc, Overrides, TaskFlags},
+    path_map::PathMap,
     policy::{BadLines, NoSource},
     sample::Sample,
     schedule::Timetable,
@@ -97,6 +101,8 @@ pub struct Definition {
     pub source: S3Settings,
     /// Whether servers on the internet may redirect into private networks.
     pub private_redirects: bool,
+    /// Where paths as other machines write them are here.
+    pub(crate) path_map: PathMap,
     /// Which query parameters identify recordings, and which are shown.
     pub queries: QueryRules,
     /// The store of the outputs, and their storage settings.
@@ -138,6 +144,8 @@ struct Filters {
     texts: bool,
     /// Links to folders are followed.
     follow_links: bool,
+    /// What changed less than this long ago is left out.
+    settle: Option<Duration>,
 }
 
 impl Definition {
@@ -161,6 +169,12 @@ impl Definition {
     #[must_use]
     pub const fn is_partial(&self) -> bool {
         self.limit.is_some() || self.sample.is_some()
+    }
+
+    /// How long a file or object of a listing must have been unchanged to be taken.
+    #[must_use]
+    pub fn settle(&self) -> Option<Duration> {
+        self.filters.settle
     }
 
     /// The settings of a transcription.

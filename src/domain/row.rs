@@ -44,6 +44,10 @@ listed! {
         /// The transcript was bought without word times, and a format that needs them was added later; times of captions are
         /// distributed over the recording.
         WordsNotAsked = "words_not_asked",
+        /// Captions have words whose times cannot be (beyond the audio, overlapping, far too long); they were mended.
+        TimesMended = "times_mended",
+        /// A caption has more than 21 characters a second: too many to read.
+        FastCaptions = "fast_captions",
         /// The API's length of the audio differs from the file's.
         DurationMismatch = "duration_mismatch",
         /// Words or utterances have times after the end of the audio.

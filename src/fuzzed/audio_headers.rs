@@ -1,5 +1,6 @@
 //! Headers of sounds: WAV, and whatever the probe looks into. Nothing is said of more bytes than there are; the probe of
-//! a whole file and that of its ends agree on its kind; what is written is read.
+//! a whole file and that of its ends agree on its kind, and the ends prove no length that the whole does not; what is written is
+//! read.
 
 use std::io::Cursor;
 

@@ -1,5 +1,8 @@
-//! Reads a recording's kind, length and channels from its first bytes and its headers. Nothing is decoded, and nothing is
-//! refused that the API might accept: only data that is *known* not to be audio is reported as such.
+//! Reads a recording's kind, length and channels from its headers, its tables, and the chain of its pages or frames. Nothing is
+//! decoded, and nothing is refused that the API might accept: only data that is *known* not to be audio is reported as such.
+//!
+//! Readers of tags and demuxers give one length, and not whether the recording proves it. That is what is needed here, so each
+//! container has a reader of its own, within bounds of bytes and memory (`window`).
 
 use std::{
     fs::File,
@@ -21,8 +24,6 @@ mod mp4;
 mod mpeg;
 mod ogg;
 mod pcm;
-#[cfg(test)]
-mod table;
 mod tags;
 mod window;
 
@@ -278,5 +279,7 @@ fn leading_text(head: &[u8]) -> String {
     }
 }
 
+#[cfg(test)]
+mod table_tests;
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufReader, Cursor, Read, Seek, SeekFrom, Write},
+    io::{self, Cursor, Read, Seek, SeekFrom, Write},
     time::Duration,
 };
 
@@ -140,9 +140,9 @@ impl Recording {
         let whole = (self.digest, self.bytes);
         let (kind, heard) = match self.held {
             KeptBody::Memory(bytes) => look(&mut Cursor::new(bytes), whole)?,
-            KeptBody::Spool(file) => tokio::task::spawn_blocking(move || look(&mut BufReader::new(file), whole))
-                .await
-                .map_err(io::Error::other)??,
+            KeptBody::Spool(mut file) => {
+                tokio::task::spawn_blocking(move || look(&mut file, whole)).await.map_err(io::Error::other)??
+            }
         };
         Ok(if let Kind::NotAudio(name) = kind { Err(name) } else { Ok(heard) })
     }

@@ -27,22 +27,26 @@ pub mod sheet;
 mod sniff;
 #[cfg(test)]
 mod tests;
+mod wrapped;
 
-use std::{collections::HashSet, io, path::PathBuf};
+use std::{collections::HashSet, io, path::PathBuf, sync::Arc};
 
 use self::{
     csv::Csv,
     header::Header,
     jsonl::{Jsonl, MAX_COLUMNS},
     lines::LineReader as PlainLines,
+    listing::{FoundFiles, Lister, Wanted},
     record::Next,
     rows::{Kind, Rows, TextFile},
+    wrapped::WrappedSentence,
 };
 use super::{
     Definition, Fault, Faults, Origin,
     dialect::Delimiter,
     paths::io_message,
     sample::{Draw, Sample},
+    text::excerpt,
 };
 
 pub(super) use self::listing::pattern;
@@ -56,8 +60,8 @@ pub use self::{
     listing::Ignored,
     record::Record,
     records::{
-        Columns, Emptiness, Gathered, JobDraft, LineFault, LineJudge, ManifestLine, OpenManifest, RecordReader,
-        Refusal, ScanDepth, UnnamedColumns,
+        Columns, Emptiness, Gathered, JobDraft, LineFault, LineJudge, LineName, ManifestLine, OpenManifest,
+        RecordReader, Refusal, ScanDepth, UnnamedColumns,
     },
     scan::{BadLine, ManifestLines, ManifestRow, Scan},
 };
@@ -101,7 +105,7 @@ impl<'d> Manifest<'d> {
         };
         let first = |columns: &[String]| {
             let mut record = Record::default();
-            let mut rows = kind.rows(columns).ok()?;
+            let mut rows = kind.rows(columns, None).ok()?;
             (rows.next(&mut record).ok()? == Next::Line).then_some(record)
         };
         let of_files = kind.is_of_files();
@@ -120,14 +124,15 @@ impl<'d> Manifest<'d> {
         self.records.columns()
     }
 
-    fn rows(&self) -> Result<Rows, Faults> {
+    /// Begins a reading; of a listing, with the files that an earlier one has `found`.
+    fn rows(&self, found: Option<Arc<FoundFiles>>) -> Result<Rows, Faults> {
         let columns = self.columns();
-        self.kind.rows(&columns.all[..columns.own]).map_err(|e| self.io_fault(None, &e))
+        self.kind.rows(&columns.all[..columns.own], found).map_err(|e| self.io_fault(None, &e))
     }
 
     /// Draws the lines of a sample.
     fn draw(&self, sample: Sample) -> Result<HashSet<u64>, Faults> {
-        let (mut rows, mut record, mut draw) = (self.rows()?, Record::default(), Draw::new(sample));
+        let (mut rows, mut record, mut draw) = (self.rows(None)?, Record::default(), Draw::new(sample));
         loop {
             let next = rows.next(&mut record).map_err(|e| self.io_fault(Some(record.number), &e))?;
             match next {
@@ -182,9 +187,11 @@ fn kind_of(definition: &Definition, copy: Option<&Spooled>) -> Kind {
         Origin::Stdin => file(copied(), ""),
         Origin::Listing { root, pattern } => {
             let filters = definition.filters.clone();
-            Kind::Listing { root: root.clone(), pattern: pattern.clone(), filters }
+            Kind::Files(Lister::new(Wanted::Below { root: root.clone(), pattern: pattern.clone(), filters }))
         }
-        Origin::Files(files) => Kind::Files(files.clone()),
+        Origin::Files(files) => {
+            Kind::Files(Lister::new(Wanted::Named { files: files.clone(), settle: definition.filters.settle }))
+        }
     }
 }
 
@@ -200,7 +207,13 @@ fn columns_of(definition: &Definition, kind: &Kind) -> Result<Header, Faults> {
         return Ok(Header::of_names(unnamed.files.map(str::to_owned).to_vec()));
     };
     match file.format {
-        ManifestFormat::Lines => {
+        ManifestFormat::Lines if definition.manifest_format.is_none() && definition.of.reads_texts() => {
+            match wrapped::find(PlainLines::new(file.open().map_err(message)?)).map_err(message)? {
+                Some(sentence) => Err(one_text(shown, &sentence)),
+                None => Ok(Header::of_names(vec![unnamed.line.to_owned()])),
+            }
+        }
+        ManifestFormat::Lines | ManifestFormat::Text => {
             file.open().map_err(message)?;
             Ok(Header::of_names(vec![unnamed.line.to_owned()]))
         }
@@ -230,6 +243,16 @@ fn columns_of(definition: &Definition, kind: &Kind) -> Result<Header, Faults> {
             }
         }
     }
+}
+
+fn one_text(shown: &str, sentence: &WrappedSentence) -> Faults {
+    let WrappedSentence { line, end, start } = sentence;
+    let message = format!(
+        "goes on in the next line (`… {}`, `{} …`): this is a text in wrapped lines, and each line would be bought as a text of its own. If the file is one text, say --manifest-format text, or put it into a folder and name the folder; if each line is a text, say --manifest-format lines",
+        excerpt(end),
+        excerpt(start)
+    );
+    Fault::of_line(shown, *line, None, message).into()
 }
 
 /// What was found out about a table's bytes, if that is not what a CSV usually has.

@@ -136,6 +136,14 @@ pub(super) fn xing(frames: u32, bytes: Option<u32>) -> Vec<u8> {
     frame
 }
 
+/// A frame with Fraunhofer's header of the whole file.
+pub(super) fn vbri(frames: u32, bytes: u32) -> Vec<u8> {
+    let mut frame = mp3_frame(8);
+    let fields = [b"VBRI\0\x01\0\0\0\0".as_slice(), &bytes.to_be_bytes(), &frames.to_be_bytes()].concat();
+    frame[36..36 + fields.len()].copy_from_slice(&fields);
+    frame
+}
+
 /// An ID3v2 tag of so many bytes after its header.
 pub(super) fn id3v2(len: usize) -> Vec<u8> {
     let digits = [21, 14, 7, 0].map(|shift| (len >> shift & 0x7F) as u8);

@@ -10,8 +10,9 @@ use super::{
 };
 use crate::domain::length::Length;
 
-/// Bytes by which the header's count may differ from the file's, for tags that are not known.
-const SLACK: u64 = 2048;
+/// Bytes by which the header's count may differ from the file's: some writers do not count its own frame. Beyond that, the frames
+/// are counted.
+const SLACK: u64 = 512;
 
 const MPEG: Codec =
     Codec { header: 10, read: |head| Header::parse(head).and_then(|header| header.frame()), has_sync: true };
@@ -116,8 +117,8 @@ fn adts_frame(head: &[u8]) -> Option<Frame> {
 /// The header of a whole file, in its first frame.
 #[derive(Debug, Clone, Copy)]
 struct Whole {
-    /// Frames of audio after it.
-    frames: u64,
+    /// Frames of audio after it, if they are counted.
+    frames: Option<u64>,
     /// Bytes from the first frame to the last.
     bytes: Option<u64>,
     /// Samples that a decoder adds before and after the audio.
@@ -148,26 +149,30 @@ fn read<R: Read + Seek>(window: &mut Window<'_, R>, codec: &Codec) -> Option<Fou
         let walked = walk(window, codec, (first, end))?;
         return Some(found(walked.length(first, end), false));
     };
-    let declared = ms((whole.frames * frame.samples).saturating_sub(whole.added), frame.rate);
-    if whole.bytes.is_some_and(|bytes| (end - first).abs_diff(bytes) <= SLACK) {
+    let samples = whole.frames.map(|frames| (frames * frame.samples).saturating_sub(whole.added));
+    let declared = samples.map(|samples| ms(samples, frame.rate));
+    if let Some(declared) = declared
+        && whole.bytes.is_some_and(|bytes| (end - first).abs_diff(bytes) <= SLACK)
+    {
         return Some(found(Length::Exact(declared), false));
     }
     // The file has another size than its header says, or the header says none: the frames decide.
     let Some(walked) = walk(window, codec, (first + whole.len, end)) else {
-        return Some(found(Length::Estimated(declared), false));
+        return Some(found(declared.map_or(Length::Unknown, Length::Estimated), false));
     };
     let channels = Some(header.channels());
     Some(Found { channels, ..judged(&walked, whole, (declared, first + whole.len, end)) })
 }
 
 /// What the frames say of a file whose header of the whole does not fit its size.
-fn judged(walked: &Walked, whole: Whole, (declared, start, end): (u64, u64, u64)) -> Found {
+fn judged(walked: &Walked, whole: Whole, (declared, start, end): (Option<u64>, u64, u64)) -> Found {
+    let Some((declared, frames)) = declared.zip(whole.frames) else { return Found::of(walked.length(start, end)) };
     if !walked.whole {
         let trusted = whole.bytes.is_none();
         return Found::of(if trusted { Length::Estimated(declared) } else { walked.length(start, end) });
     }
     // Some writers count the header's own frame.
-    if walked.frames.abs_diff(whole.frames) <= 1 {
+    if walked.frames.abs_diff(frames) <= 1 {
         return Found::of(Length::Exact(declared));
     }
     Found { length: Length::Estimated(walked.seen_ms()), channels: None, header_differs: true }
@@ -184,7 +189,7 @@ fn whole<R: Read + Seek>(window: &mut Window<'_, R>, header: Header, (first, fra
     }
     if window.has(first + 36, b"VBRI") {
         let bytes = window.u32_be(first + 36 + 10).map(u64::from);
-        let frames = window.u32_be(first + 36 + 14)?.into();
+        let frames = window.u32_be(first + 36 + 14).filter(|n| *n > 0).map(u64::from);
         return Some(Whole { frames, bytes, added: 0, len: frame.len });
     }
     None
@@ -200,7 +205,7 @@ fn xing<R: Read + Seek>(window: &mut Window<'_, R>, at: u64, len: u64) -> Option
     };
     let (frames_at, bytes_at) = (field(1, 4), field(2, 4));
     let (_, _) = (field(4, 100), field(8, 4));
-    let frames = window.u32_be(frames_at?)?.into();
+    let frames = frames_at.and_then(|at| window.u32_be(at)).filter(|n| *n > 0).map(u64::from);
     let bytes = bytes_at.and_then(|at| window.u32_be(at)).filter(|bytes| *bytes > 0).map(u64::from);
     let encoder: Option<[u8; 24]> = window.bytes(next);
     let delays =

@@ -13,6 +13,7 @@ use crate::{
         batch::OnLostWords,
         body::Body,
         call::{Answer, ErrorKind},
+        cut::SentenceRules,
         facts::Facts,
         job::{CallId, JobState, RequestFingerprint},
         length::Length,
@@ -22,7 +23,7 @@ use crate::{
     },
     large::look_into,
     media::probe::Probe,
-    render::{self, render},
+    render::{self, CaptionFacts, render},
     runner::{
         Event, Leftover, Next, PartContext, disk,
         one_call::{FreshAnswer, KeptAnswer},
@@ -124,6 +125,7 @@ async fn deliver(job: &TranscriptionJob<'_>, part: &PartContext<'_>, answer: Ans
         drafts: leftovers.iter().map(|leftover| leftover.path.clone()).collect(),
         known,
         allow_silence: job.options.allow_silence,
+        language: job.options.language.as_str().to_owned(),
         words_asked: words_asked(job, part, call),
         redo_lost_words: facts.from_log && on.run().on_lost_words == OnLostWords::Redo,
     };
@@ -203,6 +205,8 @@ struct Rendering {
     drafts: Vec<PathBuf>,
     known: RecordingFacts,
     allow_silence: bool,
+    /// The language that was asked for, which may be a group of them.
+    language: String,
     /// Whether its call requested word times.
     words_asked: bool,
     redo_lost_words: bool,
@@ -231,6 +235,7 @@ struct JudgedAnswer {
     has_speakers: bool,
     /// Captions were requested only after it was bought without word times.
     words_not_asked: bool,
+    captions: CaptionFacts,
 }
 
 impl Rendering {
@@ -244,15 +249,20 @@ impl Rendering {
         if doubt == Some(SuspectReason::WordsLost) && self.redo_lost_words {
             return Ok(Rendered::WordsLost);
         }
+        let rules = SentenceRules::of(transcript.language.as_deref().or(Some(&self.language)));
+        let mut captions = CaptionFacts::default();
         let mut items = Vec::with_capacity(self.formats.len());
         for (nth, format) in self.formats.iter().enumerate() {
             let content = match self.drafts.get(nth) {
                 None => {
-                    let file = render(*format, &transcript, body);
-                    Content::Bytes(file.map_err(|e| Unrendered::Answer(TranscriptError::Damaged(e)))?)
+                    let file = render(*format, &transcript, body, rules);
+                    let (file, facts) = file.map_err(|e| Unrendered::Answer(TranscriptError::Damaged(e)))?;
+                    captions = captions.or(facts);
+                    Content::Bytes(file)
                 }
                 Some(path) => {
-                    draft(path, *format, &transcript, body).map_err(|e| Unrendered::Disk(path.clone(), e))?;
+                    let facts = draft(path, *format, (&transcript, rules), body);
+                    captions = captions.or(facts.map_err(|e| Unrendered::Disk(path.clone(), e))?);
                     Content::Draft(path.clone())
                 }
             };
@@ -266,19 +276,26 @@ impl Rendering {
             has_speakers: transcript.has_speakers(),
             words_not_asked: words_needed && !self.words_asked && !transcript.is_empty() && !transcript.has_times(),
             request_id: transcript.request_id,
+            captions,
         };
         Ok(Rendered::All(heard, items))
     }
 }
 
 /// Writes one output of a large answer to the spool.
-fn draft(path: &Path, format: TranscriptFormat, transcript: &Transcript, body: &Body) -> io::Result<()> {
+fn draft(
+    path: &Path,
+    format: TranscriptFormat,
+    (transcript, rules): (&Transcript, SentenceRules),
+    body: &Body,
+) -> io::Result<CaptionFacts> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
     let mut file = BufWriter::with_capacity(256 << 10, File::create(path)?);
-    render::write(format, transcript, body, &mut file)?;
-    file.flush()
+    let facts = render::write(format, transcript, body, rules, &mut file)?;
+    file.flush()?;
+    Ok(facts)
 }
 
 fn notes(
@@ -295,6 +312,8 @@ fn notes(
         facts.from_log.then_some(Note::Recovered),
         heard.doubt.map(Note::from),
         heard.words_not_asked.then_some(Note::WordsNotAsked),
+        (heard.captions.mended_times > 0).then_some(Note::TimesMended),
+        (heard.captions.fast_cues > 0).then_some(Note::FastCaptions),
         known.unproven.then_some(Note::LengthNotExact),
         known.header_differs.then_some(Note::HeaderDiffers),
         known.channels.is_some_and(|n| n > 1).then_some(Note::Stereo),

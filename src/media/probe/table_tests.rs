@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     builders::{
-        Mp4, Ogg, aiff, amr, ape, au, caf, flac, format, id3v2, mp3, rf64, riff, sized, w64, wav_of, webm, xing,
+        Mp4, Ogg, aiff, amr, ape, au, caf, flac, format, id3v2, mp3, rf64, riff, sized, vbri, w64, wav_of, webm, xing,
     },
     *,
 };
@@ -164,6 +164,8 @@ fn frame_rows() -> Vec<Row> {
     let v1 = join(&[b"TAG", &[b' '; 125]]);
     vec![
         ("MP3", whole.clone(), Exact(9_600)),
+        ("MP3: Fraunhofer's header", join(&[&vbri(400, bytes(&varied).unwrap_or(0)), &varied]), Exact(9_600)),
+        ("MP3: a header that counts nothing", join(&[&xing(0, None), &varied]), Exact(9_600)),
         ("MP3: no header of the whole", plain.clone(), Exact(9_600)),
         ("MP3: rates that vary, and no header of the whole", varied.clone(), Exact(9_600)),
         ("MP3: a header without a number of bytes", join(&[&xing(400, None), &varied]), Exact(9_600)),
