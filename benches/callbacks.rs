@@ -292,8 +292,11 @@ async fn delay(dir: &Path, n: usize) {
     // The order of claims is the manifest's.
     let mut keys: Vec<(String, CallId)> = Vec::new();
     let batch = store.batch("night").await.expect("a ledger").expect("the batch");
-    let filter =
-        wavebatch::store::JobFilter { state: Some(JobState::Awaiting), key: None, limit: 100_000, with_dropped: false };
+    let filter = wavebatch::store::JobFilter {
+        lines: wavebatch::store::Selection::of_states(&[JobState::Awaiting]),
+        limit: 100_000,
+        ..wavebatch::store::JobFilter::default()
+    };
     for job in store.jobs(batch.id, &filter).await.expect("a ledger") {
         keys.push((job.row.key.clone(), job.calls[0].id));
     }

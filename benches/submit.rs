@@ -12,7 +12,7 @@ use wavebatch::{
     definition::{Definition, Overrides},
     domain::{batch::BatchSpec, cost::Rates, environment::Environment, job::BatchId, pool::Pool},
     report::{
-        publish::{report_to, summarize},
+        publish::{ReportRequest, report_to, summarize},
         summary::SummaryState,
     },
     runner::intake::{PlanOptions, SubmitOptions, plan, submit},
@@ -59,8 +59,14 @@ async fn main() {
     .await;
     println!("check of the same: {took:.2?}");
     let row = store.batch_by_id(batch).await.expect("the batch");
-    let (took, _) =
-        timed(report_to(&store, &row, (&spec, &wavebatch::tasks::Transcribe), false, std::io::sink())).await;
+    let (took, _) = timed(report_to(
+        &store,
+        &row,
+        (&spec, &wavebatch::tasks::Transcribe),
+        &ReportRequest::default(),
+        std::io::sink(),
+    ))
+    .await;
     println!("report of the same: {took:.2?}");
 
     let slow = claims(&store, many).await;

@@ -1,5 +1,7 @@
 //! Process limits set at start: the maximum number of open files, and no core dumps.
 
+use std::path::PathBuf;
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Limits of open files to try where a system refuses the hard limit, as macOS refuses "infinity".
@@ -57,6 +59,12 @@ fn forbid_core_dumps() {
     // A core dump through a pipe ignores the limit.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+}
+
+/// The user's home directory, if it is known.
+#[must_use]
+pub fn home() -> Option<PathBuf> {
+    std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from)
 }
 
 #[cfg(test)]

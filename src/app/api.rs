@@ -43,7 +43,9 @@ impl Api {
         let has_key = key.is_some();
         let key = match key {
             Some(key) => key,
-            None if settings.calls => return Err(AppError::NoKey),
+            None if settings.calls => {
+                return Err(settings.env.key_fault.clone().map_or(AppError::NoKey, AppError::KeyPlace));
+            }
             None => SecretString::from("none"),
         };
         let base_url = settings.config.base_url.clone();

@@ -157,9 +157,10 @@ fn judge(
 fn unchecked(definition: &Definition, settings: &Settings) -> Vec<String> {
     let mut unchecked: Vec<String> = definition.task.unchecked().map(str::to_owned).into_iter().collect();
     if !settings.is_sandbox() {
-        unchecked.push(match settings.env.key {
-            Some(_) => "the key: whether the API accepts it".into(),
-            None => format!("the key: {KEY} is not set"),
+        unchecked.push(match (&settings.env.key, &settings.env.key_fault) {
+            (Some(_), _) => "the key: whether the API accepts it".into(),
+            (None, Some(fault)) => format!("the key: {fault}"),
+            (None, None) => format!("the key: {KEY} is not set"),
         });
     }
     unchecked.push("the output: whether it can be written, and is this batch's".into());

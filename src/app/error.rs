@@ -2,8 +2,9 @@
 
 use std::{error::Error, io, net::SocketAddr, path::PathBuf};
 
+use super::choice_error::ChoiceError;
 use crate::{
-    config::KEY,
+    config::{KEY, KEY_FILE, LEDGER, SANDBOX_LEDGER},
     definition::Faults,
     domain::{
         call::{CallFailure, ErrorKind},
@@ -31,6 +32,9 @@ pub enum AppError {
     /// There is no public URL for callbacks, and the definition accepts answers only by callback.
     #[error("webhook = \"always\", and the vendor is told no address to post answers to")]
     NoPublicUrl,
+    /// The place that is named for the key has none.
+    #[error("{0}")]
+    KeyPlace(String),
     /// The key cannot be sent in a header.
     #[error("{KEY}: {0}")]
     BadKey(ClientError),
@@ -51,6 +55,14 @@ pub enum AppError {
         /// The cause.
         source: StoreError,
     },
+    /// There is no ledger where it is looked for, but there is the one of the other environment.
+    #[error("{source}")]
+    NoLedger {
+        /// The error.
+        source: StoreError,
+        /// What the user may have meant.
+        hint: String,
+    },
     /// A ledger operation failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -62,6 +74,9 @@ pub enum AppError {
         /// The nearest name, if one is similar; else the number of batches.
         hint: String,
     },
+    /// No lines are chosen.
+    #[error(transparent)]
+    Choice(#[from] ChoiceError),
     /// Nothing was submitted.
     #[error(transparent)]
     Intake(IntakeError),
@@ -136,6 +151,12 @@ impl AppError {
     /// An error of the ledger at `path`, with the path if the source error lacks it.
     #[must_use]
     pub fn of_ledger(source: StoreError, path: &std::path::Path) -> Self {
+        if let StoreError::Missing(missing) = &source
+            && let Some(meant) = other_ledger(missing)
+        {
+            let hint = source.hint().map(|hint| format!(" Else {hint}")).unwrap_or_default();
+            return Self::NoLedger { hint: format!("{meant}{hint}"), source };
+        }
         match source.to_string().contains(&*path.to_string_lossy()) {
             true => Self::Store(source),
             false => Self::Ledger { path: path.to_owned(), source },
@@ -146,14 +167,15 @@ impl AppError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::NoKey => format!("export {KEY}=sk_…; or try everything without an account with --sandbox"),
+            Self::KeyPlace(_) => format!("put the key alone into that file, readable for this user; or export {KEY}=sk_…"),
+            Self::NoKey => format!("export {KEY}=sk_…, or {KEY_FILE}=/path/to/key; or try everything without an account with --sandbox"),
             Self::NoPublicUrl => {
                 "set it in wavebatch.toml: [webhook] public_url = \"https://hooks.example.com/wavebatch\"".into()
             }
             Self::BadKey(_) => format!("set {KEY} again, e.g. {KEY}=\"$(tr -d '\\n' < key-file)\""),
             Self::Api(failure) => return hint_of_question(failure),
             Self::Ledger { source, .. } | Self::Store(source) => return source.hint().map(str::to_owned),
-            Self::NoBatch { hint, .. } => hint.clone(),
+            Self::NoBatch { hint, .. } | Self::NoLedger { hint, .. } => hint.clone(),
             Self::Intake(error) => return error.hint().map(str::to_owned),
             Self::Publish(error) => return hint_of_report(error),
             Self::Sink(error) => return error.hint().map(str::to_owned),
@@ -169,6 +191,7 @@ impl AppError {
             Self::OtherEnvironment { environment: Environment::Sandbox, .. } => "add --sandbox".into(),
             Self::OtherEnvironment { environment: Environment::Live, .. } => "leave --sandbox out".into(),
             Self::Faults(_)
+            | Self::Choice(_)
             | Self::Client(_)
             | Self::Fetcher(_)
             | Self::Secret(_)
@@ -189,6 +212,16 @@ impl AppError {
             None => words,
         }
     }
+}
+
+/// The question whether the ledger of the other environment is meant, if that one is there.
+fn other_ledger(missing: &std::path::Path) -> Option<String> {
+    let name = missing.file_name()?.to_str()?;
+    let (other, flag) = match name {
+        SANDBOX_LEDGER => (LEDGER, "the command without `--sandbox`"),
+        _ => (SANDBOX_LEDGER, "`--sandbox`"),
+    };
+    missing.with_file_name(other).exists().then(|| format!("{other} is there: did you mean {flag}?"))
 }
 
 fn hint_of_question(failure: &CallFailure) -> Option<String> {

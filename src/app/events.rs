@@ -43,7 +43,12 @@ pub enum Event {
     /// A signal came, and the service ends.
     Stopping,
     /// An event of the runner.
-    Runner(runner::Event),
+    Runner {
+        /// The event.
+        event: runner::Event,
+        /// The name of the batch that it is about, if it is about one.
+        batch: Option<String>,
+    },
 }
 
 /// The receiver of callbacks while a command runs.
@@ -77,6 +82,31 @@ pub struct Watched {
     pub tasks: Registry,
 }
 
+/// The names of batches, each read once.
+#[derive(Debug)]
+pub struct BatchNames {
+    store: Store,
+    known: HashMap<BatchId, String>,
+}
+
+impl BatchNames {
+    /// No name is known yet.
+    #[must_use]
+    pub fn new(store: Store) -> Self {
+        Self { store, known: HashMap::new() }
+    }
+
+    /// The name of a batch; its number if the ledger cannot be read.
+    pub async fn of(&mut self, batch: Option<BatchId>) -> Option<String> {
+        let id = batch?;
+        if !self.known.contains_key(&id) {
+            let name = self.store.batch_by_id(id).await.map(|row| row.name);
+            self.known.insert(id, name.unwrap_or_else(|_| id.0.to_string()));
+        }
+        self.known.get(&id).cloned()
+    }
+}
+
 /// A receiver of a session's events. A closure over [`Event`] is one.
 pub trait EventSink: Send + Sync + 'static {
     /// Handles one event. It must not block.
@@ -85,12 +115,14 @@ pub trait EventSink: Send + Sync + 'static {
     /// Follows work until the last event of the runner.
     fn follow(
         self: Arc<Self>,
-        _watched: Watched,
+        watched: Watched,
         mut heard: UnboundedReceiver<runner::Event>,
     ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async move {
+            let mut names = BatchNames::new(watched.store);
             while let Some(event) = heard.recv().await {
-                self.event(Event::Runner(event));
+                let batch = names.of(event.batch()).await;
+                self.event(Event::Runner { event, batch });
             }
         })
     }

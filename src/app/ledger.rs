@@ -23,9 +23,11 @@ pub async fn open_ledger(settings: &Settings) -> Result<Store, AppError> {
 pub async fn find_ledger(settings: &Settings) -> Result<Option<Store>, AppError> {
     match open_ledger(settings).await {
         Ok(store) => Ok(Some(store)),
-        Err(AppError::Store(StoreError::Missing(_)) | AppError::Ledger { source: StoreError::Missing(_), .. }) => {
-            Ok(None)
-        }
+        Err(
+            AppError::Store(StoreError::Missing(_))
+            | AppError::Ledger { source: StoreError::Missing(_), .. }
+            | AppError::NoLedger { .. },
+        ) => Ok(None),
         Err(e) => Err(e),
     }
 }

@@ -260,11 +260,10 @@ async fn in_time(posting: impl Future<Output = Result<(), StoreError>>) -> Resul
 async fn occasion_of(store: &Store, batch: &BatchRow, published: &Published) -> Result<Option<Occasion>, StoreError> {
     let (summary, now) = (&published.summary, store.clock().now());
     Ok(match summary.state {
-        SummaryState::Finished => summary.finished_at.filter(|at| *at > now - NEWS_MS).map(|at| Occasion {
-            event: NoticeEvent::Finished,
-            at,
-            about: at.to_string(),
-        }),
+        SummaryState::Finished | SummaryState::Cancelled => summary
+            .finished_at
+            .filter(|at| *at > now - NEWS_MS)
+            .map(|at| Occasion { event: NoticeEvent::Finished, at, about: at.to_string() }),
         // Each pause lasts until the batch is resumed.
         SummaryState::Paused if published.pause != Some(PauseKind::User) => {
             Some(Occasion { event: NoticeEvent::Paused, at: now, about: store.resumed_at(batch.id).await?.to_string() })
@@ -301,6 +300,42 @@ pub struct NotStarted<'r> {
     pub definition: Option<&'r Definition>,
     /// Why the run ended.
     pub reason: &'r str,
+}
+
+/// What became of a notification that was tried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tried {
+    /// Nobody is named.
+    Nobody,
+    /// The recipient is outside this machine, and the sandbox tells nobody there.
+    NotHere(String),
+    /// The recipient was told.
+    Sent(String),
+    /// The recipient could not be told.
+    Failed {
+        /// The recipient, without secrets.
+        to: String,
+        /// Why not.
+        error: String,
+    },
+}
+
+/// Sends a notification to the recipient that the definition names, else to that of the settings.
+pub async fn try_notification(settings: &Settings, definition: Option<(&Definition, &Path)>, events: &Events) -> Tried {
+    let named = definition.and_then(|(definition, _)| definition.notify.as_ref());
+    let Some(to) = named.or(settings.config.notify.as_ref()) else { return Tried::Nobody };
+    let to = to.in_words();
+    let notifications = Notifications::of_known(Known::from(settings), definition, events);
+    let name = definition.map_or("wavebatch", |(definition, _)| definition.name.as_str());
+    let news = News::test(name, Clock::system().now());
+    let Some(notice) = notifications.notice(&news, String::new()) else { return Tried::NotHere(to) };
+    let Some(settings) = &notifications.settings else { return Tried::Nobody };
+    match timeout(LIMIT, settings.notify_directly(&notice)).await {
+        Ok(Some(Ok(()))) => Tried::Sent(to),
+        Ok(Some(Err(error))) => Tried::Failed { to, error },
+        Ok(None) => Tried::Nobody,
+        Err(_) => Tried::Failed { to, error: format!("there was no end within {} s", LIMIT.as_secs()) },
+    }
 }
 
 /// Notifies that a definition's run ended with an error. Works without a ledger, in case the ledger is the cause.

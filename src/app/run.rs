@@ -1,6 +1,11 @@
 //! Works batches to their end.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::{sync::mpsc::unbounded_channel, time::timeout};
 
@@ -13,8 +18,12 @@ use super::{
     session::Session,
 };
 use crate::{
-    domain::job::BatchId,
-    report::{summary::SummaryState, words::shell},
+    domain::{cost::MicroUsd, job::BatchId},
+    report::{
+        publish::figures_so_far,
+        summary::{RunFigures, SummaryState},
+        words::shell,
+    },
     runner::{Order, RunEnd, intake::renew_account},
     shutdown::Shutdown,
     store::{BatchRow, BatchStatus},
@@ -96,6 +105,11 @@ impl Session {
         notifications: &Notifications,
         mut ended: impl FnMut(Published) -> io::Result<()>,
     ) -> Result<(), AppError> {
+        let mut before = HashMap::new();
+        for row in batches {
+            before.insert(row.id, figures_so_far(&self.store, row.id).await?);
+        }
+        let began = Instant::now();
         let left = self.lift_pauses(batches).await?;
         let ids: Vec<BatchId> = batches.iter().map(|row| row.id).collect();
         let end = if left == 0 {
@@ -107,9 +121,18 @@ impl Session {
         } else {
             self.work(&ids, order).await?
         };
+        let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         notifications.note_spend_limits(self).await;
         for id in ids {
-            ended(self.conclude(id, end, notifications).await?)?;
+            let mut published = self.conclude(id, end, notifications).await?;
+            let (now, before) = (&published.summary, before.get(&id).copied().unwrap_or_default());
+            published.summary.this_run = Some(RunFigures {
+                took_ms,
+                calls: now.calls.saturating_sub(before.calls),
+                billed_calls: now.billed_calls.saturating_sub(before.billed_calls),
+                spend_usd: MicroUsd(now.spend.total_usd.0.saturating_sub(before.spend_usd.0)),
+            });
+            ended(published)?;
         }
         notifications.flush(&self.store, &self.shutdown).await;
         Ok(())
@@ -166,7 +189,10 @@ impl Session {
     ) -> Result<Published, AppError> {
         let row = self.store.batch_by_id(batch).await?;
         let unfinished = self.store.counts(batch).await?.unfinished();
-        let state = state_of(end, row.pause.is_some(), unfinished);
+        let state = match state_of(end, row.pause.is_some(), unfinished) {
+            SummaryState::Finished => SummaryState::of_finished(&row),
+            state => state,
+        };
         let published = tokio::select! {
             published = publish_batch(&self.store, (&self.config().rates, self.settings.tasks.reports()), batch, state) => published?,
             // This report follows from the signal that ended the work; one more signal ends it too.
@@ -176,7 +202,9 @@ impl Session {
         if published.failed.is_none() {
             // A service that starts later must not report the same again.
             let batch_status = match (state, row.pause.is_some(), self.store.batch_by_id(batch).await?) {
-                (SummaryState::Finished, _, row) => row.finished_at.map(BatchStatus::Finished),
+                (SummaryState::Finished | SummaryState::Cancelled, _, row) => {
+                    row.finished_at.map(BatchStatus::Finished)
+                }
                 (SummaryState::Paused, true, row) => row.paused_at.map(BatchStatus::Paused),
                 _ => None,
             };

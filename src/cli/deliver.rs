@@ -5,20 +5,25 @@ use clap::Args;
 use super::{
     context::{BatchArgs, Context},
     error::{CliError, Exit},
+    lines::LineFlags,
     terminal::Terminal,
     words::{counted, shell},
     work,
 };
 use crate::{app::Session, runner::Order};
 
-/// Write all outputs of a batch again from kept answers
+/// Write outputs of a batch again from kept answers
 ///
-/// Nothing is called and nothing bought; the batch has to be finished. What was pruned is told and left as it is.
+/// Nothing is called and nothing paid for; the batch has to be finished. What was pruned is told and left as it is.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  wavebatch deliver support-calls")]
+#[command(
+    after_help = "Examples:\n  wavebatch deliver support-calls\n  wavebatch deliver support-calls --keys-from keys.txt"
+)]
 pub struct Deliver {
     #[command(flatten)]
     named: BatchArgs,
+    #[command(flatten)]
+    lines: LineFlags,
 }
 
 impl Deliver {
@@ -35,11 +40,15 @@ impl Deliver {
                     "finish them with `wavebatch work --batch {name}`, or take them back with `wavebatch cancel {name}`"
                 )));
         }
-        let (delivered, pruned) = session.store().redeliver(row.id).await?;
+        let lines = self.lines.changed(context, session.store(), &row).await?;
+        let (delivered, pruned) = match lines.is_all() {
+            true => session.store().redeliver(row.id).await?,
+            false => session.store().redeliver_selected(row.id, &lines).await?,
+        };
         screen.message(&format!("{}: {} delivered again from kept answers", row.name, counted(delivered, "line")));
         if pruned > 0 {
             screen.warn(&format!(
-                "the answers of {} are pruned, and their outputs stay as they are; `wavebatch retry {name} --key KEY` buys one again",
+                "the answers of {} are pruned, and their outputs stay as they are; `wavebatch retry {name} --key KEY` pays for one again",
                 counted(pruned, "line")
             ));
         }

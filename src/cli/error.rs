@@ -3,7 +3,7 @@
 use std::{fmt, io, process::ExitCode};
 
 use crate::{
-    app::AppError,
+    app::{AppError, ChoiceError},
     definition::Faults,
     domain::{call::CallFailure, causes::in_words},
     report::publish::PublishError,
@@ -89,6 +89,11 @@ impl CliError {
         Self { exit: Exit::Usage, error: anyhow::anyhow!("{message}"), hint: None }
     }
 
+    /// No line is meant.
+    pub fn lines(message: impl fmt::Display) -> Self {
+        Self { exit: Exit::Lines, error: anyhow::anyhow!("{message}"), hint: None }
+    }
+
     /// An obstacle prevents the work.
     pub fn blocked(message: impl fmt::Display) -> Self {
         Self { exit: Exit::Blocked, error: anyhow::anyhow!("{message}"), hint: None }
@@ -126,7 +131,7 @@ impl CliError {
 
 impl From<AppError> for CliError {
     fn from(error: AppError) -> Self {
-        use AppError::{Faults, Intake, Interrupted, InterruptedOpening, Io, NoBatch, Publish, Store};
+        use AppError::{Faults, Intake, Interrupted, InterruptedOpening, Io, NoBatch, NoLedger, Publish, Store};
         let (exit, hint) = (exit_of(&error), error.hint());
         // An `AppError` that only wraps another error is replaced by it.
         let error = match error {
@@ -134,7 +139,7 @@ impl From<AppError> for CliError {
             Intake(IntakeError::Voices(error)) => error.into(),
             Intake(error) => error.into(),
             Io(error) => error.into(),
-            Store(error) | NoBatch { source: error, .. } => error.into(),
+            Store(error) | NoBatch { source: error, .. } | NoLedger { source: error, .. } => error.into(),
             Publish(error) => error.into(),
             error @ (Interrupted(_) | InterruptedOpening(_)) => anyhow::anyhow!("{error}"),
             error => error.into(),
@@ -151,12 +156,14 @@ const fn exit_of(error: &AppError) -> Exit {
         | AppError::Store(StoreError::NoBatch(_))
         | AppError::Intake(IntakeError::Voices(_))
         | AppError::NoDirectory(_)
+        | AppError::Choice(ChoiceError::NoColumn { .. } | ChoiceError::NotListed { .. })
         | AppError::OtherEnvironment { .. }
         | AppError::NoParts(_) => Exit::Usage,
         AppError::Intake(error) => match error.exit_class() {
             ExitClass::Usage => Exit::Usage,
             ExitClass::CouldNotRun => Exit::Blocked,
         },
+        AppError::Choice(_) => Exit::Lines,
         AppError::Interrupted(signal) | AppError::InterruptedOpening(signal) => Exit::of_signal(*signal),
         _ => Exit::Blocked,
     }

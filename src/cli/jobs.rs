@@ -5,6 +5,7 @@ use clap::Args;
 use super::{
     context::{BatchArgs, Context},
     error::{CliError, Exit},
+    lines::LineFlags,
     parts,
     words::{clock, counted, dollars, duration, grouped, moment, printable, table},
 };
@@ -15,29 +16,30 @@ use crate::{
     },
     domain::job::{JobState, Wanted},
     report::asked_of,
-    store::{BatchRow, JobDetail, JobFilter, Store},
+    store::{BatchRow, JobDetail, JobFilter, Selection, Store},
 };
+
+/// How many jobs are listed on the screen if nothing else is said.
+const SHOWN: u32 = 100;
+/// How many jobs are read at a time for JSON.
+const PAGE: u32 = 500;
 
 /// List the lines of a batch; with --key, one with its calls
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  wavebatch jobs support-calls --state failed\n  wavebatch jobs support-calls --key 2026/call-17\n  wavebatch jobs audiobook --key chapter-1 --parts"
+    after_help = "Examples:\n  wavebatch jobs support-calls --state failed,suspect --where agent=bob\n  wavebatch jobs support-calls --key 2026/call-17\n  wavebatch jobs audiobook --key chapter-1 --parts"
 )]
 pub struct Jobs {
     #[command(flatten)]
     named: BatchArgs,
-    /// Only lines in this state: queued, running, awaiting, succeeded, suspect, failed, skipped or cancelled
-    #[arg(long, value_name = "STATE")]
-    state: Option<JobState>,
-    /// Only the line with this key, with all its calls
-    #[arg(long, value_name = "KEY")]
-    key: Option<String>,
-    /// The parts that its text was cut into, instead of its calls: when each is heard, and whether it is bought
-    #[arg(long, requires = "key")]
+    #[command(flatten)]
+    lines: LineFlags,
+    /// The parts that its text was cut into, instead of its calls: when each is heard, and whether it is paid for
+    #[arg(long, requires = "keys")]
     parts: bool,
-    /// At most so many; 0 for all
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    limit: u32,
+    /// At most so many; 0 for all [default: 100, with --json or --key all]
+    #[arg(long, value_name = "N")]
+    limit: Option<u32>,
     /// Also outputs in voices or formats that are not asked for any more
     #[arg(long)]
     with_dropped: bool,
@@ -49,28 +51,46 @@ pub struct Jobs {
 impl Jobs {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let (store, batch) = context.batch(&self.named).await?;
-        let limit = if self.limit == 0 { u32::MAX } else { self.limit };
-        // One job more than the limit shows whether there are more.
-        let filter = JobFilter {
-            state: self.state,
-            key: self.key.clone(),
-            limit: limit.saturating_add(1),
-            with_dropped: self.with_dropped,
+        let lines = self.lines.shown(context, &store, &batch, self.with_dropped).await?;
+        let limit = match self.limit {
+            Some(0) => u32::MAX,
+            Some(limit) => limit,
+            None if self.json || lines.lines.names_keys() => u32::MAX,
+            None => SHOWN,
         };
-        let mut jobs = store.jobs(batch.id, &filter).await?;
+        let more = match self.json && !self.parts {
+            true => self.print_json(context, &store, &batch, &lines.lines, limit).await?,
+            false => self.print(context, &store, &batch, &lines.lines, limit).await?,
+        };
+        if more {
+            context.screen.message(&format!("the first {}; --limit 0 lists all", counted(limit.into(), "line")));
+        }
+        store.close().await;
+        Ok(lines.exit())
+    }
+
+    /// Prints the jobs as text, or their parts. Returns whether there are more.
+    async fn print(
+        &self,
+        context: &Context,
+        store: &Store,
+        batch: &BatchRow,
+        lines: &Selection,
+        limit: u32,
+    ) -> Result<bool, CliError> {
+        // One job more than the limit shows whether there are more.
+        let mut jobs = store.jobs(batch.id, &self.filter(lines, limit.saturating_add(1))).await?;
         let more = jobs.len() > limit as usize;
         jobs.truncate(limit as usize);
-        let screen = &context.screen;
         if self.parts {
-            self.print_parts(context, &store, &batch, &jobs).await?;
-            return self.end(context, store, more, limit).await;
+            self.print_parts(context, store, batch, &jobs).await?;
+            return Ok(more);
         }
+        let screen = &context.screen;
         let jobs: Vec<_> = jobs.iter().map(JobView::of).collect();
-        if self.json {
-            screen.views(&jobs)?;
-        } else if jobs.is_empty() {
-            screen.message(&format!("{}: no such lines", batch.name));
-        } else if self.key.is_some() {
+        if jobs.is_empty() {
+            screen.message(&format!("{}: it has no lines", batch.name));
+        } else if lines.names_keys() {
             for job in &jobs {
                 screen.result(&in_full(job, screen.result_width()))?;
             }
@@ -80,15 +100,37 @@ impl Jobs {
                 true => synthesis_words(&jobs, screen.result_width()),
             })?;
         }
-        self.end(context, store, more, limit).await
+        Ok(more)
     }
 
-    async fn end(&self, context: &Context, store: Store, more: bool, limit: u32) -> Result<Exit, CliError> {
-        if more {
-            context.screen.message(&format!("the first {}; --limit 0 lists all", counted(limit.into(), "line")));
+    /// Prints the jobs as JSON, some at a time. Returns whether there are more.
+    async fn print_json(
+        &self,
+        context: &Context,
+        store: &Store,
+        batch: &BatchRow,
+        lines: &Selection,
+        limit: u32,
+    ) -> Result<bool, CliError> {
+        let (mut filter, mut left) = (self.filter(lines, PAGE), limit);
+        loop {
+            let page = store.jobs(batch.id, &filter).await?;
+            let wanted = &page[..page.len().min(left as usize)];
+            context.screen.views(wanted.iter().map(JobView::of))?;
+            let Some(last) = page.last().filter(|_| page.len() == PAGE as usize || wanted.len() < page.len()) else {
+                return Ok(false);
+            };
+            left -= u32::try_from(wanted.len()).unwrap_or(left);
+            filter.after = (last.row.ordinal, last.row.job.0);
+            if left == 0 {
+                filter.limit = 1;
+                return Ok(wanted.len() < page.len() || !store.jobs(batch.id, &filter).await?.is_empty());
+            }
         }
-        store.close().await;
-        Ok(Exit::Success)
+    }
+
+    fn filter(&self, lines: &Selection, limit: u32) -> JobFilter {
+        JobFilter { lines: lines.clone(), limit, with_dropped: self.with_dropped, ..JobFilter::default() }
     }
 
     async fn print_parts(
@@ -110,7 +152,7 @@ impl Jobs {
             found.extend(JobParts::look(store, &*asked, &rates, job).await?.map(|parts| parts.view(job)));
         }
         match found.as_slice() {
-            [] => screen.message(&format!("{}: no such lines", batch.name)),
+            [] => screen.message(&format!("{}: these lines have no parts", batch.name)),
             found if self.json => screen.views(found)?,
             found => {
                 let width = screen.result_width();
@@ -180,7 +222,7 @@ fn text(own: &RenditionView) -> Option<String> {
     own.characters.map(|n| format!("{}{parts}{reused}", counted(n, "character")))
 }
 
-fn in_full(job: &JobView, width: usize) -> String {
+pub(super) fn in_full(job: &JobView, width: usize) -> String {
     let mut out = format!("{}, line {}: {}\n", job.key, job.line, state(job));
     let mut fact = |name: &str, value: Option<String>| {
         if let Some(value) = value.filter(|value| !value.is_empty()) {

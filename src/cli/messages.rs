@@ -14,7 +14,10 @@ use crate::{
         batch::BatchSpec, cost::Rates, environment::Environment, estimate::least_time, job::JobState, row::RowStatus,
         task::Task,
     },
-    report::{BatchRequest, Rest, summary::SummaryState},
+    report::{
+        BatchRequest, Rest,
+        summary::{Summary, SummaryState},
+    },
     runner::{
         DEFAULT_CONCURRENCY,
         intake::{PreviewLine, Submission},
@@ -81,7 +84,7 @@ pub(super) fn passed_over(ignored: &Ignored) -> Option<String> {
 
 /// For lines whose captions have no word times.
 pub(super) const WITHOUT_WORD_TIMES: &str =
-    " bought without word times: their captions share the length out; `retry --key` buys one again with them";
+    " bought without word times: their captions share the length out; `retry --key` pays for one again with them";
 
 /// The result of a submission.
 pub(super) fn submitted(done: &Submission, (task, asked): (&dyn Task, &dyn BatchRequest)) -> Vec<String> {
@@ -121,7 +124,7 @@ pub(super) fn submitted(done: &Submission, (task, asked): (&dyn Task, &dyn Batch
     some(done.dropped, " in voices or formats that are not asked for any more; `report --with-dropped` shows them");
     some(done.redelivered, " rendered and delivered again from kept answers");
     some(done.without_word_times, WITHOUT_WORD_TIMES);
-    some(done.pruned, " need other formats, and their answers are pruned; `retry --key` buys one again");
+    some(done.pruned, " need other formats, and their answers are pruned; `retry --key` pays for one again");
     facts
 }
 
@@ -175,12 +178,51 @@ pub(super) fn headline(definition: &Definition, tasks: &Registry, environment: E
     format!("{}: {task} by {}{sandbox}", definition.batch, definition.task.model())
 }
 
+/// Writes the end of the work on a batch to a log for machines: one record for the batch, one for each kind of failure.
+fn log(summary: &Summary) {
+    let name = summary.batch.as_str();
+    for failures in &summary.failures {
+        let (count, key, error) = (failures.count, failures.key.as_str(), failures.error.as_str());
+        tracing::warn!(batch.name = name, kind = %failures.kind, lines = count, job.key = key, error, "lines failed");
+    }
+    for suspects in &summary.suspects {
+        let (count, key) = (suspects.count, suspects.key.as_str());
+        tracing::warn!(batch.name = name, kind = %suspects.reason, lines = count, job.key = key, "lines are suspect");
+    }
+    let run = summary.this_run.unwrap_or_default();
+    tracing::info!(
+        batch.name = name,
+        batch.state = %summary.state,
+        lines.total = summary.total(),
+        lines.succeeded = summary.count(RowStatus::Succeeded),
+        lines.suspect = summary.count(RowStatus::Suspect),
+        lines.failed = summary.count(RowStatus::Failed),
+        lines.cancelled = summary.count(RowStatus::Cancelled),
+        audio_seconds = summary.audio_seconds,
+        run.took_ms = run.took_ms,
+        run.calls = run.calls,
+        run.billed_calls = run.billed_calls,
+        run.spend_usd = run.spend_usd.usd(),
+        calls = summary.calls,
+        billed_calls = summary.billed_calls,
+        spend_usd = summary.spend.total_usd.usd(),
+        outputs = summary.outputs,
+        report = summary.report,
+        "batch done"
+    );
+}
+
 /// Prints the status of a batch after the work. Returns the exit status.
 pub(super) fn after(screen: &Screen, published: Published, interrupted: Exit) -> Exit {
     let Published { summary, spec, sandbox, pause, failed } = published;
     let unpublished = failed.is_some();
-    screen.message(&format!("\n{}", summary.to_table(screen.width())));
+    if screen.is_log() {
+        log(&summary);
+    } else {
+        screen.message(&format!("\n{}", summary.to_table(screen.width())));
+    }
     match failed {
+        None if screen.is_log() => {}
         None => {
             let outputs = summary.outputs.trim_end_matches('/');
             match summary.report.strip_prefix(outputs) {
@@ -195,7 +237,7 @@ pub(super) fn after(screen: &Screen, published: Published, interrupted: Exit) ->
         }
         Some(error) => screen.error(&CliError::from(error).message()),
     }
-    if sandbox {
+    if sandbox && !screen.is_log() {
         screen.message(&fact("note", "the sandbox is free; the spend is what the API would have asked"));
     }
     let name = shell(&summary.batch);
@@ -217,8 +259,8 @@ pub(super) fn after(screen: &Screen, published: Published, interrupted: Exit) ->
             interrupted
         }
         SummaryState::Running | SummaryState::Waiting => Exit::Success,
-        SummaryState::Finished if unpublished => Exit::Blocked,
-        SummaryState::Finished => {
+        SummaryState::Finished | SummaryState::Cancelled if unpublished => Exit::Blocked,
+        SummaryState::Finished | SummaryState::Cancelled => {
             let bad = [RowStatus::Failed, RowStatus::Suspect, RowStatus::Cancelled].map(|s| summary.count(s));
             Exit::of_lines(bad.iter().sum(), summary.total(), spec.run.tolerate)
         }

@@ -9,9 +9,14 @@ mod context;
 mod deliver;
 mod dicts;
 mod error;
+mod find;
 mod jobs;
 mod kept;
+mod lines;
 mod messages;
+mod missing;
+mod notify;
+mod orphans;
 mod parts;
 mod pause;
 mod progress;
@@ -25,6 +30,7 @@ mod sandbox;
 mod schedule;
 mod screen;
 mod serve;
+mod show;
 mod sources;
 mod spend;
 mod spend_limits;
@@ -65,10 +71,11 @@ Examples:
   wavebatch run calls.csv --task transcribe --model pulse --language en
 
 Environment:
-  SMALLEST_API_KEY     the account's key
+  SMALLEST_API_KEY     the account's key; SMALLEST_API_KEY_FILE names a file with it
   SMALLEST_BASE_URL    another address of the API
   WAVEBATCH_DATABASE   the ledger, e.g. sqlite:///srv/wavebatch.db (as --database)
-  WAVEBATCH_CONFIG     the settings, else ./wavebatch.toml (as --config)
+  WAVEBATCH_CONFIG     the settings (as --config), else ./wavebatch.toml, else
+                       /etc/wavebatch/wavebatch.toml
 
 Exit status:
   0    every line succeeded, or the failures are within --tolerate
@@ -97,7 +104,7 @@ pub struct Global {
     /// The ledger, e.g. sqlite://wavebatch.db
     #[arg(long, global = true, value_name = "ADDRESS")]
     database: Option<String>,
-    /// The settings [default: wavebatch.toml, if there is one]
+    /// The settings [default: wavebatch.toml, else /etc/wavebatch/wavebatch.toml, if there is one]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Logs as text or json
@@ -119,6 +126,8 @@ enum Command {
     Check(Box<check::Check>),
     Status(status::Status),
     Jobs(jobs::Jobs),
+    Show(show::Show),
+    Find(find::Find),
     Report(report::Report),
     Spend(spend::Spend),
     Deliver(deliver::Deliver),
@@ -127,10 +136,12 @@ enum Command {
     Pause(pause::Pause),
     Resume(resume::Resume),
     Prune(prune::Prune),
+    Orphans(orphans::Orphans),
     Voices(voices::Voices),
     Dicts(dicts::Dicts),
     Spool(spool::Spool),
     Schedule(schedule::Schedule),
+    Notify(notify::NotifyVerb),
     Serve(serve::Serve),
     Sandbox(sandbox::Sandbox),
     Completions(completions::Completions),
@@ -222,6 +233,8 @@ impl Command {
             Self::Check(verb) => verb.run(&context).await,
             Self::Status(verb) => verb.run(&context).await,
             Self::Jobs(verb) => verb.run(&context).await,
+            Self::Show(verb) => verb.run(&context).await,
+            Self::Find(verb) => verb.run(&context).await,
             Self::Report(verb) => verb.run(&context).await,
             Self::Spend(verb) => verb.run(&context).await,
             Self::Deliver(verb) => verb.run(&context).await,
@@ -230,10 +243,12 @@ impl Command {
             Self::Pause(verb) => verb.run(&context).await,
             Self::Resume(verb) => verb.run(&context).await,
             Self::Prune(verb) => verb.run(&context).await,
+            Self::Orphans(verb) => verb.run(&context).await,
             Self::Voices(verb) => verb.run(&context).await,
             Self::Dicts(verb) => verb.run(&context).await,
             Self::Spool(verb) => verb.run(&context).await,
             Self::Schedule(verb) => verb.run(&context).await,
+            Self::Notify(verb) => verb.run(&context).await,
             Self::Serve(verb) => verb.run(&context).await,
             Self::Sandbox(verb) => verb.run(&context).await,
             Self::Completions(verb) => verb.run(&context),

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use super::words::{clock, counted, dollars, duration, grouped};
 use crate::{
     domain::{
-        estimate::least_time,
         job::JobState,
         pool::{Bound, Limits, Pool},
     },
@@ -32,6 +31,19 @@ impl Minute {
         *slot = if slot.0 == second { (second, slot.1 + 1) } else { (second, 1) };
     }
 
+    /// When the call that is the `nth` oldest of the last minute (from 0) leaves it, in ms; `None`: there are fewer.
+    fn leaves(&self, now: i64, nth: u64) -> Option<i64> {
+        let second = now.div_euclid(1_000);
+        let mut of_late: Vec<(i64, u32)> =
+            self.seconds.iter().copied().filter(|(at, _)| *at > second - 60 && *at <= second).collect();
+        of_late.sort_unstable();
+        let mut seen = 0;
+        of_late.into_iter().find_map(|(at, n)| {
+            seen += u64::from(n);
+            (nth < seen).then_some((at + WINDOW_S) * 1_000)
+        })
+    }
+
     /// The count of the 60 seconds up to `now`.
     pub(super) fn count(&self, now: i64) -> u64 {
         let second = now.div_euclid(1_000);
@@ -39,12 +51,51 @@ impl Minute {
     }
 }
 
-/// The time in ms for the `left` lines: the longer of two estimates. One follows the recent pace, the other the limit
-/// of calls per minute, of which `used` are used up. `None` if neither is known.
-pub(super) fn time_left(left: u64, finished: u64, in_ms: u64, limit: Option<u32>, used: u64) -> Option<u64> {
-    let by_pace = (finished > 0).then(|| left.saturating_mul(in_ms) / finished);
-    let by_limit = limit.filter(|_| left > 0).map(|limit| least_time(left.saturating_add(used), limit));
-    by_pace.max(by_limit)
+/// How long a call counts against the rate, in seconds.
+const WINDOW_S: i64 = 61;
+
+/// The time for the lines that are left, in ms, and what it waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TimeLeft {
+    ms: u64,
+    /// The limit of calls per minute, if that decides.
+    limit: Option<u32>,
+}
+
+/// `about 2 min 5 s left (by 25 calls/min)`
+impl std::fmt::Display for TimeLeft {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.ms {
+            0..1_000 => f.write_str("about to end")?,
+            ms => write!(f, "about {} left", duration(ms))?,
+        }
+        self.limit.map_or(Ok(()), |limit| write!(f, " (by {} calls/min)", grouped(limit.into())))
+    }
+}
+
+/// The time for the `left` lines at the pace of the last `in_ms`, in which `finished` lines were finished.
+pub(super) fn time_at_pace(left: u64, finished: u64, in_ms: u64) -> Option<u64> {
+    (finished > 0).then(|| left.saturating_mul(in_ms) / finished)
+}
+
+/// The time until the last of `calls` can begin, if `used` of the `limit` of a minute are used up. `leaves` says when the
+/// nth oldest of these leaves the minute.
+pub(super) fn time_by_limit(calls: u64, limit: u32, used: u64, now: i64, leaves: impl Fn(u64) -> Option<i64>) -> u64 {
+    let limit = u64::from(limit.max(1));
+    let free = limit.saturating_sub(used);
+    if calls <= free {
+        return 0;
+    }
+    // The last of the waiting calls takes the place of one of this minute, some minutes on.
+    let waiting = calls - free - 1;
+    let (minutes, place) = (waiting / limit, waiting % limit);
+    let whole = minutes.saturating_mul(WINDOW_S.unsigned_abs() * 1_000);
+    let first = match leaves(place) {
+        Some(at) => at.saturating_sub(now).max(0).unsigned_abs(),
+        // Calls of other processes, whose moments are not known.
+        None => WINDOW_S.unsigned_abs() * 1_000,
+    };
+    whole.saturating_add(first)
 }
 
 /// The present state of a pool.
@@ -60,6 +111,8 @@ pub(super) struct PoolNow {
 #[derive(Debug, Clone, Copy)]
 struct SynthesisProgress {
     counts: SynthesisCounts,
+    /// The most characters that were to be worked.
+    total: u64,
     /// The finished characters when watching began, and that moment.
     began: (u64, i64),
 }
@@ -93,7 +146,8 @@ impl Meter {
     /// Sets the counts from the ledger, over all batches.
     pub(super) fn rebase(&mut self, counts: &[Counts], spent: i64) {
         let of = |state: JobState| counts.iter().map(|c| c.of(state)).sum::<u64>();
-        self.total = counts.iter().map(Counts::total).sum();
+        // Lines never become fewer while they are worked.
+        self.total = self.total.max(counts.iter().map(Counts::total).sum());
         self.succeeded = of(JobState::Succeeded);
         self.failed = of(JobState::Failed);
         self.suspect = of(JobState::Suspect);
@@ -105,20 +159,16 @@ impl Meter {
     /// Sets the synthesis counts from the ledger, over all batches, if all of them are syntheses.
     pub(super) fn update_synthesis(&mut self, counts: SynthesisCounts, now: i64) {
         let began = self.synthesis.map_or((counts.there(), now), |synthesis| synthesis.began);
-        self.synthesis = Some(SynthesisProgress { counts, began });
-    }
-
-    /// Whether progress is measured in characters.
-    pub(super) const fn is_synthesis(&self) -> bool {
-        self.synthesis.is_some()
+        // The text of a job that fails stays in the total, so that this does not shrink.
+        let total = self.synthesis.map_or(0, |synthesis| synthesis.total).max(counts.done + counts.left);
+        self.synthesis = Some(SynthesisProgress { counts, began, total });
     }
 
     /// The work done and the total: in lines, or in characters for a synthesis.
     pub(super) fn reached(&self) -> (u64, u64) {
         match self.synthesis {
             None => (self.finished(), self.total),
-            // The text of failed jobs is not part of the total.
-            Some(SynthesisProgress { counts, .. }) => (counts.there(), counts.done + counts.left),
+            Some(SynthesisProgress { counts, total, .. }) => (counts.there(), total),
         }
     }
 
@@ -169,22 +219,48 @@ impl Meter {
         used.reduce(|a, b| Some(a?.saturating_add(b?))).flatten()
     }
 
-    fn left(&self, now: i64) -> Option<u64> {
-        if let Some(SynthesisProgress { counts, began: (there, at) }) = self.synthesis {
+    fn left(&self, now: i64) -> Option<TimeLeft> {
+        if let Some(SynthesisProgress { counts, began: (there, at), .. }) = self.synthesis {
             let left = counts.left.saturating_sub(counts.at_work);
             let pace = counts.there().saturating_sub(there);
             let ran = now.saturating_sub(at).max(1_000).unsigned_abs();
-            return time_left(left, pace, ran, None, 0);
+            return time_at_pace(left, pace, ran).map(|ms| TimeLeft { ms, limit: None });
         }
         let run_ms = now.saturating_sub(self.started_at).clamp(1_000, 60_000).unsigned_abs();
         let left = self.total - self.finished();
-        time_left(left, self.finishes.count(now), run_ms, self.limit(), self.calls_of_late(now))
+        let by_pace = time_at_pace(left, self.finishes.count(now), run_ms);
+        let by_limit = self.limit().map(|limit| {
+            // A line whose call is in flight needs no other.
+            let calls = left.saturating_sub(self.in_flight);
+            (limit, time_by_limit(calls, limit, self.calls_of_late(now), now, |nth| self.calls.leaves(now, nth)))
+        });
+        match (by_pace, by_limit) {
+            (by_pace, Some((limit, ms))) if ms > by_pace.unwrap_or(0) => Some(TimeLeft { ms, limit: Some(limit) }),
+            (by_pace, _) => by_pace.map(|ms| TimeLeft { ms, limit: None }),
+        }
     }
 
     /// Calls in the last minute: our own, or all of the account's if they are counted.
     fn calls_of_late(&self, now: i64) -> u64 {
         let window: u64 = self.pools.values().map(|pool| u64::from(pool.in_window)).sum();
         self.calls.count(now).max(window)
+    }
+
+    /// Writes the progress to a log for machines.
+    pub(super) fn log(&self, now: i64) {
+        tracing::info!(
+            lines.finished = self.finished(),
+            lines.total = self.total,
+            lines.failed = self.failed,
+            lines.suspect = self.suspect,
+            calls.in_flight = self.in_flight_now(),
+            calls.last_minute = self.calls_of_late(now),
+            audio_ms = self.audio_ms,
+            spend_usd = crate::domain::cost::MicroUsd(self.spent).usd(),
+            left = self.left(now).map(|left| left.to_string()),
+            held = self.held(),
+            "progress"
+        );
     }
 
     /// The finished lines, with failures.
@@ -208,19 +284,26 @@ impl Meter {
         self.synthesis.and_then(|_| self.pools.get(&Pool::Tts)?.effective.concurrency)
     }
 
+    /// Calls in flight. The end of a call is heard of after the ledger has given its place to another.
+    fn in_flight_now(&self) -> u64 {
+        let caps = self.pools.values().map(|pool| pool.effective.concurrency);
+        let cap = caps.reduce(|a, b| Some(a?.saturating_add(b?))).flatten();
+        cap.map_or(self.in_flight, |cap| self.in_flight.min(cap.into()))
+    }
+
     /// Calls, audio, cost and remaining time, on one line.
     pub(super) fn pace(&self, now: i64) -> String {
         let calls = self.calls_of_late(now);
         let limit = self.limit().map(|limit| format!(" of {}", grouped(limit.into()))).unwrap_or_default();
         let at_once = self.at_once().map(|limit| format!(" of {}", grouped(limit.into()))).unwrap_or_default();
         let mut words = vec![
-            format!("{}{at_once} in flight", grouped(self.in_flight)),
+            format!("{}{at_once} in flight", grouped(self.in_flight_now())),
             format!("{}{limit} calls/min", grouped(calls)),
             format!("{} of audio", duration(self.audio_ms)),
             dollars(self.spent),
         ];
         if self.finished() < self.total {
-            words.extend(self.left(now).map(|ms| format!("about {} left", duration(ms))));
+            words.extend(self.left(now).map(|left| left.to_string()));
         }
         words.join(" · ")
     }
@@ -267,16 +350,50 @@ mod tests {
     }
 
     #[test]
-    fn the_time_left_is_the_longer_of_pace_and_limit() {
-        assert_eq!(time_left(100, 0, 60_000, None, 0), None);
-        assert_eq!(time_left(100, 50, 60_000, None, 0), Some(120_000));
-        assert_eq!(time_left(100, 50, 60_000, Some(25), 0), Some(180_000), "a burst at the start misleads nobody");
-        assert_eq!(time_left(100, 5, 60_000, Some(25), 0), Some(1_200_000), "nor does a limit that is never reached");
-        assert_eq!(time_left(5, 50, 60_000, Some(25), 25), Some(60_000), "this minute is used up");
-        assert_eq!(time_left(0, 50, 60_000, Some(25), 25), Some(0));
-        assert_eq!(least_time(25, 25), 0);
-        assert_eq!(least_time(26, 25), 60_000);
-        assert_eq!(least_time(0, 25), 0);
+    fn the_time_left_follows_pace_or_limit() {
+        assert_eq!(time_at_pace(100, 0, 60_000), None);
+        assert_eq!(time_at_pace(100, 50, 60_000), Some(120_000));
+        let spread = |nth: u64| Some(61_000 + i64::try_from(nth).unwrap() * 2_000);
+        let at = |now, calls, used| time_by_limit(calls, 25, used, now, spread);
+        assert_eq!(at(0, 25, 0), 0, "all fit into this minute");
+        assert_eq!(at(30_000, 1, 25), 31_000, "the oldest call leaves the minute");
+        assert_eq!(at(40_000, 1, 25), 21_000, "and that comes nearer");
+        assert_eq!(at(30_000, 5, 25), 39_000);
+        assert_eq!(at(30_000, 26, 25), 31_000 + 61_000, "a minute later");
+        assert_eq!(time_by_limit(1, 25, 25, 0, |_| None), 61_000, "another process made the calls");
+    }
+
+    #[test]
+    fn the_last_minute_moves_and_says_what_it_waits_for() {
+        let mut meter = Meter::new(0);
+        meter.rebase(&[Counts { by_state: [(JobState::Queued, 3)].into(), ..Counts::default() }], 0);
+        meter.pools.insert(Pool::Pulse, limited(Some(2)));
+        for at in [1_000, 2_000] {
+            meter.event(&Event::CallStarted { pool: Pool::Pulse }, at);
+            meter.event(
+                &Event::CallEnded { pool: Pool::Pulse, how: CallEnd::Answered, failure: None, cost: 0 },
+                at + 500,
+            );
+            meter.event(&finished(JobState::Succeeded), at + 500);
+        }
+        assert!(meter.pace(30_000).ends_with("about 32 s left (by 2 calls/min)"), "{}", meter.pace(30_000));
+        assert!(meter.pace(50_000).ends_with("about 25 s left"), "{}", meter.pace(50_000));
+        assert_eq!(TimeLeft { ms: 0, limit: None }.to_string(), "about to end");
+    }
+
+    #[test]
+    fn in_flight_is_never_over_the_cap_and_a_total_does_not_shrink() {
+        let mut meter = Meter::new(0);
+        let effective = Limits { requests_per_minute: None, concurrency: Some(2) };
+        meter.pools.insert(Pool::Tts, PoolNow { effective, in_window: 0 });
+        for _ in 0..5 {
+            meter.event(&Event::CallStarted { pool: Pool::Tts }, 0);
+        }
+        assert!(meter.pace(1_000).starts_with("2 in flight"), "{}", meter.pace(1_000));
+        let spoken = |left| SynthesisCounts { asked: 100, left, ..SynthesisCounts::default() };
+        meter.update_synthesis(spoken(100), 1_000);
+        meter.update_synthesis(spoken(60), 2_000);
+        assert_eq!(meter.reached(), (0, 100), "40 characters failed");
     }
 
     #[test]

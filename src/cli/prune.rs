@@ -18,7 +18,7 @@ use crate::{
 
 /// Take kept answers out of the ledger
 ///
-/// Rows and receipts stay, so nothing is bought again; but what is pruned can be delivered again only by buying it.
+/// Rows and receipts stay, so nothing is paid for again; but what is pruned can be delivered again only by buying it.
 /// Answers of batches that are not finished stay. Bought speech is kept as files: `wavebatch spool prune` is for those.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  wavebatch prune support-calls --older-than 2d")]

@@ -15,14 +15,17 @@ pub(super) fn compared(compared: &Compared, readdressed: Option<&str>) -> Vec<St
     }
     if compared.renewed > 0 {
         let what = counted(compared.renewed, "recording");
-        facts.push(fact("renewed", format!("{what} with another place or time and the same content: nothing to buy")));
+        facts.push(fact(
+            "renewed",
+            format!("{what} with another place or time and the same content: nothing to pay for"),
+        ));
     }
     if compared.other > 0 {
         let what = match compared.other {
             1 => "1 recording is another one than before".to_owned(),
             n => format!("{} recordings are others than before", grouped(n)),
         };
-        facts.push(fact("changed", format!("{what}: to be bought")));
+        facts.push(fact("changed", format!("{what}: to be paid for")));
     }
     if compared.unreadable > 0 {
         let what = counted(compared.unreadable, "recording");

@@ -8,43 +8,36 @@ use self::part::{PartRetry, Which};
 use super::{
     context::{BatchArgs, Context},
     error::{CliError, Exit},
+    lines::LineFlags,
     parts::Moment,
     words::{counted, shell},
 };
 use crate::{
     app::AppError,
-    domain::{
-        cost::Rates,
-        job::{BatchId, JobState},
-        task::Task,
-    },
+    domain::{cost::Rates, job::JobState, task::Task},
     report::{BatchRequest, asked_of, task_of},
-    store::{BatchRow, Chosen, JobDetail, JobFilter, Retried, Store},
+    store::{BatchRow, Chosen, JobDetail, JobFilter, Retried, Selection, Store},
 };
 
 /// Queue failed, suspect and cancelled lines again, with their tries reset
 ///
-/// Says first how many and what they cost. A kept answer is delivered, not bought, unless the line is suspect. A line
-/// that succeeded is bought again only with --key. With --part or --at one sentence of a text is spoken again, by all
+/// Says first how many and what they cost. A kept answer is delivered, not paid for again, unless the line is suspect. A
+/// line that succeeded is paid for again only with --key or --keys-from. With --part or --at one sentence of a text is spoken again, by all
 /// voices and in all formats of the line, and its audio joined again.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  wavebatch retry support-calls --state suspect && wavebatch work --batch support-calls\n  wavebatch retry audiobook --key chapter-1 --at 00:12:34"
+    after_help = "Examples:\n  wavebatch retry support-calls --state suspect && wavebatch work --batch support-calls\n  wavebatch retry support-calls --where agent=bob --dry-run\n  wavebatch retry audiobook --key chapter-1 --at 00:12:34"
 )]
 pub struct Retry {
     #[command(flatten)]
     named: BatchArgs,
-    /// Only the line with this key
-    #[arg(long, value_name = "KEY")]
-    key: Option<String>,
-    /// Only lines in this state: failed, suspect or cancelled
-    #[arg(long = "state", value_name = "STATE", value_delimiter = ',')]
-    states: Vec<JobState>,
+    #[command(flatten)]
+    lines: LineFlags,
     /// Only this part of the line's text, as `jobs --parts` numbers them
-    #[arg(long, value_name = "N", requires = "key", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", requires = "keys", value_parser = clap::value_parser!(u32).range(1..))]
     part: Option<u32>,
     /// Only the part that is heard at this moment of its audio, e.g. 00:12:34, 12:34 or 754.2
-    #[arg(long, value_name = "TIME", requires = "key", conflicts_with = "part")]
+    #[arg(long, value_name = "TIME", requires = "keys", conflicts_with = "part")]
     at: Option<Moment>,
     /// Say it, and do nothing
     #[arg(long)]
@@ -53,27 +46,27 @@ pub struct Retry {
 
 impl Retry {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
-        self.check_states()?;
+        self.check_flags()?;
         let rates = context.config(self.named.ledger.sandbox)?.rates;
         let (store, batch) = context.batch(&self.named).await?;
         let spec = batch.specification()?;
         let (task, asked) = (task_of(context.tasks.reports(), spec)?, asked_of(context.tasks.reports(), spec)?);
-        let mut chosen = self.chosen(batch.id);
-        let again = self.again(&store, &batch, (&*task, &*asked), &rates).await?;
+        let mut chosen = Chosen::of(batch.id, self.lines.changed(context, &store, &batch).await?);
+        let again = self.again(&store, &batch, &chosen.lines, (&*task, &*asked, &rates)).await?;
         chosen.part = again.as_ref().map(|again| again.part);
         let mut plan = store.plan_retry(&chosen).await?;
-        if task.has_parts() && self.key.is_some() {
-            // The ledger does not know which jobs share clips; for one line this can be computed.
-            plan.units = part::characters(&store, &*asked, &rates, &self.jobs(&store, &batch).await?).await?;
+        if task.has_parts() && chosen.lines.names_keys() {
+            // The ledger does not know which jobs share clips; for a few lines this can be computed.
+            plan.units = part::characters(&store, &*asked, &rates, &jobs(&store, &batch, &chosen.lines).await?).await?;
         }
         let screen = &context.screen;
-        screen.message(&match (&again, &self.key) {
+        screen.message(&match (&again, self.lines.keys.first()) {
             (Some(again), Some(key)) if plan.jobs > 0 => again.message(&batch.name, key, &rates),
             _ => message(&batch.name, (&*task, &*asked), &plan, &rates),
         });
         if plan.jobs > 0 && plan.joined > 0 {
             let others = counted(plan.joined, "other output");
-            screen.message(&format!("{others} with the same words: joined again from what is bought, for nothing"));
+            screen.message(&format!("{others} with the same words: joined again from what is there, for nothing"));
         }
         if plan.jobs > 0 && !self.dry_run {
             store.retry(chosen).await?;
@@ -84,28 +77,19 @@ impl Retry {
         Ok(Exit::Success)
     }
 
-    fn chosen(&self, batch: BatchId) -> Chosen {
-        Chosen { batch, key: self.key.clone(), states: self.states.clone(), part: None }
-    }
-
     /// The requested part, if there is one.
     async fn again(
         &self,
         store: &Store,
         batch: &BatchRow,
-        (task, asked): (&dyn Task, &dyn BatchRequest),
-        rates: &Rates,
+        lines: &Selection,
+        (task, asked, rates): (&dyn Task, &dyn BatchRequest, &Rates),
     ) -> Result<Option<PartRetry>, CliError> {
         let Some(which) = self.part.map(Which::Numbered).or(self.at.map(Which::AtMoment)) else { return Ok(None) };
         if !task.has_parts() {
             return Err(AppError::NoParts(batch.name.clone()).into());
         }
-        let key = self.key.as_deref().unwrap_or_default();
-        let filter = JobFilter { state: None, key: Some(key.to_owned()), limit: 1, with_dropped: false };
-        if store.jobs(batch.id, &filter).await?.is_empty() {
-            return Err(CliError::usage(format!("{} has no line `{}`", batch.name, key.escape_debug())));
-        }
-        let jobs = self.jobs(store, batch).await?;
+        let jobs = jobs(store, batch, lines).await?;
         PartRetry::look(store, (asked, rates), which, &jobs).await.and_then(|again| {
             // Without this error the whole line would be bought.
             again.map(Some).ok_or_else(|| {
@@ -117,26 +101,30 @@ impl Retry {
         })
     }
 
-    /// The jobs of the line that can be retried.
-    async fn jobs(&self, store: &Store, batch: &BatchRow) -> Result<Vec<JobDetail>, CliError> {
-        let filter = JobFilter { state: None, key: self.key.clone(), limit: u32::MAX, with_dropped: false };
-        let mut jobs = store.jobs(batch.id, &filter).await?;
-        jobs.retain(|job| match self.states.as_slice() {
-            [] => is_retried(job.row.state, true),
-            states => states.contains(&job.row.state),
-        });
-        Ok(jobs)
-    }
-
-    fn check_states(&self) -> Result<(), CliError> {
-        match self.states.iter().find(|state| !is_retried(**state, self.key.is_some())) {
+    fn check_flags(&self) -> Result<(), CliError> {
+        if (self.part.is_some() || self.at.is_some()) && (self.lines.keys.len() != 1 || self.lines.keys_from.is_some())
+        {
+            return Err(CliError::usage("one part is spoken again of one line").hint("name it with one --key"));
+        }
+        let by_key = !self.lines.keys.is_empty() || self.lines.keys_from.is_some();
+        match self.lines.states.iter().find(|state| !is_retried(**state, by_key)) {
             None => Ok(()),
-            Some(JobState::Succeeded) => Err(CliError::usage("lines that succeeded are bought again only one by one")
-                .hint("name the line with --key")),
+            Some(JobState::Succeeded) => {
+                Err(CliError::usage("lines that succeeded are paid for again only by their keys")
+                    .hint("name them with --key or --keys-from"))
+            }
             Some(other) => Err(CliError::usage(format!("lines that are {other} cannot be retried"))
                 .hint("--state takes failed, suspect or cancelled")),
         }
     }
+}
+
+/// The jobs of these lines that can be retried.
+async fn jobs(store: &Store, batch: &BatchRow, lines: &Selection) -> Result<Vec<JobDetail>, CliError> {
+    let filter = JobFilter { lines: lines.clone(), limit: u32::MAX, ..JobFilter::default() };
+    let mut jobs = store.jobs(batch.id, &filter).await?;
+    jobs.retain(|job| is_retried(job.row.state, lines.names_keys()));
+    Ok(jobs)
 }
 
 /// Whether lines in this state can be retried. A succeeded line can only be retried by its key.
@@ -160,7 +148,7 @@ fn message(batch: &str, (task, asked): (&dyn Task, &dyn BatchRequest), plan: &Re
     }
     if bought > 0 {
         let price = asked.price_of_retry(plan, rates);
-        parts.push(format!("{} bought, {price} (list price of {})", counted(bought, one), rates.as_of));
+        parts.push(format!("{} to be paid for, {price} (list price of {})", counted(bought, one), rates.as_of));
     }
     format!("{batch}: {}", parts.join("; "))
 }
@@ -202,11 +190,11 @@ mod tests {
         assert_eq!(message(2, 2, 0, 0), "b: 2 lines delivered from kept answers, for nothing");
         assert_eq!(
             message(3, 1, 600_000, 1),
-            "b: 1 line delivered from kept answers, for nothing; 2 lines bought, about $0.05 for 10 min 0 s of audio, and 1 line of unknown length (list price of 2026-09-07)"
+            "b: 1 line delivered from kept answers, for nothing; 2 lines to be paid for, about $0.05 for 10 min 0 s of audio, and 1 line of unknown length (list price of 2026-09-07)"
         );
         assert_eq!(
             message(1, 0, 0, 1),
-            "b: 1 line bought, at $0.005 a minute, of unknown length (list price of 2026-09-07)"
+            "b: 1 line to be paid for, at $0.005 a minute, of unknown length (list price of 2026-09-07)"
         );
     }
 
@@ -226,7 +214,7 @@ mod tests {
         let plan = Retried { jobs: 5, deliveries: 1, units: 12_345, ..Retried::default() };
         assert_eq!(
             message("b", (&Synthesize, &*asked), &plan, &Rates::default()),
-            "b: 1 job delivered from kept answers, for nothing; 4 jobs bought, about $0.22 for 12,345 characters (list price of 2026-09-07)"
+            "b: 1 job delivered from kept answers, for nothing; 4 jobs to be paid for, about $0.22 for 12,345 characters (list price of 2026-09-07)"
         );
     }
 }

@@ -9,6 +9,7 @@ use super::{
     check::{self, CheckFlags},
     context::Context,
     error::{CliError, Exit},
+    missing,
     sources::Sources,
     submit::submit,
     terminal::Terminal,
@@ -110,7 +111,10 @@ impl Run {
         }
         let this = session.store().batch_by_id(done.batch).await?;
         work::print_outlook(context, &session, &this, done.purchases.is_some()).await?;
-        let exit = work::to_the_end(context, &session, &batches, Order::OldestFirst, &show).await?;
+        let mut exit = work::to_the_end(context, &session, &batches, Order::OldestFirst, &show).await?;
+        if done.existed && exit == Exit::Success {
+            exit = missing::look(&context.screen, session.store(), &this, sandbox).await;
+        }
         session.close().await;
         Ok(exit)
     }

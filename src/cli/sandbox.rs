@@ -21,10 +21,10 @@ use crate::{
 /// speaks nothing either: it hums as long as speech would be, and keeps the text as the WAV's comment. It has a few
 /// voices, and keeps pronunciation dictionaries until it ends. Any client of the API can talk to it.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  wavebatch sandbox --listen 127.0.0.1:8080 --requests-per-minute 25")]
+#[command(after_help = "Example:\n  wavebatch sandbox --listen 127.0.0.1:8090 --requests-per-minute 25")]
 pub struct Sandbox {
     /// The address to listen on; port 0 is any free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8090")]
     listen: SocketAddr,
     /// The one key to accept [default: any that begins with sk_]
     #[arg(long, value_name = "KEY")]

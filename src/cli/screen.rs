@@ -20,6 +20,45 @@ pub struct Screen {
     quiet: bool,
 }
 
+/// A message of the screen as one record of a log.
+#[derive(Debug, PartialEq, Eq)]
+struct Record {
+    /// The name of a fact.
+    about: Option<String>,
+    /// The message on one line.
+    message: String,
+    /// The way out.
+    hint: Option<String>,
+}
+
+impl Record {
+    fn of(text: &str) -> Self {
+        let lines = || text.lines().map(str::trim_end).filter(|line| !line.is_empty());
+        let hint_of = |line: &str| {
+            let line = line.trim_start();
+            line.strip_prefix("hint: ").or_else(|| line.strip_prefix("-> ")).map(str::to_owned)
+        };
+        let (hints, words): (Vec<_>, Vec<_>) = lines().partition(|line| hint_of(line).is_some());
+        let hints: Vec<String> = hints.into_iter().filter_map(hint_of).collect();
+        let (about, words) = match words.as_slice() {
+            [one] => fact_of(one),
+            several => (None, several.iter().map(|line| line.trim()).collect::<Vec<_>>().join("; ")),
+        };
+        Self { about, message: words, hint: (!hints.is_empty()).then(|| hints.join("; ")) }
+    }
+}
+
+/// The name and the value of a fact, as [`super::words::fact`] writes it.
+fn fact_of(line: &str) -> (Option<String>, String) {
+    let named = line.strip_prefix("  ").and_then(|rest| rest.split_once(' '));
+    match named {
+        Some((name, value)) if !name.is_empty() && name.chars().all(char::is_alphabetic) && value.len() > 1 => {
+            (Some(name.to_owned()), value.trim().to_owned())
+        }
+        _ => (None, line.trim().to_owned()),
+    }
+}
+
 impl Screen {
     /// The screen of this process.
     #[must_use]
@@ -32,7 +71,10 @@ impl Screen {
         match (self.quiet, self.format) {
             (true, _) => {}
             (false, LogFormat::Json) => {
-                text.lines().filter(|line| !line.trim().is_empty()).for_each(|line| tracing::info!("{}", line.trim()));
+                let Record { about, message, hint } = Record::of(text);
+                if !message.is_empty() {
+                    tracing::info!(about, hint, "{message}");
+                }
             }
             (false, LogFormat::Text) => self.write(text),
         }
@@ -41,7 +83,10 @@ impl Screen {
     /// Prints a warning, also when quiet.
     pub fn warn(&self, text: &str) {
         match self.format {
-            LogFormat::Json => tracing::warn!("{text}"),
+            LogFormat::Json => {
+                let Record { about, message, hint } = Record::of(text);
+                tracing::warn!(about, hint, "{message}");
+            }
             LogFormat::Text => self.write(&format!("warning: {text}")),
         }
     }
@@ -49,7 +94,10 @@ impl Screen {
     /// Prints an error.
     pub fn error(&self, text: &str) {
         match self.format {
-            LogFormat::Json => tracing::error!("{text}"),
+            LogFormat::Json => {
+                let Record { about, message, hint } = Record::of(text);
+                tracing::error!(about, hint, "{}", message.strip_prefix("error: ").unwrap_or(&message));
+            }
             LogFormat::Text => self.write(text),
         }
     }
@@ -107,6 +155,12 @@ impl Screen {
             out.flush()
         };
         put().map_err(gone)
+    }
+
+    /// Whether messages go to a log for machines, where each event is one record with named fields.
+    #[must_use]
+    pub fn is_log(&self) -> bool {
+        self.format == LogFormat::Json
     }
 
     /// Whether bars can be drawn.
@@ -205,6 +259,19 @@ mod tests {
             csv.as_bytes().chunks(size).for_each(|piece| data.write_all(piece).unwrap());
             assert_eq!(String::from_utf8(data.into_inner()).unwrap(), shown, "{size} bytes at a time");
         }
+    }
+
+    #[test]
+    fn a_message_is_one_record() {
+        let of = |text: &str| {
+            let Record { about, message, hint } = Record::of(text);
+            (about.unwrap_or_default(), message, hint.unwrap_or_default())
+        };
+        let fact = super::super::words::fact("ledger", "/srv/a.db (new)");
+        assert_eq!(of(&fact), ("ledger".into(), "/srv/a.db (new)".into(), String::new()));
+        assert_eq!(of("the key is wrong\nhint: set it"), (String::new(), "the key is wrong".into(), "set it".into()));
+        assert_eq!(of("\n-> the same command goes on\n").2, "the same command goes on");
+        assert_eq!(of("two\n  lines").1, "two; lines");
     }
 
     #[test]

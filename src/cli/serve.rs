@@ -67,6 +67,22 @@ impl Serve {
 /// Prints the parts of a service and their addresses.
 fn notify(screen: &Screen, service: &Service) {
     let session = service.session();
+    if screen.is_log() {
+        let config = session.config();
+        let address = |addr: Option<std::net::SocketAddr>| addr.map(|addr| addr.to_string());
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            ledger = %config.database.display(),
+            settings = config.file.as_ref().map(|file| file.display().to_string()),
+            callbacks = address(service.callbacks().0),
+            public_url = service.callbacks().1.map(ToString::to_string),
+            admin = address(service.admin()),
+            workers = service.settings().workers,
+            "service started"
+        );
+        return;
+    }
+    screen.message(&fact("version", env!("CARGO_PKG_VERSION")));
     messages::places(session.config(), session.is_fresh()).iter().for_each(|fact| screen.message(fact));
     let callbacks = match service.callbacks() {
         (Some(addr), Some(public_url)) => format!("received on {addr} for {public_url}"),

@@ -8,8 +8,8 @@ use crate::{
     app::{Consent, SANDBOX_OUTPUT},
     config::Env,
     definition::{
-        AdHoc, Definition, DefinitionTask, Delimiter, Fault, Faults, ManifestFormat, NoSource, Overrides, TextEncoding,
-        dialect, text,
+        AdHoc, Definition, DefinitionTask, Delimiter, Fault, Faults, ManifestFormat, NoSource, Overrides, Sample,
+        TextEncoding, dialect, text,
     },
     domain::task::Tasks,
     domain::{
@@ -187,6 +187,12 @@ pub struct Sources {
     /// Only the first N lines; without it later, the rest is added
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Manifest")]
     limit: Option<u64>,
+    /// Only N lines, drawn at random; the same command draws the same, and more of them contain these
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "limit", help_heading = "Manifest")]
+    sample: Option<u64>,
+    /// With --sample: another number draws other lines [default: 0]
+    #[arg(long, value_name = "S", requires = "sample", help_heading = "Manifest")]
+    seed: Option<u64>,
     /// Submit the good lines; a bad one stands in the report as failed until it is mended
     #[arg(long, help_heading = "Manifest")]
     skip_bad_lines: bool,
@@ -218,7 +224,7 @@ pub struct Sources {
     /// Buy finished lines again where the definition's options changed
     #[arg(long, help_heading = "Batch")]
     pub rebuy: bool,
-    /// Take this manifest for the batch's own from now on, wherever it is: lines with other recordings are bought
+    /// Take this manifest for the batch's own from now on, wherever it is: lines with other recordings are paid for
     #[arg(long, help_heading = "Batch")]
     pub update_source: bool,
     /// Take an output over that belongs to another batch or ledger
@@ -289,6 +295,7 @@ impl Sources {
             settle: self.settle,
             skip_bad_lines: self.skip_bad_lines,
             limit: self.limit,
+            sample: self.sample.map(|lines| Sample { lines, seed: self.seed.unwrap_or(0) }),
             options: self.options(),
             formats: self.formats.as_ref().map(|formats| formats.0.clone()),
             flags: self.synthesis().into(),

@@ -38,7 +38,7 @@ enum Verb {
 
 /// Remove bought speech, the longest unused first
 ///
-/// What an unfinished job needs stays, whatever the limits. What goes is bought again if it is ever said again; outputs
+/// What an unfinished job needs stays, whatever the limits. What goes is paid for again if it is ever said again; outputs
 /// that are written stay as they are.
 #[derive(Debug, Args)]
 #[command(

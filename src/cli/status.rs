@@ -117,24 +117,39 @@ fn state(batch: &BatchView) -> String {
 }
 
 fn list(batches: &[BatchView], width: usize) -> String {
+    let whole = list_of(batches, &[JobState::Failed, JobState::Suspect], width);
+    // On a narrow screen what is nowhere is left out before what is somewhere is cut off.
+    if whole.lines().any(|line| line.ends_with('…')) { list_of(batches, &[], width) } else { whole }
+}
+
+/// The list with these states, and with others of which a batch has lines.
+fn list_of(batches: &[BatchView], always: &[JobState], width: usize) -> String {
+    let of = |batch: &BatchView, state| batch.lines.get(&state).copied().unwrap_or(0);
+    let is_shown = |state: &JobState| always.contains(state) || batches.iter().any(|batch| of(batch, *state) > 0);
+    let bad = [JobState::Failed, JobState::Suspect, JobState::Cancelled];
+    let states: Vec<JobState> =
+        std::iter::once(JobState::Succeeded).chain(bad.into_iter().filter(|state| is_shown(state))).collect();
     let row = |batch: &BatchView| {
-        let of = |state| grouped(batch.lines.get(&state).copied().unwrap_or(0));
-        vec![
-            batch.batch.clone(),
-            state(batch),
-            grouped(batch.total),
-            of(JobState::Succeeded),
-            of(JobState::Failed),
-            of(JobState::Suspect),
-            grouped(batch.unfinished()),
-            duration(batch.audio_seconds.0),
-            dollars(batch.spent_usd.0),
-            moment(batch.finished_at.or(batch.started_at).unwrap_or(batch.submitted_at).0),
-        ]
+        let counts = states.iter().map(|state| grouped(of(batch, *state)));
+        [batch.batch.clone(), state(batch), grouped(batch.total)]
+            .into_iter()
+            .chain(counts)
+            .chain([
+                grouped(batch.unfinished()),
+                duration(batch.audio_seconds.0),
+                dollars(batch.spent_usd.0),
+                moment(batch.finished_at.or(batch.started_at).unwrap_or(batch.submitted_at).0),
+            ])
+            .collect()
     };
-    let rows: Vec<_> = batches.iter().map(row).collect();
-    let header = ["batch", "state", "lines", "succeeded", "failed", "suspect", "left", "audio", "spend", "last"];
-    table(&header, &rows, &[2, 3, 4, 5, 6, 7, 8], width)
+    let rows: Vec<Vec<String>> = batches.iter().map(row).collect();
+    let header: Vec<&str> = ["batch", "state", "lines"]
+        .into_iter()
+        .chain(states.iter().map(|state| state.as_str()))
+        .chain(["left", "audio", "spend", "last"])
+        .collect();
+    let right: Vec<usize> = (2..header.len() - 1).collect();
+    table(&header, &rows, &right, width)
 }
 
 fn one(batch: &BatchView) -> String {

@@ -73,7 +73,7 @@ impl EventSink for Terminal {
             ),
             Event::Leaving => screen.message("leaving"),
             Event::Stopping => screen.message("stopping: what is in flight has 5 s"),
-            Event::Runner(event) => watch::log(&event, screen),
+            Event::Runner { event, batch } => watch::log(&event, batch.as_deref().unwrap_or_default(), screen),
         }
     }
 

@@ -14,7 +14,7 @@ use super::{
     words::shorten,
 };
 use crate::{
-    app::Watched,
+    app::{BatchNames, Watched},
     domain::job::JobState,
     runner::Event,
     store::{StoreError, SynthesisCounts},
@@ -35,6 +35,7 @@ pub(super) async fn follow(screen: &Screen, watched: Watched, mut events: Unboun
     let mut view = View::new(screen);
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut names = BatchNames::new(watched.store.clone());
     let (mut ticks, mut taken) = (0_u64, Vec::with_capacity(AT_ONCE));
     loop {
         tokio::select! {
@@ -44,7 +45,8 @@ pub(super) async fn follow(screen: &Screen, watched: Watched, mut events: Unboun
                 }
                 let now = clock.now();
                 for event in taken.drain(..) {
-                    log(&event, screen);
+                    let name = names.of(event.batch()).await.unwrap_or_default();
+                    log(&event, &name, screen);
                     meter.event(&event, now);
                 }
                 view.count(&meter);
@@ -71,7 +73,7 @@ async fn look(watched: &Watched, meter: &mut Meter, ticks: u64) -> Result<(), St
             meter.pools.insert(*pool, PoolNow { effective, in_window: view.traffic.in_window });
         }
     }
-    if ticks.is_multiple_of(SLOWLY) {
+    if ticks.is_multiple_of(SLOWLY) || meter.total <= FEW {
         let (mut counts, mut spent, mut is_synthesis) = (Vec::with_capacity(batches.len()), 0_i64, true);
         for batch in batches {
             counts.push(store.counts(*batch).await?);
@@ -83,8 +85,6 @@ async fn look(watched: &Watched, meter: &mut Meter, ticks: u64) -> Result<(), St
         if is_synthesis {
             count_speech(watched, meter).await?;
         }
-    } else if meter.is_synthesis() && meter.total <= FEW {
-        count_speech(watched, meter).await?;
     }
     Ok(())
 }
@@ -138,6 +138,7 @@ impl View {
                 let lines: Vec<_> = lines.into_iter().flatten().map(|line| shorten(&line, columns)).collect();
                 bar.set_message(lines.join("\n"));
             }
+            None if ticks > 0 && ticks.is_multiple_of(SLOWLY) && self.screen.is_log() => meter.log(now),
             None if ticks > 0 && ticks.is_multiple_of(SLOWLY) => {
                 let held = meter.held().map(|held| format!(" · {held}")).unwrap_or_default();
                 self.screen.message(&format!("{} · {}{held}", meter.lines(), meter.pace(now)));
@@ -154,15 +155,25 @@ impl View {
     }
 }
 
-/// Writes an event to the log.
-pub(super) fn log(event: &Event, screen: &Screen) {
+/// Writes an event about a batch of this name to the log. A log for machines is read for what went wrong; on a screen the
+/// summary tells it.
+pub(super) fn log(event: &Event, name: &str, screen: &Screen) {
     match event {
         Event::Finished { key, state: state @ (JobState::Failed | JobState::Suspect), error, .. } => {
             let (kind, words) = error.clone().unwrap_or_default();
-            tracing::info!(job.key = key, job.state = %state, kind, error = words, "line finished badly");
+            match screen.is_log() {
+                true => {
+                    tracing::warn!(batch.name = name, job.key = key, job.state = %state, kind, error = words, "line finished badly")
+                }
+                false => {
+                    tracing::info!(batch.name = name, job.key = key, job.state = %state, kind, error = words, "line finished badly")
+                }
+            }
         }
-        Event::Finished { key, state, .. } => tracing::debug!(job.key = key, job.state = %state, "line finished"),
-        Event::Requeued { key, .. } => tracing::debug!(job.key = key, "line put back"),
+        Event::Finished { key, state, .. } => {
+            tracing::debug!(batch.name = name, job.key = key, job.state = %state, "line finished");
+        }
+        Event::Requeued { key, .. } => tracing::debug!(batch.name = name, job.key = key, "line put back"),
         Event::Held { pool, by: Some((bound, until)) } => {
             tracing::debug!(pool = %pool, bound = ?bound, until, "calls are held back");
         }
@@ -172,8 +183,8 @@ pub(super) fn log(event: &Event, screen: &Screen) {
         Event::Warning(words) => screen.warn(words),
         // The summary shows it at the end, where users read it.
         Event::Paused { .. } => {}
-        Event::DeliveryFailed { batch, then } => {
-            tracing::debug!(batch.id = batch.0, then = %then, "delivery failed");
+        Event::DeliveryFailed { then, .. } => {
+            tracing::debug!(batch.name = name, then = %then, "delivery failed");
         }
         Event::Claimed { .. }
         | Event::CallStarted { .. }

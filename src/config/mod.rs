@@ -1,6 +1,7 @@
 //! Settings for every batch: flags go before the environment, and the environment before `wavebatch.toml`.
 
 mod file;
+mod key;
 mod serve;
 mod spend;
 mod webhook;
@@ -17,6 +18,7 @@ use url::Url;
 
 use self::file::{Draft, base_url, database_path, read};
 pub use self::{
+    key::{KEY, KEY_FILE},
     serve::{Listen, ServeConfig},
     webhook::{WebhookConfig, public_url},
 };
@@ -26,24 +28,29 @@ use crate::{
     domain::{
         batch::RunSettings,
         cost::Rates,
+        home::expand,
         identity::address,
         options::listed,
         pool::{Limits, Pool},
         query::QueryRules,
         spend::SpendRule,
     },
+    process::home,
     store::{Opening, Timing},
 };
 
 /// The file's name in the working directory.
 pub const FILE: &str = "wavebatch.toml";
-/// The variable that holds the API key.
-pub const KEY: &str = "SMALLEST_API_KEY";
+/// The settings of the machine, if the working directory has none.
+const SYSTEM_FILE: &str = "/etc/wavebatch/wavebatch.toml";
 /// The variable that sets the clock, in builds for tests.
 const NOW: &str = "WAVEBATCH_NOW";
 const BASE_URL: &str = "https://api.smallest.ai";
 const DATABASE: &str = "sqlite://wavebatch.db";
-const SANDBOX_DATABASE: &str = "wavebatch-sandbox.db";
+/// The name of the ledger where nothing else is said.
+pub const LEDGER: &str = "wavebatch.db";
+/// The name of the sandbox's ledger.
+pub const SANDBOX_LEDGER: &str = "wavebatch-sandbox.db";
 
 listed! {
     /// The vendor's plan. It decides the limits where none are set.
@@ -84,8 +91,11 @@ pub struct Env {
     pub database: Option<String>,
     /// `SMALLEST_BASE_URL`
     pub base_url: Option<String>,
-    /// `SMALLEST_API_KEY`
+    /// The key: `SMALLEST_API_KEY`, else the content of the file that `SMALLEST_API_KEY_FILE` names, else systemd's
+    /// credential `smallest-api-key`.
     pub key: Option<SecretString>,
+    /// Why the place that is named for the key has none.
+    pub key_fault: Option<String>,
     /// `WAVEBATCH_WEBHOOK_SECRET`
     pub webhook_secret: Option<SecretString>,
     /// `WAVEBATCH_NOTIFY_SECRET`
@@ -101,13 +111,19 @@ impl Env {
     /// Reads the process's environment.
     #[must_use]
     pub fn read() -> Self {
-        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         let text = |name| variable(name).map(|value| value.to_string_lossy().into_owned());
+        let (key, key_fault) = match key::find(variable, home().as_deref()) {
+            Some(Ok(key)) => (Some(key), None),
+            Some(Err(fault)) => (None, Some(fault)),
+            None => (None, None),
+        };
         Self {
             config: variable("WAVEBATCH_CONFIG").map(PathBuf::from),
             database: text("WAVEBATCH_DATABASE"),
             base_url: text("SMALLEST_BASE_URL"),
-            key: text(KEY).map(SecretString::from),
+            key,
+            key_fault,
             webhook_secret: text("WAVEBATCH_WEBHOOK_SECRET").map(SecretString::from),
             notify_secret: text("WAVEBATCH_NOTIFY_SECRET").map(SecretString::from),
             lease_ms: text("WAVEBATCH_LEASE_MS").and_then(|ms| ms.parse().ok()).filter(|ms| *ms >= 500),
@@ -220,9 +236,23 @@ impl Config {
     /// # Errors
     /// Every fault, each with its line and field, its variable or its flag.
     pub fn load(flags: &Flags, env: &Env, cwd: &Path) -> Result<Self, Faults> {
+        Self::load_with(flags, env, cwd, Path::new(SYSTEM_FILE))
+    }
+
+    /// The same with another place for the settings of the machine.
+    fn load_with(flags: &Flags, env: &Env, cwd: &Path, system: &Path) -> Result<Self, Faults> {
+        let home = home();
         let named = flags.config.as_ref().or(env.config.as_ref());
-        let shown = named.map_or_else(|| FILE.to_owned(), |path| path.to_string_lossy().into_owned());
-        let path = cwd.join(&shown);
+        let own = cwd.join(FILE).exists() || !system.exists();
+        let (shown, path) = match named {
+            Some(named) => {
+                let shown = named.to_string_lossy().into_owned();
+                let path = expand(&shown, home.as_deref()).map_err(|fault| Fault::of_file("--config", fault))?;
+                (shown, cwd.join(path))
+            }
+            None if own => (FILE.to_owned(), cwd.join(FILE)),
+            None => (system.display().to_string(), system.to_owned()),
+        };
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => Some(text),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound && named.is_none() => None,
@@ -237,13 +267,14 @@ impl Config {
         let database = env.database.as_deref().map(|text| (text, cwd, Some("WAVEBATCH_DATABASE"))).or(database);
         let database = flags.database.as_deref().map(|text| (text, cwd, Some("--database"))).or(database);
         let (address, base, by) = database.unwrap_or((DATABASE, cwd, None));
-        let database = database_path(address).unwrap_or_else(|message| {
+        let database = database_path(address).and_then(|path| expand(&path.to_string_lossy(), home.as_deref()));
+        let database = database.unwrap_or_else(|message| {
             faults.push(Fault::of_file(by.unwrap_or(FILE), message));
             PathBuf::new()
         });
         let mut database = base.join(database);
         if flags.sandbox {
-            database.set_file_name(SANDBOX_DATABASE);
+            database.set_file_name(SANDBOX_LEDGER);
         }
         let base_url = env.base_url.as_deref().map(|text| {
             base_url(text).map_err(|message| faults.push(Fault::of_file("SMALLEST_BASE_URL", message))).ok()

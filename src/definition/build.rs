@@ -220,6 +220,7 @@ impl Builder<'_> {
             bad_lines: if over.skip_bad_lines { BadLines::Skip } else { draft.bad_lines.unwrap_or(BadLines::Fault) },
             allow_empty: over.allow_empty || draft.allow_empty.unwrap_or(false),
             limit: over.limit,
+            sample: over.sample,
             source: draft.sources.store,
             private_redirects: draft.sources.private_redirects,
             path_map: draft.sources.path_map,

@@ -22,6 +22,7 @@ mod overrides;
 pub(crate) mod path_map;
 pub(crate) mod paths;
 mod policy;
+mod sample;
 mod schedule;
 mod schedule_draft;
 #[cfg(test)]
@@ -61,6 +62,7 @@ pub use self::{
     overrides::{AdHoc, Overrides, TaskFlags},
     path_map::PathMap,
     policy::{BadLines, NoSource},
+    sample::Sample,
     schedule::Timetable,
     synthesis::Synthesizing,
     task::{Built, DefinitionTask, ExtraRules, Page, TaskDefinition, TaskDraft, Transcribing},
@@ -113,6 +115,8 @@ pub struct Definition {
     pub allow_empty: bool,
     /// The maximum number of lines to take from the manifest.
     pub limit: Option<u64>,
+    /// The random sample of lines to take from the manifest.
+    pub sample: Option<Sample>,
     /// The settings of the run.
     pub run: RunSettings,
     /// The settings of the report.
@@ -159,6 +163,12 @@ impl Definition {
     /// Every fault of the command line.
     pub fn ad_hoc(ad_hoc: &AdHoc, tasks: &Tasks<dyn DefinitionTask>, overrides: &Overrides) -> Result<Self, Faults> {
         build::from_command_line(ad_hoc, tasks, overrides)
+    }
+
+    /// Whether only some lines of the manifest are read, so that the others are not known to be gone.
+    #[must_use]
+    pub const fn is_partial(&self) -> bool {
+        self.limit.is_some() || self.sample.is_some()
     }
 
     /// How long a file or object of a listing must have been unchanged to be taken.

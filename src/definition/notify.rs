@@ -18,6 +18,17 @@ pub enum Notify {
     Url(Url),
 }
 
+impl Notify {
+    /// The recipient without secrets: a URL's host, or a command's first word.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        match self {
+            Self::Command(command) => format!("`{}`", command.split_whitespace().next().unwrap_or_default()),
+            Self::Url(url) => format!("{}://{}", url.scheme(), url.host_str().unwrap_or_default()),
+        }
+    }
+}
+
 /// Both may contain secrets: only a command's first word or a URL's host is shown.
 impl fmt::Debug for Notify {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

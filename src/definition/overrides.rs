@@ -6,6 +6,7 @@ use super::{
     dialect::{Delimiter, TextEncoding},
     manifest_format::ManifestFormat,
     policy::NoSource,
+    sample::Sample,
     task::DefinitionTask,
 };
 use crate::domain::{batch::MicroUsd, task::TaskName};
@@ -63,6 +64,8 @@ pub struct Overrides {
     pub allow_empty: bool,
     /// `--limit`: only the first lines of the manifest.
     pub limit: Option<u64>,
+    /// `--sample` and `--seed`: only some lines of the manifest, drawn at random.
+    pub sample: Option<Sample>,
     /// `--model`, `--language`, `--diarize`, …: options by name, as typed. The valid names depend on the task.
     pub options: Vec<(&'static str, String)>,
     /// `--formats`, by name.

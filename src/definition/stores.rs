@@ -148,10 +148,9 @@ where
     T: Copy + fmt::Display + FromStr<Err = NotListed>,
 {
     move |text| {
-        text.parse().map_err(|e: NotListed| match e.nearest {
-            Some(_) => e.to_string(),
-            None => format!("{e}; known: {}", ticked(&all.iter().map(T::to_string).collect::<Vec<_>>())),
-        })
+        let known = || format!("; known: {}", ticked(&all.iter().map(T::to_string).collect::<Vec<_>>()));
+        text.parse()
+            .map_err(|e: NotListed| if e.says_what_there_is() { e.to_string() } else { format!("{e}{}", known()) })
     }
 }
 

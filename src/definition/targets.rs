@@ -8,9 +8,13 @@ use super::{
     paths::{self, absolute_dir, clean, io_message, is_s3},
     template::Names,
 };
-use crate::domain::{
-    key::Key,
-    s3::{S3Address, S3Settings, SinkSettings},
+use crate::{
+    domain::{
+        home::expand,
+        key::Key,
+        s3::{S3Address, S3Settings, SinkSettings},
+    },
+    process::home,
 };
 
 /// The longest prefix: with a key and its extension, an object's name stays within the stores' limit.
@@ -104,6 +108,7 @@ pub(crate) fn local(text: &str, base: PathBuf) -> Result<String, String> {
         return Err("has control characters".to_owned());
     }
     let base = absolute_dir(&base).map_err(|e| io_message(&e))?;
+    let text = expand(text, home().as_deref())?;
     clean(&base.join(text)).into_os_string().into_string().map_err(|_| "the path is not UTF-8".to_owned())
 }
 

@@ -2,7 +2,7 @@
 
 /// A value outside a closed list.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{value}` is not a {what}{}", nearest.map(|n| format!("; did you mean `{n}`?")).unwrap_or_default())]
+#[error("`{}` is not a {what}{}", value.escape_debug(), self.proposal())]
 pub struct NotListed {
     /// What kind of value was expected, e.g. `language`.
     pub what: &'static str,
@@ -10,6 +10,31 @@ pub struct NotListed {
     pub value: String,
     /// The nearest valid value, if one is near enough to be worth proposing.
     pub nearest: Option<&'static str>,
+    /// All valid values.
+    pub known: &'static [&'static str],
+}
+
+impl NotListed {
+    /// A value that is not among `known`.
+    #[must_use]
+    pub fn new(what: &'static str, value: &str, known: &'static [&'static str]) -> Self {
+        Self { what, value: value.to_owned(), nearest: nearest(value, known.iter().copied()), known }
+    }
+
+    /// Whether its message names a valid value.
+    #[must_use]
+    pub fn says_what_there_is(&self) -> bool {
+        self.nearest.is_some() || !self.known.is_empty()
+    }
+
+    /// The nearest value, else all of them.
+    fn proposal(&self) -> String {
+        match self.nearest {
+            Some(near) => format!("; did you mean `{near}`?"),
+            None if self.known.is_empty() => String::new(),
+            None => format!("; known: `{}`", self.known.join("`, `")),
+        }
+    }
 }
 
 /// The entry of `known` that `value` was most likely meant to be.
@@ -53,11 +78,7 @@ macro_rules! listed {
             fn from_str(s: &str) -> Result<Self, Self::Err> {
                 match s {
                     $($text => Ok(Self::$variant),)+
-                    other => Err($crate::domain::listed::NotListed {
-                        what: $what,
-                        value: other.to_owned(),
-                        nearest: $crate::domain::listed::nearest(other, Self::NAMES.iter().copied()),
-                    }),
+                    other => Err($crate::domain::listed::NotListed::new($what, other, Self::NAMES)),
                 }
             }
         }

@@ -12,6 +12,7 @@ pub mod estimate;
 pub mod extra;
 pub mod facts;
 pub mod hex;
+pub mod home;
 pub mod html;
 pub mod identity;
 pub mod invisible;

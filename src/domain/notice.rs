@@ -20,6 +20,8 @@ listed! {
         WindowClosed = "window_closed",
         /// Most of a day's or a month's spend limit is used.
         SpendClose = "spend_close",
+        /// The user tries out whether notifications arrive.
+        Test = "test",
     }
 }
 

@@ -59,13 +59,15 @@ pub struct Unlisted {
     pub value: String,
     /// The nearest value that is listed.
     pub nearest: Option<&'static str>,
+    /// The list.
+    pub known: &'static [&'static str],
 }
 
 impl Unlisted {
     /// A value of this kind, with the nearest value in `known`.
     #[must_use]
     pub fn new(what: &'static str, value: &str, known: &'static [&'static str]) -> Self {
-        Self { what, value: value.to_owned(), nearest: nearest(value, known.iter().copied()) }
+        Self { what, value: value.to_owned(), nearest: nearest(value, known.iter().copied()), known }
     }
 }
 
@@ -75,7 +77,7 @@ impl fmt::Display for Unlisted {
         write!(f, "{} `{}` is not in the list of {LISTS_AS_OF}; passed on as it is", self.what, self.value)?;
         match self.nearest {
             Some(near) => write!(f, " (did you mean `{near}`?)"),
-            None => Ok(()),
+            None => write!(f, " (the list: {})", self.known.join(", ")),
         }
     }
 }
@@ -231,9 +233,12 @@ mod tests {
         assert_eq!(
             unlisted_values.warnings(),
             [
-                "language `EN` is not in the list of 2026-11; passed on as it is (did you mean `en`?)",
-                "language `gu` is not in the list of 2026-11; passed on as it is (did you mean `ru`?)",
-                "language `klingon` is not in the list of 2026-11; passed on as it is",
+                "language `EN` is not in the list of 2026-11; passed on as it is (did you mean `en`?)".to_owned(),
+                "language `gu` is not in the list of 2026-11; passed on as it is (did you mean `ru`?)".to_owned(),
+                format!(
+                    "language `klingon` is not in the list of 2026-11; passed on as it is (the list: {})",
+                    Language::NAMES.join(", ")
+                ),
             ]
         );
         for n in 0..50 {

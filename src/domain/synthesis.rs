@@ -232,7 +232,7 @@ impl Synthesis {
         };
         let all: Vec<String> = bought.iter().map(formats_of).collect();
         Some(format!(
-            "each text is bought {} times, and each time costs as much as the first: for {}. A rate is not made of another one here, nor mp3 of samples; the other formats of one rate share a purchase",
+            "each text is paid for {} times, and each time costs as much as the first: for {}. A rate is not made of another one here, nor mp3 of samples; the other formats of one rate share a purchase",
             bought.len(),
             all.join(", for ")
         ))

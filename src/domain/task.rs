@@ -138,10 +138,10 @@ impl<T: Task + ?Sized> Tasks<T> {
         self.iter().find(|task| task.name().as_str() == text).ok_or_else(|| {
             let names: Vec<TaskName> = self.iter().map(|task| task.name()).collect();
             let near = nearest(text, names.iter().map(TaskName::as_str));
-            format!(
-                "`{text}` is not a task{}",
-                near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default()
-            )
+            let known = || names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            let proposal =
+                near.map_or_else(|| format!("; known: {}", known()), |near| format!("; did you mean `{near}`?"));
+            format!("`{}` is not a task{proposal}", text.escape_debug())
         })
     }
 }
@@ -234,6 +234,61 @@ impl TaskSpec {
         }
         T::deserialize(&self.asked).map_err(|source| SpecError::Shape { task: T::TASK, source })
     }
+
+    /// The values that differ in `now`, one by one.
+    #[must_use]
+    pub fn changes(&self, now: &Self) -> Vec<SpecChange> {
+        let mut changes = Vec::new();
+        differences(&mut Vec::new(), &self.asked, &now.asked, &mut changes);
+        let change = |(path, before, now): (Vec<String>, Value, Value)| {
+            let mut only = self.clone();
+            set(&mut only.asked, &path, now.clone());
+            SpecChange { name: path.last().cloned().unwrap_or_default(), before, now, only }
+        };
+        changes.into_iter().map(change).collect()
+    }
+}
+
+/// A value that one specification has and another has not.
+#[derive(Debug, Clone)]
+pub struct SpecChange {
+    /// Its name, without those of the tables that it is in.
+    pub name: String,
+    /// The value before.
+    pub before: Value,
+    /// The value now.
+    pub now: Value,
+    /// The specification before with this change only.
+    pub only: TaskSpec,
+}
+
+/// Collects the places at which two values differ. Tables are compared field by field.
+fn differences(path: &mut Vec<String>, before: &Value, now: &Value, found: &mut Vec<(Vec<String>, Value, Value)>) {
+    let (Value::Object(old), Value::Object(new)) = (before, now) else {
+        if before != now {
+            found.push((path.clone(), before.clone(), now.clone()));
+        }
+        return;
+    };
+    let names = old.keys().chain(new.keys().filter(|name| !old.contains_key(*name)));
+    for name in names {
+        path.push(name.clone());
+        let field = |table: &serde_json::Map<String, Value>| table.get(name).cloned().unwrap_or_default();
+        differences(path, &field(old), &field(new), found);
+        path.pop();
+    }
+}
+
+/// Sets the value at a path of fields.
+fn set(table: &mut Value, path: &[String], value: Value) {
+    let mut place = table;
+    for name in path {
+        if !place.is_object() {
+            *place = Value::Object(serde_json::Map::new());
+        }
+        place = &mut place[name.as_str()];
+    }
+    *place = value;
 }
 
 #[cfg(test)]
@@ -267,6 +322,20 @@ mod tests {
             assert!(bad.parse::<TaskName>().is_err(), "{bad:?}");
         }
         assert!(serde_json::from_str::<TaskName>("\"A\"").is_err());
+    }
+
+    #[test]
+    fn what_differs_is_told_value_by_value() {
+        let of = |asked: Value| TaskSpec { name: Echo::TASK, asked };
+        let before = of(serde_json::json!({ "options": { "language": "en", "speed": 1 }, "formats": ["a"] }));
+        let now = of(serde_json::json!({ "options": { "language": "hi", "speed": 1 }, "formats": ["a"], "x": true }));
+        let changes = before.changes(&now);
+        let names: Vec<_> = changes.iter().map(|change| change.name.as_str()).collect();
+        assert_eq!(names, ["language", "x"]);
+        assert_eq!(changes[0].only.asked["options"], serde_json::json!({ "language": "hi", "speed": 1 }));
+        assert_eq!((changes[1].before.is_null(), changes[1].only.asked.get("x")), (true, Some(&Value::Bool(true))));
+        assert_eq!(changes[1].only.asked["options"]["language"], "en", "one change at a time");
+        assert!(before.changes(&before).is_empty());
     }
 
     #[test]

@@ -207,7 +207,7 @@ impl SuspectReason {
                 "words have times after the end of the audio; captions keep those times, and may not fit the recording"
             }
             Self::TooShort => "the speech is shorter than its text can be",
-            Self::WordsLost => "there are no word times, which srt and vtt need; `wavebatch retry` buys them",
+            Self::WordsLost => "there are no word times, which srt and vtt need; `wavebatch retry` pays for them",
         }
     }
 }

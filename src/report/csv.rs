@@ -39,7 +39,7 @@ impl<W: io::Write> ReportWriter<W> {
             .quote_style(QuoteStyle::Necessary)
             .buffer_capacity(256 * 1024)
             .from_writer(writer);
-        csv.write_record(header(task, carried, transcript)).map_err(cause)?;
+        csv.write_record(header(task, carried, transcript, true)).map_err(cause)?;
         let columns = shown(task, transcript).collect();
         let own = task.own_columns().len();
         Ok(Self { csv, record: ByteRecord::new(), scratch: String::new(), columns, own, carried: carried.len() })
@@ -93,6 +93,7 @@ impl<W: io::Write> ReportWriter<W> {
             Column::Key => self.text(&row.key),
             Column::OutputName => self.maybe(row.output_name.as_deref()),
             Column::Status => self.text(row.status.as_str()),
+            Column::Wanted => self.text(row.wanted.as_str()),
             Column::Source => self.text(&row.source),
             Column::Outputs => self.outputs(&row.outputs),
             Column::Model => self.maybe(row.model.as_deref()),
@@ -167,19 +168,20 @@ pub(super) fn write_time(at: Option<i64>, cell: &mut String) {
 }
 
 /// The task's columns that the report includes.
-fn shown(task: &dyn ReportTask, transcript: bool) -> impl Iterator<Item = Column> {
+pub(super) fn shown(task: &dyn ReportTask, transcript: bool) -> impl Iterator<Item = Column> {
     task.columns().iter().copied().filter(move |column| transcript || *column != Column::Transcript)
 }
 
-/// Our column names, then the manifest's: with one or more prefixes if a name is taken.
-fn header(task: &dyn ReportTask, carried: &[String], transcript: bool) -> Vec<String> {
+/// Our column names, then the manifest's: with one or more prefixes if a name is taken. `safe`: no name is a formula.
+pub(super) fn header(task: &dyn ReportTask, carried: &[String], transcript: bool, safe: bool) -> Vec<String> {
     let own = || task.own_columns().iter().map(|name| (*name).to_owned());
     let mut taken: HashSet<String> = task.columns().iter().map(ToString::to_string).chain(own()).collect();
     // A free name stays as it is, even if another column's prefixed name would equal it.
-    let safe: Vec<String> = carried.iter().map(|name| defuse(name).into_owned()).collect();
-    let free: Vec<bool> = safe.iter().map(|name| taken.insert(name.clone())).collect();
+    let names: Vec<String> =
+        carried.iter().map(|name| if safe { defuse(name).into_owned() } else { name.clone() }).collect();
+    let free: Vec<bool> = names.iter().map(|name| taken.insert(name.clone())).collect();
     let mut header: Vec<String> = shown(task, transcript).map(|column| column.to_string()).chain(own()).collect();
-    for (mut name, free) in safe.into_iter().zip(free) {
+    for (mut name, free) in names.into_iter().zip(free) {
         while !free && !taken.insert(name.clone()) {
             name.insert_str(0, PREFIX);
         }
@@ -204,6 +206,7 @@ mod tests {
     use crate::domain::{
         call::ErrorKind,
         cost::MicroUsd,
+        job::Wanted,
         row::{Note, RowStatus},
     };
     use crate::tasks::{Synthesize, Transcribe};
@@ -215,6 +218,7 @@ mod tests {
             key: "2026/call-17".into(),
             output_name: None,
             status: RowStatus::Suspect,
+            wanted: Wanted::Yes,
             source: "https://example.com/a.wav".into(),
             outputs: vec!["/srv/out/2026/call-17.txt".into(), "/srv/out/\"x\".srt".into()],
             model: Some("pulse".into()),
@@ -259,8 +263,8 @@ mod tests {
     #[test]
     fn columns_stand_in_the_documented_order() {
         insta::assert_snapshot!(written(&[row()], &["phone", "=evil"], true), @r#"
-        batch,line,key,status,source,outputs,model,language,audio_seconds,channels,tries,billed_calls,cost_usd,request_id,submitted_at,started_at,finished_at,processing_ms,error_kind,error,notes,content_expiry,transcript,phone,'=evil
-        support-calls,2,2026/call-17,suspect,https://example.com/a.wav,"[""/srv/out/2026/call-17.txt"",""/srv/out/\""x\"".srt""]",pulse,en,61.050,2,1,1,0.005088,36e977cf,2025-11-24T16:00:00.000Z,2025-11-24T16:00:00.250Z,2025-11-24T16:00:03.001Z,2700,sink_refused,'=cmd,sandbox;stereo,applied,"Hello,
+        batch,line,key,status,source,outputs,model,language,audio_seconds,channels,tries,billed_calls,cost_usd,request_id,submitted_at,started_at,finished_at,processing_ms,error_kind,error,notes,wanted,content_expiry,transcript,phone,'=evil
+        support-calls,2,2026/call-17,suspect,https://example.com/a.wav,"[""/srv/out/2026/call-17.txt"",""/srv/out/\""x\"".srt""]",pulse,en,61.050,2,1,1,0.005088,36e977cf,2025-11-24T16:00:00.000Z,2025-11-24T16:00:00.250Z,2025-11-24T16:00:03.001Z,2700,sink_refused,'=cmd,sandbox;stereo,yes,applied,"Hello,
         ""you""",+919812345678,'=1+1
         "#);
     }
@@ -291,8 +295,8 @@ mod tests {
         };
         let report = written_for(&Synthesize, &[spoken], &["voice_id", "source"], true);
         insta::assert_snapshot!(report, @r#"
-        batch,line,key,output_name,status,outputs,model,language,voice_id,output_format,sample_rate,characters,audio_seconds,parts,reused_parts,tries,billed_calls,cost_usd,request_id,submitted_at,started_at,finished_at,processing_ms,error_kind,error,notes,left_out,manifest_voice_id,source
-        ivr,2,'+welcome,'+welcome.avery.ulaw,succeeded,"[""/srv/out/+welcome.avery.ulaw""]",lightning_v3.1,,avery,ulaw,8000,312,61.050,2,1,1,1,0.005088,36e977cf,2025-11-24T16:00:00.000Z,2025-11-24T16:00:00.250Z,2025-11-24T16:00:03.001Z,2700,,,paid_again,1 table,'=1+1,x
+        batch,line,key,output_name,status,outputs,model,language,voice_id,output_format,sample_rate,characters,audio_seconds,parts,reused_parts,tries,billed_calls,cost_usd,request_id,submitted_at,started_at,finished_at,processing_ms,error_kind,error,notes,wanted,left_out,manifest_voice_id,source
+        ivr,2,'+welcome,'+welcome.avery.ulaw,succeeded,"[""/srv/out/+welcome.avery.ulaw""]",lightning_v3.1,,avery,ulaw,8000,312,61.050,2,1,1,1,0.005088,36e977cf,2025-11-24T16:00:00.000Z,2025-11-24T16:00:00.250Z,2025-11-24T16:00:03.001Z,2700,,,paid_again,yes,1 table,'=1+1,x
         "#);
     }
 
@@ -323,7 +327,7 @@ mod tests {
         };
         let report = written(&[empty], &["phone"], false);
         let line = report.lines().nth(1).unwrap();
-        assert_eq!(line, "support-calls,,2026/call-17,suspect,https://example.com/a.wav,[],,,,,0,0,,,,,,,,,,,");
+        assert_eq!(line, "support-calls,,2026/call-17,suspect,https://example.com/a.wav,[],,,,,0,0,,,,,,,,,,yes,,");
     }
 
     #[test]
@@ -336,7 +340,7 @@ mod tests {
             let report = written(&[long, short.clone()], &["phone", "x"], true);
             let as_short = written(&[short.clone(), short], &["phone", "x"], true);
             let mut read = ::csv::ReaderBuilder::new().from_reader(report.as_bytes());
-            let cell = read.records().next().unwrap().unwrap()[22].to_owned();
+            let cell = read.records().next().unwrap().unwrap()[23].to_owned();
             assert_eq!(cell, defuse(&(text + "b")));
             let quoted = format!("\"{}\"", cell.replace('"', "\"\""));
             assert_eq!(report.replacen(&quoted, "HERE", 1), as_short);
@@ -347,8 +351,8 @@ mod tests {
     fn taken_names_get_a_prefix_and_another() {
         let carried = ["key", "note", "manifest_key", "note", "=a", "transcript"].map(ToOwned::to_owned);
         let names = ["manifest_manifest_key", "note", "manifest_key", "manifest_note", "'=a", "manifest_transcript"];
-        assert_eq!(header(&Transcribe, &carried, false)[22..], names);
-        assert_eq!(header(&Transcribe, &carried, true)[23..], names);
+        assert_eq!(header(&Transcribe, &carried, false, true)[23..], names);
+        assert_eq!(header(&Transcribe, &carried, true, true)[24..], names);
     }
 
     proptest! {
@@ -363,7 +367,7 @@ mod tests {
             prop_assert_eq!(&read[0][19], defuse(one.error.as_deref().unwrap()));
             prop_assert_eq!(serde_json::from_str::<Vec<String>>(&read[0][5]).unwrap(), one.outputs);
             for (nth, cell) in one.carried.iter().enumerate() {
-                prop_assert_eq!(&read[0][23 + nth], defuse(cell));
+                prop_assert_eq!(&read[0][24 + nth], defuse(cell));
             }
         }
     }

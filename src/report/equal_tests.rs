@@ -20,7 +20,7 @@ use crate::{
         cost::MicroUsd,
         environment::Environment,
         facts::Facts,
-        job::JobState,
+        job::{JobState, Wanted},
         row::{Note, RowStatus},
         synthesis_options::{AudioFormat, SampleRate},
     },
@@ -66,6 +66,7 @@ fn row() -> impl Strategy<Value = Row> {
     );
     let rest = (moment(), moment(), moment(), vec(option::of(text()).prop_map(Option::unwrap_or_default), 3));
     (words, synthesis, numbers, ends, rest).prop_map(|(words, synthesis, numbers, ends, rest)| Row {
+        wanted: Wanted::Yes,
         batch: words.0,
         key: words.1,
         output_name: words.2,

@@ -42,12 +42,13 @@ impl RowContext {
     /// The report's row. Its transcript comes from the answer in the row, or was recalled.
     pub(super) fn row(&self, line: ReportRow, recalled: Option<Recalled>) -> Row {
         let kind: Option<ErrorKind> = line.error_kind.as_deref().and_then(|kind| kind.parse().ok());
-        let asked = self.asked_of(&line, kind);
+        let (asked, tries) = (self.asked_of(&line, kind), line.tries_made());
         // For an adopted line the ledger has nothing else.
         let adopted = recalled.as_ref().filter(|_| is_adopted(&line));
         Row {
             batch: self.batch.clone(),
             status: status(line.state),
+            wanted: line.wanted,
             source: line.source.as_deref().map(|source| self.spec.queries.shown(source)).unwrap_or_default(),
             outputs: addresses(line.outputs.as_deref()),
             notes: self.notes(&line, recalled.is_some()),
@@ -71,7 +72,7 @@ impl RowContext {
             parts: line.parts,
             reused_parts: line.reused_parts,
             channels: line.channels.map(u32::from),
-            tries: line.tries,
+            tries,
             billed_calls: line.billed_calls,
             cost: Some(MicroUsd(line.cost)),
             submitted_at: Some(line.submitted_at),

@@ -1,6 +1,7 @@
-//! The results of a batch: a CSV with a row per job, and a summary.
+//! The results of a batch: a table with a row per job (CSV, or JSON lines), and a summary.
 
 pub mod csv;
+pub mod format;
 pub mod publish;
 pub mod row;
 pub mod summary;
@@ -8,6 +9,7 @@ pub mod summary;
 mod defuse;
 #[cfg(test)]
 mod equal_tests;
+mod jsonl;
 mod lines;
 mod place;
 mod publish_error;
@@ -23,5 +25,6 @@ mod synthesis_tests;
 mod table;
 mod task;
 pub(crate) mod words;
+mod writer;
 
 pub use self::task::{BatchRequest, JobRequest, ReportTask, RequestedPart, RequestedParts, Rest, asked_of, task_of};

@@ -8,34 +8,45 @@ use std::{
 
 use super::{
     csv::ReportWriter,
+    format::ReportFormat,
     lines::RowContext,
     place::report_place,
     recall::Recall,
     recalled::Recalled,
+    row::Row,
     summary::{Summary, SummaryState},
     task::ReportTask,
+    writer::RowWriter,
 };
 pub use super::{
     place::REPORT,
     publish_error::PublishError,
-    summarize::{blank, summarize},
+    summarize::{blank, figures_so_far, summarize},
 };
 use crate::{
     domain::{batch::BatchSpec, cost::Rates, environment::Environment},
     large::look_into,
     sink::{Content, Sink, SinkError},
-    store::{BatchRow, ReportRow, RowAnswer, Scratch, Store, StoreError},
+    store::{BatchRow, ReportRow, ReportScope, RowAnswer, Scratch, Store, StoreError},
 };
 
 /// The summary's name in the sink.
 pub const SUMMARY: &str = "summary.json";
 
-const CSV: &str = "text/csv; charset=utf-8";
 const PAGE: u32 = 1_000;
 /// Rows on a page with answers: an answer with word times can have a hundred kilobytes.
 const PAGE_WITH_ANSWERS: u32 = 100;
 /// The assumed minimum size of a page, in bytes: too much work for a thread that serves others.
 const PAGE_BYTES: u64 = 1 << 20;
+
+/// What a report has, and how it is written.
+#[derive(Debug, Clone, Default)]
+pub struct ReportRequest {
+    /// Its rows.
+    pub scope: ReportScope,
+    /// Its format.
+    pub format: ReportFormat,
+}
 
 /// Writes the report and the summary of a batch beside its outputs: each of them whole, or not at all.
 ///
@@ -82,7 +93,7 @@ async fn write_report(
     sink: &Sink,
 ) -> Result<(), PublishError> {
     let place = report_place(spec, sink)?;
-    put_at(store, batch, (spec, task), false, place).await
+    put_at(store, batch, (spec, task), &ReportRequest::default(), place).await
 }
 
 /// Writes the report of a batch to the object at this address, in the store that its report goes to.
@@ -93,26 +104,26 @@ pub async fn put_report(
     store: &Store,
     batch: &BatchRow,
     (spec, task): (&BatchSpec, &dyn ReportTask),
-    with_dropped: bool,
+    request: &ReportRequest,
     address: &str,
 ) -> Result<(), PublishError> {
     let place = Sink::open_file(address, spec.report_sink())?;
-    put_at(store, batch, (spec, task), with_dropped, place).await
+    put_at(store, batch, (spec, task), request, place).await
 }
 
 async fn put_at(
     store: &Store,
     batch: &BatchRow,
     of: (&BatchSpec, &dyn ReportTask),
-    with_dropped: bool,
+    request: &ReportRequest,
     (place, name): (Sink, String),
 ) -> Result<(), PublishError> {
     let dir = store.spool();
     let message = |source: io::Error| PublishError::Spool { dir: dir.clone(), source };
     let (scratch, file) = Scratch::create(&dir, "report.csv").map_err(message)?;
-    let written: Result<File, PublishError> = report_to(store, batch, of, with_dropped, file).await;
+    let written: Result<File, PublishError> = report_to(store, batch, of, request, file).await;
     written.map_err(|e| if let PublishError::Output(source) = e { message(source) } else { e })?;
-    place.put(&name, Content::File(scratch.path().to_owned()), CSV).await?;
+    place.put(&name, Content::File(scratch.path().to_owned()), request.format.content_type()).await?;
     Ok(())
 }
 
@@ -133,7 +144,7 @@ pub async fn put_blank_report((spec, task): (&BatchSpec, &dyn ReportTask), sink:
     let header =
         ReportWriter::new(Vec::new(), task, &spec.carried, spec.report.transcript).and_then(ReportWriter::finish);
     let header = header.expect("memory takes whatever is written");
-    place.put(&name, Content::Bytes(header.into()), CSV).await.map(|_| ())
+    place.put(&name, Content::Bytes(header.into()), ReportFormat::default().content_type()).await.map(|_| ())
 }
 
 /// Writes a summary beside the outputs.
@@ -152,10 +163,37 @@ pub async fn report_to<W: Write + Send + 'static>(
     store: &Store,
     batch: &BatchRow,
     (spec, task): (&BatchSpec, &dyn ReportTask),
-    with_dropped: bool,
+    request: &ReportRequest,
     out: W,
 ) -> Result<W, PublishError> {
     let transcript = spec.report.transcript && task.has_transcripts();
+    let writer = RowWriter::new(out, request.format, task, &spec.carried, transcript).map_err(PublishError::Output)?;
+    Box::pin(write_all(store, batch, (spec, task), &request.scope, (transcript, writer))).await
+}
+
+/// Shows each row of a batch to `each`, with its transcript if its task has them: from kept answers, else from the outputs.
+///
+/// # Errors
+/// The ledger or the outputs cannot be read.
+pub async fn each_row(
+    store: &Store,
+    batch: &BatchRow,
+    (spec, task): (&BatchSpec, &dyn ReportTask),
+    scope: &ReportScope,
+    each: impl FnMut(Row) + Send + 'static,
+) -> Result<(), PublishError> {
+    let writer = RowWriter::Each(io::sink(), Box::new(each));
+    // Boxed: the callers' futures are large already.
+    Box::pin(write_all(store, batch, (spec, task), scope, (task.has_transcripts(), writer))).await.map(drop)
+}
+
+async fn write_all<W: Write + Send + 'static>(
+    store: &Store,
+    batch: &BatchRow,
+    (spec, task): (&BatchSpec, &dyn ReportTask),
+    scope: &ReportScope,
+    (transcript, mut writer): (bool, RowWriter<W>),
+) -> Result<W, PublishError> {
     let unread = |e| StoreError::Unexpected(format!("the specification of `{}`: {e}", batch.name));
     let lines = RowContext {
         batch: batch.name.clone(),
@@ -166,20 +204,15 @@ pub async fn report_to<W: Write + Send + 'static>(
     };
     let lines = Arc::new(lines);
     let mut recall = Recall::new(spec, store.spool());
-    let mut writer = ReportWriter::new(out, task, &spec.carried, transcript).map_err(PublishError::Output)?;
     let limit = if transcript { PAGE_WITH_ANSWERS } else { PAGE };
-    let mut page = store.report_rows(batch.id, (0, 0), limit, (transcript, with_dropped)).await?;
+    let mut page = store.report_rows(batch.id, (0, 0), limit, transcript, scope).await?;
     while let Some(last) = page.last() {
         let after = (last.ordinal, last.job.0);
         let full = page.len() >= limit as usize;
         let writing = write_page(store, writer, &lines, &mut recall, page);
         // The next page is read while one is written.
         let reading = async {
-            if full {
-                store.report_rows(batch.id, after, limit, (transcript, with_dropped)).await
-            } else {
-                Ok(Vec::new())
-            }
+            if full { store.report_rows(batch.id, after, limit, transcript, scope).await } else { Ok(Vec::new()) }
         };
         let (written, next) = tokio::join!(writing, reading);
         writer = written?;
@@ -198,11 +231,11 @@ const RECALLED_AT_A_TIME: usize = 16;
 /// Writes a page. A row whose answer is stored separately is written on its own, if that answer exists.
 async fn write_page<W: Write + Send + 'static>(
     store: &Store,
-    mut writer: ReportWriter<W>,
+    mut writer: RowWriter<W>,
     lines: &Arc<RowContext>,
     recall: &mut Recall,
     page: Vec<ReportRow>,
-) -> Result<ReportWriter<W>, PublishError> {
+) -> Result<RowWriter<W>, PublishError> {
     let mut together = Vec::with_capacity(page.len());
     for mut line in page {
         if let Some(RowAnswer::Apart(call)) = line.answer {
@@ -222,12 +255,12 @@ async fn write_page<W: Write + Send + 'static>(
 
 /// Writes rows whose answers came with them (the longest has `len` bytes) or are to be recalled.
 async fn write_rows<W: Write + Send + 'static>(
-    mut writer: ReportWriter<W>,
+    mut writer: RowWriter<W>,
     lines: &Arc<RowContext>,
     recall: &mut Recall,
     rows: Vec<ReportRow>,
     len: u64,
-) -> Result<ReportWriter<W>, PublishError> {
+) -> Result<RowWriter<W>, PublishError> {
     if rows.is_empty() {
         return Ok(writer);
     }
@@ -235,7 +268,7 @@ async fn write_rows<W: Write + Send + 'static>(
     let lines = Arc::clone(lines);
     let writing = move || {
         for (line, recalled) in rows.into_iter().zip(recalled) {
-            writer.write(&lines.row(line, recalled))?;
+            writer.write(lines.row(line, recalled))?;
         }
         Ok(writer)
     };

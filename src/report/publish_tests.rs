@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{
-    publish::{REPORT, publish, report_to},
+    publish::{REPORT, ReportRequest, publish, report_to},
     summary::{SpendReason, Summary, SummaryState},
 };
 use crate::{
@@ -261,7 +261,10 @@ async fn pages_meet_without_a_gap() {
         let mut w = Fixture::new(Environment::Live, 2_099).await;
         w.spec.report.transcript = transcript;
         let row = w.store.batch_by_id(w.batch).await.unwrap();
-        let csv = report_to(&w.store, &row, (&w.spec, &crate::tasks::Transcribe), false, Vec::new()).await.unwrap();
+        let csv =
+            report_to(&w.store, &row, (&w.spec, &crate::tasks::Transcribe), &ReportRequest::default(), Vec::new())
+                .await
+                .unwrap();
         let mut reader = csv::Reader::from_reader(csv.as_slice());
         let lines: Vec<u64> = reader.records().map(|r| r.unwrap()[1].parse().unwrap()).collect();
         assert_eq!(lines, (1..=2_100).collect::<Vec<_>>());

@@ -3,14 +3,14 @@
 use std::{fs, path::PathBuf};
 
 use super::{
-    publish::{PublishError, REPORT, publish, put_blank_report, report_to},
+    publish::{PublishError, REPORT, ReportRequest, publish, put_blank_report, report_to},
     publish_tests::{Fixture, job},
     summary::SummaryState,
 };
 use crate::{
     domain::{cost::Rates, environment::Environment, facts::Facts, job::JobState},
     sink::Sink,
-    store::{Chosen, Claimed, End, Finish, NewJob},
+    store::{Chosen, Claimed, End, Finish, NewJob, ReportScope, Selection},
 };
 
 /// Texts that a CSV has to quote, and texts that a spreadsheet would read as formulas.
@@ -97,8 +97,12 @@ async fn what_is_pruned_stays_in_the_report() {
         assert_eq!(fs::read_dir(w.store.spool()).unwrap().count(), 0, "nothing is left in the spool");
         // To another file, as `report -o` writes it.
         let row = w.store.batch_by_id(w.batch).await.unwrap();
+        let all = ReportRequest {
+            scope: ReportScope { with_dropped: true, ..ReportScope::default() },
+            ..ReportRequest::default()
+        };
         let elsewhere =
-            report_to(&w.store, &row, (&w.spec, &crate::tasks::Transcribe), true, Vec::new()).await.unwrap();
+            report_to(&w.store, &row, (&w.spec, &crate::tasks::Transcribe), &all, Vec::new()).await.unwrap();
         assert!(elsewhere == before.as_bytes());
     }
 }
@@ -181,7 +185,7 @@ async fn a_line_bought_again_after_pruning_has_its_new_transcript() {
         w.prune().await;
         w.written().await.unwrap();
         assert_eq!(w.cells("transcript")[0], "the old words");
-        let again = Chosen { batch: w.batch, key: Some("k1".into()), states: vec![JobState::Succeeded], part: None };
+        let again = Chosen { batch: w.batch, lines: Selection::of_key("k1"), part: None };
         assert_eq!(w.store.retry(again).await.unwrap(), 1);
         w.finish_line(&w.claim(Environment::Live).await[0], "the new words", request_ids[1], &[]).await;
         let before_the_new = w.report();

@@ -3,6 +3,7 @@
 use crate::domain::{
     call::ErrorKind,
     cost::MicroUsd,
+    job::Wanted,
     options::listed,
     row::{Note, RowStatus},
     synthesis_options::{AudioFormat, SampleRate},
@@ -67,6 +68,8 @@ listed! {
         Error = "error",
         /// Further remarks.
         Notes = "notes",
+        /// Whether its output is still asked for: `yes`, `gone` or `dropped`.
+        Wanted = "wanted",
         /// What the answer said about the deletion of its content.
         ContentExpiry = "content_expiry",
         /// The transcript.
@@ -87,6 +90,8 @@ pub struct Row {
     pub output_name: Option<String>,
     /// Its status.
     pub status: RowStatus,
+    /// Whether its output is still asked for.
+    pub wanted: Wanted,
     /// The recording's address, without user info and signature.
     pub source: String,
     /// Addresses of the outputs.

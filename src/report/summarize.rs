@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use super::{
     lines::status,
-    summary::{FORMAT, Failures, LedgerRef, Spend, SpendReason, Summary, SummaryState, Suspects, SynthesisSummary},
+    summary::{
+        FORMAT, Failures, LedgerRef, RunFigures, Spend, SpendReason, Summary, SummaryState, Suspects, SynthesisSummary,
+    },
 };
 use crate::{
     domain::{
@@ -12,6 +14,7 @@ use crate::{
         call::ErrorKind,
         cost::{MicroUsd, Rates},
         job::{BatchId, JobState, Why},
+        row::Note,
         task::Task,
     },
     store::{Counts, Spending, Store, StoreError},
@@ -37,6 +40,7 @@ pub async fn summarize(
     summary.started_at = row.started_at;
     summary.finished_at = row.finished_at;
     summary.lines = counts.by_state.iter().map(|(state, count)| (status(*state), *count)).collect();
+    summary.notes = notes(store.note_counts(batch).await?);
     summary.audio_seconds = counts.audio_ms as f64 / 1_000.0;
     if summary.synthesis.is_some() {
         let spoken = store.synthesis_counts(batch).await?;
@@ -75,13 +79,40 @@ pub fn blank(
         lines: BTreeMap::new(),
         failures: Vec::new(),
         suspects: Vec::new(),
+        notes: BTreeMap::new(),
         audio_seconds: 0.0,
         synthesis: task.has_parts().then(SynthesisSummary::default),
         calls: 0,
         billed_calls: 0,
         spend: Spend::default(),
+        this_run: None,
         rates: rates.clone(),
     }
+}
+
+/// The lines with each note. Notes that make a line suspect are among the reasons.
+fn notes(joined: Vec<(String, u64)>) -> BTreeMap<Note, u64> {
+    let mut notes = BTreeMap::new();
+    for (text, count) in joined {
+        for note in text.split(';').filter_map(|note| note.parse::<Note>().ok()) {
+            *notes.entry(note).or_default() += count;
+        }
+    }
+    notes
+}
+
+/// What all calls of a batch were so far, to tell what a run adds to it.
+///
+/// # Errors
+/// The ledger cannot be read.
+pub async fn figures_so_far(store: &Store, batch: BatchId) -> Result<RunFigures, StoreError> {
+    let spending = store.spending(batch).await?;
+    Ok(RunFigures {
+        took_ms: 0,
+        calls: spending.iter().map(|s| s.calls).sum(),
+        billed_calls: spending.iter().map(|s| s.billed).sum(),
+        spend_usd: MicroUsd(spending.iter().map(|s| s.cost).sum()),
+    })
 }
 
 fn spend(spending: &[Spending]) -> Spend {

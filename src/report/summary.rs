@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::domain::{
-    call::ErrorKind,
-    cost::{MicroUsd, Rates},
-    options::listed,
-    row::RowStatus,
-    transcript::SuspectReason,
+use crate::{
+    domain::{
+        call::ErrorKind,
+        cost::{MicroUsd, Rates},
+        options::listed,
+        row::{Note, RowStatus},
+        transcript::SuspectReason,
+    },
+    store::BatchRow,
 };
 
 /// The version of the file's format; it rises when a field changes its meaning or is removed.
@@ -23,12 +26,22 @@ listed! {
         Running = "running",
         /// Nothing is left to do.
         Finished = "finished",
+        /// Nothing is left to do, since the user cancelled it.
+        Cancelled = "cancelled",
         /// Stopped by the user, or for a reason that no line is to blame for.
         Paused = "paused",
         /// Stopped by a signal; the same command continues.
         Interrupted = "interrupted",
         /// Its schedule's window closed with lines left; it continues in the next window.
         Waiting = "waiting",
+    }
+}
+
+impl SummaryState {
+    /// The state of a batch without unfinished lines.
+    #[must_use]
+    pub const fn of_finished(row: &BatchRow) -> Self {
+        if row.cancelled_at.is_some() { Self::Cancelled } else { Self::Finished }
     }
 }
 
@@ -77,6 +90,9 @@ pub struct Summary {
     pub failures: Vec<Failures>,
     /// Suspect lines by reason.
     pub suspects: Vec<Suspects>,
+    /// Lines by note, without notes that are reasons above.
+    #[serde(default)]
+    pub notes: BTreeMap<Note, u64>,
     /// Length of the audio of all lines with a result.
     pub audio_seconds: f64,
     /// The totals of a synthesis; absent for other tasks.
@@ -88,8 +104,24 @@ pub struct Summary {
     pub billed_calls: u64,
     /// What they cost: an estimate at list price.
     pub spend: Spend,
+    /// What the run that just ended did; absent in the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub this_run: Option<RunFigures>,
     /// The prices used for it, in dollars per minute or per 10,000 characters.
     pub rates: Rates,
+}
+
+/// What one run did with a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RunFigures {
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
+    /// Calls made.
+    pub calls: u64,
+    /// Those of them that may have been billed.
+    pub billed_calls: u64,
+    /// What they cost: an estimate at list price.
+    pub spend_usd: MicroUsd,
 }
 
 /// The totals of the synthesis jobs that have a result.
@@ -239,6 +271,8 @@ pub(super) mod tests {
                 },
             ],
             suspects: vec![Suspects { reason: SuspectReason::Empty, count: 3, key: "2026/call-9".into() }],
+            notes: BTreeMap::from([(Note::Stereo, 1_200), (Note::PaidAgain, 5)]),
+            this_run: None,
             audio_seconds: 74_520.5,
             synthesis: None,
             calls: 1230,
@@ -302,6 +336,10 @@ pub(super) mod tests {
               "key": "2026/call-9"
             }
           ],
+          "notes": {
+            "stereo": 1200,
+            "paid_again": 5
+          },
           "audio_seconds": 74520.5,
           "calls": 1230,
           "billed_calls": 1211,

@@ -5,10 +5,10 @@ use std::fmt::Write;
 use unicode_width::UnicodeWidthStr;
 
 use super::{
-    summary::{SpendReason, Summary, SummaryState, SynthesisSummary},
-    words::{grouped, printable, shell, shorten},
+    summary::{RunFigures, SpendReason, Summary, SummaryState, SynthesisSummary},
+    words::{self, grouped, printable, shell, shorten},
 };
-use crate::domain::{call::ErrorKind, row::RowStatus};
+use crate::domain::{call::ErrorKind, cost::MicroUsd, row::RowStatus};
 
 impl Summary {
     /// The summary on one page, for a terminal of `width` columns.
@@ -22,12 +22,16 @@ fn table(summary: &Summary, width: usize) -> String {
     let mut out = Table { text: String::new(), width: width.max(40) };
     out.line(&headline(summary));
     out.fact(if summary.synthesis.is_some() { "jobs" } else { "lines" }, &lines(summary));
+    if !summary.notes.is_empty() {
+        let notes: Vec<String> = summary.notes.iter().map(|(note, n)| format!("{} {note}", grouped(*n))).collect();
+        out.fact("notes", &notes.join(", "));
+    }
     out.fact("audio", &duration(summary.audio_seconds));
     if let Some(synthesis) = &summary.synthesis {
         out.fact("speech", &synthesis_words(synthesis));
     }
-    out.fact("calls", &format!("{}, {} billed", grouped(summary.calls), grouped(summary.billed_calls)));
-    out.fact("spend", &format!("${} at list price of {}", summary.spend.total_usd, summary.rates.as_of));
+    out.fact("calls", &calls(summary));
+    out.fact("spend", &spend(summary));
     for (model, cost) in &summary.spend.by_model {
         out.fact("", &format!("${cost}  {model}"));
     }
@@ -51,15 +55,49 @@ fn table(summary: &Summary, width: usize) -> String {
         name: s.reason.as_str(),
         key: &s.key,
         words: "",
-        remedy: format!("wavebatch retry {batch} --state suspect, which buys them again"),
+        remedy: format!("wavebatch retry {batch} --state suspect, which pays for them again"),
     });
     out.groups("suspect", suspects.collect());
     out.text
 }
 
+/// The run of this summary, if the batch has calls of earlier runs: then the two are told apart.
+fn one_of_several(summary: &Summary) -> Option<&RunFigures> {
+    summary.this_run.as_ref().filter(|run| run.calls < summary.calls)
+}
+
+/// `2, 2 billed; of the batch 12, 12 billed`
+fn calls(summary: &Summary) -> String {
+    let words = |calls, billed| format!("{}, {} billed", grouped(calls), grouped(billed));
+    let all = words(summary.calls, summary.billed_calls);
+    match one_of_several(summary) {
+        Some(RunFigures { calls: 0, .. }) => format!("none in this run; of the batch {all}"),
+        Some(run) => format!("{} in this run; of the batch {all}", words(run.calls, run.billed_calls)),
+        None => all,
+    }
+}
+
+fn spend(summary: &Summary) -> String {
+    let all = format!("${} at list price of {}", summary.spend.total_usd, summary.rates.as_of);
+    match one_of_several(summary) {
+        Some(run) if run.spend_usd == MicroUsd(0) => format!("nothing in this run; of the batch {all}"),
+        Some(run) => format!("${} in this run; of the batch {all}", run.spend_usd),
+        None => all,
+    }
+}
+
 fn headline(summary: &Summary) -> String {
     let took = match (summary.started_at, summary.finished_at) {
-        (Some(from), Some(to)) if to >= from => format!(" in {}", duration(to.abs_diff(from) as f64 / 1_000.0)),
+        (Some(from), Some(to)) if to >= from => {
+            let all = duration(to.abs_diff(from) as f64 / 1_000.0);
+            match &summary.this_run {
+                Some(run) => {
+                    let batch = one_of_several(summary).map(|_| format!("; the batch took {all}")).unwrap_or_default();
+                    format!(" in {}{batch}", words::duration(run.took_ms))
+                }
+                None => format!(" in {all}"),
+            }
+        }
         _ => String::new(),
     };
     match &summary.state {
@@ -128,7 +166,7 @@ fn remedy(kind: ErrorKind, summary: &Summary) -> String {
         ErrorKind::Internal => "a fault of wavebatch: please report it with its error; wavebatch retry tries again".into(),
         ErrorKind::AnswerTooLarge => {
             format!(
-                "shorten the line or its recording, then {run}; wavebatch retry {batch} --state failed buys it as it is"
+                "shorten the line or its recording, then {run}; wavebatch retry {batch} --state failed pays for it as it is"
             )
         }
         ErrorKind::SinkRefused => {
@@ -203,6 +241,7 @@ mod tests {
         insta::assert_snapshot!(table(&summary(), 80), @"
         support-calls: finished in 3 min 13 s
           lines     1,221: 1,204 succeeded, 3 suspect, 14 failed
+          notes     1,200 stereo, 5 paid_again
           audio     20 h 42 min
           calls     1,230, 1,211 billed
           spend     $6.235000 at list price of 2026-09-07
@@ -220,8 +259,26 @@ mod tests {
 
         suspect, by reason
           3  empty  2026/call-9
-             -> wavebatch retry support-calls --state suspect, which buys them again
+             -> wavebatch retry support-calls --state suspect, which pays for them again
         ");
+    }
+
+    #[test]
+    fn a_run_is_told_apart_from_the_batch() {
+        let mut s = summary();
+        let mut run = RunFigures { took_ms: 50, calls: 2, billed_calls: 1, spend_usd: MicroUsd(25) };
+        let mut shown = |run| {
+            s.this_run = Some(run);
+            table(&s, 200)
+        };
+        let text = shown(run);
+        assert!(text.starts_with("support-calls: finished in 50 ms; the batch took 3 min 13 s\n"), "{text}");
+        assert!(text.contains("\n  calls     2, 1 billed in this run; of the batch 1,230, 1,211 billed\n"), "{text}");
+        assert!(text.contains("\n  spend     $0.000025 in this run; of the batch $6.235000 at list"), "{text}");
+        run.calls = 0;
+        assert!(shown(run).contains("\n  calls     none in this run; of the batch 1,230"));
+        run.calls = 1_230;
+        assert!(shown(run).contains("\n  calls     1,230, 1,211 billed\n"), "the first run is the batch");
     }
 
     #[test]

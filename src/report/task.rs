@@ -14,7 +14,7 @@ use crate::{
         synthesis_options::{AudioFormat, SampleRate},
         task::{SpecError, Task, TaskSpec, Tasks},
     },
-    store::{JobKeys, PartKeys, ReportRow, Retried, StoreError},
+    store::{Field, JobKeys, PartKeys, ReportRow, Retried, StoreError},
 };
 
 /// A task, in its report role.
@@ -48,6 +48,11 @@ pub trait ReportTask: Task {
 pub trait BatchRequest: fmt::Debug + Send + Sync {
     /// What a job requests. Never called for a bad line.
     fn job(&self, job: &ReportRow) -> JobRequest;
+
+    /// The cell of a job that this column shows, if lines can be chosen by it.
+    fn field_of(&self, _column: Column) -> Option<Field> {
+        None
+    }
 
     /// The pool of its model.
     fn pool(&self) -> Pool;

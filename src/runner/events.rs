@@ -86,6 +86,25 @@ pub enum Event {
     Warning(String),
 }
 
+impl Event {
+    /// The batch that the event is about, if it is about one.
+    #[must_use]
+    pub const fn batch(&self) -> Option<BatchId> {
+        match self {
+            Self::Claimed { batch }
+            | Self::Finished { batch, .. }
+            | Self::Requeued { batch, .. }
+            | Self::DeliveryFailed { batch, .. }
+            | Self::Paused { batch, .. } => Some(*batch),
+            Self::CallStarted { .. }
+            | Self::CallEnded { .. }
+            | Self::CallbackOverdue { .. }
+            | Self::Held { .. }
+            | Self::Warning(_) => None,
+        }
+    }
+}
+
 /// How a call ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallEnd {

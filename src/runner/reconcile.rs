@@ -48,7 +48,7 @@ pub async fn by_policy(part: &PartContext<'_>, call: &CallRecord) -> Result<Reco
 /// The end of a line whose call is left to the user.
 #[must_use]
 pub fn manual_review() -> Finish {
-    let message = "the call may have been billed and nothing proves its outcome; on_unknown = \"park\" leaves it to you: `wavebatch retry` buys it again";
+    let message = "the call may have been billed and nothing proves its outcome; on_unknown = \"park\" leaves it to you: `wavebatch retry` pays for it again";
     Finish::failed(ErrorKind::UnknownOutcome, message.into())
 }
 

@@ -12,7 +12,7 @@ use crate::{
         retry::{self, PauseKind},
     },
     media::source::Source,
-    store::{Finish, JobFilter, StoreError, To},
+    store::{Finish, JobFilter, Selection, StoreError, To},
 };
 
 impl PartContext<'_> {
@@ -80,7 +80,8 @@ impl PartContext<'_> {
         let given = match outage.given() {
             Some(at) => Some(at),
             None => {
-                let done = JobFilter { state: Some(JobState::Succeeded), limit: 1, ..JobFilter::default() };
+                let done =
+                    JobFilter { lines: Selection::of_states(&[JobState::Succeeded]), limit: 1, ..JobFilter::default() };
                 let done = on.store().jobs(on.batch.id, &done).await?;
                 done.first().and_then(|job| job.row.source.as_deref()?.parse().ok())
             }

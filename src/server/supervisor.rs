@@ -236,7 +236,7 @@ where
     F: Future<Output = Result<(), StoreError>>,
 {
     let state = match batch_status {
-        BatchStatus::Finished(_) => SummaryState::Finished,
+        BatchStatus::Finished(_) => SummaryState::of_finished(&batch),
         BatchStatus::Paused(_) => SummaryState::Paused,
         BatchStatus::WindowClosed(_) => SummaryState::Waiting,
         BatchStatus::Working | BatchStatus::Over => SummaryState::Running,

@@ -258,6 +258,16 @@ impl Bucket {
         Ok(())
     }
 
+    /// Removes an object. One that is not there is no error.
+    pub(super) async fn remove(&self, name: &str) -> Result<(), SinkError> {
+        let at = &self.at(name);
+        let removed = self.s3.call("remove", at, self.timeouts, |connection| async move {
+            connection.client.delete_object().bucket(&at.bucket).key(&at.key).send().await?;
+            Ok(())
+        });
+        Ok(removed.await?)
+    }
+
     pub(super) fn prefix(&self) -> &S3Address {
         &self.root
     }

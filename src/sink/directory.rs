@@ -183,6 +183,14 @@ impl Directory {
         Ok(())
     }
 
+    /// Removes a file. One that is not there is no error.
+    pub(super) fn remove(&self, name: &str) -> Result<(), SinkError> {
+        match fs::remove_file(self.target(name)?) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(SinkError::of_output(self.address(name), e)),
+            _ => Ok(()),
+        }
+    }
+
     /// The path of an output, if the name stays inside the sink.
     fn target(&self, name: &str) -> Result<PathBuf, SinkError> {
         let bad = |part: &str| matches!(part, "" | "." | "..") || part.contains('\0') || part.starts_with(TEMPORARY);

@@ -204,6 +204,20 @@ impl Sink {
         }
     }
 
+    /// Removes a file of the sink. One that is not there is no error.
+    ///
+    /// # Errors
+    /// The sink refuses it.
+    pub async fn remove(&self, name: &str) -> Result<(), SinkError> {
+        match self {
+            Self::Directory(directory) => {
+                let (directory, name) = (directory.clone(), name.to_owned());
+                blocking(move || directory.remove(&name)).await
+            }
+            Self::S3(bucket) => bucket.remove(name).await,
+        }
+    }
+
     /// The full address of an output, written or not.
     #[must_use]
     pub fn address(&self, name: &str) -> String {

@@ -84,7 +84,7 @@ async fn a_successor_that_was_cancelled_and_is_tried_again_waits_too() {
     let _me = l.store.enlist("{}".into()).await.unwrap();
     let j = claim(&l.store, 1).await.remove(0);
     l.store.submit(b, vec![job(1, "/changed.wav")], vec![]).await.unwrap();
-    let again = || Chosen { batch: b, key: None, states: vec![], part: None };
+    let again = || Chosen::of(b, Selection::default());
     l.store.cancel(b).await.unwrap();
     assert_eq!(l.store.retry(again()).await.unwrap(), 1);
     assert!(claim(&l.store, 5).await.is_empty(), "the first is still at it");

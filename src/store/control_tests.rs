@@ -9,7 +9,7 @@ use crate::store::{tests::*, *};
 const MANY: u64 = 20_000;
 
 fn all_of(batch: BatchId) -> Chosen {
-    Chosen { batch, key: None, states: vec![], part: None }
+    Chosen::of(batch, Selection::default())
 }
 
 async fn count(store: &Store, batch: BatchId, state: JobState) -> u64 {
@@ -79,7 +79,7 @@ async fn half_cancelled(l: &Ledger) -> BatchId {
 async fn a_killed_cancel_is_finished_before_anything_is_due_again() {
     let l = ledger().await;
     let b = half_cancelled(&l).await;
-    let chosen = Chosen { key: Some("k1".into()), ..all_of(b) };
+    let chosen = Chosen { lines: Selection::of_key("k1"), ..all_of(b) };
     assert_eq!(l.store.retry(chosen).await.unwrap(), 1);
     assert_eq!((count(&l.store, b, JobState::Queued).await, count(&l.store, b, JobState::Cancelled).await), (1, 2));
     let _me = l.store.enlist("{}".into()).await.unwrap();
@@ -105,7 +105,7 @@ async fn a_killed_retry_is_finished_by_the_same_verb() {
     let b = l.submit(batch("b"), 4).await;
     l.store.cancel(b).await.unwrap();
     for key in ["k2", "k3"] {
-        let chosen = Chosen { key: Some(key.into()), ..all_of(b) };
+        let chosen = Chosen { lines: Selection::of_key(key), ..all_of(b) };
         assert_eq!(l.store.retry(chosen).await.unwrap(), 1);
     }
     assert_eq!(l.store.plan_retry(&all_of(b)).await.unwrap().jobs, 2);

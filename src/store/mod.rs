@@ -63,11 +63,12 @@ pub use engine::scratch::Scratch;
 pub use error::StoreError;
 pub use jobs::claim::{ClaimRequest, Claimed, Order};
 pub use jobs::deliveries::AnswerFacts;
-pub use jobs::outputs::{OutputFile, Ownership, Writes};
+pub use jobs::outputs::{OutputFile, OwnedFile, Ownership, Writes};
 pub use jobs::parts::{JobKeys, PartKeys, PlannedPart};
 pub use jobs::settle::{Finish, Settled, Settlement, To};
 pub use jobs::texts::Text;
 pub use notices::{NewNotice, Notice, Undelivered};
+pub use queries::selection::{Condition, Field, ReportScope, Selection};
 pub use queries::sizes::{KeptAnswers, LedgerSizes};
 pub use queries::spend::{SpendBy, SpendGroup, SpendQuery, SpendSums, Spent};
 pub use queries::views::{

@@ -318,7 +318,10 @@ impl Pair {
 
     async fn retry(&mut self, only: Option<usize>) {
         let key = only.map(|line| format!("k{}", line + 1));
-        self.stores[1].retry(Chosen { batch: self.batch, key, states: vec![], part: None }).await.unwrap();
+        self.stores[1]
+            .retry(Chosen::of(self.batch, key.map_or_else(Selection::default, Selection::of_key)))
+            .await
+            .unwrap();
         let now = self.clock.now();
         for line in (0..LINES).filter(|line| only.is_none_or(|only| only == *line)) {
             let Line::Over(state) = self.lines[line] else { continue };

@@ -98,7 +98,7 @@ async fn cancelled_lines_keep_the_answers_of_calls_in_flight() {
     assert_eq!(l.store.cancel(b).await.unwrap(), Cancelled { jobs: 3, in_flight: 1 });
     assert_eq!(l.store.end(ended(p.call, answered())).await.unwrap().state, CallState::Answered);
     assert!(!l.store.settle(settle(&j, done(JobState::Succeeded))).await.unwrap());
-    let chosen = Chosen { batch: b, key: None, states: vec![], part: None };
+    let chosen = Chosen::of(b, Selection::default());
     let plan = l.store.plan_retry(&chosen).await.unwrap();
     assert_eq!((plan.jobs, plan.deliveries), (3, 1), "what was bought is delivered");
     assert_eq!(l.store.retry(chosen).await.unwrap(), 3);
@@ -117,7 +117,7 @@ async fn a_suspect_line_is_bought_again_by_retry() {
     let p = l.store.permit(ask(&j, Limits::default())).await.unwrap().unwrap();
     l.store.end(ended(p.call, answered())).await.unwrap();
     l.store.settle(settle(&j, done(JobState::Suspect))).await.unwrap();
-    l.store.retry(Chosen { batch: b, key: None, states: vec![], part: None }).await.unwrap();
+    l.store.retry(Chosen::of(b, Selection::default())).await.unwrap();
     let again = claim(&l.store, 1).await.remove(0);
     let journal = l.store.journal(again.job, 0, again.generation).await.unwrap();
     assert_eq!(journal.step(l.clock.now(), 15_000), Step::Call(Why::First));
@@ -154,7 +154,11 @@ async fn answers_are_pruned_and_rows_stay() {
     assert!(l.store.answer(p.call).await.unwrap().is_none());
     assert_eq!(l.store.redeliver(b).await.unwrap(), (0, 1));
     let id = l.store.begin(batch("b"), Resubmission::default()).await.unwrap().batch;
-    assert_eq!(l.store.submit(id, vec![job(1, "/r/1.wav")], vec![]).await.unwrap().same, 1, "nothing is bought again");
+    assert_eq!(
+        l.store.submit(id, vec![job(1, "/r/1.wav")], vec![]).await.unwrap().same,
+        1,
+        "nothing is paid for again"
+    );
 }
 
 #[tokio::test]

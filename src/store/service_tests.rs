@@ -286,6 +286,6 @@ async fn what_comes_after_a_cancel_in_the_middle_of_its_submission_is_cancelled_
     l.store.end_submit(id).await.unwrap();
     assert!(claim(&l.store, 9).await.is_empty());
     assert_eq!(l.store.counts(id).await.unwrap().of(JobState::Cancelled), 2, "else it would be queued for ever");
-    l.store.retry(Chosen { batch: id, key: None, states: vec![], part: None }).await.unwrap();
+    l.store.retry(Chosen::of(id, Selection::default())).await.unwrap();
     assert_eq!(claim(&l.store, 9).await.len(), 2);
 }

@@ -135,7 +135,12 @@ pub fn voice_language(text: &str) -> Result<TtsLanguage, NotListed> {
     codes().find(|language| language.as_str() == name).ok_or_else(|| {
         let codes = TtsLanguage::NAMES.iter().copied().filter(|code| *code != TtsLanguage::Auto.as_str());
         let known = NAMES.iter().map(|(known, _)| *known).chain(codes);
-        NotListed { what: "language", value: text.to_owned(), nearest: nearest(&name, known) }
+        NotListed {
+            what: "language",
+            value: text.to_owned(),
+            nearest: nearest(&name, known),
+            known: TtsLanguage::NAMES,
+        }
     })
 }
 

@@ -13,7 +13,7 @@ use wavebatch::{
     },
     runner::RunEnd,
     sandbox::{Fault, Match, StatusFault, What},
-    store::{Chosen, Store},
+    store::{Chosen, Selection, Store},
 };
 
 use crate::{
@@ -49,7 +49,7 @@ fn words(bytes: usize) -> String {
 }
 
 fn all(batch: BatchId) -> Chosen {
-    Chosen { batch, key: None, states: vec![], part: None }
+    Chosen::of(batch, Selection::default())
 }
 
 fn spool_is_empty(store: &Store) -> bool {

@@ -81,7 +81,7 @@ async fn kill_9_loses_no_line_and_buys_none_twice() {
     }
     let books = fixture.sandbox.books();
     assert_eq!(books.contents.len(), LINES);
-    assert_eq!(books.most_billed(), 1, "the log proved every call, and one was bought again");
+    assert_eq!(books.most_billed(), 1, "the log proved every call, and one was paid for again");
     let rows = fixture.rows(batch).await;
     assert!(rows.iter().any(|r| r.notes.as_deref() == Some("recovered")), "no kill hit a call in flight");
     // The ledger may count a call that was killed before its first byte as billed, never one too few.

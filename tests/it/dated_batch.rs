@@ -224,7 +224,7 @@ async fn a_lost_ledger_takes_what_is_there_as_done_and_a_lost_bucket_is_written_
     let notes: Vec<_> = dated.report("nightly-calls-2026-11-20").iter().map(|row| row[20].to_owned()).collect();
     assert_eq!(notes.iter().filter(|note| *note == "adopted").count(), 7);
     let adopted = dated.report("nightly-calls-2026-11-20");
-    let texts: Vec<_> = adopted.iter().map(|row| row[22].to_owned()).collect();
+    let texts: Vec<_> = adopted.iter().map(|row| row[23].to_owned()).collect();
     assert_eq!(texts, (0..8).map(|i| format!("words of call {i}")).collect::<Vec<_>>(), "no transcript is lost");
     assert!(adopted.iter().all(|row| !row[8].is_empty()), "nor a length: {adopted:?}");
 }

@@ -40,7 +40,7 @@ async fn a_line_that_breaks_its_worker_twice_fails_and_the_others_are_done() {
     let ends = fixture.ends(batch).await;
     assert_eq!(ends["breaks-its-worker"], (Failed, "internal_error".to_owned()));
     assert_eq!((ends["well-1"].0, ends["well-2"].0), (Succeeded, Succeeded));
-    assert_eq!(fixture.sandbox.books().billed, 3, "what was bought before it broke is not bought again");
+    assert_eq!(fixture.sandbox.books().billed, 3, "what was bought before it broke is not paid for again");
     let message = fixture.row(batch, "breaks-its-worker").await.error.expect("words");
     assert!(message.contains("2 times") && message.contains("wavebatch itself"), "{message}");
 }

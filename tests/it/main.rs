@@ -5,6 +5,7 @@ mod account;
 mod admin;
 mod answers;
 mod checking;
+mod choosing;
 mod cli;
 mod cost_matrix;
 mod crash;

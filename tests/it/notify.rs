@@ -105,6 +105,7 @@ async fn a_post_says_all_and_is_signed() {
     let mut message = message;
     message.as_object_mut().unwrap().remove("id");
     let whole = serde_json::json!({
+        "text": "wavebatch: night-1 could not start: the key is gone",
         "event": "could_not_start", "at": "2025-11-24T16:00:00.123Z", "batch": "night-1", "definition": "night",
         "state": null, "reason": "the key is gone", "lines": {}, "lines_left": 0, "spend_usd": 0.0,
         "report": null, "summary": null, "sandbox": false,

@@ -73,7 +73,7 @@ async fn what_is_in_no_list_is_told_once_and_passed_on() {
         assert_eq!(code(&message), 2, "another definition's batch: {}", stderr(&message));
         write(dir.path(), "c.toml", text.replace(from, to));
         let message = against(dir.path(), &sandbox, &["run", "c.toml"]).await;
-        assert!(stderr(&message).contains("would be bought again"), "{}", stderr(&message));
+        assert!(stderr(&message).contains("would be paid for again"), "{}", stderr(&message));
         write(dir.path(), "c.toml", text);
     }
     assert_eq!(sandbox.books().billed, 2);
@@ -251,7 +251,7 @@ async fn a_lost_answer_is_found_on_whatever_page_of_the_log_it_stands() {
     let ran = fixture.run(batch).await;
     assert_eq!(ran.end, RunEnd::Done);
     let after = fixture.sandbox.books();
-    assert_eq!(after.billed, before.billed, "none is bought again");
+    assert_eq!(after.billed, before.billed, "none is paid for again");
     assert_eq!(fixture.counts(batch).await.of(JobState::Succeeded), PAGES as u64);
     assert!(after.log_calls > before.log_calls);
 }

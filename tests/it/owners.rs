@@ -16,7 +16,7 @@ use wavebatch::{
         intake::{Submission, SubmitOptions, submit},
     },
     sandbox::{Fault, Match, What},
-    store::Chosen,
+    store::{Chosen, ReportScope, Selection},
 };
 
 use crate::support::Fixture;
@@ -213,7 +213,7 @@ async fn check(steps: &[Step], spoken: &HashMap<(String, &'static str, usize), V
 
 async fn retry(fixture: &Fixture) {
     if let Some(batch) = fixture.store.batch("ivr").await.expect("a ledger") {
-        let chosen = Chosen { batch: batch.id, key: None, states: vec![], part: None };
+        let chosen = Chosen::of(batch.id, Selection::default());
         fixture.store.retry(chosen).await.expect("a ledger");
     }
 }
@@ -261,10 +261,14 @@ async fn a_voice_that_comes_back_has_its_files_again_and_buys_nothing() {
     assert_eq!(fixture.store.redeliver(back.batch).await.expect("a ledger").0, 3);
     assert_eq!(fixture.run(back.batch).await.end, RunEnd::Done);
     there(&magnus);
-    let again = Chosen { batch: back.batch, key: Some("a".into()), states: vec![], part: None };
+    let again = Chosen { batch: back.batch, lines: Selection::of_key("a"), part: None };
     assert_eq!(fixture.store.plan_retry(&again).await.expect("a ledger").jobs, 1);
     assert_eq!(fixture.sandbox.books().billed, billed);
-    let all = fixture.store.report_rows(back.batch, (0, 0), 99, (false, true)).await.expect("a ledger");
+    let all = fixture
+        .store
+        .report_rows(back.batch, (0, 0), 99, false, &ReportScope { with_dropped: true, ..ReportScope::default() })
+        .await
+        .expect("a ledger");
     assert_eq!((all.len(), fixture.rows(back.batch).await.len()), (6, 3));
 }
 
@@ -332,7 +336,7 @@ async fn outputs_that_share_a_clip_are_joined_anew_together() {
     asked.write(&fixture);
     let batch = done(&fixture).await.batch;
     let before = times(&fixture, &asked);
-    let first = Chosen { batch, key: Some("a".into()), states: vec![], part: Some(0) };
+    let first = Chosen { batch, lines: Selection::of_key("a"), part: Some(0) };
     assert_eq!(fixture.store.plan_retry(&first).await.expect("a ledger").joined, 1, "c says the same");
     fixture.store.retry(first).await.expect("a ledger");
     // The next performance is another one.

@@ -23,7 +23,7 @@ impl DatedBatch {
     }
 
     fn transcripts(&self) -> Vec<String> {
-        self.report(BATCH).iter().map(|row| row[22].to_owned()).collect()
+        self.report(BATCH).iter().map(|row| row[23].to_owned()).collect()
     }
 }
 
@@ -57,7 +57,9 @@ async fn a_report_in_a_bucket_keeps_what_it_had_when_answers_are_pruned() {
     assert!(dated.csv() == before, "it is left as it is");
     dated.s3.lift();
     dated.s3.remove("acme-bi", REPORT);
-    dated.well(&["report", BATCH]).await;
+    let (code, message) = dated.run(BEFORE, &["report", BATCH]).await;
+    assert_eq!(code, 1, "the output that is gone is told: {message}");
+    assert!(message.contains("3_ann_1763625603.txt") && message.contains("wavebatch deliver"), "{message}");
     let mut expected = words(0..20);
     let lost = dated.report(BATCH).iter().position(|row| &row[20] == "answer_pruned").expect("neither has it");
     assert!(dated.report(BATCH)[lost][2].starts_with("3_"), "{:?}", dated.report(BATCH)[lost]);

@@ -18,7 +18,7 @@ use wavebatch::{
         summary::{SpendReason, SummaryState},
     },
     sandbox::{Config, Fault, Match, What},
-    store::{Chosen, SpendBy, SpendQuery, SpendSums, Spent},
+    store::{Chosen, Selection, SpendBy, SpendQuery, SpendSums, Spent},
 };
 
 use crate::support::Fixture;
@@ -44,7 +44,7 @@ async fn dated() -> (Fixture, BatchId) {
     ]);
     let (batch, _) = fixture.go("", "concurrency = 1").await;
     fixture.clock.advance(DAY);
-    let again = Chosen { batch, key: Some("call-4".into()), states: vec![], part: None };
+    let again = Chosen { batch, lines: Selection::of_key("call-4"), part: None };
     assert_eq!(fixture.store.retry(again).await.unwrap(), 1);
     fixture.run(batch).await;
     fixture.all_well(batch, 6, 2).await;

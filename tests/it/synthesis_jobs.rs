@@ -14,7 +14,7 @@ use wavebatch::{
     },
     runner::RunEnd,
     sandbox::{Config, Fault, Match, What},
-    store::{Chosen, SpoolLimits},
+    store::{Chosen, Selection, SpoolLimits},
 };
 
 use crate::support::{
@@ -194,7 +194,7 @@ async fn a_part_that_is_refused_fails_its_job_and_is_named() {
     let before = fixture.sandbox.books().calls;
     // Mended: only what is missing is bought.
     fixture.sandbox.unscript();
-    fixture.store.retry(Chosen { batch, key: None, states: vec![], part: None }).await.unwrap();
+    fixture.store.retry(Chosen::of(batch, Selection::default())).await.unwrap();
     fixture.run(batch).await;
     assert_eq!(fixture.row(batch, "bad").await.state, JobState::Succeeded);
     let missing = fixture.sandbox.books().calls - before;
@@ -216,7 +216,7 @@ async fn too_short_for_its_text_is_suspect() {
     // A retry buys that part, and not all of them.
     fixture.sandbox.unscript();
     let before = fixture.sandbox.books().calls;
-    let again = Chosen { batch, key: None, states: vec![], part: None };
+    let again = Chosen::of(batch, Selection::default());
     let words = cut(&prose(1), 60, SentenceRules::of(Some("en")))[1].chars() as u64;
     assert_eq!(fixture.store.plan_retry(&again).await.unwrap().units, words);
     assert_eq!(fixture.store.retry(again).await.unwrap(), 1);
@@ -295,7 +295,7 @@ async fn a_part_can_be_spoken_again() {
     fixture.run(batch).await;
     let n = parts(&text);
     assert_eq!(fixture.sandbox.books().calls, n);
-    fixture.store.retry(Chosen { batch, key: Some("one".into()), states: vec![], part: Some(3) }).await.unwrap();
+    fixture.store.retry(Chosen { batch, lines: Selection::of_key("one"), part: Some(3) }).await.unwrap();
     fixture.run(batch).await;
     assert_eq!(fixture.sandbox.books().calls, n + 1, "one part, and both formats have it");
     let last = fixture.sandbox.books().requests.last().unwrap().text.clone().unwrap();
@@ -347,7 +347,7 @@ async fn a_part_spoken_again_takes_with_it_what_was_pruned() {
     fixture.run(batch).await;
     fs::remove_dir_all(fixture.store.audio_cache().root()).unwrap();
     fs::remove_file(fixture.spoken("one.wav")).unwrap();
-    fixture.store.retry(Chosen { batch, key: Some("one".into()), states: vec![], part: Some(3) }).await.unwrap();
+    fixture.store.retry(Chosen { batch, lines: Selection::of_key("one"), part: Some(3) }).await.unwrap();
     fixture.run(batch).await;
     let row = fixture.row(batch, "one").await;
     assert_eq!((row.state, row.notes), (JobState::Succeeded, None), "{:?}", row.error);
@@ -383,7 +383,7 @@ async fn one_retry_is_enough_for_a_book_whose_audio_is_gone() {
     let text = prose(40);
     let batch = bought_and_removed(&fixture, &text).await;
     assert_eq!(fixture.row(batch, "one").await.error_kind.as_deref(), Some("answer_lost"));
-    fixture.store.retry(Chosen { batch, key: None, states: vec![], part: None }).await.unwrap();
+    fixture.store.retry(Chosen::of(batch, Selection::default())).await.unwrap();
     fixture.run(batch).await;
     let row = fixture.row(batch, "one").await;
     assert_eq!((row.state, row.error), (JobState::Succeeded, None));
@@ -456,7 +456,7 @@ async fn what_is_parked_for_one_format_is_not_bought_for_another() {
     let batch = fixture.speak(&parking, &[("one", "Hello there.")]).await;
     fixture.run(batch).await;
     assert_eq!((fixture.counts(batch).await.of(JobState::Failed), fixture.sandbox.books().billed), (2, 1));
-    fixture.store.retry(Chosen { batch, key: None, states: vec![], part: None }).await.unwrap();
+    fixture.store.retry(Chosen::of(batch, Selection::default())).await.unwrap();
     fixture.run(batch).await;
     assert_eq!((fixture.counts(batch).await.of(JobState::Succeeded), fixture.sandbox.books().billed), (2, 2));
 }

@@ -282,7 +282,10 @@ async fn one_sentence_is_spoken_again_by_its_number_or_its_moment() {
     assert!(book.refused(&retry(&["--at", "01:00"])).contains("00:01:00.000 is outside; it lasts 00:00:05.300"));
     assert!(book.refused(&retry(&["--at", "soon"])).contains("write e.g. 00:12:34"));
     assert!(book.refused(&["retry", "book", "--part", "3"]).contains("--key"));
-    assert!(book.refused(&["retry", "book", "--key", "ch-9", "--part", "3"]).contains("book has no line `ch-9`"));
+    let none = book.wavebatch(&["retry", "book", "--key", "ch-9", "--part", "3"]);
+    assert_eq!(none.status.code(), Some(1));
+    let none = String::from_utf8_lossy(&none.stderr).into_owned();
+    assert!(none.contains("book has no line with the key `ch-9`; did you mean `ch-1`?"), "{none}");
 
     let plan = book.message(&retry(&["--at", "2.5", "--dry-run"]));
     assert_eq!(
@@ -294,7 +297,7 @@ async fn one_sentence_is_spoken_again_by_its_number_or_its_moment() {
     assert!(book.message(&["jobs", "book", "--key", "ch-1", "--parts"]).contains("bought"), "nothing was done");
     fs::remove_file(book.store.audio_cache().path(book.cache_key(PARTS[2].1), AudioFormat::Pcm)).unwrap();
     let message = book.message(&retry(&["--part", "3"]));
-    assert!(message.contains("; and 1 other part to be bought too, 8 characters, about $0.00014 ("), "{message}");
+    assert!(message.contains("; and 1 other part to be paid for too, 8 characters, about $0.00014 ("), "{message}");
     assert!(message.contains("queued  -> wavebatch work --batch book"), "{message}");
     let parts = book.message(&["jobs", "book", "--key", "ch-1", "--parts"]);
     assert_eq!(parts.matches("forced").count(), 2, "{parts}");
@@ -380,5 +383,5 @@ async fn what_is_told_of_a_batch_fits_speech() {
         "{prune}"
     );
     let all = book.message(&["retry", "book", "--key", "ch-1", "--dry-run"]);
-    assert!(all.starts_with("book: 2 jobs bought, about $0.000788 for 45 characters (list price"), "{all}");
+    assert!(all.starts_with("book: 2 jobs to be paid for, about $0.000788 for 45 characters (list price"), "{all}");
 }

@@ -18,7 +18,7 @@ use wavebatch::{
         RunEnd,
         intake::{PlanOptions, plan},
     },
-    store::{Chosen, NewBatch, NewJob, NewSynthesis, Resubmission, Text},
+    store::{Chosen, NewBatch, NewJob, NewSynthesis, Resubmission, Selection, Text},
     tasks::Registry,
 };
 
@@ -253,6 +253,6 @@ async fn publish(fixture: &Fixture, batch: BatchId) -> String {
 }
 
 async fn retry(fixture: &Fixture, batch: BatchId) {
-    let chosen = Chosen { batch, key: None, states: vec![], part: None };
+    let chosen = Chosen::of(batch, Selection::default());
     assert_eq!(fixture.store.retry(chosen).await.unwrap(), 1);
 }

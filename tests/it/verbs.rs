@@ -14,13 +14,13 @@ use wavebatch::{
     },
     runner::RunEnd,
     sandbox::{Fault, Match, What},
-    store::{Chosen, Resubmission},
+    store::{Chosen, Resubmission, Selection},
 };
 
 use crate::support::Fixture;
 
 fn all(batch: wavebatch::domain::job::BatchId) -> Chosen {
-    Chosen { batch, key: None, states: vec![], part: None }
+    Chosen::of(batch, Selection::default())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,7 +135,7 @@ async fn retry_takes_what_went_wrong_and_a_good_line_only_by_its_key() {
     fixture.all_well(batch, 3, 2).await;
     assert_eq!(fixture.store.retry(all(batch)).await.unwrap(), 0, "nothing is left to retry");
 
-    let one = Chosen { key: Some("good".into()), ..all(batch) };
+    let one = Chosen { lines: Selection::of_key("good"), ..all(batch) };
     assert_eq!(fixture.store.retry(one).await.unwrap(), 1);
     fixture.run(batch).await;
     fixture.all_well(batch, 3, 2).await;
@@ -162,7 +162,7 @@ async fn outputs_are_written_again_without_call_and_source() {
     assert_eq!(fixture.store.redeliver(batch).await.unwrap(), (0, 5), "told, and left as it is");
     fixture.run(batch).await;
     fixture.all_well(batch, 5, 1).await;
-    assert_eq!(fixture.sandbox.books().calls, 5, "rows and receipts stay, so nothing is bought again");
+    assert_eq!(fixture.sandbox.books().calls, 5, "rows and receipts stay, so nothing is paid for again");
 }
 
 #[tokio::test(flavor = "multi_thread")]

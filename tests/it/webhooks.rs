@@ -135,7 +135,7 @@ async fn who_looks_into_the_log_needs_neither_the_secret_nor_the_address_of_befo
         fixture.clock.advance(1_000_000);
         assert_eq!(fixture.run(batch).await.end, RunEnd::Done, "{message}");
         all_said(&fixture, batch, 6).await;
-        assert_eq!(fixture.sandbox.books().calls, 6, "{message}: what the log proves is not bought again");
+        assert_eq!(fixture.sandbox.books().calls, 6, "{message}: what the log proves is not paid for again");
     }
 }
 

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     callbacks::Callbacks,
     error::AppError,
-    events::{Event, Events},
+    events::{BatchNames, Event, Events},
     notify::{Notifications, Occasion},
     session::Session,
     settings::SANDBOX_OUTPUT,
@@ -198,7 +198,7 @@ async fn start(
     if settings.workers {
         renew_accounts(session).await?;
         let (events, heard) = unbounded_channel();
-        tokio::spawn(follow(Arc::clone(&session.events), metrics.clone(), heard));
+        tokio::spawn(follow(Arc::clone(&session.events), metrics.clone(), heard, session.store.clone()));
         let runner = session.runner(callbacks.webhook.clone(), events);
         let (drain, abort) = (session.shutdown.drain.clone(), session.shutdown.abort.clone());
         tasks.spawn(async move { runner.serve(drain, abort).await.map(|_| ()) });
@@ -259,10 +259,12 @@ async fn renew_accounts(session: &Session) -> Result<(), AppError> {
     Ok(())
 }
 
-async fn follow(events: Events, metrics: Metrics, mut heard: UnboundedReceiver<runner::Event>) {
+async fn follow(events: Events, metrics: Metrics, mut heard: UnboundedReceiver<runner::Event>, store: Store) {
+    let mut names = BatchNames::new(store);
     while let Some(event) = heard.recv().await {
         metrics.event(&event);
-        events.event(Event::Runner(event));
+        let batch = names.of(event.batch()).await;
+        events.event(Event::Runner { event, batch });
     }
 }
 

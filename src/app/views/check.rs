@@ -291,12 +291,14 @@ impl<'v> ComparedView<'v> {
 }
 
 /// Finished jobs that would be bought again with other options.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct RebuyView {
     /// The number of jobs.
     pub lines: u64,
     /// Their cost at list price.
     pub cost_usd: MicroUsd,
+    /// The options that changed, each as text.
+    pub changes: Vec<String>,
 }
 
 /// Cost and time of the jobs to work.
@@ -419,7 +421,11 @@ impl<'v> PlanView<'v> {
             warnings: &plan.scan.warnings,
             preview: plan.preview.iter().map(PreviewLineView::of).collect(),
             bad_lines: scan.faults.list.iter().map(ToString::to_string).collect(),
-            rebuy: plan.rebuy.map(|rebuy| RebuyView { lines: rebuy.lines, cost_usd: rebuy.cost }),
+            rebuy: plan.rebuy.as_ref().map(|rebuy| RebuyView {
+                lines: rebuy.lines,
+                cost_usd: rebuy.cost,
+                changes: rebuy.changes.clone(),
+            }),
             synthesis: SynthesisPlanView::of(plan, rates),
             estimate: EstimateView {
                 lines: estimate.lines,

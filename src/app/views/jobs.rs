@@ -30,7 +30,7 @@ pub struct JobView {
     pub source: Option<String>,
     /// Length of its audio.
     pub audio_seconds: Option<Seconds>,
-    /// Total number of tries used.
+    /// How many tries were made: those that failed, and the one that was answered.
     pub tries: u32,
     /// Calls that may have been billed.
     pub billed_calls: u32,
@@ -132,7 +132,7 @@ impl JobView {
             wanted: row.wanted,
             source: row.source.as_deref().map(|source| QueryRules::default().shown(source)),
             audio_seconds: row.audio_ms.map(Seconds),
-            tries: row.tries,
+            tries: row.tries_made(),
             billed_calls: row.billed_calls,
             cost_usd: MicroUsd(row.cost),
             request_id: row.request_id.clone(),

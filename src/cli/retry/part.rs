@@ -95,7 +95,7 @@ impl PartRetry {
         let part = self.part + 1;
         let other = match self.missing.0.len() {
             0 => String::new(),
-            n => format!("; and {} to be bought too, {}", counted(n as u64, "other part"), self.missing.message()),
+            n => format!("; and {} to be paid for too, {}", counted(n as u64, "other part"), self.missing.message()),
         };
         format!(
             "{batch}: part {part} of {key} spoken again for {jobs}, {price}{other} (list price of {}): {}",

@@ -91,7 +91,7 @@ pub(super) fn why(total: &SpendSums, rates: &Rates) -> String {
         &[
             (total.lost, "of it for calls that were given up, and may have been billed"),
             (total.surplus, "of it for answers that came after another"),
-            (total.replaced, "of it for answers set aside to be bought again"),
+            (total.replaced, "of it for answers set aside to be paid for again"),
         ],
     );
     print("open", &[(total.reserved, "more at most for calls that are open")]);

@@ -29,7 +29,7 @@ mod sniff;
 mod tests;
 mod wrapped;
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{collections::HashSet, io, path::PathBuf, sync::Arc};
 
 use self::{
     csv::Csv,
@@ -41,7 +41,13 @@ use self::{
     rows::{Kind, Rows, TextFile},
     wrapped::WrappedSentence,
 };
-use super::{Definition, Fault, Faults, Origin, dialect::Delimiter, paths::io_message, text::excerpt};
+use super::{
+    Definition, Fault, Faults, Origin,
+    dialect::Delimiter,
+    paths::io_message,
+    sample::{Draw, Sample},
+    text::excerpt,
+};
 
 pub(super) use self::listing::pattern;
 pub(crate) use self::{
@@ -74,6 +80,8 @@ pub struct Manifest<'d> {
     definition: &'d Definition,
     kind: Kind,
     records: Box<dyn RecordReader + 'd>,
+    /// The numbers of the lines that are read; `None`: all.
+    drawn: Option<HashSet<u64>>,
     /// What the user should know about the file and its header.
     warnings: Vec<String>,
 }
@@ -105,7 +113,9 @@ impl<'d> Manifest<'d> {
         let columns = (!names.is_empty()).then_some(names);
         let opened = OpenManifest { definition, base, of_files, columns, doubled, first: &first };
         let records = definition.task.open_records(opened)?;
-        Ok(Self { definition, kind, records, warnings })
+        let mut manifest = Self { definition, kind, records, drawn: None, warnings };
+        manifest.drawn = definition.sample.map(|sample| manifest.draw(sample)).transpose()?;
+        Ok(manifest)
     }
 
     /// The columns and their uses.
@@ -118,6 +128,19 @@ impl<'d> Manifest<'d> {
     fn rows(&self, found: Option<Arc<FoundFiles>>) -> Result<Rows, Faults> {
         let columns = self.columns();
         self.kind.rows(&columns.all[..columns.own], found).map_err(|e| self.io_fault(None, &e))
+    }
+
+    /// Draws the lines of a sample.
+    fn draw(&self, sample: Sample) -> Result<HashSet<u64>, Faults> {
+        let (mut rows, mut record, mut draw) = (self.rows(None)?, Record::default(), Draw::new(sample));
+        loop {
+            let next = rows.next(&mut record).map_err(|e| self.io_fault(Some(record.number), &e))?;
+            match next {
+                Next::End => return Ok(draw.lines()),
+                Next::Line => draw.add(record.number),
+                Next::Unreadable(unreadable) => draw.add(unreadable.number),
+            }
+        }
     }
 
     /// Reads the next line, and adds the cells that are derived from others.

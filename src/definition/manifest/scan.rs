@@ -126,15 +126,20 @@ impl Names {
 impl Reading<'_> {
     /// Reads the next line; `None` at the end, or at the definition's limit.
     fn next(&mut self) -> Result<Option<Result<(), Unreadable>>, Faults> {
-        if self.read >= self.manifest.definition.limit.unwrap_or(u64::MAX) {
-            return Ok(None);
+        loop {
+            if self.read >= self.manifest.definition.limit.unwrap_or(u64::MAX) {
+                return Ok(None);
+            }
+            self.read += 1;
+            let (number, next) = match self.manifest.next(&mut self.rows, &mut self.record)? {
+                Next::End => return Ok(None),
+                Next::Line => (self.record.number, Ok(())),
+                Next::Unreadable(unreadable) => (unreadable.number, Err(unreadable)),
+            };
+            if self.manifest.drawn.as_ref().is_none_or(|drawn| drawn.contains(&number)) {
+                return Ok(Some(next));
+            }
         }
-        self.read += 1;
-        Ok(match self.manifest.next(&mut self.rows, &mut self.record)? {
-            Next::End => None,
-            Next::Line => Some(Ok(())),
-            Next::Unreadable(unreadable) => Some(Err(unreadable)),
-        })
     }
 
     /// Reads to the end of the file.

@@ -195,6 +195,6 @@ fn what_one_more_rate_or_format_costs_is_told() {
         (AudioFormat::Mp3, wide),
     ]);
     let message = message.unwrap();
-    let start = "each text is bought 3 times, and each time costs as much as the first: for wav and pcm at 24000 Hz, for ulaw at 8000 Hz, for mp3 at 24000 Hz.";
+    let start = "each text is paid for 3 times, and each time costs as much as the first: for wav and pcm at 24000 Hz, for ulaw at 8000 Hz, for mp3 at 24000 Hz.";
     assert!(message.starts_with(start), "{message}");
 }

@@ -39,6 +39,7 @@ fn row(header: &StringRecord, record: &StringRecord, carried: usize) -> Row {
         key: cell(Column::Key).unwrap(),
         output_name: cell(Column::OutputName),
         status: cell(Column::Status).unwrap().parse::<RowStatus>().unwrap(),
+        wanted: cell(Column::Wanted).unwrap().parse().unwrap(),
         source: cell(Column::Source).unwrap_or_default(),
         outputs: serde_json::from_str(&cell(Column::Outputs).unwrap()).unwrap(),
         model: cell(Column::Model),

@@ -32,7 +32,7 @@ impl ExitClass {
 }
 
 /// Finished lines that would be bought again because the definition's options changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rebuy {
     /// The number of lines; for a synthesis, of outputs.
     pub lines: u64,
@@ -40,6 +40,14 @@ pub struct Rebuy {
     pub amount: Amount,
     /// Their cost at list price.
     pub cost: MicroUsd,
+    /// The options that changed, each as text: `language` from `en` to `hi`.
+    pub changes: Vec<String>,
+}
+
+impl Rebuy {
+    fn changed(&self) -> String {
+        if self.changes.is_empty() { String::new() } else { format!(" ({})", self.changes.join("; ")) }
+    }
 }
 
 /// The unit that is paid for.
@@ -53,7 +61,7 @@ pub enum Amount {
 
 impl fmt::Display for Rebuy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let again = format!("would be bought again for about ${}", self.cost);
+        let again = format!("would be paid for again for about ${}", self.cost);
         match self.amount {
             Amount::Audio(ms) => write!(f, " ({} min of audio) {again}", ms.div_ceil(60_000)),
             Amount::Characters(characters) => write!(f, " ({characters} characters of them) {again}"),
@@ -139,7 +147,7 @@ pub enum IntakeError {
     OtherSource(Box<OtherSource>),
     /// All addresses of known lines differ from the ledger's in the same parameters and in nothing else.
     #[error(
-        "all {lines} URLs of lines that `{batch}` has differ from before in {}, and in nothing else: nothing is bought before it is clear whether the recordings are others",
+        "all {lines} URLs of lines that `{batch}` has differ from before in {}, and in nothing else: nothing is paid for before it is clear whether the recordings are others",
         ticked(parameters)
     )]
     OtherParameters {
@@ -152,8 +160,8 @@ pub enum IntakeError {
     },
     /// Finished lines would be bought again.
     #[error(
-        "the definition's options have changed: {} finished {} of `{batch}`{rebuy}",
-        rebuy.lines, if matches!(rebuy.amount, Amount::Audio(_)) { "lines" } else { "outputs" }
+        "the definition's options have changed{}: {} finished {} of `{batch}`{rebuy}",
+        rebuy.changed(), rebuy.lines, if matches!(rebuy.amount, Amount::Audio(_)) { "lines" } else { "outputs" }
     )]
     WouldRebuy {
         /// The batch's name.
@@ -280,19 +288,19 @@ impl IntakeError {
                 "use a ledger for each (--database), or give this batch a name of its own with --batch NAME"
             }
             Self::OtherSource(_) => {
-                "give this one a name of its own with --batch NAME; or say that it is the batch's manifest from now on with --update-source: then lines with other recordings are bought"
+                "give this one a name of its own with --batch NAME; or say that it is the batch's manifest from now on with --update-source: then lines with other recordings are paid for"
             }
             Self::OtherParameters { .. } => {
-                "if they sign the address or change with each export, name them in the definition's [source] as ignore_query = [\"…\"] (\"all\" for the whole query); if these are other recordings, buy them with --update-source, or give them a batch of their own with --batch NAME"
+                "if they sign the address or change with each export, name them in the definition's [source] as ignore_query = [\"…\"] (\"all\" for the whole query); if these are other recordings, pay for them with --update-source, or give them a batch of their own with --batch NAME"
             }
             Self::WouldRebuy { .. } => {
-                "take the options back; or buy them again with --rebuy; or start a batch beside it with --batch NAME"
+                "take the options back; or pay for them again with --rebuy; or start a batch beside it with --batch NAME"
             }
             Self::Owned { .. } => {
                 "choose another output with --output, or open that ledger with --database; --take-over writes over what is there, and with --adopt takes lines whose outputs are there as done"
             }
             Self::OlderLedger { .. } => {
-                "open the newer copy with --database; with --take-over lines that only the newer one knows are bought again"
+                "open the newer copy with --database; with --take-over lines that only the newer one knows are paid for again"
             }
             Self::ForeignSummary { .. } => {
                 "move it away, choose another output with --output, or write over it with --take-over"

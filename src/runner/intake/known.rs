@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::{
     IntakeError, IntakeTask,
     compare::{Readdress, readdress},
@@ -9,7 +11,7 @@ use super::{
 };
 use crate::{
     definition::{Columns, Definition},
-    domain::{batch::BatchSpec, environment::Environment, task::TaskName},
+    domain::{batch::BatchSpec, environment::Environment, printable::printable, task::TaskName},
     store::{BatchRow, Diff, Resubmission, Store, StoreError},
 };
 
@@ -65,6 +67,32 @@ impl ExistingBatch {
         self.task.asks_for_other_calls(&self.spec.task, &spec.task)
             || self.spec.option_columns.iter().any(dropped)
             || spec.option_columns.iter().any(taken)
+    }
+
+    /// What requires other calls than before, as text.
+    pub(super) fn changes(&self, spec: &BatchSpec, columns: &Columns) -> Vec<String> {
+        let (before, now) = (&self.spec.task, &spec.task);
+        let changes = before.changes(now);
+        let mut matter: Vec<_> =
+            changes.iter().filter(|change| self.task.asks_for_other_calls(before, &change.only)).collect();
+        if matter.is_empty() && self.task.asks_for_other_calls(before, now) {
+            matter = changes.iter().collect();
+        }
+        let value = |name: &str, value: &Value| match self.task.option_in_words(name, value) {
+            Some(words) => format!("`{}`", printable(&words)),
+            None => "none".to_owned(),
+        };
+        let options = matter.into_iter().map(|change| {
+            let (from, to) = (value(&change.name, &change.before), value(&change.name, &change.now));
+            format!("`{}` from {from} to {to}", change.name)
+        });
+        let is_column = |option: &&String| columns.all.contains(*option) && !spec.option_columns.contains(*option);
+        let dropped = self.spec.option_columns.iter().filter(is_column);
+        let taken = spec.option_columns.iter().filter(|option| self.spec.carried.contains(*option));
+        options
+            .chain(dropped.map(|column| format!("the column `{}` sets no option any more", printable(column))))
+            .chain(taken.map(|column| format!("the column `{}` sets an option now", printable(column))))
+            .collect()
     }
 
     /// Whether answered lines must be rendered again or delivered elsewhere.

@@ -173,7 +173,7 @@ pub async fn plan(
         without_word_times: 0,
     };
     if let Some((store, known)) = store.zip(known) {
-        if definition.limit.is_none() {
+        if !definition.is_partial() {
             let met = diff.changed + diff.done + diff.open;
             plan.gone = good_jobs(store, &known.row).await?.saturating_sub(met);
         }

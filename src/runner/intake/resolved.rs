@@ -125,7 +125,9 @@ impl Resolved {
             compared: if self.task.has_sources() { found.message } else { Compared::default() },
             sources: Some(found.sources),
             readdressed,
-            rebuy: rebuy.filter(|_| known.is_redefined(&self.spec(), &self.reader.scan.columns)),
+            rebuy: rebuy
+                .filter(|_| known.is_redefined(&self.spec(), &self.reader.scan.columns))
+                .map(|rebuy| Rebuy { changes: known.changes(&self.spec(), &self.reader.scan.columns), ..rebuy }),
             purchases: found.purchases,
         })
     }
@@ -134,11 +136,18 @@ impl Resolved {
     /// that are not kept.
     fn rebuy(&self, diff: &Diff, purchases: Option<&Purchases>, rates: &Rates) -> Option<Rebuy> {
         let rebuy = match (self.task.cost_of_audio(&self.definition, diff.rebuy_ms, rates), purchases) {
-            (Some(cost), _) => Rebuy { lines: diff.rebuy, amount: Amount::Audio(diff.rebuy_ms), cost },
+            (Some(cost), _) => {
+                Rebuy { lines: diff.rebuy, amount: Amount::Audio(diff.rebuy_ms), cost, changes: Vec::new() }
+            }
             (None, Some(found)) => {
                 let characters = found.again_characters.values().sum();
                 let lines = if characters > 0 { found.again } else { 0 };
-                Rebuy { lines, amount: Amount::Characters(characters), cost: found.cost_again(rates) }
+                Rebuy {
+                    lines,
+                    amount: Amount::Characters(characters),
+                    cost: found.cost_again(rates),
+                    changes: Vec::new(),
+                }
             }
             (None, None) => return None,
         };

@@ -159,11 +159,11 @@ pub async fn submit(
     let begun = store.begin(new_batch(definition, &spec, &*task, environment), again).await?;
     let (submitted, mut reading) =
         write_lines(store, begun, &reader, Wanted { adopt, sources: found.sources, lines: false }).await?;
-    if definition.limit.is_none() {
+    if !definition.is_partial() {
         store.drop_corrected(begun).await?;
     }
     // A bad line may have been a good one before.
-    reading.whole = definition.limit.is_none() && reader.scan.bad == 0 && reading.whole;
+    reading.whole = !definition.is_partial() && reader.scan.bad == 0 && reading.whole;
     let rewanted = if begun.existed { store.note_reading(begun, &reading).await? } else { WantedChanges::default() };
     store.end_submit(begun.batch).await?;
 
@@ -174,7 +174,8 @@ pub async fn submit(
     let row = store.batch_by_id(begun.batch).await?;
     if row.finished_at.is_some() {
         // Nothing was submitted: the summary must not announce work.
-        let summary = summarize(store, row.id, (&spec, &*task), SummaryState::Finished, &options.rates).await?;
+        let summary =
+            summarize(store, row.id, (&spec, &*task), SummaryState::of_finished(&row), &options.rates).await?;
         put_summary(&sink, &summary).await?;
     }
     Ok(Submission {

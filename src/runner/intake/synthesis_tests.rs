@@ -212,7 +212,7 @@ async fn finished_outputs_are_bought_again_only_when_told_to() {
     assert_eq!(error.exit_class().code(), 2);
     assert_eq!(
         error.to_string(),
-        "the definition's options have changed: 10 finished outputs of `p` (120 characters of them) would be bought again for about $0.002100"
+        "the definition's options have changed (`part_chars` from `250` to `20`): 10 finished outputs of `p` (120 characters of them) would be paid for again for about $0.002100"
     );
     assert_eq!(w.plan().await.rebuy.map(|rebuy| (rebuy.lines, rebuy.amount)), Some((10, Amount::Characters(120))));
     let rebuy = SubmitOptions { rebuy: true, ..SubmitOptions::of(crate::tasks::Registry::built_in().intakes()) };

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures::future::BoxFuture;
+use serde_json::Value;
 
 use super::{Account, IntakeError, VoiceCheck};
 use crate::{
@@ -36,6 +37,15 @@ pub trait IntakeTask: ReportTask {
     /// Whether lines without options of their own need other calls than before: their answers are bought again.
     fn asks_for_other_calls(&self, before: &TaskSpec, now: &TaskSpec) -> bool {
         before != now
+    }
+
+    /// The value of an option as a definition writes it, from its stored form; `None` if it is not set.
+    fn option_in_words(&self, _name: &str, value: &Value) -> Option<String> {
+        match value {
+            Value::Null => None,
+            Value::String(text) => Some(text.clone()),
+            other => Some(other.to_string()),
+        }
     }
 
     /// Whether answered lines are presented in another way than before: they are delivered again, and nothing is bought.

@@ -20,7 +20,7 @@ use crate::{
     },
     media::fetch::{FetchSettings, Fetcher},
     report::{
-        publish::{blank, publish, put_summary, report_to},
+        publish::{ReportRequest, blank, publish, put_summary, report_to},
         summary::{Owner, SummaryState},
     },
     sink::Sink,
@@ -95,7 +95,7 @@ impl Fixture {
             &self.store,
             &self.batch().await,
             (&submission.spec, &crate::tasks::Transcribe),
-            false,
+            &ReportRequest::default(),
             Vec::new(),
         )
         .await
@@ -236,13 +236,15 @@ async fn other_options_of_the_definition_buy_only_when_told_to() {
     assert_eq!(w.submit().await.unwrap().submitted.changed, 2, "nothing was bought yet");
     w.work().await;
     w.write("calls.toml", TOML);
-    let expected = Rebuy { lines: 2, amount: Amount::Audio(120_000), cost: crate::domain::cost::MicroUsd(10_000) };
-    assert_eq!(w.plan().await.rebuy, Some(expected));
+    let changes = vec!["`language` from `hi` to `en`".to_owned()];
+    let cost = crate::domain::cost::MicroUsd(10_000);
+    let expected = Rebuy { lines: 2, amount: Amount::Audio(120_000), cost, changes };
+    assert_eq!(w.plan().await.rebuy.as_ref(), Some(&expected));
     let error = usage(w.submit().await);
-    assert!(matches!(error, IntakeError::WouldRebuy { rebuy, .. } if rebuy == expected), "{error}");
+    assert!(matches!(&error, IntakeError::WouldRebuy { rebuy, .. } if *rebuy == expected), "{error}");
     assert_eq!(
         error.to_string(),
-        "the definition's options have changed: 2 finished lines of `calls` (2 min of audio) would be bought again for about $0.010000"
+        "the definition's options have changed (`language` from `hi` to `en`): 2 finished lines of `calls` (2 min of audio) would be paid for again for about $0.010000"
     );
     assert_eq!(w.counts().await.of(JobState::Succeeded), 2, "nothing was touched");
     let rebought = w
@@ -265,7 +267,9 @@ async fn an_option_in_the_manifest_is_the_lines_own_change() {
     w.work().await;
     // The definition forbids the column.
     w.write("calls.toml", &format!("option_columns = []\n{TOML}"));
-    assert!(matches!(usage(w.submit().await), IntakeError::WouldRebuy { rebuy: Rebuy { lines: 1, .. }, .. }));
+    let error = usage(w.submit().await);
+    assert!(matches!(&error, IntakeError::WouldRebuy { rebuy: Rebuy { lines: 1, .. }, .. }));
+    assert!(error.to_string().contains("(the column `language` sets no option any more)"), "{error}");
 }
 
 #[tokio::test]
@@ -290,7 +294,7 @@ async fn other_formats_are_delivered_from_kept_answers() {
     let moved = w.submit().await.unwrap();
     assert_eq!((moved.redelivered, moved.pruned), (0, 2));
     let report = w.report(&moved).await;
-    assert!(report[1].contains(",answer_pruned,,,Ann"), "{report:?}");
+    assert!(report[1].contains(",answer_pruned,yes,,,Ann"), "{report:?}");
 }
 
 #[tokio::test]
@@ -305,7 +309,7 @@ async fn a_batch_is_of_one_definition_and_one_environment() {
         "there is a batch `calls` already, and it is of the definition `calls`, not of the definition `other`"
     );
     let error = usage(submit(&w.store, &w.load("calls.toml"), None, Environment::Sandbox, &options).await);
-    assert!(matches!(error, IntakeError::OtherEnvironment { .. }), "{error}");
+    assert!(matches!(&error, IntakeError::OtherEnvironment { .. }), "{error}");
 }
 
 #[tokio::test]

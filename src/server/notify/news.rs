@@ -7,14 +7,19 @@ use serde::Serialize;
 
 use crate::{
     clock::Millis,
-    domain::{cost::MicroUsd, notice::NoticeEvent, row::RowStatus},
-    report::summary::{Summary, SummaryState},
+    domain::{cost::MicroUsd, notice::NoticeEvent, printable::printable, row::RowStatus},
+    report::{
+        summary::{Summary, SummaryState},
+        words::{counted, grouped},
+    },
     store::{BatchRow, NewNotice, SpendNotice},
 };
 
 /// A notification about a batch. Fields may be added; none changes its meaning.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct News {
+    /// The news in one sentence, as chat services show it.
+    pub text: String,
     /// What happened.
     pub event: NoticeEvent,
     /// When, RFC 3339 in UTC.
@@ -48,6 +53,7 @@ impl News {
     pub fn of(event: NoticeEvent, definition: &str, summary: &Summary, at: Millis) -> Self {
         let outputs = summary.outputs.trim_end_matches('/');
         Self {
+            text: String::new(),
             event,
             at: rfc3339(at),
             batch: summary.batch.clone(),
@@ -67,6 +73,7 @@ impl News {
     #[must_use]
     pub fn could_not_start(definition: &str, batch: &str, reason: &str, at: Millis) -> Self {
         Self {
+            text: String::new(),
             event: NoticeEvent::CouldNotStart,
             at: rfc3339(at),
             batch: batch.to_owned(),
@@ -92,6 +99,40 @@ impl News {
         }
     }
 
+    /// A notification that only shows that notifications arrive.
+    #[must_use]
+    pub fn test(definition: &str, at: Millis) -> Self {
+        Self { event: NoticeEvent::Test, reason: None, ..Self::could_not_start(definition, definition, "", at) }
+    }
+
+    /// The news in one sentence, without line breaks.
+    fn sentence(&self) -> String {
+        let some = self.lines.iter().filter(|(_, count)| **count > 0);
+        let lines: Vec<String> = some.map(|(status, count)| format!("{} {status}", grouped(*count))).collect();
+        let lines = if lines.is_empty() { "no lines".to_owned() } else { lines.join(", ") };
+        let reason = self.reason.as_deref().map(|reason| reason.split('\n').collect::<Vec<_>>().join("; "));
+        let because = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        let batch = &self.batch;
+        let sentence = match self.event {
+            NoticeEvent::Finished if self.state == Some(SummaryState::Cancelled) => {
+                format!("{batch} was cancelled: {lines}")
+            }
+            NoticeEvent::Finished => {
+                let fault = reason.map(|reason| format!("; {reason}")).unwrap_or_default();
+                format!("{batch} is finished: {lines}; about ${}{fault}", self.spend_usd)
+            }
+            NoticeEvent::Paused => format!("{batch} is paused{because} ({lines})"),
+            NoticeEvent::CouldNotStart => format!("{batch} could not start{because}"),
+            NoticeEvent::WindowClosed => {
+                format!("the window of {batch} closed with {} left ({lines})", counted(self.lines_left, "line"))
+            }
+            NoticeEvent::SpendClose => reason.unwrap_or_else(|| format!("a spend limit is close, by {batch}")),
+            NoticeEvent::Test => format!("a test: notifications of {batch} arrive here"),
+        };
+        let sandbox = if self.sandbox { " (sandbox)" } else { "" };
+        printable(&format!("wavebatch: {sentence}{sandbox}")).into_owned()
+    }
+
     /// The notice for the ledger. `about` distinguishes like events of a batch; `own`: the definition names its
     /// target itself.
     #[must_use]
@@ -102,7 +143,8 @@ impl News {
             event: self.event,
             about: about.into(),
             own,
-            body: serde_json::to_string(self).expect("strings and numbers are JSON"),
+            body: serde_json::to_string(&Self { text: self.sentence(), ..self.clone() })
+                .expect("strings and numbers are JSON"),
         }
     }
 }
@@ -113,4 +155,27 @@ fn left(summary: &Summary) -> u64 {
 
 fn rfc3339(at: Millis) -> String {
     Timestamp::from_millisecond(at).map(|at| format!("{at:.3}")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_news_is_one_sentence() {
+        let mut news = News::could_not_start("nightly", "nightly-20", "error: no key\nhint: export it", 0);
+        assert_eq!(news.sentence(), "wavebatch: nightly-20 could not start: error: no key; hint: export it");
+        news.event = NoticeEvent::Finished;
+        news.reason = None;
+        news.lines = BTreeMap::from([(RowStatus::Succeeded, 1_204), (RowStatus::Failed, 3), (RowStatus::Queued, 0)]);
+        news.spend_usd = MicroUsd(6_240_000);
+        news.sandbox = true;
+        assert_eq!(
+            news.sentence(),
+            "wavebatch: nightly-20 is finished: 1,204 succeeded, 3 failed; about $6.240000 (sandbox)"
+        );
+        let body: serde_json::Value = serde_json::from_str(&news.notice("", false).body).unwrap();
+        assert_eq!(body["text"], news.sentence());
+        assert_eq!(News::test("nightly", 0).sentence(), "wavebatch: a test: notifications of nightly arrive here");
+    }
 }

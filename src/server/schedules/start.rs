@@ -238,7 +238,7 @@ fn hint(error: &IntakeError, planned: &Planned, run: &TakenRun) -> Option<String
     };
     match error {
         IntakeError::WouldRebuy { .. } => {
-            Some(format!("take the options back; or buy them again with {}", by_hand("--rebuy")))
+            Some(format!("take the options back; or pay for them again with {}", by_hand("--rebuy")))
         }
         IntakeError::OtherSource(_) => Some(format!(
             "give its batches a name of their own; or take this manifest for theirs with {}",

@@ -5,8 +5,9 @@ use std::{sync::atomic::Ordering, time::Duration};
 use serde_json::json;
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
+use super::pauses;
 use crate::store::{
-    Store, StoreError, calls::end, engine::rows, engine::sql::sql, jobs::deliveries, jobs::parts::is_kept,
+    Selection, Store, StoreError, calls::end, engine::rows, engine::sql::sql, jobs::deliveries, jobs::parts::is_kept,
 };
 use crate::{
     clock::Millis,
@@ -26,12 +27,18 @@ const STEPS_APART: Duration = Duration::from_millis(30);
 pub struct Chosen {
     /// The batch.
     pub batch: BatchId,
-    /// Only this key; then also if the job succeeded.
-    pub key: Option<String>,
-    /// Only these states; empty = failed, suspect and cancelled.
-    pub states: Vec<JobState>,
+    /// Only these lines. Those that succeeded are among them only if they are named by their keys.
+    pub lines: Selection,
     /// Only this part of their texts, which is bought again.
     pub part: Option<i64>,
+}
+
+impl Chosen {
+    /// These lines of a batch.
+    #[must_use]
+    pub fn of(batch: BatchId, lines: Selection) -> Self {
+        Self { batch, lines, part: None }
+    }
 }
 
 /// What a `retry` does, or would do.
@@ -75,6 +82,8 @@ impl Store {
                         .bind(now)
                         .execute(&mut *conn)
                         .await?;
+                    // Nothing is left that a pause could hold back.
+                    pauses::lift(conn, batch, now).await?;
                     let in_flight: i64 = sqlx::query_scalar(AWAITED_CALLS).bind(batch).fetch_one(conn).await?;
                     Ok(u64::try_from(in_flight).unwrap_or(0))
                 })
@@ -95,6 +104,76 @@ impl Store {
             self.let_others_write().await?;
         }
         Ok(cancelled)
+    }
+
+    /// Cancels those of these lines that are not finished, as [`Store::cancel`] does with all lines. The other lines of the
+    /// batch go on.
+    pub async fn cancel_selected(&self, batch: BatchId, lines: &Selection) -> Result<Cancelled, StoreError> {
+        let ids: Vec<i64> = sqlx::query_scalar(sql(&format!(
+            r"-- control::cancel_selected
+              SELECT id
+              FROM jobs AS j
+              WHERE j.batch = $1 AND j.due_at IS NOT NULL AND j.state <> 'superseded' {}
+              ORDER BY id",
+            lines.sql(2)
+        )))
+        .bind(batch)
+        .bind(lines.bound())
+        .fetch_all(&self.read)
+        .await?;
+        let mut cancelled = Cancelled::default();
+        for some in ids.chunks(JOBS_AT_ONCE) {
+            let ids = id_rows(some);
+            let step = self.write(move |conn, now| {
+                let ids = ids.clone();
+                Box::pin(async move { cancel_these(conn, &ids, now).await })
+            });
+            let (jobs, in_flight) = step.await?;
+            cancelled.jobs += jobs;
+            cancelled.in_flight += in_flight;
+            self.let_others_write().await?;
+        }
+        self.finish(batch).await?;
+        Ok(cancelled)
+    }
+
+    /// Makes those of these lines due for delivery that are finished and whose answer is kept. All their files are written
+    /// again. Returns how many, and how many answers are pruned.
+    pub async fn redeliver_selected(&self, batch: BatchId, lines: &Selection) -> Result<(u64, u64), StoreError> {
+        self.finish_cancel(batch).await?;
+        let ids: Vec<i64> = sqlx::query_scalar(sql(&format!(
+            r"-- control::redeliver_selected
+              SELECT id
+              FROM jobs AS j
+              WHERE j.batch = $1 AND j.state IN ('succeeded', 'suspect', 'failed') AND j.wanted <> 'dropped' {}
+              ORDER BY id",
+            lines.sql(2)
+        )))
+        .bind(batch)
+        .bind(lines.bound())
+        .fetch_all(&self.read)
+        .await?;
+        let (mut delivered, mut pruned) = (0, 0);
+        for some in ids.chunks(JOBS_AT_ONCE) {
+            let ids = id_rows(some);
+            let step = self.write(move |conn, now| {
+                let ids = ids.clone();
+                Box::pin(async move {
+                    deliveries::forget_checksums(conn, &ids).await?;
+                    let done = deliveries::redeliver(conn, &ids, now).await?;
+                    if done.0 > 0 {
+                        unfinish(conn, batch).await?;
+                    }
+                    Ok(done)
+                })
+            });
+            let done = step.await?;
+            delivered += done.0;
+            pruned += done.1;
+            self.let_others_write().await?;
+        }
+        self.wake();
+        Ok((delivered, pruned))
     }
 
     /// Finishes a `cancel` that was killed halfway, if there is one. Otherwise, making one line due again would buy the
@@ -143,13 +222,13 @@ impl Store {
                 CAST(coalesce(sum(units) FILTER (WHERE NOT kept), 0) AS BIGINT) AS units,
                 count(*) FILTER (WHERE NOT kept AND units IS NULL) AS unknown
               FROM bought",
-            CHOSEN = chosen_jobs("j.id IS NOT NULL"),
+            CHOSEN = chosen_jobs(&chosen.lines, "j.id IS NOT NULL"),
             ASIDE = ASIDE,
             PRESENT = PRESENT,
         )))
         .bind(chosen.batch)
         .bind(states(chosen))
-        .bind(&chosen.key)
+        .bind(chosen.lines.bound())
         .bind(chosen.part)
         .fetch_one(&self.read)
         .await?;
@@ -168,12 +247,12 @@ impl Store {
                   JOIN calls AS k ON k.cache_key = a.cache_key AND k.cache_key IS NOT NULL AND k.state = 'answered')
                 AND j.batch = $1 AND j.state IN ('succeeded', 'suspect') AND j.wanted <> 'dropped'
                 AND j.id NOT IN (SELECT id FROM chosen)",
-            CHOSEN = chosen_jobs("j.id IS NOT NULL"),
+            CHOSEN = chosen_jobs(&chosen.lines, "j.id IS NOT NULL"),
             ASIDE = ASIDE,
         )))
         .bind(chosen.batch)
         .bind(states(chosen))
-        .bind(&chosen.key)
+        .bind(chosen.lines.bound())
         .bind(chosen.part)
         .fetch_one(&self.read)
         .await?;
@@ -190,17 +269,18 @@ impl Store {
     /// is suspect, or was chosen by key although it succeeded.
     pub async fn retry(&self, chosen: Chosen) -> Result<u64, StoreError> {
         self.finish_cancel(chosen.batch).await?;
-        let ids: Vec<i64> = sqlx::query_scalar(sql(
+        let ids: Vec<i64> = sqlx::query_scalar(sql(&format!(
             r"-- control::retry: the lines as they are now. Each step looks at the states of its own lines again.
               SELECT id
-              FROM jobs
-              WHERE batch = $1 AND state IN (SELECT v ->> 0 FROM rows_of($2) AS r)
-                AND ($3 IS NULL OR key = $3) AND error_kind IS DISTINCT FROM 'bad_line' AND wanted <> 'dropped'
+              FROM jobs AS j
+              WHERE j.batch = $1 AND j.state IN (SELECT v ->> 0 FROM rows_of($2) AS r)
+                AND j.error_kind IS DISTINCT FROM 'bad_line' AND j.wanted <> 'dropped' {}
               ORDER BY id",
-        ))
+            chosen.lines.sql(3)
+        )))
         .bind(chosen.batch)
         .bind(states(&chosen))
-        .bind(&chosen.key)
+        .bind(chosen.lines.bound())
         .fetch_all(&self.read)
         .await?;
         let retried = self.retry_in_steps(&ids, chosen, false).await?;
@@ -221,7 +301,7 @@ impl Store {
         .bind(batch)
         .fetch_all(&self.read)
         .await?;
-        let chosen = Chosen { batch, key: None, states: vec![JobState::Failed], part: None };
+        let chosen = Chosen::of(batch, Selection::of_states(&[JobState::Failed]));
         self.retry_in_steps(&ids, chosen, true).await
     }
 
@@ -288,16 +368,17 @@ fn id_rows(ids: &[i64]) -> String {
     json!(ids.iter().map(|id| json!([id])).collect::<Vec<_>>()).to_string()
 }
 
-/// The jobs (`j`) of a retry: of batch `$1`, in the states `$2`, of key `$3`, for part `$4`. Also whether they are
+/// The jobs (`j`) of a retry: of batch `$1`, in the states `$2`, of the selection `$3`, for part `$4`. Also whether they are
 /// delivered from kept answers: a suspect job, or one chosen although it succeeded, is bought again.
-fn chosen_jobs(which: &str) -> String {
+fn chosen_jobs(lines: &Selection, which: &str) -> String {
     format!(
         "SELECT j.id, j.state, j.units,
            $4 IS NULL AND j.state NOT IN ('suspect', 'succeeded') AND {} AS kept
          FROM jobs AS j
-         WHERE j.batch = $1 AND j.state IN (SELECT v ->> 0 FROM rows_of($2) AS r) AND ($3 IS NULL OR j.key = $3)
-           AND j.error_kind IS DISTINCT FROM 'bad_line' AND j.wanted <> 'dropped' AND {which}",
-        is_kept!("j")
+         WHERE j.batch = $1 AND j.state IN (SELECT v ->> 0 FROM rows_of($2) AS r)
+           AND j.error_kind IS DISTINCT FROM 'bad_line' AND j.wanted <> 'dropped' AND {which} {}",
+        is_kept!("j"),
+        lines.sql(3)
     )
 }
 
@@ -316,19 +397,12 @@ const ASIDE: &str = "CASE
       WHERE k.job = p.job AND k.part = p.part AND k.take = p.take AND k.state = 'answered' AND k.cache_key IS NULL
         AND NOT EXISTS (SELECT 1 FROM answers AS a WHERE a.call = k.id)) END";
 
+/// The states from which a retry begins. Only a key can choose a job that succeeded.
 fn states(chosen: &Chosen) -> String {
-    let mut states = chosen.states.clone();
-    if states.is_empty() {
-        states = vec![JobState::Failed, JobState::Suspect, JobState::Cancelled];
-        if chosen.key.is_some() {
-            states.push(JobState::Succeeded);
-        }
+    let mut states = vec![JobState::Failed, JobState::Suspect, JobState::Cancelled];
+    if chosen.lines.names_keys() {
+        states.push(JobState::Succeeded);
     }
-    // Only a key can choose a job that succeeded.
-    if chosen.key.is_none() {
-        states.retain(|s| *s != JobState::Succeeded);
-    }
-    states.retain(|s| matches!(s, JobState::Failed | JobState::Suspect | JobState::Cancelled | JobState::Succeeded));
     json!(states.iter().map(|state| [state]).collect::<Vec<_>>()).to_string()
 }
 
@@ -339,11 +413,11 @@ async fn retry_some(conn: &mut SqliteConnection, chosen: &Chosen, ids: &str, now
         r"-- control::retry_some: which of them, and which of their parts are set aside.
           SELECT id, kept
           FROM ({}) AS c",
-        chosen_jobs(which)
+        chosen_jobs(&chosen.lines, which)
     )))
     .bind(chosen.batch)
     .bind(states(chosen))
-    .bind(&chosen.key)
+    .bind(chosen.lines.bound())
     .bind(chosen.part)
     .bind(ids)
     .fetch_all(&mut *conn)
@@ -364,11 +438,11 @@ async fn retry_some(conn: &mut SqliteConnection, chosen: &Chosen, ids: &str, now
           SELECT p.job, p.part
           FROM ({}) AS c JOIN job_parts AS p ON p.job = c.id
           WHERE {ASIDE}",
-        chosen_jobs(which)
+        chosen_jobs(&chosen.lines, which)
     )))
     .bind(chosen.batch)
     .bind(states(chosen))
-    .bind(&chosen.key)
+    .bind(chosen.lines.bound())
     .bind(chosen.part)
     .bind(ids)
     .fetch_all(&mut *conn)
@@ -416,7 +490,7 @@ async fn requeue(conn: &mut SqliteConnection, jobs: &[(i64, bool)], now: Millis)
     let set = json!(jobs.iter().map(|(id, kept)| (id, u8::from(*kept))).collect::<Vec<_>>()).to_string();
     // The files of retried jobs are written again, whatever is there.
     deliveries::forget_checksums(conn, &set).await?;
-    sqlx::query(sql(r"-- control::requeue: what was in doubt is bought again, or delivered again and judged anew.
+    sqlx::query(sql(r"-- control::requeue: what was in doubt is paid for again, or delivered again and judged anew.
             UPDATE job_parts
             SET doubtful = 0
             WHERE doubtful = 1 AND job IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)"))
@@ -514,6 +588,36 @@ async fn cancel_some(conn: &mut SqliteConnection, batch: BatchId, now: Millis) -
     Ok(None)
 }
 
+/// Cancels these jobs (`[[job], …]`), if they are not finished. Returns how many, and how many of them have a call in flight.
+async fn cancel_these(conn: &mut SqliteConnection, jobs: &str, now: Millis) -> Result<(u64, u64), StoreError> {
+    let unawaited = sqlx::query(sql(r"-- control::cancel_these: nobody waits for these calls any more.
+            SELECT c.id
+            FROM rows_of($1) AS r
+            JOIN calls AS c ON c.job = CAST(r.v ->> 0 AS BIGINT)
+            WHERE c.state IN ('sent', 'accepted') AND c.process IS NULL"))
+    .bind(jobs)
+    .fetch_all(&mut *conn)
+    .await?;
+    give_up_all(conn, &unawaited, now).await?;
+    let in_flight: i64 = sqlx::query_scalar(sql(r"-- control::cancel_these
+            SELECT count(DISTINCT c.job)
+            FROM rows_of($1) AS r
+            JOIN calls AS c ON c.job = CAST(r.v ->> 0 AS BIGINT)
+            WHERE c.state IN ('sent', 'accepted')"))
+    .bind(jobs)
+    .fetch_one(&mut *conn)
+    .await?;
+    let done = sqlx::query(sql(r"-- control::cancel_these
+            UPDATE jobs
+            SET state = 'cancelled', due_at = NULL, token = NULL, process = NULL, finished_at = $2, lane = 'free'
+            WHERE id IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r) AND due_at IS NOT NULL"))
+    .bind(jobs)
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok((done.rows_affected(), u64::try_from(in_flight).unwrap_or(0)))
+}
+
 /// Gives up and books the open calls of jobs (`[[job], …]`) that no worker has any more.
 pub(in crate::store) async fn give_up_open_calls_of(
     conn: &mut SqliteConnection,
@@ -581,11 +685,10 @@ mod tests {
 
     #[test]
     fn only_a_key_can_choose_what_went_well() {
-        let mut chosen = Chosen { batch: BatchId(1), key: None, states: vec![], part: None };
-        assert_eq!(states(&chosen), r#"[["failed"],["suspect"],["cancelled"]]"#);
-        chosen.states = vec![JobState::Succeeded, JobState::Failed];
-        assert_eq!(states(&chosen), r#"[["failed"]]"#);
-        chosen.key = Some("a".into());
-        assert_eq!(states(&chosen), r#"[["succeeded"],["failed"]]"#);
+        let chosen = |lines| Chosen::of(BatchId(1), lines);
+        assert_eq!(states(&chosen(Selection::default())), r#"[["failed"],["suspect"],["cancelled"]]"#);
+        let by_state = Selection::of_states(&[JobState::Succeeded, JobState::Failed]);
+        assert_eq!(states(&chosen(by_state)), r#"[["failed"],["suspect"],["cancelled"]]"#);
+        assert_eq!(states(&chosen(Selection::of_key("a"))), r#"[["failed"],["suspect"],["cancelled"],["succeeded"]]"#);
     }
 }

@@ -53,6 +53,15 @@ struct Owner {
     wanted: Wanted,
 }
 
+/// A file that a line owns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnedFile {
+    /// Its path, relative to the batch's output.
+    pub path: String,
+    /// Whether it was written and is still wanted.
+    pub delivered: bool,
+}
+
 impl Store {
     /// Makes a job the owner of its files, just before they are written. A file that is about to change has no checksum
     /// until the job is settled: if the process is killed in between, the file is written again. `writes` decides whether
@@ -69,6 +78,27 @@ impl Store {
             Box::pin(async move { own(conn, (job, batch, token), &files, &writes).await })
         })
         .await
+    }
+
+    /// The files that lines of a batch own, in the order of their paths, after `after`.
+    pub async fn owned_files(&self, batch: BatchId, after: &str, limit: u32) -> Result<Vec<OwnedFile>, StoreError> {
+        let rows = sqlx::query(
+            r"-- outputs::owned_files
+              SELECT o.path, j.state IN ('succeeded', 'suspect') AND j.wanted <> 'dropped' AS delivered
+              FROM outputs AS o
+              JOIN jobs AS j ON j.id = o.job
+              WHERE o.batch = $1 AND o.path > $2
+              ORDER BY o.path
+              LIMIT $3",
+        )
+        .bind(batch)
+        .bind(after)
+        .bind(limit)
+        .fetch_all(&self.read)
+        .await?;
+        rows.iter()
+            .map(|row| Ok(OwnedFile { path: row.try_get("path")?, delivered: row.try_get("delivered")? }))
+            .collect()
     }
 
     /// Whether a job owns a file.

@@ -136,7 +136,10 @@ impl Fixture {
             Op::Change { line } => self.change(line % self.changes.len()).await,
             Op::Retry { line } => {
                 let key = line.map(|line| format!("k{}", line % self.changes.len() + 1));
-                self.stores[1].retry(Chosen { batch: self.batch, key, states: vec![], part: None }).await.unwrap();
+                self.stores[1]
+                    .retry(Chosen::of(self.batch, key.map_or_else(Selection::default, Selection::of_key)))
+                    .await
+                    .unwrap();
             }
             Op::Cancel => {
                 self.stores[0].cancel(self.batch).await.unwrap();

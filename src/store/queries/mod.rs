@@ -2,6 +2,7 @@
 
 pub(super) mod read;
 pub(super) mod sample;
+pub(super) mod selection;
 pub(super) mod sizes;
 pub(super) mod spend;
 pub(super) mod synthesis_counts;

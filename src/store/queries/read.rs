@@ -13,8 +13,8 @@ use crate::domain::{
     task::Unit,
 };
 use crate::store::{
-    BatchRow, CallRow, Counts, JobDetail, JobFilter, PoolView, ReportRow, RowAnswer, Spending, Store, StoreError,
-    calls::fence, engine::packed, engine::rows, engine::sql::sql,
+    BatchRow, CallRow, Counts, JobDetail, JobFilter, PoolView, ReportRow, ReportScope, RowAnswer, Spending, Store,
+    StoreError, calls::fence, engine::packed, engine::rows, engine::sql::sql,
 };
 
 const BATCHES: &str = "SELECT * FROM batches ORDER BY id";
@@ -215,19 +215,22 @@ impl Store {
         limit: u32,
         with_answers: bool,
     ) -> Result<Vec<ReportRow>, StoreError> {
-        self.report_rows(batch, after, limit, (with_answers, false)).await
+        self.report_rows(batch, after, limit, with_answers, &ReportScope::default()).await
     }
 
-    /// A page of the report, with or without answers, and with or without rows that are no longer wanted.
+    /// A page of the report, with or without answers, of the rows in this scope.
     pub async fn report_rows(
         &self,
         batch: BatchId,
         after: (i64, i64),
         limit: u32,
-        (with_answers, with_dropped): (bool, bool),
+        with_answers: bool,
+        scope: &ReportScope,
     ) -> Result<Vec<ReportRow>, StoreError> {
-        let sql = if with_answers { REPORT_WITH_ANSWERS } else { REPORT };
-        let query = sqlx::query(sql).bind(batch).bind(after.0).bind(after.1).bind(limit).bind(i64::from(with_dropped));
+        let text = if with_answers { REPORT_WITH_ANSWERS } else { REPORT };
+        let text = format!("{text} {} ORDER BY j.ordinal, j.id LIMIT $4", scope.lines.sql(6));
+        let query = sqlx::query(sql(&text)).bind(batch).bind(after.0).bind(after.1).bind(limit);
+        let query = query.bind(i64::from(scope.with_dropped)).bind(scope.lines.bound());
         let query = if with_answers { query.bind(LONGEST_HERE) } else { query };
         let found = query.fetch_all(&self.read).await?;
         found.iter().map(|r| report_row(r, with_answers)).collect()
@@ -235,12 +238,14 @@ impl Store {
 
     /// Jobs with their calls.
     pub async fn jobs(&self, batch: BatchId, filter: &JobFilter) -> Result<Vec<JobDetail>, StoreError> {
-        let found = sqlx::query(JOBS)
+        let text = format!("{JOBS} {} ORDER BY j.ordinal, j.id LIMIT $3", filter.lines.sql(2));
+        let found = sqlx::query(sql(&text))
             .bind(batch)
-            .bind(filter.state)
-            .bind(&filter.key)
+            .bind(filter.lines.bound())
             .bind(filter.limit)
             .bind(i64::from(filter.with_dropped))
+            .bind(filter.after.0)
+            .bind(filter.after.1)
             .fetch_all(&self.read)
             .await?;
         let mut jobs = Vec::with_capacity(found.len());
@@ -324,6 +329,7 @@ macro_rules! report_columns {
          j.notes, j.content_expiry, j.outputs, j.due_at, j.generation,
          j.source_tries + (
            SELECT CAST(coalesce(sum(counts), 0) AS BIGINT) FROM calls AS c WHERE c.job = j.id AND c.generation = j.generation) AS tries,
+         EXISTS (SELECT 1 FROM calls AS c WHERE c.job = j.id AND c.generation = j.generation AND c.state = 'answered') AS answered,
          (SELECT count(*) FROM calls AS c
           WHERE c.job = j.id AND c.state IN ('answered', 'lost', 'surplus', 'replaced')) AS billed_calls,
          (SELECT CAST(coalesce(sum(cost), 0) AS BIGINT) FROM calls AS c WHERE c.job = j.id) AS cost"
@@ -335,29 +341,23 @@ const REPORT: &str = concat!(
     "SELECT ",
     report_columns!(),
     " FROM jobs AS j
-      WHERE j.batch = $1 AND (j.ordinal, j.id) > ($2, $3) AND j.state <> 'superseded' AND (j.wanted <> 'dropped' OR $5 = 1)
-      ORDER BY j.ordinal, j.id
-      LIMIT $4"
+      WHERE j.batch = $1 AND (j.ordinal, j.id) > ($2, $3) AND j.state <> 'superseded' AND (j.wanted <> 'dropped' OR $5 = 1)"
 );
 const REPORT_WITH_ANSWERS: &str = concat!(
     "SELECT ",
     report_columns!(),
-    ", k.id AS call, a.packed, a.bytes, CASE WHEN length(a.body) <= $6 THEN a.body END AS body
+    ", k.id AS call, a.packed, a.bytes, CASE WHEN length(a.body) <= $7 THEN a.body END AS body
       FROM jobs AS j
       LEFT JOIN calls AS k ON k.job = j.id AND k.state = 'answered' AND k.part = 0
       LEFT JOIN answers AS a ON a.call = k.id
-      WHERE j.batch = $1 AND (j.ordinal, j.id) > ($2, $3) AND j.state <> 'superseded' AND (j.wanted <> 'dropped' OR $5 = 1)
-      ORDER BY j.ordinal, j.id
-      LIMIT $4"
+      WHERE j.batch = $1 AND (j.ordinal, j.id) > ($2, $3) AND j.state <> 'superseded' AND (j.wanted <> 'dropped' OR $5 = 1)"
 );
 const JOBS: &str = concat!(
     "SELECT ",
     report_columns!(),
     " FROM jobs AS j
-      WHERE j.batch = $1 AND ($2 IS NULL OR j.state = $2) AND ($3 IS NULL OR j.key = $3) AND j.state <> 'superseded'
-        AND (j.wanted <> 'dropped' OR $5 = 1)
-      ORDER BY j.ordinal, j.id
-      LIMIT $4"
+      WHERE j.batch = $1 AND j.state <> 'superseded' AND (j.wanted <> 'dropped' OR $4 = 1)
+        AND (j.ordinal, j.id) > ($5, $6)"
 );
 
 fn report_row(row: &SqliteRow, with_answer: bool) -> Result<ReportRow, StoreError> {
@@ -381,6 +381,7 @@ fn report_row(row: &SqliteRow, with_answer: bool) -> Result<ReportRow, StoreErro
         audio_ms,
         channels: facts.channels,
         tries: rows::count(row, "tries")?,
+        answered: row.try_get("answered")?,
         billed_calls: rows::count(row, "billed_calls")?,
         cost: row.try_get("cost")?,
         request_id: row.try_get("request_id")?,

@@ -4,6 +4,24 @@ use crate::domain::job::BatchId;
 use crate::store::{Store, StoreError};
 
 impl Store {
+    /// How many jobs have which notes, joined by `;`. A job that is gone or dropped has that as a note, too. Notes that are
+    /// the reason of a suspect job are left out.
+    pub async fn note_counts(&self, batch: BatchId) -> Result<Vec<(String, u64)>, StoreError> {
+        let found: Vec<(String, i64)> = sqlx::query_as(
+            r"-- sample::note_counts
+              SELECT coalesce(notes, '') || CASE wanted WHEN 'yes' THEN '' ELSE ';' || wanted END AS noted, count(*) AS n
+              FROM jobs
+              WHERE batch = $1 AND state <> 'superseded' AND (notes IS NOT NULL OR wanted <> 'yes')
+                AND NOT (state = 'suspect' AND notes IS NOT DISTINCT FROM error_kind)
+              GROUP BY 1
+              ORDER BY 1",
+        )
+        .bind(batch)
+        .fetch_all(&self.read)
+        .await?;
+        Ok(found.into_iter().map(|(notes, count)| (notes, u64::try_from(count).unwrap_or(0))).collect())
+    }
+
     /// The error of the line with this key, in words.
     pub async fn error_of(&self, batch: BatchId, key: &str) -> Result<Option<String>, StoreError> {
         let error: Option<Option<String>> = sqlx::query_scalar(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::store::{StoreError, StoredSpec};
+use crate::store::{Selection, StoreError, StoredSpec};
 use crate::{
     clock::Millis,
     domain::{
@@ -221,8 +221,10 @@ pub struct ReportRow {
     pub audio_ms: Option<u64>,
     /// Number of channels.
     pub channels: Option<u16>,
-    /// How many tries it has used up in all.
+    /// How many tries it has used up: those that failed.
     pub tries: u32,
+    /// Whether a call of it was answered since it was begun, or begun again.
+    pub answered: bool,
     /// How many calls may have been billed.
     pub billed_calls: u32,
     /// The cost in micro-USD.
@@ -259,13 +261,21 @@ pub struct ReportRow {
     pub reused_parts: Option<u64>,
 }
 
+impl ReportRow {
+    /// How many tries were made: those that failed, and the one that was answered.
+    #[must_use]
+    pub fn tries_made(&self) -> u32 {
+        self.tries + u32::from(self.answered)
+    }
+}
+
 /// Which jobs to list.
 #[derive(Debug, Clone, Default)]
 pub struct JobFilter {
-    /// Only this state.
-    pub state: Option<JobState>,
-    /// Only this key.
-    pub key: Option<String>,
+    /// Only these lines.
+    pub lines: Selection,
+    /// Only jobs after this place in the report: ordinal and number.
+    pub after: (i64, i64),
     /// At most this many jobs.
     pub limit: u32,
     /// Whether to list also jobs that are not wanted any more, in other voices or formats.

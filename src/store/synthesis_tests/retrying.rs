@@ -22,7 +22,7 @@ async fn one_part_is_spoken_again_and_the_others_stay() {
     l.store.settle(settle(&again, finished(JobState::Succeeded, 3))).await.unwrap();
 
     for (part, characters) in [(1, 4), (2, 4)] {
-        let chosen = Chosen { batch: b, key: Some("k1".into()), states: vec![], part: Some(part) };
+        let chosen = Chosen { batch: b, lines: Selection::of_key("k1"), part: Some(part) };
         let plan = l.store.plan_retry(&chosen).await.unwrap();
         assert_eq!((plan.jobs, plan.deliveries, plan.units, plan.unknown), (1, 0, characters, 0));
         assert_eq!(l.store.retry(chosen).await.unwrap(), 1);
@@ -54,7 +54,7 @@ async fn of_a_failed_job_only_what_is_missing_is_bought() {
     l.store.end(ended(call, synthesis_counts(false))).await.unwrap();
     l.store.settle(settle(&job, finished(JobState::Failed, 2))).await.unwrap();
     assert_eq!(l.store.retry_free(b).await.unwrap(), 0);
-    let chosen = Chosen { batch: b, key: None, states: vec![], part: None };
+    let chosen = Chosen::of(b, Selection::default());
     assert_eq!(l.store.plan_retry(&chosen).await.unwrap().units, 93);
     l.store.retry(chosen).await.unwrap();
     let again = claim(&l.store).await.remove(0);

@@ -1,6 +1,7 @@
 //! Submitting texts.
 
 use futures::future::BoxFuture;
+use serde_json::Value;
 
 use super::{
     Synthesize, dictionary,
@@ -43,6 +44,16 @@ impl IntakeTask for Synthesize {
     fn asks_for_other_calls(&self, before: &TaskSpec, now: &TaskSpec) -> bool {
         let calls = |spec: &TaskSpec| spec.read::<Synthesis>().ok().map(|asked| asked.identity(&asked.options));
         calls(before) != calls(now)
+    }
+
+    /// The speed is stored in thousandths.
+    fn option_in_words(&self, name: &str, value: &Value) -> Option<String> {
+        match value.as_f64() {
+            Some(thousandths) if name == "speed" => Some((thousandths / 1_000.0).to_string()),
+            Some(number) => Some(number.to_string()),
+            None if value.is_null() => None,
+            None => Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned)),
+        }
     }
 
     /// Names are excluded: each job has its own, which is compared line by line.

@@ -16,7 +16,7 @@ use crate::{
         row::Column,
         words::{counted, dollars, unpriced},
     },
-    store::{ReportRow, Retried},
+    store::{Field, ReportRow, Retried},
 };
 
 const COLUMNS: &[Column] = &[
@@ -46,6 +46,7 @@ const COLUMNS: &[Column] = &[
     Column::ErrorKind,
     Column::Error,
     Column::Notes,
+    Column::Wanted,
 ];
 
 impl ReportTask for Synthesize {
@@ -96,6 +97,18 @@ impl BatchRequest for Synthesis {
             // A text that is to be synthesized again does not need its old clips.
             _ => Vec::new(),
         }
+    }
+
+    fn field_of(&self, column: Column) -> Option<Field> {
+        let (path, default): (&[&str], _) = match column {
+            Column::Model => (&["model"], Some(self.options.model.as_str())),
+            Column::Language => (&["language"], self.options.language.as_ref().map(|language| language.as_str())),
+            Column::VoiceId => (&["voice_id"], None),
+            Column::OutputFormat => (&["format", "format"], None),
+            Column::SampleRate => (&["format", "sample_rate"], None),
+            _ => return None,
+        };
+        Some(Field::Option { path, default: default.map(str::to_owned) })
     }
 
     fn pool(&self) -> Pool {

@@ -15,7 +15,7 @@ use crate::{
         row::Column,
         words::{counted, dollars, duration, grouped, unpriced},
     },
-    store::{ReportRow, Retried},
+    store::{Field, ReportRow, Retried},
 };
 
 const COLUMNS: &[Column] = &[
@@ -40,6 +40,7 @@ const COLUMNS: &[Column] = &[
     Column::ErrorKind,
     Column::Error,
     Column::Notes,
+    Column::Wanted,
     Column::ContentExpiry,
     Column::Transcript,
 ];
@@ -69,6 +70,15 @@ impl BatchRequest for Transcription {
             language: Some(language.as_str().to_owned()),
             ..JobRequest::default()
         }
+    }
+
+    fn field_of(&self, column: Column) -> Option<Field> {
+        let (path, default): (&[&str], _) = match column {
+            Column::Model => (&["model"], self.options.model.as_str()),
+            Column::Language => (&["language"], self.options.language.as_str()),
+            _ => return None,
+        };
+        Some(Field::Option { path, default: Some(default.to_owned()) })
     }
 
     fn pool(&self) -> Pool {

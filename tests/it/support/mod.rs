@@ -336,7 +336,7 @@ impl Fixture {
     }
 
     pub async fn job(&self, batch: BatchId, key: &str) -> JobDetail {
-        let filter = JobFilter { key: Some(key.into()), limit: 1, ..JobFilter::default() };
+        let filter = JobFilter { lines: wavebatch::store::Selection::of_key(key), limit: 1, ..JobFilter::default() };
         self.store.jobs(batch, &filter).await.expect("a ledger").pop().expect("that key")
     }
 

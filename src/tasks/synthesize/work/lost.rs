@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     domain::{call::ErrorKind, job::JobState, row::Note, transcript::SuspectReason},
-    store::{Finish, JobFilter, StoreError},
+    store::{Finish, JobFilter, Selection, StoreError},
 };
 
 /// The decision about lost parts.
@@ -51,8 +51,12 @@ pub(super) async fn judge(job: SynthesisJob<'_>, surveyed: &Surveyed) -> Result<
 /// were never written.
 pub(super) async fn pruned(job: SynthesisJob<'_>) -> Result<Option<Finish>, StoreError> {
     let claimed = job.on.job();
-    let filter =
-        JobFilter { key: Some(claimed.key.clone()), limit: u32::MAX, with_dropped: true, ..JobFilter::default() };
+    let filter = JobFilter {
+        lines: Selection::of_key(&*claimed.key),
+        limit: u32::MAX,
+        with_dropped: true,
+        ..JobFilter::default()
+    };
     let jobs = job.on.store().jobs(claimed.batch, &filter).await?;
     let own = jobs.into_iter().find(|row| row.row.job == claimed.job && row.row.outputs.is_some());
     if own.is_some() && !job.on.store().has_files(claimed.job).await? {

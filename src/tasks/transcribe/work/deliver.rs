@@ -192,7 +192,8 @@ fn words_asked(job: &TranscriptionJob<'_>, part: &PartContext<'_>, call: CallId)
 /// Handles a damaged answer without stopping the others. It is set aside, so that the user's `retry` buys it again.
 async fn unreadable(part: &PartContext<'_>, call: CallId, error: &TranscriptError) -> Result<Next, StoreError> {
     part.on.store().set_aside(part.on.job().job, call).await?;
-    let message = format!("the kept answer of call {call} does not read ({error}); `wavebatch retry` buys it again");
+    let message =
+        format!("the kept answer of call {call} does not read ({error}); `wavebatch retry` pays for it again");
     Ok(Next::fail(ErrorKind::UnusableAnswer, message))
 }
 

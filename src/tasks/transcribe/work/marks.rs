@@ -95,7 +95,7 @@ fn otherwise(sent: Option<u64>, shown: Option<u64>) -> String {
     let sent = sent.map_or_else(String::new, |bytes| format!(" of {bytes} bytes"));
     let shown = shown.map_or_else(|| "without a size".to_owned(), |bytes| format!("with {bytes} bytes"));
     format!(
-        "the vendor's log shows an upload{sent} {shown}: uploads are not given sizes of their own any more, and of recordings that are alike a lost call may be bought again"
+        "the vendor's log shows an upload{sent} {shown}: uploads are not given sizes of their own any more, and of recordings that are alike a lost call may be paid for again"
     )
 }
 

@@ -193,7 +193,7 @@ impl Verdict {
         let twice = bought.values().filter(|times| **times > 1).count();
         let lines = evidence.work.batches.iter().filter(|b| b.kind != Kind::Book).map(|b| b.lines.len()).sum::<usize>();
         self.message(format!("bought    {} recordings for {lines} lines; {twice} of them twice", bought.len()));
-        self.holds(twice == 0, || format!("{twice} recordings were bought again though the log proved their calls"));
+        self.holds(twice == 0, || format!("{twice} recordings were paid for again though the log proved their calls"));
         self.holds(bought.len() == lines && bought.values().all(|times| *times > 0), || "not all were bought".into());
     }
 
@@ -233,8 +233,8 @@ impl Verdict {
             parts.len()
         ));
         self.holds(unlisted_values == 0, || format!("{unlisted_values} calls of which the ledger knows nothing"));
-        self.holds(late == 0, || format!("{late} parts were bought again after they were answered"));
-        self.holds(unexcused == 0, || format!("{unexcused} parts were bought again that were in flight at no kill"));
+        self.holds(late == 0, || format!("{late} parts were paid for again after they were answered"));
+        self.holds(unexcused == 0, || format!("{unexcused} parts were paid for again that were in flight at no kill"));
     }
 
     fn caps(&mut self, evidence: &Evidence<'_>) {
