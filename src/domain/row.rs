@@ -50,6 +50,18 @@ listed! {
         Empty = "empty",
         /// The audio is shorter than its text can be.
         TooShort = "too_short",
+        /// The audio is much longer than its text takes.
+        TooLong = "too_long",
+        /// The audio is silent.
+        Silent = "silent",
+        /// Long silences take much of the audio.
+        HalfSilent = "half_silent",
+        /// The audio is so loud that its samples are cut off.
+        Clipped = "clipped",
+        /// The audio is one constant sound.
+        ConstantSound = "constant_sound",
+        /// The level jumps between two parts of the audio.
+        LevelJump = "level_jump",
         /// The recording has several channels, and the API processes one.
         Stereo = "stereo",
         /// Redaction was requested in a language in which the API does nothing.
@@ -77,6 +89,12 @@ impl From<SuspectReason> for Note {
             SuspectReason::Empty => Self::Empty,
             SuspectReason::DurationMismatch => Self::DurationMismatch,
             SuspectReason::TooShort => Self::TooShort,
+            SuspectReason::TooLong => Self::TooLong,
+            SuspectReason::Silent => Self::Silent,
+            SuspectReason::HalfSilent => Self::HalfSilent,
+            SuspectReason::Clipped => Self::Clipped,
+            SuspectReason::ConstantSound => Self::ConstantSound,
+            SuspectReason::LevelJump => Self::LevelJump,
             SuspectReason::WordsLost => Self::WordsLost,
         }
     }

@@ -175,6 +175,18 @@ listed! {
         DurationMismatch = "duration_mismatch",
         /// The audio is shorter than its text can be.
         TooShort = "too_short",
+        /// The audio is much longer than its text takes.
+        TooLong = "too_long",
+        /// The audio is silent.
+        Silent = "silent",
+        /// Long silences take much of the audio.
+        HalfSilent = "half_silent",
+        /// The audio is so loud that its samples are cut off.
+        Clipped = "clipped",
+        /// The audio is one constant sound.
+        ConstantSound = "constant_sound",
+        /// The level jumps between two parts.
+        LevelJump = "level_jump",
         /// A format needs word times, and there are none.
         WordsLost = "words_lost",
     }
@@ -190,6 +202,12 @@ impl SuspectReason {
             }
             Self::DurationMismatch => "the API heard another length than the file has: part of it may be missing",
             Self::TooShort => "the speech is shorter than its text can be",
+            Self::TooLong => "the speech is much longer than its text takes",
+            Self::Silent => "the speech is silent",
+            Self::HalfSilent => "long silences take much of the speech",
+            Self::Clipped => "the speech is so loud that it is cut off",
+            Self::ConstantSound => "the speech is one constant sound",
+            Self::LevelJump => "the level jumps between two parts",
             Self::WordsLost => "there are no word times, which srt and vtt need; `wavebatch retry` buys them",
         }
     }

@@ -75,6 +75,7 @@ impl SynthesisDraft {
                 paragraph_ms: self.paragraph_ms.unwrap_or(pause.paragraph_ms),
             },
             max_chars_per_second: self.max_chars_per_second.unwrap_or(Synthesis::MAX_CHARS_PER_SECOND),
+            checks: self.checks,
             captions,
             dictionary,
             transport: self.transport.unwrap_or(Transport::Auto),
