@@ -1,4 +1,5 @@
 //! How many bad speeches the checks find, and how often they doubt good ones.
+#![expect(clippy::print_stderr, reason = "a test that measures prints what it measured")]
 
 use super::{tests::spoken, *};
 use crate::{
@@ -112,6 +113,7 @@ fn seeded_bad_speech_is_found() {
         // No check of the sound can know this: it is read back.
         ("other words", (0..SEEDED).filter(|seed| says_other_words(*seed, &table)).count() as u64),
     ];
+    eprintln!("found of {SEEDED} each: {counts:?}");
     let all: u64 = counts.iter().map(|(_, found)| found).sum();
     assert!(all * 100 >= SEEDED * counts.len() as u64 * 98, "{counts:?}");
     assert!(counts.iter().all(|(_, found)| *found >= SEEDED * 9 / 10), "{counts:?}");
@@ -139,6 +141,7 @@ fn honest_speech_is_not_doubted() {
         let part = heard(Spoken { pace, seed, ..spoken(&text, (seed % 5) as usize, rate) }, &table);
         doubted.extend(doubts(&[part]).into_iter().map(|doubt| (text.clone(), doubt)));
     }
+    eprintln!("doubted of {HONEST} good ones: {}", doubted.len());
     assert!(doubted.len() as u64 * 1_000 <= HONEST * 5, "{doubted:?}");
 }
 

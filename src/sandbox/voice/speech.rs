@@ -96,11 +96,8 @@ impl<'a> Speech<'a> {
         match format {
             AudioFormat::Wav => {
                 let samples = self.linear();
-                let samples = samples.chunks_exact(2).map(|sample| i16::from_le_bytes([sample[0], sample[1]]));
-                let mut file = Vec::with_capacity(self.len * 2 + comment.len() + 64);
-                wav::write_pcm16(&mut file, 1, self.spoken.rate.hz(), Some(comment), samples)
-                    .expect("8,000 characters are far from 4 GiB");
-                file
+                let header = wav::header_with_comment(1, self.spoken.rate.hz(), comment, samples.len() as u64);
+                [header.expect("8,000 characters are far from 4 GiB"), samples].concat()
             }
             AudioFormat::Pcm => self.linear(),
             AudioFormat::Ulaw => self.coded(|sample| [ulaw_encode(sample)], |code| ulaw_decode(code[0])),

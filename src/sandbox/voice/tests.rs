@@ -1,4 +1,5 @@
 //! The voice, heard again.
+#![expect(clippy::print_stderr, reason = "a test says that it was skipped")]
 
 use super::*;
 use crate::{
@@ -221,7 +222,10 @@ fn long_recordings_are_listened_to_in_pieces() {
     }
     assert_eq!(heard(&said, 8_000, &table), [TEXT; 18].join(" "));
     let times: Vec<f64> = words(&said, 8_000, &table).iter().map(|word| word.start).collect();
-    assert!(times.is_sorted() && times[0] > 6.9 && times.last().unwrap() > &139.0);
+    let seconds = said.len() as f64 / 8_000.0;
+    let jump = times.windows(2).find(|pair| pair[0] >= pair[1]);
+    assert_eq!((jump, times[0] > 6.9), (None, true));
+    assert!(times.last().unwrap() > &(seconds - 1.0), "{:?} of {seconds}", times.last());
 }
 
 #[test]
