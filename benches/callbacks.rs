@@ -36,6 +36,7 @@ use wavebatch::{
         cost::Rates,
         environment::Environment,
         job::{CallId, JobState, RequestFingerprint},
+        length::Length,
         pool::{Limits, Pool},
     },
     runner::intake::{SubmitOptions, submit},
@@ -128,6 +129,7 @@ async fn awaiting(dir: &Path, n: usize) -> (Store, Vec<CallId>) {
                     flags: LogFlags::default(),
                     bytes: None,
                     audio_ms: Some(3_600_000),
+                    estimated_ms: None,
                     keywords: Default::default(),
                 };
                 let ask = PermitRequest {
@@ -136,7 +138,7 @@ async fn awaiting(dir: &Path, n: usize) -> (Store, Vec<CallId>) {
                         &job,
                         account,
                         Pool::PulsePro,
-                        Purchase::Transcript { audio_ms: Some(3_600_000), rate: MicroUsd(5_000) },
+                        Purchase::Transcript { length: Length::Exact(3_600_000), rate: MicroUsd(5_000) },
                         trace,
                     )
                 };

@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use wavebatch::domain::{cut::parts, synthesis_options::PART_CHARS};
+use wavebatch::domain::{
+    cut::{SentenceRules, parts},
+    synthesis_options::PART_CHARS,
+};
 
 const ENGLISH: &str = "It was a dark night, and Mr. Hale (who had walked 3.5 miles in the rain) stood before the \
     door; nobody came. “Is there anyone?” he asked. “There is,” said a voice — it was not a friendly one — “but not \
@@ -39,7 +42,7 @@ fn paragraphs_of(sample: &str, bytes: usize) -> String {
 fn measure(name: &str, text: &str) -> Duration {
     let once = || {
         let start = Instant::now();
-        let count = parts(black_box(text), PART_CHARS).map(black_box).count();
+        let count = parts(black_box(text), PART_CHARS, SentenceRules::default()).map(black_box).count();
         (start.elapsed(), count)
     };
     let (took, count) = (0..3).map(|_| once()).min().expect("three");

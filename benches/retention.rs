@@ -25,6 +25,7 @@ use wavebatch::{
         environment::Environment,
         identity::{Identity, source_identity},
         job::{BatchId, JobState, RequestFingerprint},
+        length::Length,
         pool::{Limits, Pool},
         transcription::Transcription,
     },
@@ -151,13 +152,14 @@ async fn answered(store: &Store, job: Claimed, nth: u64) -> u64 {
             &job,
             "bench".into(),
             Pool::Pulse,
-            Purchase::Transcript { audio_ms: Some(AUDIO_MS), rate: MicroUsd(5_000) },
+            Purchase::Transcript { length: Length::Exact(AUDIO_MS), rate: MicroUsd(5_000) },
             RequestFingerprint {
                 model: "pulse".into(),
                 language: "en".into(),
                 flags: LogFlags::default(),
                 bytes: Some(4_800_044),
                 audio_ms: Some(AUDIO_MS),
+                estimated_ms: None,
                 keywords: Default::default(),
             },
         )

@@ -56,9 +56,6 @@ pub enum AudioError {
         /// How many there should be.
         declared: u64,
     },
-    /// A WAV header of a streaming writer: it is unknown whether the end is missing.
-    #[error("its header leaves its length open")]
-    OpenLength,
     /// Bytes that belong to no MP3 frame, between frames or more than a tag would have.
     #[error("byte {at} is no MP3 frame")]
     Junk {

@@ -1,9 +1,11 @@
 //! RIFF/WAVE: reads headers as they occur in practice, and writes 16-bit PCM.
 //!
-//! Streaming recorders leave 0 or 0xFFFFFFFF as a size, and files may be cut short; so what a header *declares* and what the
-//! file *has* are separate, and [`Wav::sizes_agree`] says whether the two agree.
+//! Streaming recorders leave 0 or 0xFFFFFFFF as a size, files may be cut short, and headers may be wrong; so what a header
+//! *declares* and what the file *has* are separate, and [`Wav::extent`] says how the two compare.
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
+
+use crate::domain::length::Length;
 
 /// Linear PCM.
 pub const PCM: u16 = 0x0001;
@@ -13,7 +15,18 @@ pub const FLOAT: u16 = 0x0003;
 pub const ALAW: u16 = 0x0006;
 /// G.711 µ-law.
 pub const MULAW: u16 = 0x0007;
+const MS_ADPCM: u16 = 0x0002;
+const IMA_ADPCM: u16 = 0x0011;
+const GSM: u16 = 0x0031;
 const EXTENSIBLE: u16 = 0xFFFE;
+
+/// Sizes from here on that the file does not have are what writers to a pipe leave.
+const LEAST_OPEN: u64 = 0x7FFF_0000;
+/// Bytes without a meaning after the samples that change the length by less than anybody minds, in ms of audio.
+const SLACK_MS: u128 = 250;
+/// How many places of what follows the samples are read to determine whether it is padding, and how many bytes at each.
+const PLACES: u64 = 16;
+const PLACE: u64 = 512;
 
 /// More chunks than any real file has; reading a damaged file stops here.
 const MAX_CHUNKS: usize = 512;
@@ -21,6 +34,22 @@ const MAX_CHUNKS: usize = 512;
 const MAX_LIST: u64 = 1 << 20;
 /// Bytes of our own header, without a comment, that the RIFF size counts.
 const HEAD_AFTER_RIFF: u64 = 36;
+
+/// How the size that a header declares for the samples compares with the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Extent {
+    /// The file has these samples, and after them only other chunks, tags or padding.
+    #[default]
+    Agrees,
+    /// A streaming writer left the size open. The samples go on to the end of the file.
+    Open,
+    /// The file ends before its samples do.
+    Cut,
+    /// The samples go on after their declared end.
+    Exceeded,
+    /// What is after the declared end cannot be looked at.
+    Unseen,
+}
 
 /// What a WAVE header declares, and what the file has.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -37,6 +66,10 @@ pub struct Wav {
     pub block_align: u16,
     /// Bits of one sample, as declared.
     pub bits_per_sample: u16,
+    /// Samples of one channel in a block, for compressed formats; 0 if the header does not say.
+    pub samples_per_block: u16,
+    /// Samples of one channel in the file, as declared by compressed formats.
+    pub declared_samples: Option<u32>,
     /// Where the samples begin, in bytes from the start of the file.
     pub data_offset: u64,
     /// Bytes of samples that the file really has.
@@ -45,7 +78,9 @@ pub struct Wav {
     pub declared_data_len: Option<u64>,
     /// Size of the file, in bytes.
     pub file_len: u64,
-    /// Whether the sizes in the header and the size of the file agree (apart from a padding byte).
+    /// How `declared_data_len` compares with the file.
+    pub extent: Extent,
+    /// Whether all sizes in the header and the size of the file agree (apart from a padding byte).
     pub sizes_agree: bool,
     /// The comment (`ICMT`) of the `LIST/INFO` chunk, without its terminator.
     pub comment: Option<String>,
@@ -58,20 +93,72 @@ impl Wav {
         matches!(self.format_tag, PCM | FLOAT | ALAW | MULAW)
     }
 
-    /// Length of the samples that the file really has, in milliseconds. For compressed formats it follows from the declared
-    /// average rate; `None` if the header lacks the necessary values.
+    /// Length of the samples that the file really has, in milliseconds; `None` if the header lacks the necessary values.
     #[must_use]
     pub fn duration_ms(&self) -> Option<u64> {
-        let rate = if self.has_fixed_frames() && self.block_align > 0 {
-            u64::from(self.sample_rate) * u64::from(self.block_align)
-        } else {
-            u64::from(self.byte_rate)
-        };
-        (rate > 0).then(|| (u128::from(self.data_len) * 1000 / u128::from(rate)) as u64)
+        self.length().ms()
+    }
+
+    /// Length of the samples that the file really has. It is exact if it follows from their number of bytes, and the file does
+    /// not contradict the header.
+    #[must_use]
+    pub fn length(&self) -> Length {
+        let Some((samples, proven)) = self.samples() else { return Length::Unknown };
+        if self.sample_rate == 0 {
+            return Length::Unknown;
+        }
+        let ms = u64::try_from(samples * 1_000 / u128::from(self.sample_rate)).unwrap_or(u64::MAX);
+        Length::of(ms, proven && matches!(self.extent, Extent::Agrees | Extent::Open))
+    }
+
+    /// Samples of one channel, and whether they follow from the number of bytes.
+    fn samples(&self) -> Option<(u128, bool)> {
+        let bytes = u128::from(self.data_len);
+        let (align, per_block) = (u128::from(self.block_align), u128::from(self.samples_per_block));
+        if self.has_fixed_frames() {
+            let bits = if matches!(self.format_tag, ALAW | MULAW) { 8 } else { self.bits_per_sample };
+            let frame = u128::from(self.channels) * u128::from(bits.div_ceil(8));
+            let used = if align > 0 { align } else { frame };
+            return (used > 0).then(|| (bytes / used, frame == used));
+        }
+        if align > 0 && per_block > 0 && self.has_known_blocks() {
+            let samples = bytes * per_block / align;
+            let declared = self.declared_samples.map(u128::from).filter(|n| *n <= samples && n + per_block > samples);
+            return Some((declared.unwrap_or(samples), true));
+        }
+        self.samples_by_rates()
+    }
+
+    /// Samples of a compressed format: two of the three numbers from which they follow have to agree, since each is often wrong.
+    fn samples_by_rates(&self) -> Option<(u128, bool)> {
+        let per = |times: u128, by: u128| (by > 0).then(|| u128::from(self.data_len) * times / by);
+        let by_rate = per(self.sample_rate.into(), self.byte_rate.into());
+        let by_bits = per(8, u128::from(self.channels) * u128::from(self.bits_per_sample));
+        let all = [self.declared_samples.map(u128::from), by_bits, by_rate];
+        let near = |one: u128, other: u128| one.abs_diff(other) * 100 <= one;
+        let is_proven = |at: usize, one| all.iter().skip(at + 1).flatten().any(|other| near(one, *other));
+        let mut given = all.iter().enumerate().filter_map(|(at, one)| Some((at, (*one)?)));
+        match given.find(|(at, one)| is_proven(*at, *one)) {
+            Some((_, samples)) => Some((samples, true)),
+            None => by_rate.or(by_bits).map(|samples| (samples, false)),
+        }
+    }
+
+    /// Whether the blocks have as many samples as blocks of their format and length have.
+    fn has_known_blocks(&self) -> bool {
+        let (channels, per_block) = (u32::from(self.channels.max(1)), u32::from(self.samples_per_block));
+        let bytes = u32::from(self.block_align) / channels;
+        match self.format_tag {
+            GSM => (self.block_align, per_block) == (65, 320),
+            MS_ADPCM => bytes > 7 && per_block == (bytes - 7) * 2 + 2,
+            IMA_ADPCM => bytes > 4 && per_block == (bytes - 4) * 8 / u32::from(self.bits_per_sample.max(1)) + 1,
+            _ => false,
+        }
     }
 }
 
-/// Reads the header of `reader` and walks its chunks; samples are skipped, never read.
+/// Reads the header of `reader` and walks its chunks; samples are skipped, never read. RF64 and BW64, whose sizes have 64 bits,
+/// are read, too. A reader may refuse places with [`io::ErrorKind::Unsupported`]: what is there after the samples stays unknown.
 ///
 /// # Errors
 /// `InvalidData` if it is no WAVE file, or one without `fmt` and `data`; otherwise the reader's error.
@@ -80,65 +167,197 @@ pub fn read<R: Read + Seek>(reader: &mut R) -> io::Result<Wav> {
     reader.seek(SeekFrom::Start(0))?;
     let mut head = [0; 12];
     reader.read_exact(&mut head).map_err(|_| invalid("shorter than a RIFF header"))?;
-    if !matches!(&head[..4], b"RIFF" | b"RF64") || &head[8..] != b"WAVE" {
+    if !matches!(&head[..4], b"RIFF" | b"RF64" | b"BW64") || &head[8..] != b"WAVE" {
         return Err(invalid("not a RIFF/WAVE file"));
     }
-    let riff_end = u64::from(u32_at(&head, 4)) + 8;
-    let riff_agrees = riff_end.abs_diff(file_len) <= 1;
-
-    let mut wav = Wav { file_len, ..Wav::default() };
-    let (mut has_format, mut has_data) = (false, false);
+    let mut chunks = Chunks { wav: Wav { file_len, ..Wav::default() }, ..Chunks::default() };
+    chunks.riff_len = u32_at(&head, 4).into();
     let mut at = 12;
     for _ in 0..MAX_CHUNKS {
-        let mut chunk = [0; 8];
         if at + 8 > file_len {
             break;
         }
+        match chunks.take(reader, at) {
+            Ok(Some(next)) => at = next,
+            Ok(None) => break,
+            Err(e) if e.kind() == io::ErrorKind::Unsupported && chunks.has_data => break,
+            Err(e) => return Err(e),
+        }
+    }
+    chunks.finish(reader)
+}
+
+/// The chunks of a file that were read.
+#[derive(Default)]
+struct Chunks {
+    wav: Wav,
+    /// Bytes after the first eight, as declared.
+    riff_len: u64,
+    /// The size of the samples in an RF64 or BW64 file.
+    long_data_len: Option<u64>,
+    has_format: bool,
+    has_data: bool,
+}
+
+impl Chunks {
+    /// Takes the chunk at `at`, and returns where the next one is; `None` if there is no place for one.
+    fn take<R: Read + Seek>(&mut self, reader: &mut R, at: u64) -> io::Result<Option<u64>> {
+        let mut chunk = [0; 8];
         reader.seek(SeekFrom::Start(at))?;
         reader.read_exact(&mut chunk)?;
-        let (body, declared) = (at + 8, u64::from(u32_at(&chunk, 4)));
-        let left = file_len - body;
+        let (body, mut declared) = (at + 8, u64::from(u32_at(&chunk, 4)));
+        let left = self.wav.file_len - body;
         match &chunk[..4] {
             b"fmt " => {
-                read_format(reader, declared.min(left), &mut wav)?;
-                has_format = true;
+                read_format(reader, declared.min(left), &mut self.wav)?;
+                self.has_format = true;
             }
-            b"data" if !has_data => {
-                has_data = true;
-                let open = declared == u64::from(u32::MAX) || (declared == 0 && !riff_agrees);
-                wav.data_offset = body;
-                wav.declared_data_len = (!open).then_some(declared);
-                wav.data_len = if open { left } else { declared.min(left) };
-                wav.sizes_agree = riff_agrees && !open && declared <= left;
-                if open || declared > left {
-                    break;
+            b"ds64" if declared >= 16 && left >= 16 => {
+                let mut sizes = [0; 16];
+                reader.read_exact(&mut sizes)?;
+                self.riff_len = u64_at(&sizes, 0);
+                self.long_data_len = Some(u64_at(&sizes, 8));
+            }
+            b"fact" if declared >= 4 && left >= 4 => {
+                let mut samples = [0; 4];
+                reader.read_exact(&mut samples)?;
+                self.wav.declared_samples = Some(u32::from_le_bytes(samples)).filter(|n| *n > 0 && *n < u32::MAX);
+            }
+            b"data" if !self.has_data => {
+                self.has_data = true;
+                if declared == u64::from(u32::MAX) {
+                    declared = self.long_data_len.unwrap_or(declared);
+                }
+                self.wav.data_offset = body;
+                self.wav.declared_data_len = Some(declared);
+                if declared > left {
+                    return Ok(None);
                 }
             }
-            b"LIST" if wav.comment.is_none() => wav.comment = read_comment(reader, declared.min(left))?,
+            b"LIST" if self.wav.comment.is_none() => self.wav.comment = read_comment(reader, declared.min(left))?,
             _ => {}
         }
-        at = body + declared + declared % 2;
+        Ok(body.checked_add(declared + declared % 2))
     }
-    if has_format && has_data { Ok(wav) } else { Err(invalid("a WAVE file without `fmt` or `data`")) }
+
+    fn finish<R: Read + Seek>(self, reader: &mut R) -> io::Result<Wav> {
+        let mut wav = self.wav;
+        if !self.has_format || !self.has_data {
+            return Err(invalid("a WAVE file without `fmt` or `data`"));
+        }
+        let (left, declared) = (wav.file_len - wav.data_offset, wav.declared_data_len.unwrap_or_default());
+        wav.extent = match extent(reader, &wav, (declared, left)) {
+            Err(e) if e.kind() == io::ErrorKind::Unsupported => Extent::Unseen,
+            extent => extent?,
+        };
+        let as_declared = matches!(wav.extent, Extent::Agrees | Extent::Unseen) && (declared > 0 || left < 8);
+        wav.data_len = if as_declared { declared.min(left) } else { left };
+        if wav.extent == Extent::Open {
+            wav.declared_data_len = None;
+        }
+        let riff_agrees = self.riff_len.saturating_add(8).abs_diff(wav.file_len) <= 1;
+        wav.sizes_agree = riff_agrees && wav.extent == Extent::Agrees && declared <= left;
+        Ok(wav)
+    }
+}
+
+/// How the declared size of the samples compares with what is `left` of the file from their start on.
+fn extent<R: Read + Seek>(reader: &mut R, wav: &Wav, (declared, left): (u64, u64)) -> io::Result<Extent> {
+    let second = match wav.has_fixed_frames() {
+        true => u64::from(wav.sample_rate) * u64::from(wav.block_align),
+        false => wav.byte_rate.into(),
+    };
+    let is_short = |bytes: u64| {
+        u128::from(bytes) * 1_000 <= u128::from(second) * SLACK_MS && u128::from(bytes) * 20 <= u128::from(declared)
+    };
+    if declared > left {
+        return Ok(match () {
+            () if declared >= LEAST_OPEN => Extent::Open,
+            () if is_short(declared - left) => Extent::Agrees,
+            () => Extent::Cut,
+        });
+    }
+    let rest = left - declared;
+    let end = wav.data_offset + declared;
+    if rest < 8 || is_short(rest) || chunks_fill(reader, end + declared % 2, wav.file_len)? {
+        return Ok(Extent::Agrees);
+    }
+    // Some writers leave out the padding byte.
+    if declared % 2 == 1 && chunks_fill(reader, end, wav.file_len)? {
+        return Ok(Extent::Agrees);
+    }
+    Ok(if declared == 0 { Extent::Open } else { Extent::Exceeded })
+}
+
+/// Whether chunks, tags and padding fill the file from `at` on.
+fn chunks_fill<R: Read + Seek>(reader: &mut R, mut at: u64, file_len: u64) -> io::Result<bool> {
+    for _ in 0..MAX_CHUNKS {
+        if at + 8 > file_len {
+            return Ok(true);
+        }
+        let mut chunk = [0; 8];
+        reader.seek(SeekFrom::Start(at))?;
+        reader.read_exact(&mut chunk)?;
+        if chunk.starts_with(b"ID3") || chunk == *b"APETAGEX" || (chunk.starts_with(b"TAG") && file_len - at == 128) {
+            return Ok(true);
+        }
+        let declared = u64::from(u32_at(&chunk, 4));
+        let next = at + 8 + declared + declared % 2;
+        let is_name = chunk[..4].iter().all(|byte| matches!(byte, b' '..=b'~')) && !chunk.starts_with(b"RIFF");
+        let is_chunk = is_name && next <= file_len + 1;
+        if !is_chunk {
+            return is_zero(reader, at, file_len);
+        }
+        at = next;
+    }
+    Ok(false)
+}
+
+/// Whether the bytes from `at` on are zeros, as far as some of them show it.
+fn is_zero<R: Read + Seek>(reader: &mut R, at: u64, file_len: u64) -> io::Result<bool> {
+    let step = ((file_len - at) / PLACES).max(PLACE);
+    let mut piece = Vec::with_capacity(PLACE as usize);
+    for place in (at..file_len).step_by(usize::try_from(step).unwrap_or(usize::MAX)) {
+        piece.clear();
+        reader.seek(SeekFrom::Start(place))?;
+        reader.by_ref().take(PLACE).read_to_end(&mut piece)?;
+        if piece.iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn read_format<R: Read>(reader: &mut R, len: u64, wav: &mut Wav) -> io::Result<()> {
     let mut body = [0; 40];
     let len = (len as usize).min(body.len());
     reader.read_exact(&mut body[..len])?;
-    if len < 14 {
-        return Err(invalid("a `fmt` chunk that is too short"));
+    wav.set_format(&body[..len])
+}
+
+impl Wav {
+    /// Takes the content of a `fmt` chunk.
+    ///
+    /// # Errors
+    /// `InvalidData` if it is too short.
+    pub(crate) fn set_format(&mut self, body: &[u8]) -> io::Result<()> {
+        if body.len() < 14 {
+            return Err(invalid("a `fmt` chunk that is too short"));
+        }
+        let field = |at: usize| if at + 2 <= body.len() { u16_at(body, at) } else { 0 };
+        self.format_tag = field(0);
+        self.channels = field(2);
+        self.sample_rate = u32_at(body, 4);
+        self.byte_rate = u32_at(body, 8);
+        self.block_align = field(12);
+        self.bits_per_sample = field(14);
+        if self.format_tag == EXTENSIBLE && body.len() >= 26 {
+            self.format_tag = field(24);
+        } else {
+            self.samples_per_block = field(18);
+        }
+        Ok(())
     }
-    wav.format_tag = u16_at(&body, 0);
-    wav.channels = u16_at(&body, 2);
-    wav.sample_rate = u32_at(&body, 4);
-    wav.byte_rate = u32_at(&body, 8);
-    wav.block_align = u16_at(&body, 12);
-    wav.bits_per_sample = u16_at(&body, 14);
-    if wav.format_tag == EXTENSIBLE && len >= 26 {
-        wav.format_tag = u16_at(&body, 24);
-    }
-    Ok(())
 }
 
 /// The `ICMT` of a `LIST` chunk, if it is an `INFO` list and has one.
@@ -252,6 +471,10 @@ fn u16_at(bytes: &[u8], at: usize) -> u16 {
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from(u32_at(bytes, at + 4)) << 32 | u64::from(u32_at(bytes, at))
 }
 
 fn invalid(what: &'static str) -> io::Error {

@@ -7,19 +7,20 @@ use super::{
     error::{CliError, Exit},
     messages, reading,
     sources::Sources,
-    synthesis,
+    synthesis::{self, WarningsShown},
     terminal::Terminal,
     words::{counted, dollars, duration, fact, grouped, shell},
 };
 use crate::{
     app::{
         self, Checked, Settings, check_public_url, limits_of,
-        views::{CheckView, PartView, PlanView},
+        views::{BatchLimitView, CheckView, PartView, PlanView},
     },
     config::{Config, LimitOrigin},
     definition::Definition,
+    domain::cost::Rates,
     report::{BatchRequest, asked_of},
-    runner::intake::{Estimate, IntakeError, Plan},
+    runner::intake::{Estimate, IntakeError, Plan, Seen, Share},
     store::BatchPhase,
     tasks::synthesize::TextFindings,
 };
@@ -39,6 +40,9 @@ pub struct Check {
     /// Only the parts of this key
     #[arg(long, value_name = "KEY", requires = "parts")]
     key: Option<String>,
+    /// How many warnings about texts the screen shows; JSON always has all
+    #[arg(long, value_name = "WHICH", default_value = "few")]
+    warnings: WarningsShown,
     /// As JSON; of parts, an object a line
     #[arg(long)]
     json: bool,
@@ -50,11 +54,13 @@ pub(super) struct CheckFlags {
     pub(super) json: bool,
     pub(super) parts: bool,
     pub(super) key: Option<String>,
+    pub(super) warnings: WarningsShown,
 }
 
 impl Check {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
-        check(context, &self.sources, CheckFlags { json: self.json, parts: self.parts, key: self.key }).await
+        let Self { sources, parts, key, warnings, json } = self;
+        check(context, &sources, CheckFlags { json, parts, key, warnings }).await
     }
 }
 
@@ -73,12 +79,14 @@ pub(super) async fn check(context: &Context, sources: &Sources, ask: CheckFlags)
     let screen = &context.screen;
     match ask.json {
         true => screen.view(&view(&definition, &settings.config, (&checked, asked.as_deref())))?,
-        false => screen.result(&message(&definition, &settings, (&checked, asked.as_deref())))?,
+        false => screen.result(&message(&definition, &settings, (&checked, asked.as_deref()), ask.warnings))?,
     }
+    let would_fail = checked.plan.as_ref().and_then(|plan| plan.seen.as_ref()).is_some_and(Seen::has_unusable);
     match checked.plan.and_then(|plan| plan.rebuy) {
         Some(rebuy) if !sources.rebuy => {
             Err(IntakeError::WouldRebuy { batch: definition.batch.to_string(), rebuy }.into())
         }
+        _ if would_fail => Ok(Exit::Lines),
         _ => Ok(Exit::Success),
     }
 }
@@ -110,6 +118,7 @@ fn message(
     definition: &Definition,
     settings: &Settings,
     (checked, asked): (&Checked, Option<&dyn BatchRequest>),
+    shown: WarningsShown,
 ) -> String {
     let Checked { plan, voices, unchecked, new_ledger } = checked;
     let (plan, config) = (plan.as_ref().zip(asked), &settings.config);
@@ -132,9 +141,12 @@ fn message(
     if let Some((plan, asked)) = plan {
         facts.extend(plan.scan.warnings.iter().map(|warning| fact("warning", warning)));
         facts.extend(plan.scan.unlisted_values.warnings().iter().map(|warning| fact("unlisted", warning)));
+        facts.extend(plan.seen.iter().flat_map(sources));
         facts.extend(cost(plan, asked, config));
+        facts.extend(spend_limit(plan, &config.rates));
+        facts.extend(queue(plan, asked));
         let look = TextFindings::of(&plan.scan).and_then(|found| found.look.as_ref());
-        facts.extend(look.iter().flat_map(|look| synthesis::look(&definition.manifest, look)));
+        facts.extend(look.iter().flat_map(|look| synthesis::look(&definition.manifest, look, shown)));
         if !plan.scan.faults.is_empty() {
             facts.push(format!("\nbad lines, which would be skipped:\n{}", plan.scan.faults));
         }
@@ -202,7 +214,8 @@ fn cost(plan: &Plan, asked: &dyn BatchRequest, config: &Config) -> Vec<String> {
             .purchases
             .iter()
             .flat_map(|purchases| synthesis::purchases(purchases, &config.rates).into_iter().take(1));
-        return synthesis.chain([fact("cost", "none: the sandbox neither bills nor limits")]).collect();
+        let none = fact("cost", "none: the sandbox neither bills nor limits");
+        return synthesis.chain([none]).chain(unproven(estimate)).collect();
     }
     let rates = &config.rates;
     if let Some(purchases) = &plan.purchases {
@@ -222,7 +235,8 @@ fn cost(plan: &Plan, asked: &dyn BatchRequest, config: &Config) -> Vec<String> {
         (_, 0) => format!("{price}; how long the audio is shows as it is opened"),
         (unknown, _) => format!("{known}, and {} of unknown length ({price})", counted(unknown, "line")),
     };
-    vec![fact("cost", cost), fact("time", messages::finish(estimate.lines, &limits))]
+    let time = fact("time", messages::finish(estimate.lines, &limits));
+    [fact("cost", cost)].into_iter().chain(unproven(estimate)).chain([time]).collect()
 }
 
 /// The known part of the cost, and its margin of error.
@@ -238,6 +252,62 @@ fn about(estimate: &Estimate) -> String {
     }
     let (cost_off, audio_off) = (dollars(estimate.give_or_take.0), duration(estimate.give_or_take_ms));
     format!("about {cost} ± {cost_off} for {audio} ± {audio_off} of audio{judging}")
+}
+
+/// What was seen of the recordings.
+fn sources(seen: &Seen) -> Vec<String> {
+    let share = |share: &Share, what: &str| {
+        let one = share.example.as_ref().map(|one| format!(", e.g. {one}")).unwrap_or_default();
+        let (found, of, lines) = (share.found, share.of, counted(seen.lines, "recording"));
+        let message = match of >= seen.lines {
+            true => format!("{} of {lines} {what}{one}", grouped(found)),
+            false => format!(
+                "{} of {} that were looked at {what}: about {} of {lines}{one}",
+                grouped(found),
+                grouped(of),
+                grouped(share.about)
+            ),
+        };
+        (found > 0).then_some(message)
+    };
+    let facts = [
+        ("missing", share(&seen.missing, "are not there")),
+        ("unusable", share(&seen.unusable, "cannot be used")),
+        ("channels", share(&seen.stereo, "have two channels or more")),
+    ];
+    facts.into_iter().filter_map(|(name, message)| Some(fact(name, message?))).collect()
+}
+
+/// What the batch's spend limit leaves undone.
+fn spend_limit(plan: &Plan, rates: &Rates) -> Option<String> {
+    let BatchLimitView { max_spend_usd, spent_usd, undone } = BatchLimitView::of(plan, rates)?;
+    let spent = match spent_usd.0 {
+        0 => String::new(),
+        spent => format!(", of which {} is spent", dollars(spent)),
+    };
+    let limit = format!("max_spend_usd is {}{spent}", dollars(max_spend_usd.0));
+    match undone {
+        Some(0) => None,
+        Some(undone) => Some(fact("limit", format!("{limit}: about {} would be left undone", counted(undone, "line")))),
+        None => Some(fact("limit", format!("{limit}; whether that is enough is not known"))),
+    }
+}
+
+/// The queue before it.
+fn queue(plan: &Plan, asked: &dyn BatchRequest) -> Option<String> {
+    let lines = counted(plan.queued, "line");
+    (plan.queued > 0).then(|| fact("queue", format!("{lines} of other batches share the limits of {}", asked.pool())))
+}
+
+/// What is said of recordings that do not prove their length.
+fn unproven(estimate: &Estimate) -> Option<String> {
+    let (n, sampled) = (estimate.not_exact, counted(estimate.sampled, "recording"));
+    let words = match n {
+        0 => return None,
+        1 => format!("1 of {sampled} that were looked at does not prove its length: it is an estimate"),
+        n => format!("{} of {sampled} that were looked at do not prove their length: it is an estimate", grouped(n)),
+    };
+    Some(fact("", words))
 }
 
 fn view<'v>(

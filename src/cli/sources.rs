@@ -1,6 +1,6 @@
 //! What a batch is made of, as flags: shared by `run`, `submit` and `check`.
 
-use std::{path::Path, str::FromStr};
+use std::{path::Path, str::FromStr, time::Duration};
 
 use clap::{ArgAction, Args};
 
@@ -172,6 +172,9 @@ pub struct Sources {
     /// In directories, globs and prefixes, leave what matches
     #[arg(long, value_name = "GLOB", action = ArgAction::Append, help_heading = "Manifest")]
     exclude: Option<Vec<String>>,
+    /// Of files found, leave what changed less than this long ago, e.g. 30s: it may still grow
+    #[arg(long, value_name = "TIME", value_parser = text::duration, help_heading = "Manifest")]
+    settle: Option<Duration>,
     /// What a line that names no recording is: fault or skip
     #[arg(long, value_name = "POLICY", help_heading = "Manifest")]
     no_source: Option<NoSource>,
@@ -283,6 +286,7 @@ impl Sources {
             option_columns: self.option_columns.as_ref().map(|columns| columns.0.clone()),
             include: self.include.clone(),
             exclude: self.exclude.clone(),
+            settle: self.settle,
             skip_bad_lines: self.skip_bad_lines,
             limit: self.limit,
             options: self.options(),

@@ -1,11 +1,13 @@
 //! Messages about texts before their synthesis.
 
+use clap::ValueEnum;
+
 use super::words::{counted, dollars, fact, grouped, printable};
 use crate::{
-    definition::Definition,
+    definition::{Definition, prose::LeftOut},
     domain::cost::Rates,
     runner::intake::Purchases,
-    tasks::synthesize::{PartLine, TextsPreview, price_of},
+    tasks::synthesize::{PartLine, TextNote, TextsPreview, price_of},
 };
 
 /// The purchases and their cost.
@@ -40,26 +42,53 @@ pub(super) fn pronunciations(definition: &Definition) -> Option<String> {
     Some(fact("words", format!("{} pronounced by {}", grouped(words.items.len() as u64), file.file)))
 }
 
+/// How many warnings the screen shows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum WarningsShown {
+    /// The first of each list.
+    #[default]
+    Few,
+    /// All of them.
+    All,
+}
+
+impl WarningsShown {
+    /// How many entries of a list are shown.
+    const fn limit(self) -> usize {
+        match self {
+            Self::Few => 20,
+            Self::All => usize::MAX,
+        }
+    }
+}
+
 /// Warnings about text that may not be meant to be read aloud, by line, and the parts of files that are left out.
-pub(super) fn look(manifest: &str, look: &TextsPreview) -> Vec<String> {
+pub(super) fn look(manifest: &str, look: &TextsPreview, shown: WarningsShown) -> Vec<String> {
     let mut message = Vec::new();
-    if !look.notes.is_empty() {
-        message.push("\nbefore they are paid for".to_owned());
-        let line = |number, key: &str, what: &str| format!("  {manifest}:{number}: {key}: {what}");
-        message.extend(look.notes.iter().map(|note| line(note.number, note.key.as_str(), &printable(&note.what))));
+    if look.scene_breaks > 0 {
+        message.push(fact("pauses", format!("{}: a longer pause each", counted(look.scene_breaks, "scene break"))));
     }
-    more(&mut message, look.more);
-    if !look.left_out.is_empty() {
-        message.push("\nnot spoken".to_owned());
-        message.extend(look.left_out.iter().map(|(file, what)| format!("  {}: {what}", printable(file))));
-    }
-    more(&mut message, look.more_left_out);
+    let line =
+        |note: &TextNote| format!("  {manifest}:{}: {}: {}", note.number, note.key.as_str(), printable(&note.what));
+    list(&mut message, "before they are paid for", look.notes.iter().map(line), shown);
+    let file = |(file, what): &(String, LeftOut)| format!("  {}: {what}", printable(file));
+    list(&mut message, "not spoken", look.left_out.iter().map(file), shown);
     message
 }
 
-fn more(message: &mut Vec<String>, count: u64) {
-    if count > 0 {
-        message.push(format!("  … and {} more", grouped(count)));
+fn list(
+    message: &mut Vec<String>,
+    title: &str,
+    mut entries: impl ExactSizeIterator<Item = String>,
+    shown: WarningsShown,
+) {
+    if entries.len() == 0 {
+        return;
+    }
+    message.push(format!("\n{title}"));
+    message.extend(entries.by_ref().take(shown.limit()));
+    if entries.len() > 0 {
+        message.push(format!("  … and {} more; `--warnings all` shows them", grouped(entries.len() as u64)));
     }
 }
 

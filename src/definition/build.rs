@@ -222,6 +222,7 @@ impl Builder<'_> {
             limit: over.limit,
             source: draft.sources.store,
             private_redirects: draft.sources.private_redirects,
+            path_map: draft.sources.path_map,
             queries: draft.sources.queries,
             address,
             sink,
@@ -336,9 +337,10 @@ impl Builder<'_> {
                 let Some(filled) = self.fill("manifest", &typed, names) else { return (None, String::new()) };
                 let format = self.over.manifest_format.or(draft.manifest_format);
                 let dir = self.cwd.join(&typed_in);
+                let here = draft.sources.path_map.apply(&filled);
                 let origin = match self.task.reads_texts() {
-                    false => Origin::of_manifest(&filled, &dir, format),
-                    true => Origin::of_texts(&filled, &dir, format),
+                    false => Origin::of_manifest(&here, &dir, format),
+                    true => Origin::of_texts(&here, &dir, format),
                 };
                 let named = |e| if filled == typed { e } else { format!("`{filled}`: {e}") };
                 origin.map_err(named).map(|origin| (origin, filled))
@@ -385,7 +387,14 @@ impl Builder<'_> {
         if follow_links && !origin.is_none_or(|origin| matches!(origin, Origin::Listing { .. })) {
             self.fault("follow_links", "is for directories and globs; the manifest is neither");
         }
-        Filters { include, exclude, texts: false, follow_links }
+        let settle = self.over.settle.or(draft.sources.settle).filter(|settle| !settle.is_zero());
+        if settle.is_some() && !origin.is_none_or(Origin::is_of_files) {
+            self.fault(
+                "source.settle",
+                "is for directories, globs, s3:// prefixes and files named one by one; the manifest is none of them",
+            );
+        }
+        Filters { include, exclude, texts: false, follow_links, settle }
     }
 
     /// A column's name or a template over columns. A plain name is a template with that one name.

@@ -58,7 +58,7 @@ fn a_night_is_filled_in() {
     assert_eq!(definition.origin, Origin::S3Prefix(s3("s3://acme-calls/2026/11/20/")));
     assert!(definition.origin.needs_copy());
     assert_eq!(definition.manifest, "s3://acme-calls/2026/11/20/");
-    assert_eq!(definition.output, "s3://acme-transcripts/2026/11/20/");
+    assert_eq!(definition.output, "s3://acme-transcripts//2026/11/20/");
     assert_eq!(definition.report_to.as_deref(), Some("s3://acme-bi/calls/nightly-calls-2026-11-20.csv"));
     assert_eq!((definition.transcribing().unwrap().no_source, definition.allow_empty), (NoSource::Skip, true));
     assert_eq!(definition.source.region.as_deref(), Some("ap-south-1"));

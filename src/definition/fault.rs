@@ -29,8 +29,10 @@ impl fmt::Display for Place {
 pub struct Fault {
     /// The file as the user knows it; empty for the command line.
     pub file: String,
-    /// Line in the file, from 1.
+    /// Line in the file, from 1; of a listing, the position of the file.
     pub line: Option<u64>,
+    /// Whether the file is itself a line of a listing. Then its position is not shown.
+    pub is_listed: bool,
     /// Character in that line, from 1 (definitions).
     pub position: Option<u64>,
     /// The field, column or flag.
@@ -45,14 +47,21 @@ impl Fault {
     /// A fault of a file as a whole.
     #[must_use]
     pub fn of_file(file: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { file: file.into(), line: None, position: None, place: None, message: message.into(), empty: false }
+        let (line, position, place) = (None, None, None);
+        Self { file: file.into(), line, is_listed: false, position, place, message: message.into(), empty: false }
     }
 
     /// A fault of one line of a manifest.
     #[must_use]
     pub fn of_line(file: &str, line: u64, column: Option<&str>, message: impl Into<String>) -> Self {
         let place = column.map(|c| Place::Column(c.to_owned()));
-        Self { file: file.to_owned(), line: Some(line), position: None, place, message: message.into(), empty: false }
+        Self { line: Some(line), place, ..Self::of_file(file, message) }
+    }
+
+    /// A fault of a file that is the line `number` of a listing.
+    #[must_use]
+    pub fn of_listed(file: &str, number: u64, column: Option<&str>, message: impl Into<String>) -> Self {
+        Self { is_listed: true, ..Self::of_line(file, number, column, message) }
     }
 
     /// A manifest that is valid but has no lines.
@@ -97,7 +106,8 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A file's name may contain a line break, which would look like the start of another fault.
         let mut lead = printable(&self.file).into_owned();
-        for number in [self.line, self.position].into_iter().flatten() {
+        let line = self.line.filter(|_| !self.is_listed);
+        for number in [line, self.position].into_iter().flatten() {
             lead.push_str(&format!(":{number}"));
         }
         if !lead.is_empty() {
@@ -204,6 +214,7 @@ mod tests {
         let fault = Fault::of_line("calls.csv", 17, Some("language"), "`English` is not a language");
         assert_eq!(fault.to_string(), "calls.csv:17: column `language`: `English` is not a language");
         assert_eq!(Fault::of_file("calls.csv", "is empty").to_string(), "calls.csv: is empty");
+        assert_eq!(Fault::of_listed("rec/a.wav", 3, None, "is wrong").to_string(), "rec/a.wav: is wrong");
         assert_eq!(Fault::of_flag("model", "is missing").to_string(), "`--model`: is missing");
         let mut field = Fault::of_file("a.toml", "wrong");
         (field.line, field.position, field.place) = (Some(3), Some(9), Some(Place::Field("run.tolerate".into())));

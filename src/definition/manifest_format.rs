@@ -14,6 +14,8 @@ listed! {
         Jsonl = "jsonl",
         /// One source per line.
         Lines = "lines",
+        /// A text: the whole file is what one line has elsewhere.
+        Text = "text",
     }
 }
 

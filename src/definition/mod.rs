@@ -15,9 +15,11 @@ pub(crate) mod dates;
 pub mod dialect;
 pub(crate) mod draft;
 mod extra;
+pub(crate) mod normal_forms;
 pub(crate) mod notify;
 pub(crate) mod origin;
 mod overrides;
+pub(crate) mod path_map;
 pub(crate) mod paths;
 mod policy;
 mod schedule;
@@ -36,6 +38,7 @@ use std::{
     any::Any,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use globset::GlobSet;
@@ -56,6 +59,7 @@ pub use self::{
     notify::Notify,
     origin::Origin,
     overrides::{AdHoc, Overrides, TaskFlags},
+    path_map::PathMap,
     policy::{BadLines, NoSource},
     schedule::Timetable,
     synthesis::Synthesizing,
@@ -95,6 +99,8 @@ pub struct Definition {
     pub source: S3Settings,
     /// Whether servers on the internet may redirect into private networks.
     pub private_redirects: bool,
+    /// Where paths as other machines write them are here.
+    pub(crate) path_map: PathMap,
     /// Which query parameters identify recordings, and which are shown.
     pub queries: QueryRules,
     /// The store of the outputs, and their storage settings.
@@ -134,6 +140,8 @@ struct Filters {
     texts: bool,
     /// Links to folders are followed.
     follow_links: bool,
+    /// What changed less than this long ago is left out.
+    settle: Option<Duration>,
 }
 
 impl Definition {
@@ -151,6 +159,12 @@ impl Definition {
     /// Every fault of the command line.
     pub fn ad_hoc(ad_hoc: &AdHoc, tasks: &Tasks<dyn DefinitionTask>, overrides: &Overrides) -> Result<Self, Faults> {
         build::from_command_line(ad_hoc, tasks, overrides)
+    }
+
+    /// How long a file or object of a listing must have been unchanged to be taken.
+    #[must_use]
+    pub fn settle(&self) -> Option<Duration> {
+        self.filters.settle
     }
 
     /// The settings of a transcription.

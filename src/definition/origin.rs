@@ -6,6 +6,8 @@ use url::Url;
 
 use super::{
     manifest_format::ManifestFormat,
+    normal_forms::{NormalForms, Spelling},
+    path_map::{is_windows, windows_message},
     paths::{
         self, absolute_dir, clean, file_name, io_message, is_audio, is_glob, is_s3, is_web, scheme, shown_url, stem,
     },
@@ -50,8 +52,17 @@ impl Origin {
         matches!(self, Self::Listing { .. } | Self::S3Prefix(_))
     }
 
+    /// Whether its lines are files or objects, found or named.
+    pub(super) const fn is_of_files(&self) -> bool {
+        matches!(self, Self::Listing { .. } | Self::S3Prefix(_) | Self::Files(_))
+    }
+
     /// The origin in a definition's `manifest`. Relative paths begin at `base`.
     pub(super) fn of_manifest(text: &str, base: &Path, format: Option<ManifestFormat>) -> Result<Self, String> {
+        if format == Some(ManifestFormat::Text) {
+            return Err("the format `text` is for a text file that is to be spoken; say which format the manifest has"
+                .to_owned());
+        }
         if text == "-" {
             return Ok(Self::Stdin);
         }
@@ -61,18 +72,22 @@ impl Origin {
         if let Some(scheme) = scheme(text) {
             return if is_web(text) { web(text, format) } else { Err(unknown_scheme(scheme)) };
         }
-        let path = base.join(text);
+        let path = as_spelled(base.join(text));
         match path.metadata() {
             Ok(meta) if meta.is_dir() => Ok(Self::Listing { root: real(&path)?, pattern: None }),
             Ok(_) if format.is_none() && ManifestFormat::of_name(text).is_none() => Err(no_format(text)),
             Ok(_) => Ok(Self::File(clean_file(&path)?)),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound && is_glob(text) => glob(text, base),
+            Err(_) if is_windows(text) => Err(windows_message(text)),
             Err(e) => Err(io_message(&e)),
         }
     }
 
     /// The same for a synthesis: a Markdown file is one text, not a list of texts.
     pub(super) fn of_texts(text: &str, base: &Path, format: Option<ManifestFormat>) -> Result<Self, String> {
+        if format == Some(ManifestFormat::Text) {
+            return whole_text(text, base).map(|file| Self::Files(vec![file]));
+        }
         if format.is_none() && is_markdown(text) && base.join(text).is_file() {
             return prose(text, base).map(|file| Self::Files(vec![file]));
         }
@@ -230,6 +245,14 @@ fn web(text: &str, format: Option<ManifestFormat>) -> Result<Origin, String> {
     Ok(Origin::Url(url))
 }
 
+/// The path, or that of the same name in another Unicode normal form, if only that one exists.
+fn as_spelled(path: PathBuf) -> PathBuf {
+    match NormalForms::default().find(&path) {
+        Spelling::Other(other) => other,
+        Spelling::AsWritten | Spelling::Several(_) => path,
+    }
+}
+
 fn real(path: &Path) -> Result<PathBuf, String> {
     absolute_dir(path).map_err(|e| io_message(&e))
 }
@@ -290,6 +313,22 @@ fn recording(source: &str, base: &Path) -> Result<String, String> {
 
 fn is_markdown(text: &str) -> bool {
     ProseKind::of_path(text) == Some(ProseKind::Markdown)
+}
+
+/// The absolute path of a file that is one text, whatever its ending.
+fn whole_text(source: &str, base: &Path) -> Result<String, String> {
+    let path = base.join(source);
+    if source == "-" || scheme(source).is_some() || is_s3(source) {
+        return Err("the format `text` is for a file on this machine: texts are read from files".to_owned());
+    }
+    let meta = path.metadata().map_err(|e| io_message(&e))?;
+    if meta.is_dir() {
+        return Err(
+            "is a directory; the format `text` is for one file, and a directory's texts need no format".to_owned()
+        );
+    }
+    let path = clean_file(&path)?;
+    path.into_os_string().into_string().map_err(|_| "the path is not UTF-8".to_owned())
 }
 
 /// The absolute path of a text file.

@@ -1,6 +1,6 @@
 //! The command line's overrides of a definition.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use super::{
     dialect::{Delimiter, TextEncoding},
@@ -53,6 +53,8 @@ pub struct Overrides {
     pub include: Option<Vec<String>>,
     /// `--exclude`
     pub exclude: Option<Vec<String>>,
+    /// `--settle`
+    pub settle: Option<Duration>,
     /// `--skip-bad-lines`
     pub skip_bad_lines: bool,
     /// `--no-source`
@@ -147,6 +149,7 @@ impl Overrides {
             "report.to" if self.report.is_some() => return Some("report".into()),
             "include" => self.include.is_some(),
             "exclude" => self.exclude.is_some(),
+            "source.settle" => self.settle.is_some(),
             "option_columns" => self.option_columns.is_some(),
             "columns.key" if self.key_column.is_some() => return Some("key-column".into()),
             "columns.source" if self.source_column.is_some() => return Some("source-column".into()),

@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Cow,
+    cmp::Ordering,
     io,
     path::{Component, Path, PathBuf},
 };
@@ -141,6 +142,57 @@ pub(super) fn shown_url(url: &Url) -> String {
     shown.into()
 }
 
+/// The name of a file or object, without its ending, as a line's key. Parts that no key may have are escaped: a folder without
+/// a name becomes `%2F`, `.` and `..` become `%2E` and `%2E%2E`, a `\` becomes `%5C`.
+pub(super) fn key_of_path(path: &str) -> Cow<'_, str> {
+    let name = file_name_of_path(path);
+    let path = &path[..path.len() - name.len() + stem(name).len()];
+    let is_odd = |part: &str| matches!(part, "" | "." | "..") || part.contains('\\');
+    if !path.split('/').any(is_odd) {
+        return Cow::Borrowed(path);
+    }
+    let escaped = path.split('/').map(|part| match part {
+        "" => "%2F".to_owned(),
+        "." | ".." => part.replace('.', "%2E"),
+        part => part.replace('\\', "%5C"),
+    });
+    Cow::Owned(escaped.collect::<Vec<_>>().join("/"))
+}
+
+fn file_name_of_path(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// Compares names as people count: a row of digits is a number, so that `chapter-2` comes before `chapter-10`. Names that
+/// differ only in leading zeros are in the order of their bytes.
+pub(super) fn natural_order(a: &[u8], b: &[u8]) -> Ordering {
+    let (mut left, mut right) = (a, b);
+    loop {
+        let (one, other) = match (left, right) {
+            ([one, ..], [other, ..]) => (one, other),
+            _ => return left.len().cmp(&right.len()).then_with(|| a.cmp(b)),
+        };
+        let order = if one.is_ascii_digit() && other.is_ascii_digit() {
+            let (first, second) = (number(&mut left), number(&mut right));
+            first.len().cmp(&second.len()).then_with(|| first.cmp(second))
+        } else {
+            (left, right) = (&left[1..], &right[1..]);
+            one.cmp(other)
+        };
+        if order.is_ne() {
+            return order;
+        }
+    }
+}
+
+/// Takes the digits from the start of a name. Returns them without leading zeros.
+fn number<'n>(name: &mut &'n [u8]) -> &'n [u8] {
+    let digits = name.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(name.len());
+    let (number, rest) = name.split_at(digits);
+    *name = rest;
+    &number[number.iter().position(|digit| *digit != b'0').unwrap_or(number.len())..]
+}
+
 /// Whether a text contains glob characters.
 pub(super) fn is_glob(text: &str) -> bool {
     text.contains(['*', '?', '[', '{'])
@@ -168,6 +220,68 @@ mod tests {
         assert_eq!((ending(".wav"), ending("a."), ending("a")), (None, None, None));
         assert_eq!(percent_decoded("b%20c%C3%A9%zz%"), "b cé%zz%");
         assert_eq!(percent_decoded("%ff"), "%ff");
+    }
+
+    #[test]
+    fn a_name_that_could_be_no_key_is_escaped() {
+        for (path, key) in [
+            ("a/b.v2.wav", "a/b.v2"),
+            ("/2026/1.wav", "%2F/2026/1"),
+            ("a//b.wav", "a/%2F/b"),
+            ("../a/./b.wav", "%2E%2E/a/%2E/b"),
+            ("a\\b.wav", "a%5Cb"),
+            ("...wav", "%2E%2E"),
+            ("s3://x/1.wav", "s3:/%2F/x/1"),
+        ] {
+            assert_eq!(key_of_path(path), key, "{path}");
+        }
+    }
+
+    #[test]
+    fn names_are_in_the_order_in_which_people_count() {
+        let ordered = [
+            "",
+            "1",
+            "01",
+            "001.wav",
+            "1.wav",
+            "2.wav",
+            "2a",
+            "10.wav",
+            "20261130-9",
+            "20261130-10",
+            "99999999999999999999999",
+            "100000000000000000000000",
+            "a",
+            "a-2",
+            "a1",
+            "a1b",
+            "a01c",
+            "a2",
+            "a10",
+            "b2-1",
+            "b2-01",
+            "b2-10",
+            "chapter-1",
+            "chapter-2",
+            "chapter-10",
+            "ü1",
+            "ü2",
+        ];
+        // Of numbers that are alike, the one with more zeros stands first; the rest of the name counts before that.
+        let mut sorted = ordered;
+        sorted.sort_by(|a, b| natural_order(a.as_bytes(), b.as_bytes()));
+        let mut expected = ordered;
+        expected[1..3].swap(0, 1);
+        expected[19..21].swap(0, 1);
+        assert_eq!(sorted, expected);
+        for a in ordered {
+            for b in ordered {
+                let order = natural_order(a.as_bytes(), b.as_bytes());
+                assert_eq!(order, natural_order(b.as_bytes(), a.as_bytes()).reverse(), "{a} {b}");
+                assert_eq!(order.is_eq(), a == b);
+            }
+        }
     }
 
     #[test]

@@ -1,19 +1,29 @@
 //! Texts for synthesis from `.txt` and `.md` files.
 
+mod front_matter;
+mod left_out;
 mod markdown;
+mod residue;
+mod source;
+mod survey;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    fmt,
     fs::File,
     io::{self, Read},
     path::Path,
     str,
 };
 
+pub use self::left_out::LeftOut;
+use self::left_out::letters;
 use crate::{
-    domain::cut::{flat, paragraphs},
+    domain::{
+        cut::{HEADING_GAP, flat, paragraphs},
+        invisible::{Repairs, without_invisible},
+        options::listed,
+    },
     io_fault::{self, IoFault},
 };
 
@@ -25,8 +35,22 @@ pub const MAX_BYTES: u64 = 10_000_000;
 pub enum ProseKind {
     /// Every character is read aloud.
     Plain,
-    /// Markup is removed, and its text is read aloud.
+    /// Markup is removed, and all that a person would read aloud is the text.
     Markdown,
+    /// Markup is removed as the CommonMark standard has it.
+    CommonMark,
+}
+
+listed! {
+    /// How Markdown files are read.
+    MarkdownReading, "way of reading Markdown" {
+        /// For what a person would read aloud. An open code block is a fault, and so is a file most of which is no text.
+        Prose = "prose",
+        /// As the CommonMark standard has it: what is indented is code, and what looks like HTML is HTML.
+        CommonMark = "commonmark",
+        /// As plain text: every character is read aloud.
+        Text = "text",
+    }
 }
 
 /// The text of a file, and a count of what was left out.
@@ -36,7 +60,14 @@ pub struct Prose {
     pub paragraphs: Vec<Paragraph>,
     /// The parts of the file that are not read aloud.
     pub left_out: LeftOut,
+    /// What was done to characters that no voice speaks.
+    pub repairs: Repairs,
+    /// Those of [`FIELDS`] that its front matter sets.
+    pub fields: Vec<(&'static str, String)>,
 }
+
+/// The fields of front matter that say how the text is spoken. A plain text has front matter only if one of them is in it.
+pub const FIELDS: &[&str] = &["voice_id", "language"];
 
 /// A paragraph, heading or list item.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,23 +76,6 @@ pub struct Paragraph {
     pub text: String,
     /// Whether it is a heading.
     pub heading: bool,
-}
-
-/// The number of parts left out, by kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct LeftOut {
-    /// Tables.
-    pub tables: u32,
-    /// Code blocks; code inside a sentence is kept.
-    pub code_blocks: u32,
-    /// Images, with their alternative texts.
-    pub images: u32,
-    /// HTML blocks; of tags inside a sentence, only the tags are left out.
-    pub html_blocks: u32,
-    /// Footnotes, with their references.
-    pub footnotes: u32,
-    /// The YAML at the top: 0 or 1.
-    pub front_matter: u32,
 }
 
 /// The reason why a file has no text.
@@ -79,8 +93,33 @@ pub enum ProseFault {
     /// The file is empty or has only white space.
     #[error("is empty")]
     Empty,
+    /// A code block that is never closed: all that follows it would not be read aloud.
+    #[error(
+        "line {line} opens a code block that is never closed, and all after it would be code; close it, or say markdown = \"text\" in [synthesize]"
+    )]
+    OpenCodeBlock {
+        /// From 1.
+        line: u64,
+    },
+    /// A comment that is never closed.
+    #[error("line {line} opens a comment, `<!--`, that is never closed, and all after it would be left out; close it")]
+    OpenComment {
+        /// From 1.
+        line: u64,
+    },
+    /// More is left out than is read aloud.
+    #[error(
+        "more of it would be left out than spoken: {left_out}, with {letters} letters and digits beside {spoken} that are spoken; say in [synthesize] markdown = \"commonmark\" if that is right, or markdown = \"text\" to have every character spoken",
+        letters = .left_out.letters
+    )]
+    MostLeftOut {
+        /// What is left out.
+        left_out: LeftOut,
+        /// Letters and digits that are spoken.
+        spoken: u64,
+    },
     /// The file has nothing that can be read aloud.
-    #[error("has no text beside {0}")]
+    #[error("has no text{}", beside(.0))]
     NoText(LeftOut),
     /// Not UTF-8, first seen in this line.
     #[error("line {line} is not UTF-8; save the file as UTF-8")]
@@ -108,6 +147,10 @@ pub enum ProseFault {
     },
 }
 
+fn beside(left_out: &LeftOut) -> String {
+    if left_out.is_empty() { String::new() } else { format!(" beside {left_out}") }
+}
+
 impl ProseKind {
     /// The kind that a file's extension implies; `None` for other files.
     #[must_use]
@@ -117,6 +160,16 @@ impl ProseKind {
             "txt" | "text" => Some(Self::Plain),
             "md" | "markdown" => Some(Self::Markdown),
             _ => None,
+        }
+    }
+
+    /// The kind as which a file of this kind is read.
+    #[must_use]
+    pub const fn read_as(self, reading: MarkdownReading) -> Self {
+        match (self, reading) {
+            (Self::Plain, _) | (_, MarkdownReading::Text) => Self::Plain,
+            (_, MarkdownReading::Prose) => Self::Markdown,
+            (_, MarkdownReading::CommonMark) => Self::CommonMark,
         }
     }
 }
@@ -136,42 +189,28 @@ impl ProseFault {
     #[must_use]
     pub const fn line(&self) -> Option<u64> {
         match self {
-            Self::NotUtf8 { line } | Self::Binary { line } => Some(*line),
+            Self::NotUtf8 { line }
+            | Self::Binary { line }
+            | Self::OpenCodeBlock { line }
+            | Self::OpenComment { line } => Some(*line),
             _ => None,
         }
     }
 }
 
 impl Prose {
-    /// The whole text, with an empty line between paragraphs. Splitting it there gives the paragraphs their numbers.
+    /// The whole text, with an empty line between paragraphs, which says whether a heading ends there. Splitting it there
+    /// gives the paragraphs their numbers.
     #[must_use]
     pub fn text(&self) -> String {
-        self.paragraphs.iter().map(|paragraph| paragraph.text.as_str()).collect::<Vec<_>>().join("\n\n")
-    }
-}
-
-impl LeftOut {
-    /// Whether nothing was left out.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-/// `2 tables, 1 image`
-impl fmt::Display for LeftOut {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let counts = [
-            (self.tables, "table", "tables"),
-            (self.code_blocks, "code block", "code blocks"),
-            (self.images, "image", "images"),
-            (self.html_blocks, "HTML block", "HTML blocks"),
-            (self.footnotes, "footnote", "footnotes"),
-            (self.front_matter, "front matter", "front matters"),
-        ];
-        let words = counts.iter().filter(|(count, ..)| *count > 0);
-        let words = words.map(|(count, one, many)| format!("{count} {}", if *count == 1 { one } else { many }));
-        f.write_str(&words.collect::<Vec<_>>().join(", "))
+        let mut text = String::new();
+        for (at, paragraph) in self.paragraphs.iter().enumerate() {
+            if at > 0 {
+                text.push_str(if self.paragraphs[at - 1].heading { HEADING_GAP } else { "\n\n" });
+            }
+            text.push_str(&paragraph.text);
+        }
+        text
     }
 }
 
@@ -197,15 +236,30 @@ pub fn parse(bytes: &[u8], kind: ProseKind) -> Result<Prose, ProseFault> {
     if bytes.len() as u64 > MAX_BYTES {
         return Err(ProseFault::TooBig);
     }
-    let text = decode(bytes)?;
+    let (text, repairs) = without_invisible(decode(bytes)?);
     if text.trim().is_empty() {
         return Err(ProseFault::Empty);
     }
+    let (front_matter, rest) = text.split_at(front_matter::length(&text));
+    let fields = front_matter::values(front_matter, FIELDS);
     let prose = match kind {
-        ProseKind::Plain => plain(text),
-        ProseKind::Markdown => markdown::parse(text),
+        ProseKind::Plain if fields.is_empty() => plain(&text),
+        ProseKind::Plain => {
+            let left_out = LeftOut { front_matter: 1, ..LeftOut::default() };
+            Prose { left_out, ..plain(rest) }
+        }
+        ProseKind::Markdown | ProseKind::CommonMark => markdown::parse(&text, kind)?,
     };
-    if prose.paragraphs.is_empty() { Err(ProseFault::NoText(prose.left_out)) } else { Ok(prose) }
+    let prose = Prose { repairs, fields, ..prose };
+    let left_out = prose.left_out;
+    if prose.paragraphs.is_empty() {
+        return Err(ProseFault::NoText(left_out));
+    }
+    let spoken = prose.paragraphs.iter().map(|paragraph| letters(&paragraph.text)).sum();
+    if kind == ProseKind::Markdown && left_out.letters > spoken {
+        return Err(ProseFault::MostLeftOut { left_out, spoken });
+    }
+    Ok(prose)
 }
 
 fn decode(bytes: &[u8]) -> Result<&str, ProseFault> {
@@ -223,5 +277,5 @@ fn decode(bytes: &[u8]) -> Result<&str, ProseFault> {
 
 fn plain(text: &str) -> Prose {
     let paragraphs = paragraphs(text).map(|text| Paragraph { text: flat(text), heading: false }).collect();
-    Prose { paragraphs, left_out: LeftOut::default() }
+    Prose { paragraphs, left_out: LeftOut::default(), repairs: Repairs::default(), fields: Vec::new() }
 }

@@ -1,12 +1,13 @@
 //! `[source]` and `[sink]`: the S3 store, its credentials, and the storage settings of objects.
 
-use std::{collections::BTreeMap, fmt, ops::RangeInclusive, str::FromStr};
+use std::{collections::BTreeMap, fmt, ops::RangeInclusive, str::FromStr, time::Duration};
 
 use toml::{Spanned, de::DeValue};
 use url::Url;
 
 use super::{
-    text::ticked,
+    path_map::{PathMap, check_prefix},
+    text::{duration, ticked},
     walk::{Section, TomlWalk, Wrong},
 };
 use crate::domain::{
@@ -66,6 +67,10 @@ pub(super) struct SourceDraft {
     /// Whether servers on the internet may redirect into private networks.
     pub(super) private_redirects: bool,
     pub(super) queries: QueryRules,
+    /// Where paths as other machines write them are here.
+    pub(super) path_map: PathMap,
+    /// How long a file of a listing must have been unchanged to be taken.
+    pub(super) settle: Option<Duration>,
 }
 
 /// Reads `[source]`.
@@ -74,8 +79,10 @@ pub(super) fn read_source<'t>(walk: &mut TomlWalk<'t>, mut section: Section<'t>)
     let private_redirects = walk.flag(&mut section, "private_redirects").unwrap_or(false);
     let ignore = walk.take(&mut section, "ignore_query", ignored).unwrap_or_default();
     let report = walk.list(&mut section, "report_query", parameter).unwrap_or_default();
+    let settle = walk.text(&mut section, "settle", duration);
+    let path_map = PathMap::new(walk.texts(&mut section, "path_map", check_prefix).unwrap_or_default());
     walk.close(section);
-    SourceDraft { store, private_redirects, queries: QueryRules { ignore, report } }
+    SourceDraft { store, private_redirects, queries: QueryRules { ignore, report }, path_map, settle }
 }
 
 /// `"all"`, or names of query parameters.
@@ -164,8 +171,8 @@ fn endpoint(text: &str) -> Result<String, String> {
     if !url.username().is_empty() || url.password().is_some() {
         return Err("may not have a user or password: name a profile, or set AWS's variables".to_owned());
     }
-    if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
-        return Err(format!("may not have a path or query; {WANTED}"));
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(format!("may not have a query; {WANTED}"));
     }
     Ok(url.as_str().trim_end_matches('/').to_owned())
 }
@@ -242,12 +249,16 @@ mod tests {
         assert_eq!((said.queries.report, faults), (vec!["id".to_owned()], vec![]));
         assert_eq!(said.queries.ignore, Ignored::Names(vec!["ticket".into(), "t".into()]));
         assert_eq!(read("[source]\nignore_query = \"all\"\n").0.queries.ignore, Ignored::All);
+        assert_eq!(read("[source]\nsettle = \"1m30s\"\n").0.settle, Some(Duration::from_secs(90)));
         for (wrong, message) in [
             ("ignore_query = \"ticket\"", "write [\"ticket\"] for a parameter's name, or \"all\""),
             ("ignore_query = [7]", "must be \"all\" or a list of strings, not a list"),
             ("ignore_query = true", "must be \"all\" or a list of strings, not true or false"),
             ("ignore_query = [\"a=b\"]", "`a=b` is no parameter's name"),
             ("report_query = [\"\"]", "`` is no parameter's name"),
+            ("path_map = { 'C:\\rec' = \"rec\" }", "and `rec` is neither"),
+            ("path_map = { 'C:\\rec' = 7 }", "must be texts, and `C:\\rec` is a whole number"),
+            ("settle = \"soon\"", "write e.g. \"30s\", \"15m\", \"2h\" or \"14d\""),
         ] {
             let (_, faults) = read(&format!("[source]\n{wrong}\n"));
             assert!(faults.len() == 1 && faults[0].ends_with(message), "{wrong}: {faults:?}");
@@ -259,13 +270,13 @@ mod tests {
     #[test]
     fn what_no_store_takes_is_told_at_its_place() {
         let (_, faults) = read(
-            "[sink]\nregion = \"ap south\"\nendpoint_url = \"https://x.org/bucket\"\npath_style = \"yes\"\nsse = \"aws:kmss\"\n\
+            "[sink]\nregion = \"ap south\"\nendpoint_url = \"https://x.org/s3?a=1\"\npath_style = \"yes\"\nsse = \"aws:kmss\"\n\
              kms_key_id = \"k\"\nstorage_class = \"COLD\"\nmetadata = { a = \"é\", \"b c\" = \"x\", d = \"1\", D = \"2\", e = 3 }\n\
              regoin = \"x\"\n",
         );
         let starts = [
             "a.toml:2:10: `sink.region`: must be one word of ASCII",
-            "a.toml:3:16: `sink.endpoint_url`: may not have a path or query; write e.g.",
+            "a.toml:3:16: `sink.endpoint_url`: may not have a query; write e.g.",
             "a.toml:4:14: `sink.path_style`: must be true or false, not a string",
             "a.toml:5:7: `sink.sse`: `aws:kmss` is not a server-side encryption; did you mean `aws:kms`?",
             "a.toml:6:14: `sink.kms_key_id`: needs sse = \"aws:kms\"",
@@ -279,6 +290,13 @@ mod tests {
         assert_eq!(faults.len(), starts.len(), "{faults:#?}");
         for (fault, start) in faults.iter().zip(starts) {
             assert!(fault.starts_with(start), "{fault}\n{start}");
+        }
+        for (text, read) in [
+            ("https://x.org/storage/v1/s3", "https://x.org/storage/v1/s3"),
+            ("https://x.org/storage/v1/s3/", "https://x.org/storage/v1/s3"),
+            ("http://127.0.0.1:9000", "http://127.0.0.1:9000"),
+        ] {
+            assert_eq!(endpoint(text).as_deref(), Ok(read));
         }
         for bad in ["ftp://x", "x.org:9000", "https://u:p@x.org", "https://x.org?a=1"] {
             assert!(endpoint(bad).is_err(), "{bad}");

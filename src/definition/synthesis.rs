@@ -1,7 +1,12 @@
 //! The settings of a synthesis batch.
 
-use super::{pronunciations::Pronunciations, template::Template};
-use crate::domain::synthesis::{Synthesis, SynthesisOption};
+use std::collections::BTreeMap;
+
+use super::{policy::NoSource, pronunciations::Pronunciations, prose::MarkdownReading, template::Template};
+use crate::domain::{
+    synthesis::{Synthesis, SynthesisOption},
+    synthesis_options::TtsLanguage,
+};
 
 /// The settings of a synthesis.
 #[derive(Debug, Clone)]
@@ -18,6 +23,12 @@ pub struct Synthesizing {
     pub mapped: Vec<(SynthesisOption, String)>,
     /// The words of the dictionary, if there is one.
     pub pronunciations: Option<Pronunciations>,
+    /// The voices of a line without its own, by its language; then `synthesis` has none.
+    pub voices_by_language: BTreeMap<TtsLanguage, Vec<String>>,
+    /// The policy for lines without a text.
+    pub no_text: NoSource,
+    /// How Markdown files are read.
+    pub markdown: MarkdownReading,
     /// Every part is bought again, even if the audio cache has it.
     pub no_reuse: bool,
 }

@@ -107,12 +107,11 @@ pub(crate) fn local(text: &str, base: PathBuf) -> Result<String, String> {
     clean(&base.join(text)).into_os_string().into_string().map_err(|_| "the path is not UTF-8".to_owned())
 }
 
-/// The prefix with single `/` between its folders and at its end.
+/// The prefix as it is written, with a `/` at its end.
 fn output_prefix(text: &str) -> Result<String, String> {
     let mut address: S3Address = text.parse().map_err(|e: crate::domain::s3::S3AddressFault| e.to_string())?;
     no_climbing(&address)?;
-    let folders = address.key.split('/').filter(|folder| !folder.is_empty());
-    address.key = folders.flat_map(|folder| [folder, "/"]).collect();
+    address = address.join("");
     if address.key.len() > MAX_PREFIX_BYTES {
         return Err(format!("has a prefix of over {MAX_PREFIX_BYTES} bytes, which leaves no room for keys"));
     }
@@ -132,11 +131,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_prefix_has_one_writing() {
+    fn a_prefix_stays_as_it_is_and_ends_in_a_slash() {
         for (text, prefix) in [
             ("s3://b", "s3://b/"),
             ("s3://b/", "s3://b/"),
-            ("S3://b//a///c", "s3://b/a/c/"),
+            ("S3://b//a///c", "s3://b//a///c/"),
+            ("s3://b//a//", "s3://b//a//"),
             ("s3://b/a b/ü/", "s3://b/a b/ü/"),
         ] {
             assert_eq!(output_prefix(text), Ok(prefix.to_owned()), "{text}");

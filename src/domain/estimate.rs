@@ -3,14 +3,16 @@
 /// One recording of a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sampled {
-    /// Its size.
+    /// Its size; 0 where nobody said it.
     pub bytes: u64,
     /// Its length.
     pub audio_ms: u64,
+    /// Whether that is exact.
+    pub is_exact: bool,
 }
 
 /// The estimate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Guess {
     /// Total length of the audio, in ms.
     pub audio_ms: u64,
@@ -18,10 +20,32 @@ pub struct Guess {
     pub give_or_take_ms: u64,
     /// How many recordings were read.
     pub sampled: u64,
+    /// How many of those do not prove their length.
+    pub not_exact: u64,
 }
 
-/// Estimates the length of `lines` recordings of `bytes` in total from a sample: size predicts length far better than
-/// the number of recordings does. `None` if the sample is useless.
+impl Guess {
+    /// The estimate for both of two sets of recordings.
+    #[must_use]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an estimate, never negative"
+    )]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            audio_ms: self.audio_ms.saturating_add(other.audio_ms),
+            // The errors are independent.
+            give_or_take_ms: (self.give_or_take_ms as f64).hypot(other.give_or_take_ms as f64) as u64,
+            sampled: self.sampled + other.sampled,
+            not_exact: self.not_exact + other.not_exact,
+        }
+    }
+}
+
+/// Estimates the length of `lines` recordings from a sample. Where their size in total, `bytes`, is known, it predicts the
+/// length far better than their number does. `None` if the sample is useless.
 #[must_use]
 #[expect(
     clippy::cast_precision_loss,
@@ -29,27 +53,39 @@ pub struct Guess {
     clippy::cast_sign_loss,
     reason = "an estimate, never negative"
 )]
-pub fn guess(sample: &[Sampled], bytes: u64, lines: u64) -> Option<Guess> {
+pub fn guess(sample: &[Sampled], bytes: Option<u64>, lines: u64) -> Option<Guess> {
     let n = sample.len() as f64;
-    let seen_bytes: f64 = sample.iter().map(|s| s.bytes as f64).sum();
+    let weight = |sampled: &Sampled| if bytes.is_some() { sampled.bytes as f64 } else { 1.0 };
+    let seen: f64 = sample.iter().map(weight).sum();
     let seen_ms: f64 = sample.iter().map(|s| s.audio_ms as f64).sum();
-    if seen_bytes <= 0.0 || seen_ms <= 0.0 {
+    if seen <= 0.0 || seen_ms <= 0.0 {
         return None;
     }
-    let ms_a_byte = seen_ms / seen_bytes;
-    let audio_ms = ms_a_byte * bytes as f64;
+    let rate = seen_ms / seen;
+    let audio_ms = rate * bytes.unwrap_or(lines) as f64;
     let sampled = sample.len() as u64;
+    let not_exact = sample.iter().filter(|s| !s.is_exact).count() as u64;
     let give_or_take = if sampled >= lines {
         0.0
     } else if sampled < 2 {
         audio_ms
     } else {
         // The standard error of a ratio estimate, reduced by the share that was read.
-        let off: f64 = sample.iter().map(|s| (s.audio_ms as f64 - ms_a_byte * s.bytes as f64).powi(2)).sum();
+        let off: f64 = sample.iter().map(|s| (s.audio_ms as f64 - rate * weight(s)).powi(2)).sum();
         let unseen = 1.0 - n / lines as f64;
         2.0 * lines as f64 * (off / (n * (n - 1.0)) * unseen).sqrt()
     };
-    Some(Guess { audio_ms: audio_ms as u64, give_or_take_ms: give_or_take as u64, sampled })
+    Some(Guess { audio_ms: audio_ms as u64, give_or_take_ms: give_or_take as u64, sampled, not_exact })
+}
+
+/// How many of `lines` are of a kind that `found` of `looked` have.
+#[must_use]
+pub fn extrapolate(found: u64, looked: u64, lines: u64) -> u64 {
+    if looked >= lines {
+        return found;
+    }
+    let all = u128::from(found) * u128::from(lines) / u128::from(looked.max(1));
+    u64::try_from(all).unwrap_or(u64::MAX)
 }
 
 /// The least time in ms that `calls` take under a limit of calls a minute: the first minute's calls start at once.
@@ -64,30 +100,57 @@ mod tests {
     use super::*;
 
     fn sample(rates: &[u64]) -> Vec<Sampled> {
-        rates.iter().zip(1..).map(|(rate, n)| Sampled { bytes: n * 16_000, audio_ms: n * 16_000_000 / rate }).collect()
+        let one =
+            |(rate, n): (u64, u64)| Sampled { bytes: n * 16_000, audio_ms: n * 16_000_000 / rate, is_exact: true };
+        rates.iter().copied().zip(1..).map(one).collect()
     }
 
     #[test]
     fn one_format_is_known_by_its_size() {
-        let guess = guess(&sample(&[16_000; 10]), 160_000_000, 1_000).unwrap();
-        assert_eq!(guess, Guess { audio_ms: 10_000_000, give_or_take_ms: 0, sampled: 10 });
+        let guess = guess(&sample(&[16_000; 10]), Some(160_000_000), 1_000).unwrap();
+        assert_eq!(guess, Guess { audio_ms: 10_000_000, give_or_take_ms: 0, sampled: 10, not_exact: 0 });
     }
 
     #[test]
     fn the_more_they_differ_the_less_is_known() {
-        let even = guess(&sample(&[16_000, 16_100, 15_900, 16_050]), 16_000_000, 100).unwrap();
-        let mixed = guess(&sample(&[16_000, 4_000, 16_000, 4_000]), 16_000_000, 100).unwrap();
+        let even = guess(&sample(&[16_000, 16_100, 15_900, 16_050]), Some(16_000_000), 100).unwrap();
+        let mixed = guess(&sample(&[16_000, 4_000, 16_000, 4_000]), Some(16_000_000), 100).unwrap();
         assert!(even.give_or_take_ms * 20 < even.audio_ms, "{even:?}");
         assert!(mixed.give_or_take_ms > even.give_or_take_ms * 10, "{mixed:?}");
-        let all = guess(&sample(&[16_000, 4_000]), 48_000, 2).unwrap();
+        let all = guess(&sample(&[16_000, 4_000]), Some(48_000), 2).unwrap();
         assert_eq!(all.give_or_take_ms, 0, "nothing is left to guess");
-        let one = guess(&sample(&[16_000]), 160_000, 10).unwrap();
+        let one = guess(&sample(&[16_000]), Some(160_000), 10).unwrap();
         assert_eq!(one.give_or_take_ms, one.audio_ms, "one says next to nothing");
     }
 
     #[test]
+    fn lengths_without_proof_are_counted() {
+        let mut sample = sample(&[16_000; 3]);
+        sample[1].is_exact = false;
+        assert_eq!(guess(&sample, Some(96_000), 3).unwrap().not_exact, 1);
+    }
+
+    #[test]
+    fn without_sizes_the_mean_length_counts() {
+        let seen = [10_000, 20_000, 30_000].map(|audio_ms| Sampled { bytes: 0, audio_ms, is_exact: true });
+        let guess = guess(&seen, None, 300).unwrap();
+        assert_eq!(guess.audio_ms, 6_000_000);
+        assert!((2_000_000..4_000_000).contains(&guess.give_or_take_ms), "{guess:?}");
+        let both = guess.and(Guess { audio_ms: 1, give_or_take_ms: 0, sampled: 2, not_exact: 1 });
+        assert_eq!((both.audio_ms, both.give_or_take_ms), (6_000_001, guess.give_or_take_ms));
+        assert_eq!((both.sampled, both.not_exact), (5, 1));
+    }
+
+    #[test]
+    fn a_share_is_of_all_lines() {
+        assert_eq!(extrapolate(3, 100, 3_000), 90);
+        assert_eq!(extrapolate(3, 100, 100), 3);
+        assert_eq!(extrapolate(0, 0, 10), 0);
+    }
+
+    #[test]
     fn a_sample_without_lengths_says_nothing() {
-        assert_eq!(guess(&[], 1, 1), None);
-        assert_eq!(guess(&[Sampled { bytes: 9, audio_ms: 0 }], 1, 1), None);
+        assert_eq!(guess(&[], Some(1), 1), None);
+        assert_eq!(guess(&[Sampled { bytes: 9, audio_ms: 0, is_exact: true }], Some(1), 1), None);
     }
 }

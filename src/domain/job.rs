@@ -185,11 +185,22 @@ pub struct RequestFingerprint {
     pub flags: super::call::LogFlags,
     /// Bytes sent; `None` when the vendor fetched a URL.
     pub bytes: Option<u64>,
-    /// Length of the audio, if it could be probed.
+    /// Length of the audio, if it is exact.
     pub audio_ms: Option<u64>,
+    /// Length of the audio, if it is only estimated: the log may show another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimated_ms: Option<u64>,
     /// The keywords of the request.
     #[serde(default, skip_serializing_if = "super::keywords::Keywords::is_empty")]
     pub keywords: super::keywords::Keywords,
+}
+
+impl RequestFingerprint {
+    /// Length of the audio as far as it is known, exact or not.
+    #[must_use]
+    pub fn likely_ms(&self) -> Option<u64> {
+        self.audio_ms.or(self.estimated_ms)
+    }
 }
 
 /// The journal of one part, in the generation since the user's last `retry`.
@@ -349,6 +360,7 @@ mod tests {
                 flags: Default::default(),
                 bytes: None,
                 audio_ms: None,
+                estimated_ms: None,
                 keywords: Default::default(),
             },
         }

@@ -1,6 +1,68 @@
 //! Lengths of audio from outside: from headers, answers, and logs. Each is bounded on entry, so that arithmetic with it
 //! cannot overflow.
 
+/// What is known of a recording's length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Length {
+    /// Nothing.
+    #[default]
+    Unknown,
+    /// About this many ms. The headers or a part of the recording say so, and nothing proves it.
+    Estimated(u64),
+    /// This many ms. The whole recording agrees.
+    Exact(u64),
+}
+
+impl Length {
+    /// The length in ms, exact or not.
+    #[must_use]
+    pub const fn ms(self) -> Option<u64> {
+        match self {
+            Self::Unknown => None,
+            Self::Estimated(ms) | Self::Exact(ms) => Some(ms),
+        }
+    }
+
+    /// The length in ms, if it is exact.
+    #[must_use]
+    pub const fn exact_ms(self) -> Option<u64> {
+        match self {
+            Self::Exact(ms) => Some(ms),
+            Self::Unknown | Self::Estimated(_) => None,
+        }
+    }
+
+    /// Whether it is exact.
+    #[must_use]
+    pub const fn is_exact(self) -> bool {
+        matches!(self, Self::Exact(_))
+    }
+
+    /// The same length, which nothing proves.
+    #[must_use]
+    pub const fn unproven(self) -> Self {
+        match self {
+            Self::Exact(ms) => Self::Estimated(ms),
+            Self::Unknown | Self::Estimated(_) => self,
+        }
+    }
+
+    /// An exact length of this many ms if `proven`, else an estimate.
+    #[must_use]
+    pub const fn of(ms: u64, proven: bool) -> Self {
+        if proven { Self::Exact(ms) } else { Self::Estimated(ms) }
+    }
+
+    /// This length, if a file with this many bytes can have it; else nothing is known.
+    #[must_use]
+    pub const fn within(self, bytes: u64) -> Self {
+        match self.ms() {
+            Some(ms) if of_file(ms, bytes).is_some() => self,
+            _ => Self::Unknown,
+        }
+    }
+}
+
 /// The longest plausible length, in ms: some three years.
 pub const LONGEST_MS: u64 = 100_000_000_000;
 
@@ -32,6 +94,16 @@ pub fn from_seconds(seconds: f64) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_an_exact_length_is_exact() {
+        assert_eq!((Length::Exact(7).ms(), Length::Exact(7).exact_ms()), (Some(7), Some(7)));
+        assert_eq!((Length::Estimated(7).ms(), Length::Estimated(7).exact_ms()), (Some(7), None));
+        assert_eq!((Length::Unknown.ms(), Length::Unknown.exact_ms()), (None, None));
+        assert_eq!(Length::Exact(7).unproven(), Length::of(7, false));
+        assert_eq!(Length::Exact(5_000).within(4), Length::Unknown);
+        assert_eq!(Length::Exact(5_000).within(5), Length::Exact(5_000));
+    }
 
     #[test]
     fn a_file_holds_no_more_than_a_second_in_each_byte() {

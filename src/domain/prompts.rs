@@ -1,11 +1,16 @@
 //! Checks of texts before they are bought: what a voice will likely not speak as intended.
 
+mod mojibake;
+mod passages;
 mod script;
 
 use std::{fmt, ops::Range};
 
 use self::script::Script;
-use super::synthesis_options::TtsLanguage;
+use super::{
+    html::{Markup, markup, meaning},
+    synthesis_options::TtsLanguage,
+};
 
 /// The longest excerpt, in characters.
 const EXCERPT: usize = 20;
@@ -30,6 +35,20 @@ pub enum Oddity {
     Markdown,
     /// A tag or an entity.
     Html,
+    /// A name that something else should have stood for: `{name}`, `%s`, `<name>`.
+    Placeholder,
+    /// Words in brackets, which are spoken like all others: `[pause]`.
+    Bracketed,
+    /// The address of a page or of a mailbox.
+    Address,
+    /// Text that was decoded in a wrong encoding: `CafÃ©`.
+    Mojibake,
+    /// A line break or another character that is written out: `\n`.
+    Escape,
+    /// A formula in the notation of TeX.
+    Formula,
+    /// An emoji by its name: `:tada:`.
+    EmojiName,
     /// A word of four or more letters in capitals.
     AllCaps,
     /// More than twelve digits in a row.
@@ -50,6 +69,13 @@ impl fmt::Display for Oddity {
         match self {
             Self::Markdown => f.write_str("Markdown is left in"),
             Self::Html => f.write_str("HTML is left in"),
+            Self::Placeholder => f.write_str("a placeholder is left in"),
+            Self::Bracketed => f.write_str("words in brackets are spoken like all others"),
+            Self::Address => f.write_str("an address may be spelled out"),
+            Self::Mojibake => f.write_str("was read in a wrong encoding"),
+            Self::Escape => f.write_str("a character is written out"),
+            Self::Formula => f.write_str("a formula is left in"),
+            Self::EmojiName => f.write_str("an emoji's name"),
             Self::AllCaps => f.write_str("a word in capitals may be spelled out"),
             Self::LongNumber => write!(f, "over {DIGITS} digits in a row"),
             Self::Emoji => f.write_str("an emoji"),
@@ -76,6 +102,13 @@ pub fn warnings(text: &str, language: Option<TtsLanguage>) -> Vec<TextWarning> {
     let found = [
         (Oddity::Markdown, markdown(text)),
         (Oddity::Html, html(text)),
+        (Oddity::Placeholder, placeholder(text)),
+        (Oddity::Bracketed, passages::bracketed(text)),
+        (Oddity::Address, passages::address(text)),
+        (Oddity::Mojibake, mojibake::find(text)),
+        (Oddity::Escape, passages::escape(text)),
+        (Oddity::Formula, passages::formula(text)),
+        (Oddity::EmojiName, passages::emoji_name(text)),
         (Oddity::AllCaps, all_caps(text)),
         (Oddity::LongNumber, runs(text, char::is_numeric).find(|run| text[run.clone()].chars().count() > DIGITS)),
         (Oddity::Emoji, emoji(text)),
@@ -140,20 +173,30 @@ fn link(text: &str) -> Option<Range<usize>> {
 /// `<b>`, `</p>`, `<br/>`, `<!-- … -->`, `&amp;`, `&#39;`
 fn html(text: &str) -> Option<Range<usize>> {
     text.match_indices(['<', '&']).find_map(|(at, mark)| {
-        let rest = &text[at + 1..];
-        let length = if mark == "<" { tag(rest) } else { entity(rest) };
-        length.map(|length| at..at + 1 + length)
+        let length = if mark == "<" { tag(&text[at..]) } else { entity(&text[at + 1..]).map(|length| length + 1) };
+        length.map(|length| at..at + length)
     })
 }
 
-/// The length of the tag after its `<`.
-fn tag(rest: &str) -> Option<usize> {
-    let name = rest.strip_prefix('/').unwrap_or(rest);
-    if !name.starts_with("!--") && !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
-        return None;
+/// `{name}`, `%s`, `<name>`
+fn placeholder(text: &str) -> Option<Range<usize>> {
+    let in_angles = text.match_indices('<').filter(|(at, _)| tag(&text[*at..]).is_none());
+    let in_angles = in_angles.filter_map(|(at, _)| Some(at..at + passages::name_in_angles(&text[at..])?.len()));
+    let places = [passages::placeholder(text), in_angles.min_by_key(|range| range.start)];
+    places.into_iter().flatten().min_by_key(|range| range.start)
+}
+
+/// The length of the tag or comment that begins here. `<name>` is none.
+fn tag(text: &str) -> Option<usize> {
+    // Tags are short; without a bound, texts of `<` would take quadratic time.
+    let end = text.char_indices().nth(2_000).map_or(text.len(), |(at, _)| at);
+    match markup(&text[..end])? {
+        (Markup::Tag(tag), length) => {
+            let is_tag = meaning(&tag.name).is_some() || tag.closes || tag.closes_itself || tag.has_values;
+            is_tag.then_some(length)
+        }
+        (_, length) => Some(length),
     }
-    let (end, _) = rest.char_indices().take(500).find(|(at, c)| *c == '>' || *c == '<' && *at > 0)?;
-    rest[end..].starts_with('>').then_some(end + 1)
 }
 
 /// The length of the entity after its `&`.
@@ -215,8 +258,23 @@ fn line_end(text: &str, at: usize) -> usize {
     text[at..].find(['\n', '\r']).map_or(text.len(), |end| at + end)
 }
 
+/// Whether a paragraph is an ornament between two scenes: `* * *`, `---`, `§`.
+#[must_use]
+pub fn is_scene_break(paragraph: &str) -> bool {
+    let is_ornament = |c: char| {
+        matches!(
+            c,
+            '*' | '#' | '~' | '-' | '_' | '=' | '+' | '.' | '|' | '/' | '\\' | '<' | '>' | '•' | '·' | '§' | '¶' | '…'
+        ) || matches!(c, '\u{2010}'..='\u{2015}' | '\u{203b}'..='\u{2056}' | '\u{2190}'..='\u{21ff}' | '\u{2217}'..='\u{221f}'
+                | '\u{2500}'..='\u{25ff}' | '\u{2605}' | '\u{2606}' | '\u{2619}' | '\u{2660}'..='\u{2667}' | '\u{2721}'..='\u{274b}'
+                | '\u{2756}' | '\u{2761}'..='\u{2767}' | '\u{3003}'..='\u{301f}' | '\u{ff0a}')
+    };
+    paragraph.chars().all(|c| c.is_whitespace() || is_ornament(c))
+}
+
 /// The beginning of a text on one line, at most 20 characters including the `…` for the rest.
-fn excerpt(text: &str) -> String {
+#[must_use]
+pub fn excerpt(text: &str) -> String {
     let mut line = text.chars().map(|c| if c.is_whitespace() || c.is_control() { ' ' } else { c });
     let mut short: String = line.by_ref().take(EXCERPT).collect();
     if line.next().is_some() {
@@ -240,7 +298,7 @@ mod tests {
             ("this is **bold** and more of it", "**bold** and more o…"),
             ("# Title\nText", "# Title"),
             ("Text\n## Title", "## Title"),
-            ("see [here](https://a.b) or not", "[here](https://a.b)"),
+            ("see [here](a.html) or not", "[here](a.html)"),
             ("```\nlet a", "```"),
         ] {
             assert_eq!(message(text, "en"), [format!("Markdown is left in: `{excerpt}`")], "{text}");
@@ -250,9 +308,7 @@ mod tests {
         {
             assert_eq!(message(text, "en"), [format!("HTML is left in: `{excerpt}`")], "{text}");
         }
-        for plain in
-            ["1 < 2 > 0", "R&D; yes", "call #5 or # 6", "a * b", "[note] (really)", "x <3 y", "f(a)[b](c", "](x)"]
-        {
+        for plain in ["1 < 2 > 0", "R&D; yes", "call #5 or # 6", "a * b", "(really)", "x <3 y", "f(a)](c", "](x)"] {
             assert_eq!(message(plain, "en"), [""; 0], "{plain}");
         }
     }
@@ -265,6 +321,72 @@ mod tests {
         assert_eq!(message("the FBI, Chapter XVIII, 123456789012, ©, 東京 НАТО2", "auto").len(), 1, "НАТО");
         assert_eq!(message("the FBI, Chapter XVIII, MCMXLIV, 123456789012, ™, क्‍ष", "hi"), [""; 0]);
         assert!(!is_roman("MILD") && !is_roman("CIVIL") && !is_roman("MMMM") && is_roman("MMXXVI") && is_roman("CDXL"));
+    }
+
+    #[test]
+    fn what_should_have_been_filled_in_is_seen() {
+        for (text, excerpt) in [
+            ("Dear {name}, hello", "{name}"),
+            ("Dear {{ first name }}!", "{{ first name }}"),
+            ("You owe ${amount}.", "${amount}"),
+            ("Hello %s, you are %d", "%s"),
+            ("Hello %1$s.", "%1$s"),
+            ("Hello %(name)s.", "%(name)s"),
+            ("Hello %NAME%.", "%NAME%"),
+            ("Dear <name>,", "<name>"),
+            ("Dear <first name>,", "<first name>"),
+            ("Hello <%= name %>.", "<%= name %>"),
+            ("It is {% now %} now", "{% now %}"),
+            ("Call $NAME now", "$NAME"),
+            ("Hello [[name]].", "[[name]]"),
+        ] {
+            let found = warnings(text, None);
+            let placeholder = found.iter().find(|warning| warning.what == Oddity::Placeholder);
+            assert_eq!(placeholder.map(|warning| warning.excerpt.as_str()), Some(excerpt), "{text}");
+        }
+        for (text, expected) in [
+            ("Wait [pause] here", "words in brackets are spoken like all others: `[pause]`"),
+            ("born in 1815.[1][2]", "words in brackets are spoken like all others: `[1]`"),
+            ("see https://a.b/c?d now", "an address may be spelled out: `https://a.b/c?d`"),
+            ("see www.example.com, now", "an address may be spelled out: `www.example.com`"),
+            ("write to ann@example.org.", "an address may be spelled out: `ann@example.org`"),
+            ("One.\\nTwo", "a character is written out: `\\n`"),
+            ("One\\n\\nTwo", "a character is written out: `\\n\\n`"),
+            ("caf\\u00e9", "a character is written out: `\\u00e9`"),
+            ("so $$x^2$$ is", "a formula is left in: `$$x^2$$`"),
+            ("so \\frac{1}{2} is", "a formula is left in: `\\frac{1}{2}`"),
+            ("well done :tada:", "an emoji's name: `:tada:`"),
+            ("CafÃ© au lait", "was read in a wrong encoding: `CafÃ©`"),
+        ] {
+            assert!(message(text, "en").contains(&expected.to_owned()), "{text}: {:?}", message(text, "en"));
+        }
+        for plain in [
+            "100% sure, 50 %, 5%d, 20%off",
+            "$5 and $10.50",
+            "at 12:30:15, note: this",
+            "C:\\new\\table",
+            "{} { } []",
+            "a@b",
+            "e.g. this.that",
+            "José García, L'été…—« à » Ñoño, Ångström, ÂGE, Straße, ÇA VA",
+            "I <3 you",
+            "2 < 3 and 4 > 1",
+            "don't \\ do",
+            "Dr. Who & Co.",
+        ] {
+            assert_eq!(message(plain, "en"), [""; 0], "{plain}");
+        }
+    }
+
+    #[test]
+    fn an_ornament_is_a_break() {
+        for ornament in ["* * *", "***", "---", "—", "§", "❦", "⁂", "~ ~ ~", "• • •", "...", "＊＊＊", "◆◇◆", "#"]
+        {
+            assert!(is_scene_break(ornament), "{ornament}");
+        }
+        for other in ["😀", "?!", "a", "* 1 *", "€", "🎉🎉", "“”"] {
+            assert!(!is_scene_break(other), "{other}");
+        }
     }
 
     #[test]

@@ -44,8 +44,14 @@ listed! {
         /// The transcript was bought without word times, and a format that needs them was added later; times of captions are
         /// distributed over the recording.
         WordsNotAsked = "words_not_asked",
+        /// Captions have words whose times cannot be (beyond the audio, overlapping, far too long); they were mended.
+        TimesMended = "times_mended",
+        /// A caption has more than 21 characters a second: too many to read.
+        FastCaptions = "fast_captions",
         /// The API's length of the audio differs from the file's.
         DurationMismatch = "duration_mismatch",
+        /// Words or utterances have times after the end of the audio.
+        WordsBeyond = "words_beyond",
         /// No text for more than two seconds of audio.
         Empty = "empty",
         /// The audio is shorter than its text can be.
@@ -62,6 +68,10 @@ listed! {
         ConstantSound = "constant_sound",
         /// The level jumps between two parts of the audio.
         LevelJump = "level_jump",
+        /// The recording does not prove its own length: another one in the answer is no reason for doubt.
+        LengthNotExact = "length_not_exact",
+        /// The recording's header declares another length than the file has.
+        HeaderDiffers = "header_differs",
         /// The recording has several channels, and the API processes one.
         Stereo = "stereo",
         /// Redaction was requested in a language in which the API does nothing.
@@ -88,6 +98,7 @@ impl From<SuspectReason> for Note {
         match reason {
             SuspectReason::Empty => Self::Empty,
             SuspectReason::DurationMismatch => Self::DurationMismatch,
+            SuspectReason::WordsBeyond => Self::WordsBeyond,
             SuspectReason::TooShort => Self::TooShort,
             SuspectReason::TooLong => Self::TooLong,
             SuspectReason::Silent => Self::Silent,

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 pub struct S3Address {
     /// The bucket's name.
     pub bucket: String,
-    /// The object's key, or a prefix of keys; never with a leading `/`. Not percent-encoded.
+    /// The object's key, or a prefix of keys, as the store has it: a `/` at its start, `//` and `..` are parts of it. Not
+    /// percent-encoded.
     pub key: String,
 }
 
@@ -71,7 +72,7 @@ impl FromStr for S3Address {
         if key.len() > Self::MAX_KEY_BYTES {
             return Err(S3AddressFault::TooLong);
         }
-        Ok(Self { bucket: bucket.to_owned(), key: key.trim_start_matches('/').to_owned() })
+        Ok(Self { bucket: bucket.to_owned(), key: key.to_owned() })
     }
 }
 
@@ -135,6 +136,12 @@ mod tests {
         assert!(bucket.is_prefix() && !at.is_prefix());
         assert_eq!(bucket.join("x/y").to_string(), "s3://b/x/y");
         assert_eq!("s3://b/out".parse::<S3Address>().unwrap().join("y").key, "out/y");
+        for (text, key) in
+            [("s3://b//1.wav", "/1.wav"), ("s3://b///", "//"), ("s3://b/a//../b%2F+ .wav", "a//../b%2F+ .wav")]
+        {
+            let at: S3Address = text.parse().unwrap();
+            assert_eq!((at.key.as_str(), at.to_string().as_str()), (key, text));
+        }
     }
 
     #[test]

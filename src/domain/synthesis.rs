@@ -19,12 +19,12 @@ pub use self::{
     timeline::Timeline,
 };
 use super::{
-    cut::parts,
+    cut::{Part, SentenceRules, parts},
     identity::Identity,
     open::Unlisted,
     options::{OptionFault, listed},
     pronunciation::Words,
-    synthesis_options::{AudioFormat, MAX_PART_CHARS, SampleRate, Speed, SynthesisOptions, voice_id},
+    synthesis_options::{AudioFormat, MAX_PART_CHARS, SampleRate, Speed, SynthesisOptions, TtsLanguage, voice_id},
     task::{Asked, TaskName, Unit},
 };
 
@@ -82,11 +82,27 @@ pub struct Pause {
     pub sentence_ms: u32,
     /// Where a part ends a paragraph.
     pub paragraph_ms: u32,
+    /// Where a part ends a heading.
+    #[serde(default = "Pause::heading_ms")]
+    pub heading_ms: u32,
+    /// Between two scenes: where a paragraph without words follows, like `* * *`.
+    #[serde(default = "Pause::break_ms")]
+    pub break_ms: u32,
+}
+
+impl Pause {
+    const fn heading_ms() -> u32 {
+        1_000
+    }
+
+    const fn break_ms() -> u32 {
+        1_500
+    }
 }
 
 impl Default for Pause {
     fn default() -> Self {
-        Self { sentence_ms: 0, paragraph_ms: 600 }
+        Self { sentence_ms: 0, paragraph_ms: 600, heading_ms: Self::heading_ms(), break_ms: Self::break_ms() }
     }
 }
 
@@ -227,10 +243,15 @@ impl Synthesis {
         ))
     }
 
+    /// The parts of a text with these options: its language decides where sentences end.
+    pub fn parts<'t>(&self, options: &SynthesisOptions, text: &'t str) -> impl Iterator<Item = Part> + use<'t> {
+        parts(text, self.part_chars, options.sentence_rules())
+    }
+
     /// The cache keys of a job's parts, each with the part's number from 0; a part without words has none.
     pub fn cache_keys(&self, of: &Rendition, text: &str) -> impl Iterator<Item = (i64, Identity)> {
         let (options, bought) = (of.overrides.apply(&self.options), of.format.bought());
-        let said = (0..).zip(parts(text, self.part_chars)).filter(|(_, part)| part.has_words());
+        let said = (0..).zip(self.parts(&options, text)).filter(|(_, part)| part.has_words());
         said.map(move |(at, part)| (at, self.cache_key(&options, &part.text, bought)))
     }
 
@@ -310,6 +331,12 @@ impl Synthesis {
 }
 
 impl SynthesisOptions {
+    /// The rules by which the sentences of a text end.
+    #[must_use]
+    pub fn sentence_rules(&self) -> SentenceRules {
+        SentenceRules::of(self.language.as_ref().map(TtsLanguage::as_str))
+    }
+
     /// The cache key of one text with these options: a hash of all that affects a part's clip. It is the same in every
     /// release, because spools outlive releases. Only dictionary words in the text count. `expire_content` has no effect.
     #[must_use]
@@ -320,7 +347,7 @@ impl SynthesisOptions {
         dictionary: Option<&Dictionary>,
         origin: Option<&str>,
     ) -> Identity {
-        fn language(language: Option<&super::synthesis_options::TtsLanguage>) -> &[u8] {
+        fn language(language: Option<&TtsLanguage>) -> &[u8] {
             language.map_or("", |l| l.as_str()).as_bytes()
         }
         let words = dictionary.and_then(|dictionary| dictionary.words.hash_in(text)).unwrap_or_default();

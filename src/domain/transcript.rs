@@ -15,12 +15,15 @@ pub use self::{
 };
 use super::{
     body::{Arrived, Arriving, Body, Reader},
+    length::Length,
     options::listed,
     vendor_log::LogEntry,
 };
 
 /// Silence of this length needs no words, and lengths may differ by this much.
 const SLACK_MS: u64 = 2_000;
+/// How long after the audio's end a word may begin: decoders and encoders add a little.
+const LATE_MS: u64 = 500;
 
 /// A transcription, whichever model made it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -116,6 +119,15 @@ impl Transcript {
         !(self.words.is_empty() && self.utterances.is_empty())
     }
 
+    /// Whether words or utterances have times that audio of this length in ms does not have.
+    #[must_use]
+    pub fn goes_beyond(&self, length_ms: u64) -> bool {
+        let beyond = |said: TimedText<'_>| {
+            said.start_ms > length_ms.saturating_add(LATE_MS) || said.end_ms > length_ms.saturating_add(SLACK_MS)
+        };
+        self.words.iter().chain(self.utterances.iter()).any(beyond)
+    }
+
     /// Whether speakers are distinguished.
     #[must_use]
     pub fn has_speakers(&self) -> bool {
@@ -173,6 +185,8 @@ listed! {
         Empty = "empty",
         /// The API's length of the audio differs from the file's.
         DurationMismatch = "duration_mismatch",
+        /// Words or utterances have times after the end of the audio.
+        WordsBeyond = "words_beyond",
         /// The audio is shorter than its text can be.
         TooShort = "too_short",
         /// The audio is much longer than its text takes.
@@ -201,6 +215,9 @@ impl SuspectReason {
                 "the transcript is empty though there is over 2 s of audio; allow_silence = true accepts that"
             }
             Self::DurationMismatch => "the API heard another length than the file has: part of it may be missing",
+            Self::WordsBeyond => {
+                "words have times after the end of the audio; captions keep those times, and may not fit the recording"
+            }
             Self::TooShort => "the speech is shorter than its text can be",
             Self::TooLong => "the speech is much longer than its text takes",
             Self::Silent => "the speech is silent",
@@ -215,25 +232,28 @@ impl SuspectReason {
 
 /// Why this transcript cannot be right, if there is a reason.
 ///
-/// `audio_ms` is the probed length; `exact` says that the file's header and size agree on it. Without such agreement,
-/// another length in the answer proves nothing. If no length is known at all, an empty text is suspect.
+/// `length` is the recording's. If it is not exact, another length in the answer proves nothing. If no length is known at all,
+/// an empty text is suspect.
 #[must_use]
 pub fn suspect(
     transcript: &Transcript,
-    audio_ms: Option<u64>,
-    exact: bool,
+    length: Length,
     allow_silence: bool,
     words_needed: bool,
 ) -> Option<SuspectReason> {
-    let length = audio_ms.or(transcript.duration_ms);
-    if transcript.is_empty() && !allow_silence && length.is_none_or(|ms| ms > SLACK_MS) {
+    // The answer may be of a part of the recording: the longer of two lengths without proof counts.
+    let with_words = length.exact_ms().or(length.ms().max(transcript.duration_ms));
+    if transcript.is_empty() && !allow_silence && with_words.is_none_or(|ms| ms > SLACK_MS) {
         return Some(SuspectReason::Empty);
     }
-    if let (true, Some(ours), Some(theirs)) = (exact, audio_ms, transcript.duration_ms) {
+    if let (Some(ours), Some(theirs)) = (length.exact_ms(), transcript.duration_ms) {
         let apart = ours.abs_diff(theirs);
         if apart > SLACK_MS && apart.saturating_mul(20) > ours {
             return Some(SuspectReason::DurationMismatch);
         }
+    }
+    if length.exact_ms().is_some_and(|ms| transcript.goes_beyond(ms)) {
+        return Some(SuspectReason::WordsBeyond);
     }
     (words_needed && !transcript.is_empty() && !transcript.has_times()).then_some(SuspectReason::WordsLost)
 }
@@ -324,30 +344,48 @@ mod tests {
     fn an_empty_text_is_suspect_beyond_two_seconds() {
         let silent = |seconds| Transcript::from_log(" \n", seconds);
         let empty = Some(SuspectReason::Empty);
-        assert_eq!(suspect(&silent(Some(2.0)), None, false, false, true), None);
-        assert_eq!(suspect(&silent(Some(2.1)), None, false, false, true), empty);
-        assert_eq!(suspect(&silent(Some(9.0)), Some(1_000), false, false, true), None);
-        assert_eq!(suspect(&silent(None), None, false, false, false), empty);
-        assert_eq!(suspect(&silent(Some(9.0)), None, false, true, true), None);
+        assert_eq!(suspect(&silent(Some(2.0)), Length::Unknown, false, true), None);
+        assert_eq!(suspect(&silent(Some(2.1)), Length::Unknown, false, true), empty);
+        assert_eq!(suspect(&silent(Some(2.1)), Length::Exact(1_000), false, true), None);
+        assert_eq!(suspect(&silent(Some(9.0)), Length::Estimated(1_000), false, true), empty, "the API heard 9 s");
+        assert_eq!(suspect(&silent(Some(0.03)), Length::Estimated(13_700), false, true), empty, "a wrong header");
+        assert_eq!(suspect(&silent(None), Length::Unknown, false, false), empty);
+        assert_eq!(suspect(&silent(Some(9.0)), Length::Unknown, true, true), None);
     }
 
     #[test]
     fn another_length_is_suspect_only_where_ours_is_exact() {
         let heard = |seconds| Transcript::from_log("text", Some(seconds));
         let wrong = Some(SuspectReason::DurationMismatch);
-        assert_eq!(suspect(&heard(7.9), Some(10_000), true, false, false), wrong);
-        assert_eq!(suspect(&heard(8.0), Some(10_000), true, false, false), None);
-        assert_eq!(suspect(&heard(97.0), Some(100_000), true, false, false), None);
-        assert_eq!(suspect(&heard(106.0), Some(100_000), true, false, false), wrong);
-        assert_eq!(suspect(&heard(1.0), Some(100_000), false, false, false), None);
+        assert_eq!(suspect(&heard(7.9), Length::Exact(10_000), false, false), wrong);
+        assert_eq!(suspect(&heard(8.0), Length::Exact(10_000), false, false), None);
+        assert_eq!(suspect(&heard(97.0), Length::Exact(100_000), false, false), None);
+        assert_eq!(suspect(&heard(106.0), Length::Exact(100_000), false, false), wrong);
+        assert_eq!(suspect(&heard(1.0), Length::Estimated(100_000), false, false), None);
+    }
+
+    #[test]
+    fn words_after_the_end_of_the_audio_are_suspect() {
+        let said = |start_ms, end_ms, duration_ms| {
+            let words = [TimedText { text: "late", start_ms, end_ms, speaker: None }].into_iter().collect();
+            Transcript { text: "late".into(), words, duration_ms, ..Transcript::default() }
+        };
+        let beyond = Some(SuspectReason::WordsBeyond);
+        assert_eq!(suspect(&said(100_000, 100_400, Some(5_000)), Length::Exact(5_000), false, true), beyond);
+        assert_eq!(suspect(&said(100_000, 100_400, None), Length::Exact(5_000), false, false), beyond);
+        assert_eq!(suspect(&said(4_000, 7_100, None), Length::Exact(5_000), false, true), beyond, "it ends too late");
+        assert_eq!(suspect(&said(5_400, 5_900, None), Length::Exact(5_000), false, true), None, "an encoder's delay");
+        for length in [Length::Unknown, Length::Estimated(1_000)] {
+            assert_eq!(suspect(&said(60_000, 60_400, Some(5_000)), length, false, true), None, "nothing proves it");
+        }
     }
 
     #[test]
     fn captions_without_words_are_suspect() {
         let mut t = Transcript::from_log("text", Some(5.0));
-        assert_eq!(suspect(&t, None, false, false, true), Some(SuspectReason::WordsLost));
-        assert_eq!(suspect(&t, None, false, false, false), None);
+        assert_eq!(suspect(&t, Length::Unknown, false, true), Some(SuspectReason::WordsLost));
+        assert_eq!(suspect(&t, Length::Unknown, false, false), None);
         t.utterances.push(TimedText { text: "text", start_ms: 0, end_ms: 5, speaker: None });
-        assert_eq!(suspect(&t, None, false, false, true), None);
+        assert_eq!(suspect(&t, Length::Unknown, false, true), None);
     }
 }

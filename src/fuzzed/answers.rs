@@ -2,7 +2,7 @@
 //! every format. The first two bytes are the status and how the reply ended; the rest is the body.
 
 use crate::{
-    domain::{body::Body, call::Outcome, options::TranscriptFormat, transcript::Transcript},
+    domain::{body::Body, call::Outcome, cut::SentenceRules, options::TranscriptFormat, transcript::Transcript},
     render,
     waves::fuzz::{Reply, stt_outcome},
 };
@@ -49,7 +49,9 @@ fn well_said(message: &str) {
 }
 
 fn rendered(transcript: &Transcript, answer: &Body) {
-    let render = |format| render::render(format, transcript, answer).expect("memory takes what it is given");
+    let render = |format| {
+        render::render(format, transcript, answer, SentenceRules::default()).expect("memory takes what it is given").0
+    };
     assert_eq!(render(TranscriptFormat::Json), answer.whole().expect("it was packed just now"));
     let _ = render(TranscriptFormat::Txt);
     for format in [TranscriptFormat::Srt, TranscriptFormat::Vtt] {

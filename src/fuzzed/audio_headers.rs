@@ -1,5 +1,6 @@
 //! Headers of sounds: WAV, and whatever the probe looks into. Nothing is said of more bytes than there are; the probe of
-//! a whole file and that of its ends agree on its kind; what is written is read.
+//! a whole file and that of its ends agree on its kind, and the ends prove no length that the whole does not; what is written is
+//! read.
 
 use std::io::Cursor;
 
@@ -30,10 +31,11 @@ pub fn audio_headers(bytes: &[u8]) {
     }
     let probe = probe_bytes(bytes);
     assert_eq!(probe.bytes, bytes.len() as u64);
-    assert!(!probe.exact || probe.audio_ms.is_some());
+    assert!(probe.length.ms().is_none_or(|ms| ms / 1_000 <= probe.bytes));
     let cut = bytes.len().min(4096);
     let ends = probe_ends(&bytes[..cut], &bytes[bytes.len() - cut..], bytes.len() as u64);
     assert_eq!((ends.bytes, ends.kind), (probe.bytes, probe.kind));
+    assert!(!ends.length.is_exact() || ends.length == probe.length, "{ends:?} is not {probe:?}");
 
     for format in [AudioFormat::Wav, AudioFormat::Mp3, AudioFormat::Pcm, AudioFormat::Ulaw, AudioFormat::Alaw] {
         let _ = check(&mut Cursor::new(bytes), format, SampleRate::Hz8000);

@@ -3,7 +3,7 @@
 
 use crate::{
     definition::prose::{self, ProseKind},
-    domain::cut::{cut, flat},
+    domain::cut::{SentenceRules, cut, flat},
 };
 
 /// One input.
@@ -24,7 +24,7 @@ pub fn texts(input: &[u8]) {
 }
 
 fn parts(text: &str, most: usize) {
-    let parts = cut(text, most);
+    let parts = cut(text, most, SentenceRules::default());
     let joined: Vec<char> = parts.iter().flat_map(|part| part.text.chars()).filter(|c| !c.is_whitespace()).collect();
     let whole: Vec<char> = text.chars().filter(|c| !c.is_whitespace()).collect();
     assert_eq!(joined, whole);

@@ -8,8 +8,8 @@ use std::{
 
 use bytes::Bytes;
 use reqwest::{
-    Client, ClientBuilder, Response, StatusCode,
-    header::{CONTENT_TYPE, ETAG, HeaderMap, IF_RANGE, LAST_MODIFIED, RANGE},
+    Client, ClientBuilder, RequestBuilder, Response, StatusCode,
+    header::{CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderMap, IF_RANGE, LAST_MODIFIED, RANGE},
     redirect::Policy,
     retry,
 };
@@ -18,9 +18,11 @@ use url::Url;
 
 pub use super::fetch_error::FetchError;
 use super::{
+    encoding::Body,
+    partial::{PartialFile, SMALL},
     redirects::{Network, RedirectFault, Way},
     source::{SourceFailure, shown_url},
-    transfer::{PartialFile, Receiving, SMALL, content_range, refused, retry_after, too_large},
+    transfer::{Receiving, content_range, packed, refused, retry_after, too_large},
 };
 use crate::{
     domain::call::ErrorKind,
@@ -143,6 +145,34 @@ impl Fetcher {
         self.fetch_into(url, PartialFile::create(dest, max_bytes, SMALL).await?).await
     }
 
+    /// The first `bytes` of a source, or all of it if it is shorter, and its size if the server says it. Asks once.
+    ///
+    /// # Errors
+    /// The source cannot be read.
+    pub async fn fetch_start(&self, url: &Url, bytes: u64) -> Result<(Vec<u8>, Option<u64>), FetchError> {
+        let mut response = self.request(url, |request| request.header(RANGE, format!("bytes=0-{}", bytes - 1))).await?;
+        let total = match response.status() {
+            StatusCode::OK => response.content_length(),
+            StatusCode::PARTIAL_CONTENT => content_range(response.headers()).and_then(|(_, total)| total),
+            StatusCode::RANGE_NOT_SATISFIABLE => return Ok((Vec::new(), Some(0))),
+            status => return Err(refused(url, status).into()),
+        };
+        let mut start = Vec::new();
+        let encoding = text(response.headers(), CONTENT_ENCODING);
+        if Body::new(encoding.as_deref(), 0).map_or(true, |body| body.is_packed()) {
+            // Neither its bytes nor their number say anything about the recording.
+            return Ok((start, None));
+        }
+        // A server without range requests sends everything.
+        while (start.len() as u64) < bytes
+            && let Some(chunk) = response.chunk().await.map_err(|error| self.no_answer(url, error))?
+        {
+            start.extend_from_slice(&chunk);
+        }
+        start.truncate(usize::try_from(bytes).unwrap_or(usize::MAX));
+        Ok((start, total))
+    }
+
     async fn fetch_into(&self, url: &Url, mut part: PartialFile) -> Result<Fetched, FetchError> {
         let fetched = match timeout(self.settings.whole_timeout, self.try_all(url, &mut part)).await {
             Ok(fetched) => fetched?,
@@ -206,19 +236,35 @@ impl Fetcher {
         if expected.is_some_and(|bytes| bytes > part.max()) {
             return Err(too_large(url, part.max()).into());
         }
-        Receiving { url, idle_timeout: self.settings.idle_timeout, expected }.copy(response, part).await
+        let encoding = text(&headers, CONTENT_ENCODING);
+        let body = Body::new(encoding.as_deref(), part.len()).map_err(|name| packed(&shown_url(url), &name))?;
+        if body.is_packed() {
+            // Nothing can go on in the middle of it.
+            progress.validator = None;
+        }
+        Receiving { url, idle_timeout: self.settings.idle_timeout, expected }.copy(response, body, part).await
     }
 
     /// The response after all redirects. `rest`: from this byte on, if the file is unchanged.
     async fn get(&self, url: &Url, rest: Option<(u64, &str)>) -> Result<Response, SourceFailure> {
+        self.request(url, |request| match rest {
+            Some((from, validator)) => request.header(RANGE, format!("bytes={from}-")).header(IF_RANGE, validator),
+            None => request,
+        })
+        .await
+    }
+
+    /// The response after all redirects.
+    async fn request(
+        &self,
+        url: &Url,
+        with: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Response, SourceFailure> {
         let mut way = Way::new(url);
         loop {
             let client = if way.guarded { self.guarded() } else { Ok(&self.http) };
             let client = client.map_err(|error| self.no_answer(url, error))?;
-            let mut request = client.get(way.at.clone());
-            if let Some((from, validator)) = rest {
-                request = request.header(RANGE, format!("bytes={from}-")).header(IF_RANGE, validator);
-            }
+            let request = with(client.get(way.at.clone()));
             let answer = request.send().await.map_err(|error| self.no_answer(url, error))?;
             match way.follow(&self.network, self.private_redirects, &answer).await {
                 Ok(true) => {}

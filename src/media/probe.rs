@@ -1,30 +1,38 @@
-//! Reads a recording's kind, length and channels from its first bytes and its headers. Nothing is decoded, and nothing is
-//! refused that the API might accept: only data that is *known* not to be audio is reported as such.
+//! Reads a recording's kind, length and channels from its headers, its tables, and the chain of its pages or frames. Nothing is
+//! decoded, and nothing is refused that the API might accept: only data that is *known* not to be audio is reported as such.
+//!
+//! Readers of tags and demuxers give one length, and not whether the recording proves it. That is what is needed here, so each
+//! container has a reader of its own, within bounds of bytes and memory (`window`).
 
 use std::{
     fs::File,
-    io::{self, BufReader, Cursor, Read, Seek, SeekFrom},
+    io::{self, Cursor, Read, Seek, SeekFrom},
     path::Path,
 };
 
-use lofty::{
-    config::{ParseOptions, ParsingMode},
-    file::{AudioFile, FileType},
-    probe::Probe as Lofty,
-};
+use self::window::Window;
+use crate::domain::length::Length;
 
-use crate::{audio::wav, domain::length};
-
-mod complete;
+mod amr;
+#[cfg(test)]
+mod builders;
 mod ends;
-mod quiet;
+mod flac;
+mod frames;
+mod matroska;
+mod mp4;
+mod mpeg;
+mod ogg;
+mod pcm;
+mod tags;
+mod window;
 
-pub use ends::probe_ends;
+pub use ends::{probe_ends, tail_len};
 
 /// Bytes that are read to determine the kind.
-const HEAD: u64 = 4096;
-/// Bytes that may be read to find the length. A damaged file, whose frames must be searched, gets no length.
-const BUDGET: u64 = 1 << 20;
+const HEAD: usize = 4096;
+/// Bytes that may be read to find the length. Of a longer walk of pages or frames, the length is estimated.
+const BUDGET: u64 = 64 << 20;
 
 /// The apparent kind of a recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,10 +52,10 @@ pub struct Probe {
     pub bytes: u64,
     /// Its apparent kind.
     pub kind: Kind,
-    /// Its length in milliseconds, if the headers contain it.
-    pub audio_ms: Option<u64>,
-    /// Whether the header and the size of the file agree, so that `audio_ms` can be compared with an answer.
-    pub exact: bool,
+    /// Its length. An exact one can be compared with an answer: headers, samples and the size of the file agree.
+    pub length: Length,
+    /// Whether the header says another length than the file has: it is cut short, or the header is wrong. The length is the file's.
+    pub header_differs: bool,
     /// Number of channels, if the headers contain it.
     pub channels: Option<u16>,
     /// The media type for sending it.
@@ -56,16 +64,42 @@ pub struct Probe {
 
 impl Probe {
     const fn new(bytes: u64, kind: Kind, content_type: &'static str) -> Self {
-        Self { bytes, kind, audio_ms: None, exact: false, channels: None, content_type }
+        Self { bytes, kind, length: Length::Unknown, header_differs: false, channels: None, content_type }
+    }
+
+    /// With what was found in its container.
+    const fn with(self, found: Found) -> Self {
+        let Found { length, channels, header_differs } = found;
+        Self { length: length.within(self.bytes), header_differs, channels, ..self }
     }
 }
 
-/// Probes the file at `path`. Cheap for files of any size; blocks on the disk.
+/// What the reader of a container found.
+#[derive(Debug, Clone, Copy, Default)]
+struct Found {
+    length: Length,
+    channels: Option<u16>,
+    header_differs: bool,
+}
+
+impl Found {
+    const fn of(length: Length) -> Self {
+        Self { length, channels: None, header_differs: false }
+    }
+}
+
+/// The time of a sample in ms, rounded down; the greatest number on overflow, 0 without a rate.
+fn ms(samples: u64, rate: u32) -> u64 {
+    let ms = u128::from(samples) * 1_000 / u128::from(rate.max(1));
+    if rate == 0 { 0 } else { u64::try_from(ms).unwrap_or(u64::MAX) }
+}
+
+/// Probes the file at `path`. Blocks on the disk.
 ///
 /// # Errors
 /// The file cannot be opened or read. A senseless header is no error.
 pub fn probe(path: &Path) -> io::Result<Probe> {
-    probe_reader(&mut BufReader::new(File::open(path)?))
+    probe_reader(&mut File::open(path)?)
 }
 
 /// Probes a recording in memory.
@@ -76,108 +110,123 @@ pub fn probe_bytes(bytes: &[u8]) -> Probe {
 
 const RAW: &str = "application/octet-stream";
 
-/// Probes a recording through a reader, from its start; the reader's position afterwards is undefined.
+/// Probes a recording through a reader, which needs no buffer; its position afterwards is undefined. Headers are read, pages and
+/// frames are walked from header to header, and at most 64 MB are read.
 ///
 /// # Errors
 /// The reader fails on the recording's first bytes.
 pub fn probe_reader<R: Read + Seek>(reader: &mut R) -> io::Result<Probe> {
     let bytes = reader.seek(SeekFrom::End(0))?;
     reader.seek(SeekFrom::Start(0))?;
-    let mut head = Vec::with_capacity(HEAD as usize);
-    reader.by_ref().take(HEAD).read_to_end(&mut head)?;
+    let mut head = Vec::with_capacity(HEAD);
+    let read = reader.by_ref().take(HEAD as u64).read_to_end(&mut head);
+    if head.is_empty() {
+        read?;
+    }
 
     if let Some(name) = not_audio(&head) {
         return Ok(Probe::new(bytes, Kind::NotAudio(name), RAW));
     }
-    Ok(match Container::of(&head) {
-        Some(Container::Wav) => probe_wav(reader, bytes),
-        Some(Container::Known(file_type, content_type)) => probe_lofty(reader, bytes, file_type, content_type),
-        Some(Container::Opaque(content_type)) => Probe::new(bytes, Kind::Audio, content_type),
-        None => Probe::new(bytes, Kind::Unknown, RAW),
-    })
+    let Some(container) = Container::of(&head) else { return Ok(Probe::new(bytes, Kind::Unknown, RAW)) };
+    container.probe(reader, bytes)
 }
 
-fn probe_wav<R: Read + Seek>(reader: &mut R, bytes: u64) -> Probe {
-    let mut probe = Probe::new(bytes, Kind::Audio, "audio/wav");
-    if let Ok(wav) = wav::read(reader) {
-        let fixed = wav.has_fixed_frames();
-        probe.kind = if fixed { Kind::Audio } else { Kind::Unknown };
-        probe.audio_ms = wav.duration_ms().and_then(|ms| length::of_file(ms, bytes));
-        probe.exact = wav.sizes_agree && fixed && probe.audio_ms.is_some();
-        probe.channels = (wav.channels > 0).then_some(wav.channels);
-    }
-    probe
-}
-
-fn probe_lofty<R: Read + Seek>(reader: &mut R, bytes: u64, file_type: FileType, content_type: &'static str) -> Probe {
-    let mut probe = Probe::new(bytes, Kind::Audio, content_type);
-    let exact = complete::is_complete(reader, bytes, file_type).unwrap_or(false);
-    if reader.seek(SeekFrom::Start(0)).is_err() {
-        return probe;
-    }
-    let options = ParseOptions::new().read_tags(false).read_cover_art(false).parsing_mode(ParsingMode::Relaxed);
-    let budgeted = Budgeted { inner: reader, left: BUDGET };
-    // The library divides by lengths that can be zero in a damaged file. Such a file gets no length either.
-    let read = || Lofty::with_file_type(budgeted, file_type).options(options).read();
-    if let Some(Ok(file)) = quiet::caught(read) {
-        let ms = u64::try_from(file.properties().duration().as_millis()).unwrap_or(u64::MAX);
-        probe.audio_ms = length::of_file(ms, bytes).filter(|ms| *ms > 0);
-        probe.channels = file.properties().channels().filter(|c| *c > 0).map(u16::from);
-        probe.exact = exact && probe.audio_ms.is_some();
-    }
-    probe
-}
-
-/// How the rest of a recording is read.
+/// A container whose length can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Container {
     Wav,
-    Known(FileType, &'static str),
-    /// Audio whose length is not determined.
-    Opaque(&'static str),
+    W64,
+    Aiff,
+    Au,
+    Caf,
+    Amr,
+    Flac,
+    Ogg,
+    Mp4,
+    Matroska,
+    Mpeg,
+    Adts,
+    /// A tag, and something after it.
+    Tagged,
 }
 
 impl Container {
     fn of(head: &[u8]) -> Option<Self> {
+        const W64: &[u8] = b"riff\x2E\x91\xCF\x11\xA5\xD6\x28\xDB\x04\xC1\x00\x00";
         let at = |offset: usize, magic: &[u8]| head.get(offset..).is_some_and(|rest| rest.starts_with(magic));
-        if (at(0, b"RIFF") || at(0, b"RF64")) && at(8, b"WAVE") {
-            Some(Self::Wav)
-        } else if at(0, b"fLaC") {
-            Some(Self::Known(FileType::Flac, "audio/flac"))
-        } else if at(0, b"OggS") {
-            Some(ogg(head))
-        } else if at(4, b"ftyp") {
-            Some(Self::Known(FileType::Mp4, "audio/mp4"))
-        } else if at(0, b"ID3") || is_mpeg_frame(head) {
-            Some(Self::Known(FileType::Mpeg, "audio/mpeg"))
-        } else if at(0, b"FORM") && (at(8, b"AIFF") || at(8, b"AIFC")) {
-            Some(Self::Known(FileType::Aiff, "audio/aiff"))
-        } else if at(0, &[0x1A, 0x45, 0xDF, 0xA3]) {
-            Some(Self::Opaque("audio/webm"))
-        } else {
-            None
+        Some(match () {
+            () if (at(0, b"RIFF") || at(0, b"RF64") || at(0, b"BW64")) && at(8, b"WAVE") => Self::Wav,
+            () if at(0, W64) => Self::W64,
+            () if at(0, b"fLaC") => Self::Flac,
+            () if at(0, b"OggS") => Self::Ogg,
+            () if at(4, b"ftyp") => Self::Mp4,
+            () if at(0, b"FORM") && (at(8, b"AIFF") || at(8, b"AIFC")) => Self::Aiff,
+            () if at(0, &[0x1A, 0x45, 0xDF, 0xA3]) => Self::Matroska,
+            () if at(0, b".snd") => Self::Au,
+            () if at(0, b"caff\0\x01") => Self::Caf,
+            () if amr::is_amr(head) => Self::Amr,
+            () if at(0, b"ID3") => Self::Tagged,
+            () if mpeg::Header::parse(head).is_some() => Self::Mpeg,
+            () if mpeg::is_adts(head) => Self::Adts,
+            () => return None,
+        })
+    }
+
+    /// What an upload of it is called. The API does not list those without a name, which go as bytes.
+    const fn content_type(self) -> &'static str {
+        match self {
+            Self::Wav => "audio/wav",
+            Self::Aiff => "audio/aiff",
+            Self::Flac => "audio/flac",
+            Self::Ogg => "audio/ogg",
+            Self::Mp4 => "audio/mp4",
+            Self::Matroska => "audio/webm",
+            Self::Mpeg | Self::Tagged => "audio/mpeg",
+            Self::W64 | Self::Au | Self::Caf | Self::Amr | Self::Adts => RAW,
         }
     }
-}
 
-fn ogg(head: &[u8]) -> Container {
-    let has = |magic: &[u8]| head[..head.len().min(256)].windows(magic.len()).any(|w| w == magic);
-    if has(b"OpusHead") {
-        Container::Known(FileType::Opus, "audio/ogg")
-    } else if has(b"\x01vorbis") {
-        Container::Known(FileType::Vorbis, "audio/ogg")
-    } else if has(b"Speex   ") {
-        Container::Known(FileType::Speex, "audio/ogg")
-    } else {
-        Container::Opaque("audio/ogg")
+    fn probe<R: Read + Seek>(self, reader: &mut R, bytes: u64) -> io::Result<Probe> {
+        if self == Self::Wav {
+            let found = pcm::read_wav(reader).unwrap_or_default();
+            return Ok(Probe::new(bytes, Kind::Audio, self.content_type()).with(found));
+        }
+        let window = Window::new(reader, BUDGET)?;
+        let (container, found) = self.read(window);
+        Ok(Probe::new(bytes, Kind::Audio, container.content_type()).with(found))
     }
-}
 
-/// Whether this is an MPEG audio frame's header without impossible values: raw telephony samples must not match by chance.
-fn is_mpeg_frame(head: &[u8]) -> bool {
-    let [0xFF, b, c, ..] = head else { return false };
-    let (sync, version, layer) = (b & 0xE0 == 0xE0, b >> 3 & 3, b >> 1 & 3);
-    let (bitrate, rate) = (c >> 4, c >> 2 & 3);
-    sync && version != 1 && layer != 0 && bitrate != 0 && bitrate != 15 && rate != 3
+    /// What it is after all, and what was found in it.
+    fn read<R: Read + Seek>(self, mut window: Window<'_, R>) -> (Self, Found) {
+        if self == Self::Tagged {
+            return Self::read_tagged(window);
+        }
+        let window = &mut window;
+        let found = match self {
+            Self::W64 => pcm::read_w64(window),
+            Self::Aiff => pcm::read_aiff(window),
+            Self::Au => pcm::read_au(window),
+            Self::Caf => pcm::read_caf(window),
+            Self::Amr => amr::read(window),
+            Self::Flac => flac::read(window),
+            Self::Ogg => ogg::read(window),
+            Self::Mp4 => mp4::read(window),
+            Self::Matroska => matroska::read(window),
+            Self::Mpeg => mpeg::read_mpeg(window),
+            Self::Adts => mpeg::read_adts(window),
+            Self::Wav | Self::Tagged => Found::default(),
+        };
+        (self, found)
+    }
+
+    /// What is after ID3v2 tags: MPEG audio, if nothing else is known.
+    fn read_tagged<R: Read + Seek>(mut window: Window<'_, R>) -> (Self, Found) {
+        let Some(start) = tags::end_of_leading(&mut window) else { return (Self::Mpeg, Found::default()) };
+        let inner = window.up_to(start, 64).and_then(Self::of);
+        let inner = inner.filter(|inner| !matches!(inner, Self::Tagged | Self::Wav)).unwrap_or(Self::Mpeg);
+        let len = window.len();
+        inner.read(window.part(start, len))
+    }
 }
 
 /// The name of the format, if it is known not to be audio.
@@ -230,29 +279,7 @@ fn leading_text(head: &[u8]) -> String {
     }
 }
 
-/// A reader that fails after too many bytes: probing must not read a damaged file to its end.
-struct Budgeted<'a, R> {
-    inner: &'a mut R,
-    left: u64,
-}
-
-impl<R: Read> Read for Budgeted<'_, R> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if self.left == 0 && !buf.is_empty() {
-            return Err(io::Error::other("too far to look"));
-        }
-        let most = buf.len().min(self.left.try_into().unwrap_or(usize::MAX));
-        let read = self.inner.read(&mut buf[..most])?;
-        self.left -= read as u64;
-        Ok(read)
-    }
-}
-
-impl<R: Seek> Seek for Budgeted<'_, R> {
-    fn seek(&mut self, pos: SeekFrom) -> io::Result<u64> {
-        self.inner.seek(pos)
-    }
-}
-
+#[cfg(test)]
+mod table_tests;
 #[cfg(test)]
 mod tests;

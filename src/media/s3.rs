@@ -11,9 +11,10 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::{
+    encoding::Body,
     fetch::{FetchError, FetchSettings, Fetched},
+    partial::{PartialFile, SMALL},
     source::SourceFailure,
-    transfer::{PartialFile, SMALL},
 };
 use crate::{
     domain::{
@@ -204,30 +205,43 @@ impl Objects {
         }
     }
 
-    /// The first `bytes` of an object, or all of it if it is shorter.
+    /// The first `bytes` of an object, or all of it if it is shorter; none of one that is packed.
     ///
     /// # Errors
     /// The object cannot be read, or the credentials are rejected.
-    pub async fn fetch_start(&self, at: &S3Address, bytes: u64) -> Result<Vec<u8>, FetchError> {
+    pub async fn fetch_start(&self, at: &S3Address, bytes: u64) -> Result<(Vec<u8>, Option<u64>), FetchError> {
         self.fetch_range(at, format!("bytes=0-{}", bytes.saturating_sub(1)), bytes).await
     }
 
-    /// The last `bytes` of an object, or all of it if it is shorter.
+    /// The last `bytes` of an object, or all of it if it is shorter; none of one that is packed.
     ///
     /// # Errors
     /// The object cannot be read, or the credentials are rejected.
     pub async fn fetch_end(&self, at: &S3Address, bytes: u64) -> Result<Vec<u8>, FetchError> {
-        self.fetch_range(at, format!("bytes=-{bytes}"), bytes).await
+        self.fetch_range(at, format!("bytes=-{bytes}"), bytes).await.map(|(end, _)| end)
     }
 
-    async fn fetch_range(&self, at: &S3Address, range: String, bytes: u64) -> Result<Vec<u8>, FetchError> {
+    /// A range, and the size of the whole object if the store says it.
+    async fn fetch_range(
+        &self,
+        at: &S3Address,
+        range: String,
+        bytes: u64,
+    ) -> Result<(Vec<u8>, Option<u64>), FetchError> {
         let idle = self.settings.idle_timeout;
         let timeouts = S3Timeouts { pace: self.settings.pace, answer: idle, ..S3Timeouts::default() };
         let start = self.s3.call("read", at, timeouts, |connection| {
             let request = connection.client.get_object().bucket(&at.bucket).key(&at.key).range(&range);
             async move {
                 let mut answer = request.send().await?;
+                let total = match answer.content_range() {
+                    Some(range) => range.rsplit('/').next().and_then(|total| total.parse().ok()),
+                    None => answer.content_length().and_then(|length| u64::try_from(length).ok()),
+                };
                 let mut start = Vec::new();
+                if Body::new(answer.content_encoding(), 0).map_or(true, |body| body.is_packed()) {
+                    return Ok((start, None));
+                }
                 while let Some(chunk) = answer.body.next().await {
                     start.extend_from_slice(&chunk.map_err(|e| S3Failure::broken(&e))?);
                     // A store without range requests sends everything.
@@ -236,11 +250,11 @@ impl Objects {
                     }
                 }
                 start.truncate(usize::try_from(bytes).unwrap_or(usize::MAX));
-                Ok(start)
+                Ok((start, total))
             }
         });
         match start.await {
-            Err(e) if e.kind == S3Kind::PastEnd => Ok(Vec::new()),
+            Err(e) if e.kind == S3Kind::PastEnd => Ok((Vec::new(), Some(0))),
             start => start.map_err(|e| failure_of(at, e)),
         }
     }
@@ -282,10 +296,14 @@ impl Objects {
             async move { Ok(request.presigned(valid).await?) }
         });
         let signed = signed.await.map_err(|e| failure_of(at, e))?;
-        signed
-            .uri()
-            .parse()
-            .map_err(|e| SourceFailure::lasting(ErrorKind::SourceRefused, format!("{at} has no address: {e}")).into())
+        let refused = |why: String| SourceFailure::lasting(ErrorKind::SourceRefused, why);
+        let url: Url = signed.uri().parse().map_err(|e| refused(format!("{at} has no address: {e}")))?;
+        // Whoever reads a URL takes `.` and `..` in its path as steps, and would ask for another object.
+        if url.path() != path_of(signed.uri()) {
+            let message = format!("{at} has `.` or `..` in its path, which no URL can have; use send = \"bytes\"");
+            return Err(refused(message).into());
+        }
+        Ok(url)
     }
 
     /// The limits of one try: the loop around it knows what has arrived already.
@@ -296,6 +314,13 @@ impl Objects {
             ..S3Timeouts::default()
         }
     }
+}
+
+/// The path of a URL as it is written.
+fn path_of(url: &str) -> &str {
+    let after = url.split_once("://").map_or(url, |(_, after)| after);
+    let path = after.find('/').map_or("/", |slash| &after[slash..]);
+    path.split('?').next().unwrap_or(path)
 }
 
 /// Handles an object that changed in the store: drops the progress, and returns a failure that is tried again.

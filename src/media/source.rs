@@ -93,7 +93,8 @@ impl Source {
                     .map_err(|()| bad("the source is a file:// URL without a path on this machine".into()))
             }
             "s3" => {
-                let at: S3Address = text.trim().parse().map_err(|fault| bad(format!("the source {fault}")))?;
+                // White space at the end of a key is a part of it.
+                let at: S3Address = text.trim_start().parse().map_err(|fault| bad(format!("the source {fault}")))?;
                 if at.is_prefix() {
                     return Err(bad("the source names a bucket or a prefix, not an object".into()));
                 }

@@ -1,181 +1,74 @@
-//! Writes the bytes of a download to the disk, and interprets the server's response.
+//! Takes the body of a server's response, and interprets the response.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::time::Duration;
 
-use bytes::Bytes;
 use reqwest::{
     Response, StatusCode,
     header::{CONTENT_RANGE, HeaderMap, RETRY_AFTER},
 };
-use tokio::{
-    fs::{DirBuilder, File, OpenOptions},
-    io::{AsyncSeekExt, AsyncWriteExt},
-};
 use url::Url;
 
 use super::{
+    encoding::{Body, Unfit},
     fetch_error::FetchError,
+    partial::PartialFile,
     source::{SourceFailure, shown_url},
 };
-use crate::domain::call::ErrorKind;
-
-/// A recording of up to this size may stay in memory: most recordings of a batch are small, and a file takes many calls on the
-/// disk's threads.
-pub(super) const SMALL: u64 = 64 << 10;
-
-/// An unfinished download: in memory while it is small enough, then a file. Dropping this value removes the file, unless it was
-/// finished.
-#[derive(Debug)]
-pub(super) struct PartialFile {
-    file: Option<File>,
-    kept: Vec<u8>,
-    keep: u64,
-    path: PathBuf,
-    dest: PathBuf,
-    len: u64,
-    max: u64,
-    finished: bool,
-}
-
-impl PartialFile {
-    /// An empty download, which becomes the file `dest` when it has more than `keep` bytes.
-    pub(super) async fn create(dest: &Path, max: u64, keep: u64) -> Result<Self, FetchError> {
-        let mut path = dest.as_os_str().to_owned();
-        path.push(".part");
-        let path = PathBuf::from(path);
-        let dest = dest.to_owned();
-        let mut part = Self { file: None, kept: Vec::new(), keep, path, dest, len: 0, max, finished: false };
-        if keep == 0 {
-            part.open().await?;
-        }
-        Ok(part)
-    }
-
-    /// Creates the file, and its folder if necessary, and writes the bytes that were kept in memory.
-    async fn open(&mut self) -> Result<(), FetchError> {
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        let mut opened = options.open(&self.path).await;
-        if opened.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
-            && let Some(folder) = self.path.parent()
-        {
-            let made = DirBuilder::new().recursive(true).mode(0o700).create(folder).await;
-            self.on_disk(made)?;
-            opened = options.open(&self.path).await;
-        }
-        let mut file = self.on_disk(opened)?;
-        let written = file.write_all(&std::mem::take(&mut self.kept)).await;
-        self.on_disk(written)?;
-        self.file = Some(file);
-        Ok(())
-    }
-
-    /// The number of bytes so far.
-    pub(super) const fn len(&self) -> u64 {
-        self.len
-    }
-
-    /// The maximum number of bytes.
-    pub(super) const fn max(&self) -> u64 {
-        self.max
-    }
-
-    fn on_disk<T>(&self, done: io::Result<T>) -> Result<T, FetchError> {
-        done.map_err(|source| FetchError::Disk { path: self.path.clone(), source })
-    }
-
-    /// Drops all bytes so far.
-    pub(super) async fn restart(&mut self) -> Result<(), FetchError> {
-        self.kept.clear();
-        if self.len > 0
-            && let Some(file) = &mut self.file
-        {
-            let emptied = file.set_len(0).await;
-            let rewound = file.rewind().await;
-            self.on_disk(emptied)?;
-            self.on_disk(rewound)?;
-        }
-        self.len = 0;
-        Ok(())
-    }
-
-    pub(super) async fn append(&mut self, bytes: &[u8]) -> Result<(), FetchError> {
-        if self.file.is_none() && self.len + bytes.len() as u64 > self.keep {
-            self.open().await?;
-        }
-        match &mut self.file {
-            Some(file) => {
-                let written = file.write_all(bytes).await;
-                self.on_disk(written)?;
-            }
-            None => self.kept.extend_from_slice(bytes),
-        }
-        self.len += bytes.len() as u64;
-        Ok(())
-    }
-
-    /// Waits until the appended bytes are written, so that the length is reliable.
-    pub(super) async fn settle(&mut self) -> Result<(), FetchError> {
-        let Some(file) = &mut self.file else { return Ok(()) };
-        let flushed = file.flush().await;
-        self.on_disk(flushed)
-    }
-
-    /// Renames the file to its final name, or returns the bytes in memory.
-    pub(super) async fn finish(mut self) -> Result<Option<Bytes>, FetchError> {
-        self.finished = true;
-        if self.file.is_none() {
-            return Ok(Some(std::mem::take(&mut self.kept).into()));
-        }
-        let renamed = tokio::fs::rename(&self.path, &self.dest).await;
-        self.finished = renamed.is_ok();
-        self.on_disk(renamed).map(|()| None)
-    }
-}
-
-impl Drop for PartialFile {
-    fn drop(&mut self) {
-        if !self.finished && self.file.is_some() {
-            // It may be gone already, and the next start sweeps a leftover.
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
-}
+use crate::domain::{call::ErrorKind, printable::printable};
 
 /// How a response's body is received.
 pub(super) struct Receiving<'a> {
     pub(super) url: &'a Url,
     pub(super) idle_timeout: Duration,
-    /// The length of the whole file, if the server sent it.
+    /// The length of the whole file as it is sent, if the server says it.
     pub(super) expected: Option<u64>,
 }
 
 impl Receiving<'_> {
-    /// Appends the response's body to `part`, and checks that the file is then complete.
-    pub(super) async fn copy(&self, mut response: Response, part: &mut PartialFile) -> Result<(), FetchError> {
+    /// Appends the response's body to `part`, unpacked, and checks that the file is then complete.
+    pub(super) async fn copy(
+        &self,
+        mut response: Response,
+        mut body: Body,
+        part: &mut PartialFile,
+    ) -> Result<(), FetchError> {
         let ended = loop {
-            match response.chunk().await {
-                Ok(Some(chunk)) if part.len() + chunk.len() as u64 > part.max() => {
-                    break Err(too_large(self.url, part.max()));
-                }
-                Ok(Some(chunk)) => part.append(&chunk).await?,
+            let added = match response.chunk().await {
+                Ok(Some(chunk)) => body.add(&chunk, part).await,
                 Ok(None) => break Ok(()),
-                Err(error) => break Err(self.broken(&error, part.len())),
+                Err(error) => break Err(self.broken(&error, body.came())),
+            };
+            match added {
+                Ok(()) => {}
+                Err(Unfit::Fetch(error)) => return Err(error),
+                Err(unfit) => break Err(self.unfit(unfit, part.max())),
             }
         };
         part.settle().await?;
         ended?;
-        match self.expected {
-            Some(expected) if part.len() != expected => Err(self.cut(part.len()).into()),
-            _ if part.len() == 0 => {
+        if self.expected.is_some_and(|expected| body.came() != expected) {
+            return Err(self.cut(body.came()).into());
+        }
+        match body.end(part).await {
+            Ok(()) => part.settle().await?,
+            Err(Unfit::Fetch(error)) => return Err(error),
+            // Without a length, a body that was cut looks like one that ends too early.
+            Err(Unfit::Damaged(_)) if self.expected.is_none() => return Err(self.cut(body.came()).into()),
+            Err(unfit) => return Err(self.unfit(unfit, part.max()).into()),
+        }
+        match part.len() {
+            0 => {
                 let message = format!("{} is empty", shown_url(self.url));
                 Err(SourceFailure::lasting(ErrorKind::SourceEmpty, message).into())
             }
             _ => Ok(()),
+        }
+    }
+
+    fn unfit(&self, unfit: Unfit, max: u64) -> SourceFailure {
+        match unfit {
+            Unfit::Damaged(why) => damaged(&shown_url(self.url), &why),
+            Unfit::TooLarge | Unfit::Fetch(_) => too_large(self.url, max),
         }
     }
 
@@ -193,6 +86,21 @@ impl Receiving<'_> {
         let message = format!("{} was cut after {after}{of} bytes", shown_url(self.url));
         SourceFailure::passing(ErrorKind::SourceUnavailable, message)
     }
+}
+
+/// The failure for a body that is not packed as its `Content-Encoding` says.
+pub(super) fn damaged(source: &str, why: &str) -> SourceFailure {
+    let message = format!("{source} cannot be unpacked as its Content-Encoding says: {why}");
+    SourceFailure::lasting(ErrorKind::SourceUnreadable, message)
+}
+
+/// The failure for a body with a `Content-Encoding` that cannot be undone.
+pub(super) fn packed(source: &str, encoding: &str) -> SourceFailure {
+    let encoding = printable(encoding);
+    let message = format!(
+        "{source} has the Content-Encoding {encoding}, which cannot be undone; store it unpacked, or with gzip"
+    );
+    SourceFailure::lasting(ErrorKind::SourceUnreadable, message)
 }
 
 pub(super) fn too_large(url: &Url, max: u64) -> SourceFailure {

@@ -6,7 +6,7 @@ use proptest::{collection::vec, prelude::*};
 use super::{captions, render, synthesis_captions};
 use crate::domain::{
     body::Body,
-    cut::cut,
+    cut::{SentenceRules, cut},
     options::TranscriptFormat,
     synthesis::{CaptionFormat, Span, timed_sentences},
     transcript::{TimedText, Timeline, Transcript},
@@ -76,18 +76,18 @@ proptest! {
     fn transcripts(utterances in timed_text(), duration_ms in proptest::option::of(1u64..5_000_000)) {
         let t = Transcript { utterances, duration_ms, ..Transcript::default() };
         for (format, srt) in [(TranscriptFormat::Srt, true), (TranscriptFormat::Vtt, false)] {
-            let file = render(format, &t, &Body::from("")).unwrap();
+            let (file, _) = render(format, &t, &Body::from(""), SentenceRules::default()).unwrap();
             let found = blocks(std::str::from_utf8(&file).unwrap(), srt);
             ordered_and_inside(&found, None);
             let times: Vec<_> = found.iter().map(|(start, end, _)| (*start, *end)).collect();
-            let cues: Vec<_> = captions(&t, srt).iter().map(|cue| (cue.start_ms, cue.end_ms)).collect();
+            let cues: Vec<_> = captions(&t, srt, SentenceRules::default()).iter().map(|cue| (cue.start_ms, cue.end_ms)).collect();
             prop_assert_eq!(times, cues);
         }
     }
 
     #[test]
     fn synthesis(text in "([a-zA-Z]{1,12}[.,?!]? |[你好世界。，]{1,9}|\n\n|--> ){1,60}", lengths in vec(0u64..20_000, 60), limit in 5usize..80) {
-        let parts = cut(&text, limit);
+        let parts = cut(&text, limit, SentenceRules::default());
         let mut at = 0;
         let spans: Vec<_> = parts.iter().zip(lengths.iter().cycle()).map(|(part, length)| {
             let span = Span { start_ms: at, end_ms: at + length };
@@ -98,7 +98,7 @@ proptest! {
         prop_assert!(timed.windows(2).all(|pair| pair[0].end_ms <= pair[1].start_ms), "{timed:?}");
         prop_assert!(timed.iter().all(|sentence| sentence.start_ms <= sentence.end_ms && sentence.end_ms <= at));
         for (format, srt) in [(CaptionFormat::Srt, true), (CaptionFormat::Vtt, false)] {
-            let file = synthesis_captions(format, &timed, at);
+            let (file, _) = synthesis_captions(format, &timed, at, SentenceRules::default());
             let found = blocks(std::str::from_utf8(&file).unwrap(), srt);
             // If hundreds of sentences have no time at all, each gets a millisecond.
             ordered_and_inside(&found, (at > 5_000).then_some(at));

@@ -29,8 +29,14 @@ fn break_at(pieces: &[Piece<'_>], label: usize) -> Option<usize> {
             break;
         }
         if second <= MAX_COLUMNS {
-            let cost =
-                first.max(second) * 2 + usize::from(first > second) + if ends_clause(pair[0].text) { 0 } else { 8 };
+            let seam = if pair[1].bound {
+                40
+            } else if ends_clause(pair[0].text) {
+                0
+            } else {
+                8
+            };
+            let cost = first.max(second) * 2 + usize::from(first > second) + seam;
             if best.is_none_or(|(least, _)| cost < least) {
                 best = Some((cost, at + 1));
             }
@@ -68,14 +74,14 @@ fn join(pieces: &[Piece<'_>]) -> String {
     line
 }
 
-/// Whether a sentence ends with this word.
-pub(super) fn ends_sentence(word: &str) -> bool {
-    bare(word).ends_with(['.', '!', '?', '…', '。', '！', '？', '।'])
+/// Whether this word ends in a mark that can end a sentence.
+pub(super) fn has_stop(word: &str) -> bool {
+    bare(word).ends_with(['.', '!', '?', '…', '。', '！', '？', '।', '॥', '؟', '۔', '։', ';', '።', '။', '។', '．', ':'])
 }
 
 /// Whether a pause is possible after this word.
 pub(super) fn ends_clause(word: &str) -> bool {
-    ends_sentence(word) || bare(word).ends_with([',', ';', ':', '–', '—', '，', '、', '；', '：'])
+    has_stop(word) || bare(word).ends_with([',', ';', ':', '–', '—', '，', '、', '；', '：', '،', '؛'])
 }
 
 fn bare(word: &str) -> &str {

@@ -4,8 +4,10 @@ use std::io::{self, Write};
 
 use bytes::Bytes;
 
-use crate::domain::{body::Body, options::TranscriptFormat, transcript::Transcript};
+use crate::domain::{body::Body, cut::SentenceRules, options::TranscriptFormat, transcript::Transcript};
 
+#[cfg(test)]
+mod book_tests;
 mod captions;
 #[cfg(test)]
 mod file_tests;
@@ -17,22 +19,30 @@ mod timing;
 mod txt;
 mod vtt;
 
-pub use captions::{Captions, Cue, captions};
+pub use captions::{CaptionFacts, Captions, Cue, captions};
 pub use synthesis::synthesis_captions;
 
 /// Writes the transcript as a file of this format. `answer` is the API's response (or what was kept of a recovered result), and
-/// is written unchanged as the JSON file.
+/// is written unchanged as the JSON file. `rules` say where the sentences of captions end. Returns what should be known about the
+/// captions.
 ///
 /// If a transcript has no times, captions distribute the text over the recording.
 ///
 /// # Errors
 /// `out` cannot be written, or the kept answer is damaged.
-pub fn write(format: TranscriptFormat, transcript: &Transcript, answer: &Body, out: &mut impl Write) -> io::Result<()> {
+pub fn write(
+    format: TranscriptFormat,
+    transcript: &Transcript,
+    answer: &Body,
+    rules: SentenceRules,
+    out: &mut impl Write,
+) -> io::Result<CaptionFacts> {
+    let none = CaptionFacts::default();
     match format {
-        TranscriptFormat::Json => io::copy(&mut answer.reader(), out).map(|_| ()),
-        TranscriptFormat::Txt => txt::write(transcript, out),
-        TranscriptFormat::Srt => srt::write(transcript, out),
-        TranscriptFormat::Vtt => vtt::write(transcript, out),
+        TranscriptFormat::Json => io::copy(&mut answer.reader(), out).map(|_| none),
+        TranscriptFormat::Txt => txt::write(transcript, out).map(|()| none),
+        TranscriptFormat::Srt => srt::write(transcript, rules, out),
+        TranscriptFormat::Vtt => vtt::write(transcript, rules, out),
     }
 }
 
@@ -40,13 +50,18 @@ pub fn write(format: TranscriptFormat, transcript: &Transcript, answer: &Body, o
 ///
 /// # Errors
 /// The kept answer is damaged.
-pub fn render(format: TranscriptFormat, transcript: &Transcript, answer: &Body) -> io::Result<Bytes> {
+pub fn render(
+    format: TranscriptFormat,
+    transcript: &Transcript,
+    answer: &Body,
+    rules: SentenceRules,
+) -> io::Result<(Bytes, CaptionFacts)> {
     if format == TranscriptFormat::Json {
-        return answer.whole();
+        return Ok((answer.whole()?, CaptionFacts::default()));
     }
     let mut file = Vec::new();
-    write(format, transcript, answer, &mut file)?;
-    Ok(file.into())
+    let facts = write(format, transcript, answer, rules, &mut file)?;
+    Ok((file.into(), facts))
 }
 
 /// The API counts speakers from 0, and readers from 1.
@@ -71,15 +86,16 @@ pub(crate) mod tests {
     }
 
     /// The output of `write` as text.
-    pub(crate) fn written(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
+    pub(crate) fn written<T>(write: impl FnOnce(&mut Vec<u8>) -> io::Result<T>) -> String {
         let mut file = Vec::new();
         write(&mut file).unwrap();
         String::from_utf8(file).unwrap()
     }
 
     fn file(format: TranscriptFormat, transcript: &Transcript, answer: &Body) -> String {
-        let rendered = render(format, transcript, answer).unwrap();
-        assert_eq!(written(|out| write(format, transcript, answer, out)).as_bytes(), rendered);
+        let rules = SentenceRules::default();
+        let rendered = render(format, transcript, answer, rules).unwrap().0;
+        assert_eq!(written(|out| write(format, transcript, answer, rules, out)).as_bytes(), rendered);
         String::from_utf8(rendered.into()).unwrap()
     }
 

@@ -4,7 +4,10 @@ use std::{borrow::Cow, slice};
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use crate::domain::transcript::{TimedText, Timeline, Transcript};
+use crate::domain::{
+    cut::{breakable, is_unspaced},
+    transcript::{TimedText, Timeline, Transcript},
+};
 
 /// The width of a caption's line.
 pub(super) const MAX_COLUMNS: usize = 42;
@@ -13,7 +16,7 @@ const MS_PER_COLUMN: u64 = 67;
 /// The widest word that is never broken.
 const WIDEST: usize = 30;
 
-/// A word, a part of a very long word, or a CJK character.
+/// A word, or a part of a very long one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Piece<'t> {
     pub text: &'t str,
@@ -24,6 +27,8 @@ pub(super) struct Piece<'t> {
     pub glued: bool,
     /// It begins an utterance.
     pub opens: bool,
+    /// The piece before it ends in the point of an abbreviation or an ordinal, and belongs to it.
+    pub bound: bool,
 }
 
 impl Piece<'_> {
@@ -76,9 +81,10 @@ pub(super) fn each_piece<'t>(transcript: &'t Transcript, mut each: impl FnMut(Pi
     }
 }
 
-/// The audio's length; 0 seconds in an answer means unknown.
+/// The audio's length; 0 seconds in an answer means unknown. A length that the times contradict is unknown, too: captions within
+/// it would be squeezed together at its end.
 pub(super) fn known_length(transcript: &Transcript) -> Option<u64> {
-    transcript.duration_ms.filter(|ms| *ms > 0)
+    transcript.duration_ms.filter(|ms| *ms > 0 && !transcript.goes_beyond(*ms))
 }
 
 /// The list with the times of the text.
@@ -135,7 +141,7 @@ fn cut<'t>(
             done += letters(text) as u64;
             let glued = nth > 0 || (first && last.is_some_and(|last| sticks(last, text)));
             let (start_ms, end_ms) = (ruler.start(from), ruler.end(done * ruler.letters));
-            each(Piece { text, start_ms, end_ms, speaker: said.speaker, glued, opens: opens && first });
+            each(Piece { text, start_ms, end_ms, speaker: said.speaker, glued, opens: opens && first, bound: false });
             *last = text.chars().next_back();
             first = false;
         }
@@ -181,19 +187,13 @@ impl Ruler {
     }
 }
 
-/// The parts into which a word may be broken: CJK characters one by one (with adjoining punctuation), and a word too wide for a
-/// line with a speaker's name in halves of a line.
+/// The parts into which a word may be broken: the words of a script without spaces (with adjoining punctuation), and a word too
+/// wide for a line with a speaker's name in halves of a line.
 fn atoms(word: &str) -> Vec<&str> {
     let mut atoms = Vec::new();
-    let (mut from, mut last) = (0, None);
-    for (at, c) in word.char_indices() {
-        if last.is_some_and(|before| (is_cjk(c) || is_cjk(before)) && !clings_back(c) && !clings_on(before)) {
-            push_narrow(&word[from..at], &mut atoms);
-            from = at;
-        }
-        last = Some(c);
+    for piece in breakable(word) {
+        push_narrow(piece, &mut atoms);
     }
-    push_narrow(&word[from..], &mut atoms);
     atoms
 }
 
@@ -212,24 +212,11 @@ fn push_narrow<'t>(text: &'t str, atoms: &mut Vec<&'t str>) {
     }
 }
 
-/// Whether there is no space between two words of a list: in Chinese and Japanese, and before lone punctuation.
+/// Whether there is no space between two words of a list: in scripts without spaces, and before lone punctuation.
 pub(super) fn sticks(last: char, after: &str) -> bool {
     let Some(first) = after.chars().next() else { return false };
-    (is_cjk(last) && is_cjk(first)) || after.chars().all(|c| ".,;:!?%)]}…।".contains(c) || clings_back(c))
-}
-
-/// Han, kana and their punctuation; not Hangul, which has spaces.
-fn is_cjk(c: char) -> bool {
-    matches!(c, '\u{2e80}'..='\u{312f}' | '\u{3190}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{f900}'..='\u{faff}'
-        | '\u{fe30}'..='\u{fe4f}' | '\u{ff01}'..='\u{ff9f}' | '\u{20000}'..='\u{3ffff}')
-}
-
-fn clings_back(c: char) -> bool {
-    "、。，．！？：；）」』】》〉〕ー々っゃゅょッャュョ・…％".contains(c)
-}
-
-fn clings_on(c: char) -> bool {
-    "（「『【《〈〔".contains(c)
+    (is_unspaced(last) && is_unspaced(first))
+        || after.chars().all(|c| ".,;:!?%)]}…।、。，．！？：；）」』】》〉〕・％".contains(c))
 }
 
 #[cfg(test)]
@@ -285,8 +272,9 @@ mod tests {
     }
 
     #[test]
-    fn chinese_breaks_anywhere_but_before_a_full_stop() {
-        assert_eq!(atoms("你好，世界。"), ["你", "好，", "世", "界。"]);
+    fn scripts_without_spaces_break_between_words() {
+        assert_eq!(atoms("你好，世界。"), ["你好，", "世界。"]);
+        assert_eq!(atoms("ภาษาไทยไม่มีช่องว่าง"), ["ภาษา", "ไทย", "ไม่มี", "ช่อง", "ว่าง"]);
         assert_eq!(atoms("(안녕하세요)"), ["(안녕하세요)"]);
         assert_eq!(atoms(&"x".repeat(100)).iter().map(|atom| atom.len()).collect::<Vec<_>>(), [21, 21, 21, 21, 16]);
         assert_eq!(atoms(&"x".repeat(30)).len(), 1);

@@ -1,19 +1,57 @@
 //! SubRip: `Speaker 1: ` at the start of a turn.
+//!
+//! The format has no escapes, and players take `<i>` and `{\an8}` for markup. What would be markup is written so that it looks the
+//! same and is none: a word joiner (U+2060, invisible) after `<`, and after a `\` before `N`, `n` or `h`; braces in their
+//! wide form (`｛…｝`), because some players hide all that stands between braces. Tried with FFmpeg's reader and libass.
 
-use std::io::{self, Write};
+use std::{
+    borrow::Cow,
+    io::{self, Write},
+};
 
-use super::{captions::captions, clock, speaker_name};
-use crate::domain::transcript::Transcript;
+use super::{
+    captions::{CaptionFacts, captions},
+    clock, speaker_name,
+};
+use crate::domain::{cut::SentenceRules, transcript::Transcript};
 
-pub(super) fn write(transcript: &Transcript, out: &mut impl Write) -> io::Result<()> {
-    for (nth, cue) in captions(transcript, true).iter().enumerate() {
+/// An invisible character that breaks what a player would read as markup.
+const WORD_JOINER: char = '\u{2060}';
+
+pub(super) fn write(transcript: &Transcript, rules: SentenceRules, out: &mut impl Write) -> io::Result<CaptionFacts> {
+    let captions = captions(transcript, true, rules);
+    for (nth, cue) in captions.iter().enumerate() {
         let label = cue.speaker.filter(|_| cue.turn).map(|s| format!("{}: ", speaker_name(s))).unwrap_or_default();
-        // A player would read an arrow in a text as a line of times.
-        let text = cue.text.replace("-->", "-- >");
+        let text = escape(cue.text);
         let (start, end) = (clock(cue.start_ms, ','), clock(cue.end_ms, ','));
         write!(out, "{}\n{start} --> {end}\n{label}{text}\n\n", nth + 1)?;
     }
-    Ok(())
+    Ok(captions.facts())
+}
+
+fn escape(text: &str) -> Cow<'_, str> {
+    if !text.contains(['<', '{', '}', '\\']) && !text.contains("-->") {
+        return text.into();
+    }
+    let mut escaped = String::with_capacity(text.len() + 8);
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        match c {
+            '{' => escaped.push('｛'),
+            '}' => escaped.push('｝'),
+            _ => escaped.push(c),
+        }
+        let starts_markup = match c {
+            '<' => rest.peek().is_some_and(|next| !next.is_whitespace()),
+            '\\' => rest.peek().is_some_and(|next| matches!(next, 'N' | 'n' | 'h')),
+            _ => false,
+        };
+        if starts_markup {
+            escaped.push(WORD_JOINER);
+        }
+    }
+    // A player would read an arrow in a text as a line of times.
+    escaped.replace("-->", "-- >").into()
 }
 
 #[cfg(test)]
@@ -32,7 +70,7 @@ mod tests {
             duration_ms: Some(7_500),
             ..Transcript::default()
         };
-        insta::assert_snapshot!(written(|out| write(&t, out)), @"
+        insta::assert_snapshot!(written(|out| write(&t, SentenceRules::default(), out)), @"
         1
         00:00:00,160 --> 00:00:02,880
         Speaker 1: Good morning,
@@ -46,5 +84,12 @@ mod tests {
         00:00:05,050 --> 00:00:07,000
         I gave the number -- > last week.
         ");
+    }
+
+    #[test]
+    fn markup_is_shown_as_it_is() {
+        assert_eq!(escape("<i>a</i> {\\an8}b"), "<\u{2060}i>a<\u{2060}/i> ｛\\an8｝b");
+        assert_eq!(escape("1 < 2, a --> b, c:\\new"), "1 < 2, a -- > b, c:\\\u{2060}new");
+        assert_eq!(escape("plain"), "plain");
     }
 }

@@ -3,20 +3,26 @@
 use bytes::Bytes;
 use serde_json::json;
 
-use super::render;
+use super::{CaptionFacts, render};
 use crate::domain::{
     body::Body,
+    cut::SentenceRules,
     options::TranscriptFormat,
     synthesis::{CaptionFormat, TimedSentence},
     transcript::{TimedText, Transcript},
 };
 
 /// The sentences of a synthesis as a file of this format. In JSON, each sentence says whether its times are estimated; captions
-/// break long sentences.
+/// break long sentences, by the `rules` of the language.
 #[must_use]
-pub fn synthesis_captions(format: CaptionFormat, sentences: &[TimedSentence], audio_ms: u64) -> Bytes {
+pub fn synthesis_captions(
+    format: CaptionFormat,
+    sentences: &[TimedSentence],
+    audio_ms: u64,
+    rules: SentenceRules,
+) -> (Bytes, CaptionFacts) {
     let format = match format {
-        CaptionFormat::Json => return in_json(sentences, audio_ms).into(),
+        CaptionFormat::Json => return (in_json(sentences, audio_ms).into(), CaptionFacts::default()),
         CaptionFormat::Srt => TranscriptFormat::Srt,
         CaptionFormat::Vtt => TranscriptFormat::Vtt,
     };
@@ -25,7 +31,7 @@ pub fn synthesis_captions(format: CaptionFormat, sentences: &[TimedSentence], au
     }
     let utterances = sentences.iter().map(timed_text).collect();
     let transcript = Transcript { utterances, duration_ms: Some(audio_ms), ..Transcript::default() };
-    render(format, &transcript, &Body::from("")).expect("memory takes what it is given")
+    render(format, &transcript, &Body::from(""), rules).expect("memory takes what it is given")
 }
 
 fn in_json(sentences: &[TimedSentence], audio_ms: u64) -> String {
@@ -46,7 +52,9 @@ mod tests {
             TimedSentence { text: "Press one & wait.".into(), start_ms: 0, end_ms: 1_500, part: 1, shared_out: false };
         let two = TimedSentence { text: "Or stay.".into(), start_ms: 2_100, end_ms: 3_300, part: 2, shared_out: true };
         let text = |format| {
-            String::from_utf8(synthesis_captions(format, &[one.clone(), two.clone()], 3_300).to_vec()).unwrap()
+            let sentences = [one.clone(), two.clone()];
+            let (file, _) = synthesis_captions(format, &sentences, 3_300, SentenceRules::default());
+            String::from_utf8(file.to_vec()).unwrap()
         };
         insta::assert_snapshot!(text(CaptionFormat::Srt), @"
         1

@@ -4,6 +4,8 @@
 pub(super) const MIN_MS: u64 = 1_000;
 /// The longest duration of a cue.
 pub(super) const MAX_MS: u64 = 7_000;
+/// More characters a second than this are hard to read.
+pub(super) const MAX_CHARS_PER_SECOND: u64 = 21;
 /// The duration that every cue gets, even at its neighbours' expense: starts coincide in broken answers.
 const FLOOR_MS: u64 = 100;
 
@@ -15,6 +17,20 @@ pub(super) struct Slot {
     pub(super) speaker: Option<u32>,
     pub(super) turn: bool,
     pub(super) text_end: usize,
+    /// The length of the text, in characters.
+    pub(super) chars: u64,
+}
+
+impl Slot {
+    /// Whether the text is shown for too short a time to be read.
+    pub(super) const fn is_fast(&self) -> bool {
+        self.chars * 1_000 > MAX_CHARS_PER_SECOND * (self.end_ms - self.start_ms)
+    }
+
+    /// How long its text takes to be read.
+    const fn reading_ms(&self) -> u64 {
+        (self.chars * 1_000).div_ceil(MAX_CHARS_PER_SECOND)
+    }
 }
 
 /// Requires cues in order of their starts, and at most as many as `length` has milliseconds.
@@ -33,7 +49,8 @@ pub(super) fn settle(cues: &mut [Slot], length: Option<u64>) {
     let mut latest_end = length;
     for cue in cues.iter_mut().rev() {
         cue.start_ms = cue.start_ms.min(latest_end.saturating_sub(floor));
-        let wanted = cue.end_ms.max(cue.start_ms + MIN_MS).min(cue.start_ms + MAX_MS);
+        let least = MIN_MS.max(cue.reading_ms());
+        let wanted = cue.end_ms.max(cue.start_ms + least).min(cue.start_ms + MAX_MS);
         cue.end_ms = wanted.min(latest_end);
         latest_end = cue.start_ms;
     }

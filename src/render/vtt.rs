@@ -2,20 +2,25 @@
 
 use std::io::{self, Write};
 
-use super::{captions::captions, clock, speaker_name};
-use crate::domain::transcript::Transcript;
+use super::{
+    captions::{CaptionFacts, captions},
+    clock, speaker_name,
+};
+use crate::domain::{cut::SentenceRules, transcript::Transcript};
 
-pub(super) fn write(transcript: &Transcript, out: &mut impl Write) -> io::Result<()> {
+pub(super) fn write(transcript: &Transcript, rules: SentenceRules, out: &mut impl Write) -> io::Result<CaptionFacts> {
     out.write_all(b"WEBVTT\n\n")?;
-    for cue in captions(transcript, false).iter() {
+    let captions = captions(transcript, false, rules);
+    for cue in captions.iter() {
         let voice = cue.speaker.map(|s| format!("<v {}>", speaker_name(s))).unwrap_or_default();
         let text = escape(cue.text);
         let (start, end) = (clock(cue.start_ms, '.'), clock(cue.end_ms, '.'));
         write!(out, "{start} --> {end}\n{voice}{text}\n\n")?;
     }
-    Ok(())
+    Ok(captions.facts())
 }
 
+/// Escapes what WebVTT knows as markup; braces have no meaning in it.
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
@@ -31,7 +36,7 @@ mod tests {
             utterances: timed_text(&[("Salt & <pepper> --> done.", 0, 2000, Some(0)), ("Yes.", 2100, 2500, None)]),
             ..Transcript::default()
         };
-        insta::assert_snapshot!(written(|out| write(&t, out)), @"
+        insta::assert_snapshot!(written(|out| write(&t, SentenceRules::default(), out)), @"
         WEBVTT
 
         00:00:00.000 --> 00:00:02.000

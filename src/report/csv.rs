@@ -286,12 +286,13 @@ mod tests {
             error: None,
             notes: vec![Note::PaidAgain],
             carried: vec!["=1+1".into(), "x".into()],
+            own: vec!["1 table".into()],
             ..row()
         };
         let report = written_for(&Synthesize, &[spoken], &["voice_id", "source"], true);
         insta::assert_snapshot!(report, @r#"
-        batch,line,key,output_name,status,outputs,model,language,voice_id,output_format,sample_rate,characters,audio_seconds,parts,reused_parts,tries,billed_calls,cost_usd,request_id,submitted_at,started_at,finished_at,processing_ms,error_kind,error,notes,manifest_voice_id,source
-        ivr,2,'+welcome,'+welcome.avery.ulaw,succeeded,"[""/srv/out/+welcome.avery.ulaw""]",lightning_v3.1,,avery,ulaw,8000,312,61.050,2,1,1,1,0.005088,36e977cf,2025-11-24T16:00:00.000Z,2025-11-24T16:00:00.250Z,2025-11-24T16:00:03.001Z,2700,,,paid_again,'=1+1,x
+        batch,line,key,output_name,status,outputs,model,language,voice_id,output_format,sample_rate,characters,audio_seconds,parts,reused_parts,tries,billed_calls,cost_usd,request_id,submitted_at,started_at,finished_at,processing_ms,error_kind,error,notes,left_out,manifest_voice_id,source
+        ivr,2,'+welcome,'+welcome.avery.ulaw,succeeded,"[""/srv/out/+welcome.avery.ulaw""]",lightning_v3.1,,avery,ulaw,8000,312,61.050,2,1,1,1,0.005088,36e977cf,2025-11-24T16:00:00.000Z,2025-11-24T16:00:00.250Z,2025-11-24T16:00:03.001Z,2700,,,paid_again,1 table,'=1+1,x
         "#);
     }
 

@@ -15,6 +15,7 @@ use crate::{
         facts::Facts,
         identity::{Identity, source_identity},
         job::{BatchId, CallId, JobState, RequestFingerprint},
+        length::Length,
         options::{TranscriptFormat, WebhookMode},
         pool::{Limits, Pool},
         row::RowStatus,
@@ -113,13 +114,14 @@ impl Fixture {
             flags: LogFlags::default(),
             bytes: None,
             audio_ms: None,
+            estimated_ms: None,
             keywords: Default::default(),
         };
         let ask = PermitRequest::new(
             job,
             "acc".into(),
             Pool::Pulse,
-            Purchase::Transcript { audio_ms: Some(60_000), rate: MicroUsd(5_000) },
+            Purchase::Transcript { length: Length::Exact(60_000), rate: MicroUsd(5_000) },
             request,
         );
         self.store.permit(ask).await.unwrap().unwrap().call

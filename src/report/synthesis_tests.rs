@@ -108,6 +108,7 @@ impl Prompts {
                 flags,
                 bytes: None,
                 audio_ms: None,
+                estimated_ms: None,
                 keywords: Default::default(),
             },
         );
@@ -168,7 +169,7 @@ async fn a_report_of_speech_has_a_row_for_each_output() {
     assert_eq!(
         header,
         "batch,line,key,output_name,status,outputs,model,language,voice_id,output_format,sample_rate,characters,audio_seconds,parts,\
-         reused_parts,tries,billed_calls,cost_usd,request_id,submitted_at,started_at,finished_at,processing_ms,error_kind,error,notes,\
+         reused_parts,tries,billed_calls,cost_usd,request_id,submitted_at,started_at,finished_at,processing_ms,error_kind,error,notes,left_out,\
          manifest_model,note"
     );
     let rows: Vec<HashMap<String, String>> =

@@ -77,7 +77,8 @@ impl Connection {
             .region(Region::new(region.clone()))
             .force_path_style(settings.path_style.unwrap_or(endpoint.is_some()));
         if let Some(endpoint) = &endpoint {
-            builder = builder.endpoint_url(endpoint);
+            // The SDK puts the bucket right behind the endpoint's path.
+            builder = builder.endpoint_url(format!("{}/", endpoint.trim_end_matches('/')));
             if endpoint.starts_with("http://") {
                 // A machine without CA certificates can still use http.
                 builder = builder.http_client(client(TrustStore::empty()));

@@ -3,6 +3,7 @@
 use std::{
     collections::HashSet,
     hash::{BuildHasher, Hash, RandomState},
+    time::SystemTime,
 };
 
 use aws_sdk_s3::types::{EncodingType, ObjectStorageClass};
@@ -21,6 +22,8 @@ pub struct ListedKey {
     pub bytes: u64,
     /// Its ETag, without quotes; empty if the store has none.
     pub etag: String,
+    /// When it was last written, if the store says so.
+    pub modified: Option<SystemTime>,
     /// Whether it must be restored before it can be read.
     pub archived: bool,
 }
@@ -168,7 +171,8 @@ fn listed(object: aws_sdk_s3::types::Object, encoded: bool) -> Result<ListedKey,
     let bytes = object.size.and_then(|size| u64::try_from(size).ok()).unwrap_or_default();
     let archived = matches!(object.storage_class, Some(ObjectStorageClass::Glacier | ObjectStorageClass::DeepArchive));
     let etag = object.e_tag.unwrap_or_default().trim_matches('"').to_owned();
-    Ok(ListedKey { key, bytes, etag, archived })
+    let modified = object.last_modified.and_then(|at| SystemTime::try_from(at).ok());
+    Ok(ListedKey { key, bytes, etag, modified, archived })
 }
 
 /// A key from a listing with `encoding-type=url`, in which a space is a `+`.

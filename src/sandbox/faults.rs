@@ -112,6 +112,8 @@ pub enum What {
     WrongDuration(f64),
     /// Billed; speech that cannot be right.
     BadSpeech(SpeechFlaw),
+    /// Billed; a success whose words and utterances are later by so many milliseconds.
+    LateWords(u64),
     /// Billed; a stream of speech without its end.
     Unended,
     /// Billed; a stream of speech with an error in its middle.

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufReader, Cursor, Read, Seek, SeekFrom, Write},
+    io::{self, Cursor, Read, Seek, SeekFrom, Write},
     sync::Arc,
     time::Duration,
 };
@@ -150,10 +150,9 @@ impl Recording {
                 let looked = look(&mut reader, whole)?;
                 Ok((looked, listen(reader, &spoken)))
             }
-            KeptBody::Spool(file) => {
-                let mut reader = BufReader::new(file);
-                let looked = look(&mut reader, whole)?;
-                Ok((looked, listen(reader.into_inner(), &spoken)))
+            KeptBody::Spool(mut file) => {
+                let looked = look(&mut file, whole)?;
+                Ok((looked, listen(file, &spoken)))
             }
         };
         let heard: io::Result<_> = tokio::task::spawn_blocking(hearing).await.map_err(io::Error::other)?;
@@ -185,7 +184,7 @@ fn look<R: Read + Seek>(reader: &mut R, (sent, bytes): (Digest, u64)) -> io::Res
         Some(patch) => (hash(reader, &patch)?, patch.len()),
         None => (sent, bytes),
     };
-    let ms = probe.audio_ms.unwrap_or(bytes * 1000 / GUESSED_RATE);
+    let ms = probe.length.ms().unwrap_or(bytes * 1000 / GUESSED_RATE);
     Ok((probe.kind, ReceivedRecording { digest, content_bytes, bytes, ms, comment, words: Vec::new(), filename: None }))
 }
 

@@ -27,7 +27,7 @@ use super::{
     logs::Entry,
     reply::{Made, SandboxReply, reply},
     stt_request::SttRequest,
-    transcript,
+    transcript::{self, Lies},
     wire::Wire,
 };
 use crate::domain::options::SttModel;
@@ -205,13 +205,17 @@ async fn accept(
 
 /// What the log will say of a call, and its answer.
 fn transcribed(call: &Call, asked: SttRequest, heard: &ReceivedRecording, fault: Option<&What>) -> (Entry, Vec<u8>) {
-    let (transcription, factor) = match fault {
-        Some(What::EmptyText) => (String::new(), 1.0),
-        Some(What::WrongDuration(factor)) => (transcript::text(&asked, heard), *factor),
-        _ => (transcript::text(&asked, heard), 1.0),
+    let transcription = match fault {
+        Some(What::EmptyText) => String::new(),
+        _ => transcript::text(&asked, heard),
+    };
+    let lies = match fault {
+        Some(What::WrongDuration(factor)) => Lies { factor: *factor, ..Lies::default() },
+        Some(What::LateWords(late_ms)) => Lies { late_ms: *late_ms, ..Lies::default() },
+        _ => Lies::default(),
     };
     let request_id = call.record.request_id.clone();
-    let body = transcript::answer(&asked, heard, &transcription, &request_id, factor);
+    let body = transcript::answer(&asked, heard, &transcription, &request_id, lies);
     let entry = Entry {
         gender: transcript::gender(&asked, heard),
         asked,

@@ -150,20 +150,37 @@ pub(super) fn text(asked: &SttRequest, heard: &ReceivedRecording) -> String {
     }
 }
 
-/// The 200's body. `text` is what [`text`] gave, `factor` a lie about the length (1 is the truth).
+/// What an answer says wrongly.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lies {
+    /// The length, times this.
+    pub(super) factor: f64,
+    /// All times of words, later by so many milliseconds.
+    pub(super) late_ms: u64,
+}
+
+impl Default for Lies {
+    fn default() -> Self {
+        Self { factor: 1.0, late_ms: 0 }
+    }
+}
+
+/// The 200's body. `text` is what [`text`] gave.
 pub(super) fn answer(
     asked: &SttRequest,
     heard: &ReceivedRecording,
     text: &str,
     request_id: &str,
-    factor: f64,
+    lies: Lies,
 ) -> Vec<u8> {
     let (seed, seconds) = (seed(heard), heard.ms as f64 / 1000.0);
     let pulse = asked.model == SttModel::Pulse;
     let diarize = pulse && asked.flags.diarize;
     let words = match asked.flags.word_timestamps {
-        true if !text.is_empty() && text_of(&heard.words) == text => timed(&heard.words, seed, diarize),
-        true => spread(text, seconds, seed, diarize),
+        true if !text.is_empty() && text_of(&heard.words) == text => {
+            late(timed(&heard.words, seed, diarize), lies.late_ms)
+        }
+        true => late(spread(text, seconds, seed, diarize), lies.late_ms),
         false => Vec::new(),
     };
     let processing_ms = 20.0 + seconds * 30.0;
@@ -174,7 +191,7 @@ pub(super) fn answer(
         words: &words,
         language: (!pulse).then(|| asked.language.as_str()),
         metadata: Metadata {
-            duration: rounded(seconds * factor),
+            duration: rounded(seconds * lies.factor),
             file_size: pulse.then_some(heard.bytes),
             filename: heard.filename.as_deref().filter(|_| pulse),
             processing_time_ms: (!pulse).then_some(rounded(processing_ms)),
@@ -290,6 +307,14 @@ fn spread(text: &str, seconds: f64, mut seed: u64, diarize: bool) -> Vec<Word<'_
             spoken
         })
         .collect()
+}
+
+fn late(mut words: Vec<Word<'_>>, by_ms: u64) -> Vec<Word<'_>> {
+    let by = by_ms as f64 / 1000.0;
+    for word in &mut words {
+        (word.start, word.end) = (rounded(word.start + by), rounded(word.end + by));
+    }
+    words
 }
 
 fn utterances(words: &[Word<'_>]) -> Vec<Utterance> {

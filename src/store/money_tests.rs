@@ -3,6 +3,7 @@
 use crate::domain::{
     cost::MicroUsd,
     job::{CallState, JobState, Step, Why},
+    length::Length,
     pool::Limits,
     retry::PauseKind,
 };
@@ -47,7 +48,7 @@ async fn an_unknown_length_counts_as_ten_minutes_then_as_the_longest_seen() {
     let _me = l.store.enlist("{}".into()).await.unwrap();
     let jobs = claim(&l.store, 2).await;
     let blind = |j: &Claimed| PermitRequest {
-        buys: Purchase::Transcript { audio_ms: None, rate: MicroUsd(5_000) },
+        buys: Purchase::Transcript { length: Length::Unknown, rate: MicroUsd(5_000) },
         ..ask(j, Limits::default())
     };
     let a = l.store.permit(blind(&jobs[0])).await.unwrap().unwrap();

@@ -9,6 +9,7 @@ use crate::domain::{
     cost::MicroUsd,
     environment::Environment,
     job::{BatchId, CallId, JobState, Why},
+    length::Length,
     pool::Limits,
     retry::PauseKind,
     spend::{Period, SpendRule, SpendUse, quarter},
@@ -363,7 +364,7 @@ async fn that_a_limit_is_close_is_noticed_once_by_whichever_process() {
 async fn a_price_beyond_belief_spoils_no_sum() {
     let (l, _, jobs, _me) = at("2026-11-29T12:00:00Z", 3).await;
     let dear = |job| PermitRequest {
-        buys: Purchase::Transcript { audio_ms: Some(60_000), rate: MicroUsd(MicroUsd::MOST.0 - 1) },
+        buys: Purchase::Transcript { length: Length::Exact(60_000), rate: MicroUsd(MicroUsd::MOST.0 - 1) },
         ..asking(job, &None)
     };
     for job in &jobs[..2] {

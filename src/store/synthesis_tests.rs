@@ -94,6 +94,7 @@ fn ask(job: &Claimed, part: i64, sentence: &str) -> PermitRequest {
         flags: LogFlags::default(),
         bytes: None,
         audio_ms: None,
+        estimated_ms: None,
         keywords: Default::default(),
     };
     PermitRequest { part, ..PermitRequest::new(job, "acc".into(), Pool::Tts, Purchase::Clip(clip), request) }

@@ -11,6 +11,7 @@ use crate::domain::{
     environment::Environment,
     identity::{options_identity, source_identity},
     job::{BatchId, CallState, JobState, RequestFingerprint, Step, Why},
+    length::Length,
     pool::{Limited, Limits, Pool},
     transcription::Transcription,
 };
@@ -109,7 +110,7 @@ pub(super) fn ask(job: &Claimed, limits: Limits) -> PermitRequest {
             job,
             "acc".into(),
             Pool::Pulse,
-            Purchase::Transcript { audio_ms: Some(60_000), rate: MicroUsd(5_000) },
+            Purchase::Transcript { length: Length::Exact(60_000), rate: MicroUsd(5_000) },
             request(),
         )
     }
@@ -122,6 +123,7 @@ pub(super) fn request() -> RequestFingerprint {
         flags: LogFlags::default(),
         bytes: Some(7),
         audio_ms: Some(60_000),
+        estimated_ms: None,
         keywords: Default::default(),
     }
 }

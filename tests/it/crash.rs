@@ -8,7 +8,10 @@ use std::{
 };
 
 use wavebatch::{
-    domain::{cut::cut, job::JobState},
+    domain::{
+        cut::{SentenceRules, cut},
+        job::JobState,
+    },
     sandbox::{Books, Config, LogSizes},
 };
 
@@ -159,7 +162,7 @@ async fn kill_9_in_the_middle_of_a_book_buys_no_part_again_that_was_answered() {
     let chapters: Vec<_> = (1..=3).map(|n| prose(30).replace("Paragraph", &format!("{n}: Paragraph"))).collect();
     let lines: Vec<_> = ["one", "two", "three"].into_iter().zip(chapters.iter().map(String::as_str)).collect();
     let batch = fixture.speak(&setup, &lines).await;
-    let parts = chapters.iter().flat_map(|text| cut(text, 60)).map(|part| part.text);
+    let parts = chapters.iter().flat_map(|text| cut(text, 60, SentenceRules::of(Some("en")))).map(|part| part.text);
     let parts: std::collections::HashSet<String> = parts.collect();
     let work = ["work", "--batch", "book", "-q"];
     let mut kept: HashMap<String, usize> = HashMap::new();

@@ -42,6 +42,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("hyper_util::", &["server"]),
     ("prometheus_client::", &["server"]),
     ("backoff::", &["pace"]),
+    ("icu_segmenter::", &["domain"]),
     ("clap::", &["cli"]),
     ("anyhow::", &["cli"]),
     ("indicatif::", &["cli", "telemetry"]),

@@ -12,6 +12,7 @@ use wavebatch::{
         cost::MicroUsd,
         environment::Environment,
         job::{CallId, JobId, RequestFingerprint},
+        length::Length,
         pool::{Limits, Pool},
     },
     sandbox::Config,
@@ -55,13 +56,14 @@ fn ask(job: &Claimed) -> PermitRequest {
             job,
             "acc".into(),
             Pool::Pulse,
-            Purchase::Transcript { audio_ms: Some(1_000), rate: MicroUsd(5_000) },
+            Purchase::Transcript { length: Length::Exact(1_000), rate: MicroUsd(5_000) },
             RequestFingerprint {
                 model: "pulse".into(),
                 language: "en".into(),
                 flags: LogFlags::default(),
                 bytes: Some(u64::try_from(job.job.0).unwrap()),
                 audio_ms: Some(1_000),
+                estimated_ms: None,
                 keywords: Default::default(),
             },
         )

@@ -17,6 +17,7 @@ use wavebatch::{
         cost::Rates,
         environment::Environment,
         job::{BatchId, CallId, JobState, RequestFingerprint, Step},
+        length::Length,
         pool::{Limits, Pool},
     },
     server::{Admin, Metrics, Receiver, ReceiverSettings, ServerTimeouts},
@@ -112,13 +113,14 @@ fn ask(job: &Claimed) -> PermitRequest {
             job,
             "acc".into(),
             Pool::PulsePro,
-            Purchase::Transcript { audio_ms: Some(60_000), rate: MicroUsd(4_000) },
+            Purchase::Transcript { length: Length::Exact(60_000), rate: MicroUsd(4_000) },
             RequestFingerprint {
                 model: "pulse-pro".into(),
                 language: "en".into(),
                 flags: LogFlags::default(),
                 bytes: None,
                 audio_ms: None,
+                estimated_ms: None,
                 keywords: Default::default(),
             },
         )

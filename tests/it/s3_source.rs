@@ -1,10 +1,12 @@
 //! Recordings in an S3 store, on a real socket, with everything that goes wrong there.
 
 use std::{
+    io::Write,
     path::PathBuf,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
+use flate2::{Compression, write::GzEncoder};
 use tempfile::TempDir;
 use wavebatch::{
     domain::{
@@ -20,7 +22,13 @@ use wavebatch::{
     s3::S3Kind,
 };
 
-use crate::support::s3::{Fault, S3Server};
+use crate::support::{
+    Fixture,
+    s3::{Fault, S3Server},
+    service::program,
+    synthesis,
+    web::{Page, Web},
+};
 
 const QUICK: Pace = Pace { tries: 3, first: Duration::from_millis(5), longest: Duration::from_millis(10) };
 
@@ -151,10 +159,16 @@ async fn an_object_arrives_whole() {
     let listed = list(&objects, "s3://calls/").await.unwrap().remove(0);
     let listed = Listed { bytes: listed.bytes, etag: listed.etag };
     assert!(fetch(&objects, Some(&listed)).await.unwrap() == content);
-    assert!(objects.fetch_start(&at("s3://calls/a.wav"), 70_000).await.unwrap() == content[..70_000]);
-    assert!(objects.fetch_start(&at("s3://calls/a.wav"), 700_000).await.unwrap() == content);
+    assert!(
+        objects.fetch_start(&at("s3://calls/a.wav"), 70_000).await.unwrap()
+            == (content[..70_000].to_vec(), Some(content.len() as u64))
+    );
+    assert!(
+        objects.fetch_start(&at("s3://calls/a.wav"), 700_000).await.unwrap()
+            == (content.clone(), Some(content.len() as u64))
+    );
     server.put("calls", "empty.wav", "");
-    assert_eq!(objects.fetch_start(&at("s3://calls/empty.wav"), 10).await.unwrap(), b"");
+    assert_eq!(objects.fetch_start(&at("s3://calls/empty.wav"), 10).await.unwrap(), (Vec::new(), Some(0)));
 }
 
 #[tokio::test]
@@ -384,4 +398,144 @@ async fn a_listing_that_never_ends_is_left_with_a_word() {
         assert!(asked <= most, "{asked} requests");
         server.lift();
     }
+}
+
+/// Keys that differ only in what others would tidy up.
+const KEYS: [&str; 10] = [
+    "2026/1.wav",
+    "/2026/1.wav",
+    "//2026/1.wav",
+    "2026//1.wav",
+    "a+b c.wav",
+    "a%2Bb%20c.wav",
+    "ü/日本 é.wav",
+    "p%2Fq.wav",
+    "p/q.wav",
+    " x.wav",
+];
+
+#[tokio::test]
+async fn keys_are_taken_as_they_are() {
+    let server = S3Server::start().await;
+    for key in KEYS.iter().chain(&["x/../y.wav", "./z.wav"]) {
+        server.put("calls", key, *key);
+    }
+    let objects = objects(&server);
+    let listed: Vec<_> = list(&objects, "s3://calls/").await.unwrap().into_iter().map(|listed| listed.key).collect();
+    assert_eq!(listed.len(), KEYS.len() + 2);
+    for key in &listed {
+        let (dest, address) = (Dest::new(), at(&format!("s3://calls/{key}")));
+        assert_eq!(address.key, *key);
+        objects.fetch(&address, None, &dest.path(), 100).await.unwrap_or_else(|e| panic!("{key}: {e}"));
+        assert_eq!(std::fs::read(dest.path()).unwrap(), key.as_bytes());
+        let presigned = objects.presign(&address, Duration::from_secs(60)).await;
+        if key.split('/').any(|part| matches!(part, "." | "..")) {
+            let refused = presigned.unwrap_err().to_string();
+            assert!(refused.contains("which no URL can have; use send = \"bytes\""), "{refused}");
+        } else {
+            let body =
+                reqwest::get(presigned.unwrap()).await.unwrap().error_for_status().unwrap().text().await.unwrap();
+            assert_eq!(body, *key);
+        }
+    }
+    let below: Vec<_> = list(&objects, "s3://calls//2026/").await.unwrap().into_iter().map(|l| l.key).collect();
+    assert_eq!(below, ["/2026/1.wav"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_object_is_its_own_line_and_its_own_output() {
+    let (fixture, server) = (Fixture::new().await, S3Server::start().await);
+    fixture.write("wavebatch.toml", "[limits.pulse]\nrequests_per_minute = 0\n");
+    server.bucket("out");
+    for (n, key) in KEYS.iter().enumerate() {
+        server.put("calls", key, synthesis(&format!("words {n}"), 0.5, n));
+    }
+    let toml = "name = \"keys\"\ntask = \"transcribe\"\nmanifest = \"s3://calls/\"\noutput = \"s3://out//n\"\n\
+                [transcribe]\nmodel = \"pulse\"\nlanguage = \"en\"\nformats = [\"txt\"]\nsend = \"bytes\"\n";
+    fixture.write("keys.toml", toml);
+    let output = program(&fixture, &["run", "keys.toml"]).envs(server.environment()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    for (n, key) in KEYS.iter().enumerate() {
+        let name = key.trim_end_matches(".wav").trim_start();
+        let folders: Vec<_> = name.split('/').map(|folder| if folder.is_empty() { "%2F" } else { folder }).collect();
+        let name = folders.join("/");
+        let written = server.get("out", &format!("/n/{name}.txt"));
+        let written = written.unwrap_or_else(|| panic!("{name} is not among {:?}", server.keys("out")));
+        assert_eq!(written, format!("words {n}\n"), "{key}");
+    }
+    assert!(server.get("out", "/n/report.csv").is_some());
+    // The same again is known, whatever its name.
+    let output = program(&fixture, &["run", "keys.toml"]).envs(server.environment()).output().unwrap();
+    assert_eq!((output.status.code(), fixture.sandbox.books().calls), (Some(0), KEYS.len() as u64));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_written_lately_is_left_out() {
+    let (fixture, server) = (Fixture::new().await, S3Server::start().await);
+    for (n, key) in ["in/old.wav", "in/new.wav"].iter().enumerate() {
+        server.put("calls", key, synthesis(&format!("words {n}"), 0.5, n));
+    }
+    server.date("calls", "in/old.wav", SystemTime::now() - Duration::from_secs(3_600));
+    server.date("calls", "in/new.wav", SystemTime::now());
+    let args =
+        ["run", "s3://calls/in/", "--settle", "10m", "--task", "transcribe", "--model", "pulse", "--language", "en"];
+    let output = program(&fixture, &args).envs(server.environment()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), fixture.sandbox.books().calls), (Some(0), 1), "{said}");
+    assert!(said.contains("1 changed less than 600s ago (settle)"), "{said}");
+}
+
+#[tokio::test]
+async fn a_store_may_be_below_a_path() {
+    let xml = "<?xml version=\"1.0\"?><ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>a.wav</Key>\
+               <Size>3</Size><ETag>&quot;e&quot;</ETag></Contents></ListBucketResult>";
+    let object = "/storage/v1/s3/calls//x%2By/a.wav?x-id=GetObject";
+    let web = Web::serve([(object, Page::File(b"abc".to_vec())), ("*", Page::File(xml.into()))]).await;
+    for endpoint in ["/storage/v1/s3", "/storage/v1/s3/"].map(|path| web.url(path)) {
+        wavebatch::s3::set_test_credentials(&endpoint, "A", "secret");
+        let settings = S3Settings { endpoint_url: Some(endpoint.clone()), ..S3Settings::default() };
+        let objects = patient(Objects::new(&settings));
+        assert_eq!(list(&objects, "s3://calls/").await.unwrap()[0].key, "a.wav", "{endpoint}");
+        let dest = Dest::new();
+        objects.fetch(&at("s3://calls//x+y/a.wav"), None, &dest.path(), 100).await.unwrap();
+        assert_eq!(std::fs::read(dest.path()).unwrap(), b"abc");
+        let url = objects.presign(&at("s3://calls//x+y/a.wav"), Duration::from_secs(60)).await.unwrap();
+        assert_eq!(url.path(), "/storage/v1/s3/calls//x%2By/a.wav");
+    }
+    let lists = web.asked("/storage/v1/s3/calls/?list-type=2&encoding-type=url&max-keys=1000&prefix=");
+    assert_eq!(lists.len(), 2, "asked for something else");
+}
+
+#[tokio::test]
+async fn a_packed_object_is_unpacked() {
+    let server = S3Server::start().await;
+    let content = noise(300_000);
+    let packed = gzip(&content);
+    server.put("calls", "a.wav", packed.clone());
+    server.pack("calls", "a.wav", "gzip");
+    let objects = objects(&server);
+    assert!(fetch(&objects, None).await.unwrap() == content);
+    let etag = server.stored("calls", "a.wav").unwrap().etag;
+    let listed = Listed { bytes: packed.len() as u64, etag };
+    assert!(fetch(&objects, Some(&listed)).await.unwrap() == content);
+    // What was cut begins anew: nothing goes on in the middle of a packed body.
+    server.fault_times(1, "GET", "a.wav", Fault::Truncate(packed.len() / 2));
+    assert!(fetch(&objects, Some(&listed)).await.unwrap() == content);
+    assert_eq!(objects.fetch_start(&at("s3://calls/a.wav"), 100).await.unwrap(), (Vec::new(), None));
+    server.put("calls", "a.wav", gzip(&vec![0; 50_000_000]));
+    server.pack("calls", "a.wav", "gzip");
+    assert_eq!(failure(&objects, None).await.kind, ErrorKind::SourceTooLarge);
+    server.put("calls", "a.wav", [&packed[..500], &packed[700..]].concat());
+    server.pack("calls", "a.wav", "gzip");
+    let damaged = failure(&objects, None).await;
+    assert_eq!((damaged.kind, damaged.transient), (ErrorKind::SourceUnreadable, false), "{damaged}");
+    server.pack("calls", "a.wav", "br");
+    let message = failure(&objects, None).await.message;
+    assert!(message.starts_with("s3://calls/a.wav has the Content-Encoding br, which cannot be undone"), "{message}");
+}
+
+fn gzip(content: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(content).unwrap();
+    encoder.finish().unwrap()
 }

@@ -1,7 +1,8 @@
 //! Each bad source is its own line's failure, under its own name; the rest goes on.
 
-use std::{fs, time::Duration};
+use std::{fs, io::Write, time::Duration};
 
+use flate2::{Compression, write::GzEncoder};
 use wavebatch::{
     domain::{
         job::JobState::{Failed, Succeeded},
@@ -200,4 +201,42 @@ async fn the_internet_leads_into_no_private_network_unless_that_is_meant() {
         assert!(row.error.as_deref().is_some_and(|error| error.contains(message)), "{:?}", row.error);
         assert_eq!(proxy.asked("http://169.254.169.254/latest/meta-data").len(), inside);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_packed_recording_is_sent_unpacked() {
+    let fixture = Fixture::new().await;
+    let packed = |bytes: &[u8]| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    };
+    let wav = synthesis("packed words", 20.0, 1);
+    let web = Web::serve([
+        ("/a.wav", Page::Packed("gzip", packed(&wav))),
+        ("/plain.wav", Page::Packed("gzip", synthesis("plain words", 1.0, 2))),
+        ("/bomb.wav", Page::Packed("gzip", packed(&vec![0; 300 << 20]))),
+        ("/br.wav", Page::Packed("br", wav.clone())),
+        ("/cut.wav", Page::Packed("gzip", packed(&wav)[..900].to_vec())),
+        ("/calls.csv", Page::Packed("gzip", packed(b"key,source\na,/a.wav\n"))),
+    ])
+    .await;
+    fixture.lines(&["a", "plain", "bomb", "br", "cut"].map(|key| (key, web.url(&format!("/{key}.wav")))));
+    let (batch, _) = fixture.go("send = \"bytes\"\nformats = [\"txt\"]", "").await;
+    let ends = fixture.ends(batch).await;
+    for (key, kind) in [
+        ("a", ""),
+        ("plain", ""),
+        ("bomb", "source_too_large"),
+        ("br", "source_unreadable"),
+        ("cut", "source_unreadable"),
+    ] {
+        let state = if kind.is_empty() { Succeeded } else { Failed };
+        assert_eq!(ends[key], (state, kind.to_owned()), "{key}");
+    }
+    assert_eq!(fixture.output("a.txt"), "packed words\n");
+    let manifest = web.url("/calls.csv");
+    let args = ["run", &manifest, "--task", "transcribe", "--model", "pulse", "--language", "en", "--output", "web"];
+    let output = program(&fixture, &args).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -1,6 +1,6 @@
 //! Synthesis batches as their users submit and check them.
 
-use std::{fs, path::Path, process::Output};
+use std::{collections::HashMap, fs, path::Path, process::Output};
 
 use wavebatch::sandbox::{Config, Sandbox};
 
@@ -73,6 +73,32 @@ fn what_is_left_out_of_a_chapter_is_told() {
     assert_eq!(code(&check), 0, "{}", stderr(&check));
     assert!(stdout(&check).contains("1.md: 1 table, 1 image"), "{}", stdout(&check));
     assert!(stdout(&check).contains("1 line = 1 output"), "{}", stdout(&check));
+    let ran = run(dir.path(), &[&["run"], &args[1..], &["--sandbox", "--output", "spoken"]].concat());
+    assert_eq!(code(&ran), 0, "{}", stderr(&ran));
+    let told = "of a file, this is not spoken: 1 table, 1 image; `wavebatch check` lists it";
+    assert!(stderr(&ran).contains(told), "{}", stderr(&ran));
+    let report = fs::read_to_string(dir.path().join("spoken/report.csv")).unwrap();
+    let row =
+        csv::Reader::from_reader(report.as_bytes()).deserialize::<HashMap<String, String>>().next().unwrap().unwrap();
+    assert_eq!(row["left_out"], "1 table, 1 image");
+}
+
+#[test]
+fn warnings_are_few_on_the_screen_and_all_in_json() {
+    let dir = fixture();
+    let lines: String = (1..=25).map(|line| format!("p{line},Dear {{name}}\n")).collect();
+    write(dir.path(), "p.csv", format!("key,text\n{lines}"));
+    definition(dir.path(), "voice_id = \"avery\"");
+    let few = run(dir.path(), &["check", "p.toml"]);
+    assert_eq!(stdout(&few).matches("a placeholder is left in: `{name}`").count(), 20, "{}", stdout(&few));
+    assert!(stdout(&few).contains("p.csv:2: p1: a placeholder"), "{}", stdout(&few));
+    assert!(stdout(&few).contains("… and 5 more; `--warnings all` shows them"), "{}", stdout(&few));
+    let all = run(dir.path(), &["check", "p.toml", "--warnings", "all"]);
+    assert_eq!(stdout(&all).matches("a placeholder is left in").count(), 25, "{}", stdout(&all));
+    let json = run(dir.path(), &["check", "p.toml", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&stdout(&json)).unwrap();
+    let warnings = json["plan"]["synthesis"]["warnings"].as_array().unwrap();
+    assert_eq!((warnings.len(), &warnings[24]["line"]), (25, &serde_json::json!(26)));
 }
 
 #[test]

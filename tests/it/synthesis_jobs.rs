@@ -5,9 +5,9 @@ use std::{fs, time::Duration};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use wavebatch::{
-    audio::{verify, wav},
+    audio::{check, verify, wav},
     domain::{
-        cut::cut,
+        cut::{SentenceRules, cut},
         job::{BatchId, JobState},
         pool::{Limits, Pool},
         synthesis_options::{AudioFormat, SampleRate},
@@ -24,7 +24,7 @@ use crate::support::{
 
 /// Parts of a text as the tests have it cut.
 fn parts(text: &str) -> u64 {
-    cut(text, 60).len() as u64
+    cut(text, 60, SentenceRules::of(Some("en"))).len() as u64
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -38,7 +38,7 @@ async fn a_text_is_bought_in_parts_and_joined_in_order() {
     assert_eq!((row.state, row.error), (JobState::Succeeded, None));
     let n = parts(&text);
     assert_eq!((row.parts, row.reused_parts, row.billed_calls), (Some(n), Some(0), u32::try_from(n).unwrap()));
-    let cut = cut(&text, 60);
+    let cut = cut(&text, 60, SentenceRules::of(Some("en")));
     let characters: u64 = cut.iter().map(|part| part.chars() as u64).sum();
     assert_eq!(row.characters, Some(characters));
     assert_eq!(fixture.sandbox.books().billed_characters, characters);
@@ -217,7 +217,7 @@ async fn too_short_for_its_text_is_suspect() {
     fixture.sandbox.unscript();
     let before = fixture.sandbox.books().calls;
     let again = Chosen { batch, key: None, states: vec![], part: None };
-    let words = cut(&prose(1), 60)[1].chars() as u64;
+    let words = cut(&prose(1), 60, SentenceRules::of(Some("en")))[1].chars() as u64;
     assert_eq!(fixture.store.plan_retry(&again).await.unwrap().units, words);
     assert_eq!(fixture.store.retry(again).await.unwrap(), 1);
     fixture.run(batch).await;
@@ -362,7 +362,7 @@ async fn a_part_can_be_spoken_again() {
     fixture.run(batch).await;
     assert_eq!(fixture.sandbox.books().calls, n + 1, "one part, and both formats have it");
     let last = fixture.sandbox.books().requests.last().unwrap().text.clone().unwrap();
-    assert_eq!(last, cut(&text, 60)[3].text);
+    assert_eq!(last, cut(&text, 60, SentenceRules::of(Some("en")))[3].text);
     assert_eq!(fixture.counts(batch).await.of(JobState::Succeeded), 2);
 }
 
@@ -476,7 +476,8 @@ async fn who_works_on_hears_of_a_new_definition() {
     assert_eq!(fixture.row(batch, "two").await.audio_ms, fixture.row(batch, "one").await.audio_ms);
     assert!(read("one.wav") == read("two.wav"), "both with the new pauses");
     let read = wav::read(&mut fs::File::open(fixture.spoken("two.wav")).unwrap()).unwrap();
-    let spoken: u64 = cut(&text, 60).iter().map(|part| (part.chars() as u64 * 24_000 + 7) / 15).sum();
+    let spoken: u64 =
+        cut(&text, 60, SentenceRules::of(Some("en"))).iter().map(|part| (part.chars() as u64 * 24_000 + 7) / 15).sum();
     assert_eq!(read.data_len / 2, spoken + 14_400);
 }
 
@@ -491,6 +492,22 @@ async fn half_a_short_prompt_is_suspect() {
     for (key, state) in [("half", JobState::Suspect), ("all", JobState::Succeeded), ("dots", JobState::Succeeded)] {
         assert_eq!(fixture.row(batch, key).await.state, state, "{key}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_mp3_that_ends_in_half_a_frame_is_a_failed_try() {
+    let fixture = Fixture::new().await;
+    let short = Fault::new(Match::Text("main".into()), What::Short200).times(1);
+    fixture.sandbox.script([short]);
+    let mp3 = SynthesisSetup { formats: vec![format("mp3", "24000")], ..SynthesisSetup::default() };
+    // Spoken in an odd number of frames, so that half of the bytes end in the middle of one.
+    let batch = fixture.speak(&mp3, &[("menu", "Here is the main menu")]).await;
+    fixture.run(batch).await;
+    let row = fixture.row(batch, "menu").await;
+    assert_eq!((row.state, row.billed_calls), (JobState::Succeeded, 2), "{:?}", row.error);
+    let mut made = fs::File::open(fixture.spoken("menu.mp3")).unwrap();
+    let checked = check(&mut made, AudioFormat::Mp3, SampleRate::Hz24000).unwrap();
+    assert!(checked.samples > 24_000, "all of it: {}", checked.samples);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,7 +13,7 @@ use wavebatch::{
         batch::BatchSpec,
         call::LogFlags,
         cost::MicroUsd,
-        cut::cut,
+        cut::{SentenceRules, cut},
         environment::Environment,
         facts::Facts,
         identity::{Identity, text_identity},
@@ -102,6 +102,7 @@ impl Book {
                     flags,
                     bytes: None,
                     audio_ms: None,
+                    estimated_ms: None,
                     keywords: Default::default(),
                 },
             )
@@ -214,7 +215,7 @@ fn spec(output: &str) -> BatchSpec {
             "voices": ["avery"],
             "formats": [{ "format": "wav", "sample_rate": "24000", "ending": "wav" },
                 { "format": "pcm", "sample_rate": "24000", "ending": "pcm" }],
-            "name": "{key}", "part_chars": 250, "pause": { "sentence_ms": 0, "paragraph_ms": 600 },
+            "name": "{key}", "part_chars": 250, "pause": { "sentence_ms": 0, "paragraph_ms": 600, "break_ms": 1_200 },
             "max_chars_per_second": 25.0, "captions": [], "dictionary": null, "transport": "auto",
         },
         "run": {}, "report": {}, "carried": [], "option_columns": [],
@@ -243,14 +244,14 @@ fn job(format: &str) -> NewJob {
 #[tokio::test]
 async fn a_line_is_told_by_its_parts() {
     let book = Book::done().await;
-    assert_eq!(cut(TEXT, 250).len(), 4);
+    assert_eq!(cut(TEXT, 250, SentenceRules::of(Some("en"))).len(), 4);
     let message = book.message(&["jobs", "book", "--key", "ch-1", "--parts"]);
     let (first, second) = message.split_once("\n\n").unwrap();
     insta::assert_snapshot!(first, @"
     ch-1, line 1, avery, wav at 24000 Hz: succeeded, 4 parts, 00:00:05.300
     part         start  chars  state
        1  00:00:00.000     12  bought  Hello there.
-       2  00:00:01.600      5  silent  * * *
+       2  00:00:02.200      5  silent  * * *
        3  00:00:02.200     25  bought  It was the best of times.
        4  00:00:04.800      8  bought  The end.
     ");
@@ -266,7 +267,7 @@ async fn a_line_is_told_by_its_parts() {
     fs::remove_file(book.store.audio_cache().path(book.cache_key(PARTS[1].1), AudioFormat::Pcm)).unwrap();
     let message = book.message(&["jobs", "book", "--key", "ch-1", "--parts"]);
     let rows: Vec<_> = message.lines().skip(2).take(4).collect();
-    assert!(rows[1].contains("00:00:01.600") && rows[2].contains('?') && rows[2].contains("missing"), "{message}");
+    assert!(rows[1].contains("00:00:02.200") && rows[2].contains('?') && rows[2].contains("missing"), "{message}");
     assert!(rows[3].contains('?') && rows[3].contains("bought"), "nobody knows when, but it is there: {message}");
     assert!(book.refused(&["jobs", "book", "--parts"]).contains("--key"));
 }

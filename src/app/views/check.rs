@@ -19,7 +19,7 @@ use crate::{
         synthesis_options::AudioFormat,
         task::TaskName,
     },
-    runner::intake::{Characters, Compared, Plan, PreviewLine},
+    runner::intake::{Characters, Compared, Plan, PreviewLine, Seen, Share},
     store::BatchPhase,
     tasks::synthesize::{PartLine, TextFindings, TextNote},
 };
@@ -109,6 +109,12 @@ pub struct PlanView<'v> {
     pub synthesis: Option<SynthesisPlanView<'v>>,
     /// Cost and time of the jobs to work.
     pub estimate: EstimateView,
+    /// What was seen of the recordings, if some were looked at.
+    pub sources: Option<SourcesView<'v>>,
+    /// Lines of other batches that are queued on the same pool.
+    pub queued_elsewhere: u64,
+    /// What the spend limit of the batch leaves undone, if it has one.
+    pub spend_limit: Option<BatchLimitView>,
 }
 
 /// What each column of a manifest is.
@@ -163,6 +169,85 @@ impl<'v> PreviewLineView<'v> {
             options: line.options.iter().map(|(option, cell)| (option.as_str(), cell.as_str())).collect(),
             outputs: &line.outputs,
         }
+    }
+}
+
+/// What was seen of the recordings.
+#[derive(Debug, Clone, Serialize)]
+pub struct SourcesView<'v> {
+    /// Lines with a source.
+    pub lines: u64,
+    /// Recordings that were looked at.
+    pub looked: u64,
+    /// Those that are not there.
+    pub missing: ShareView<'v>,
+    /// Those that cannot be read, or are no audio.
+    pub unusable: ShareView<'v>,
+    /// Those with two channels or more.
+    pub stereo: ShareView<'v>,
+}
+
+/// How many recordings are of a kind.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct ShareView<'v> {
+    /// Those that were found.
+    pub found: u64,
+    /// Of so many.
+    pub of: u64,
+    /// The number of all lines that this stands for.
+    pub about: u64,
+    /// One of them, and what is wrong with it.
+    pub example: Option<&'v str>,
+}
+
+impl<'v> SourcesView<'v> {
+    fn of(seen: &'v Seen) -> Self {
+        let share = |share: &'v Share| ShareView {
+            found: share.found,
+            of: share.of,
+            about: share.about,
+            example: share.example.as_deref(),
+        };
+        Self {
+            lines: seen.lines,
+            looked: seen.looked,
+            missing: share(&seen.missing),
+            unusable: share(&seen.unusable),
+            stereo: share(&seen.stereo),
+        }
+    }
+}
+
+/// What a spend limit pays for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct BatchLimitView {
+    /// The limit of the batch.
+    pub max_spend_usd: MicroUsd,
+    /// What of it is spent or reserved.
+    pub spent_usd: MicroUsd,
+    /// The lines that it would leave undone, about; `null` where the cost is unknown.
+    pub undone: Option<u64>,
+}
+
+impl BatchLimitView {
+    /// What the limit of a batch leaves of a plan. `None`: it has no limit.
+    #[must_use]
+    pub fn of(plan: &Plan, rates: &Rates) -> Option<Self> {
+        let most = plan.spec.run.max_spend_usd?;
+        let left = most.0.saturating_sub(plan.spent.0).max(0);
+        let (cost, lines) = match &plan.purchases {
+            Some(purchases) => (Some(purchases.cost(rates)), purchases.jobs),
+            None => (Some(plan.estimate.cost).filter(|_| plan.estimate.unknown == 0), plan.estimate.lines),
+        };
+        let undone = cost.map(|cost| match cost.0 {
+            cost if cost <= left => 0,
+            cost => {
+                let share =
+                    u128::from((cost - left).unsigned_abs()) * u128::from(lines) / u128::from(cost.unsigned_abs());
+                u64::try_from(share).unwrap_or(lines)
+            }
+        });
+        Some(Self { max_spend_usd: most, spent_usd: plan.spent, undone })
     }
 }
 
@@ -221,12 +306,14 @@ pub struct EstimateView {
     pub lines: u64,
     /// Those of unknown length.
     pub of_unknown_length: u64,
-    /// The audio of the others.
-    pub audio_seconds: Seconds,
+    /// The audio of the others; `null` where nothing is known of it.
+    pub audio_seconds: Option<Seconds>,
     /// The margin of error of that length.
-    pub audio_seconds_give_or_take: Seconds,
+    pub audio_seconds_give_or_take: Option<Seconds>,
     /// The number of recordings whose headers were read for it.
     pub headers_read: u64,
+    /// The number of those recordings whose length is an estimate, since nothing in them proves it.
+    pub lengths_not_exact: u64,
     /// The cost of the others at list price, if there is a price.
     pub cost_usd: Option<MicroUsd>,
     /// The margin of error of that cost.
@@ -254,12 +341,12 @@ pub struct SynthesisPlanView<'v> {
     pub new_characters: BTreeMap<String, u64>,
     /// Their cost at list price, if all of them have a price.
     pub cost_usd: Option<MicroUsd>,
-    /// The first warnings about text that may not be meant to be read aloud.
+    /// The warnings about text that may not be meant to be read aloud, and about what was done to texts.
     pub warnings: Vec<TextWarningView<'v>>,
-    /// The number of further warnings.
-    pub more_warnings: u64,
     /// The parts of files that are left out.
     pub left_out: Vec<LeftOutView<'v>>,
+    /// Breaks between scenes, like `* * *`: a longer pause each.
+    pub scene_breaks: u64,
 }
 
 /// A warning about text that may not be meant to be read aloud.
@@ -298,8 +385,8 @@ impl<'v> SynthesisPlanView<'v> {
             new_characters: by_model(&found.characters),
             cost_usd: Some(found.cost(rates)).filter(|_| priced),
             warnings: look.notes.iter().map(warning).collect(),
-            more_warnings: look.more,
             left_out: look.left_out.iter().map(|(file, what)| LeftOutView { file, what: what.to_string() }).collect(),
+            scene_breaks: look.scene_breaks,
         })
     }
 }
@@ -310,6 +397,8 @@ impl<'v> PlanView<'v> {
     pub fn of(plan: &'v Plan, limits: &PoolLimits, rates: &Rates, priced: bool) -> Self {
         let (scan, diff, estimate) = (&plan.scan, &plan.diff, &plan.estimate);
         let rate = limits.limits.requests_per_minute;
+        let is_known = estimate.lines == 0 || estimate.unknown < estimate.lines;
+        let known = |seconds: Seconds| is_known.then_some(seconds);
         let calls = plan.purchases.as_ref().map_or(estimate.lines, |purchases| purchases.parts);
         Self {
             existed: plan.existed,
@@ -335,15 +424,19 @@ impl<'v> PlanView<'v> {
             estimate: EstimateView {
                 lines: estimate.lines,
                 of_unknown_length: estimate.unknown,
-                audio_seconds: Seconds(estimate.audio_ms),
-                audio_seconds_give_or_take: Seconds(estimate.give_or_take_ms),
+                audio_seconds: known(Seconds(estimate.audio_ms)),
+                audio_seconds_give_or_take: known(Seconds(estimate.give_or_take_ms)),
                 headers_read: estimate.sampled,
-                cost_usd: Some(estimate.cost).filter(|_| priced),
-                cost_usd_give_or_take: Some(estimate.give_or_take).filter(|_| priced),
+                lengths_not_exact: estimate.not_exact,
+                cost_usd: is_known.then_some(estimate.cost).filter(|_| priced),
+                cost_usd_give_or_take: is_known.then_some(estimate.give_or_take).filter(|_| priced),
                 least_seconds: rate.map(|rate| least_time(calls, rate) / 1_000),
                 requests_per_minute: rate,
                 limit_set_by: limits.rate_by.to_string(),
             },
+            sources: plan.seen.as_ref().map(SourcesView::of),
+            queued_elsewhere: plan.queued,
+            spend_limit: BatchLimitView::of(plan, rates),
         }
     }
 }

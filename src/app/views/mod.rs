@@ -19,7 +19,7 @@ use serde::{Serialize, Serializer};
 
 pub use self::{
     answers::{AnswersView, KeptView},
-    check::{CheckView, PartView, PlanView},
+    check::{BatchLimitView, CheckView, ColumnsView, PartView, PlanView, PreviewLineView, ShareView, SourcesView},
     dictionaries::DictionaryView,
     jobs::{CallView, JobView, RenditionView},
     parts::{JobPartView, JobPartsView},

@@ -4,15 +4,16 @@
 use std::{
     io::{self, BufWriter, Write},
     path::Path,
+    time::{Duration, SystemTime},
 };
 
 use sha2::{Digest, Sha256};
 
-use super::super::{Dialect, Filters};
+use super::super::{Dialect, Filters, paths::key_of_path};
 use super::{
     input::Input,
     jsonl::Name,
-    listing::{Ignored, count_ignored, passed_over, stem_below},
+    listing::{Ignored, count_ignored, passed_over, unsettled},
     record::{MAX_BYTES, Next, Record},
 };
 use crate::domain::s3::{Listed, S3Address};
@@ -26,6 +27,8 @@ pub struct ListedObject {
     pub bytes: u64,
     /// Its ETag, without quotes.
     pub etag: String,
+    /// When it was last written, if the store says so.
+    pub modified: Option<SystemTime>,
 }
 
 /// Writes a listing: one JSON list per object, since JSON can hold any key. A line with only a string is an ignored
@@ -33,20 +36,23 @@ pub struct ListedObject {
 #[derive(Debug)]
 pub struct ListingWriter<W: Write> {
     to: BufWriter<W>,
+    /// When the listing began.
+    began: SystemTime,
 }
 
 impl<W: Write> ListingWriter<W> {
     /// A listing without objects yet.
     pub fn new(to: W) -> Self {
-        Self { to: BufWriter::with_capacity(64 << 10, to) }
+        Self { to: BufWriter::with_capacity(64 << 10, to), began: SystemTime::now() }
     }
 
-    /// Adds any object; the reader decides which objects are recordings.
+    /// Adds any object with its age in ms; the reader decides which objects are recordings.
     ///
     /// # Errors
     /// The object cannot be written.
     pub fn write(&mut self, object: &ListedObject) -> io::Result<()> {
-        serde_json::to_writer(&mut self.to, &(&object.path, object.bytes, &object.etag))?;
+        let age = object.modified.and_then(|modified| age_ms(modified, self.began));
+        serde_json::to_writer(&mut self.to, &(&object.path, object.bytes, &object.etag, age))?;
         self.to.write_all(b"\n")
     }
 
@@ -65,6 +71,15 @@ impl<W: Write> ListingWriter<W> {
     /// The rest cannot be written.
     pub fn finish(self) -> io::Result<W> {
         self.to.into_inner().map_err(io::IntoInnerError::into_error)
+    }
+}
+
+/// The age of what was `modified`; negative if that lies in the future.
+fn age_ms(modified: SystemTime, now: SystemTime) -> Option<i64> {
+    let ms = |duration: Duration| i64::try_from(duration.as_millis()).ok();
+    match now.duration_since(modified) {
+        Ok(age) => ms(age),
+        Err(ahead) => ms(ahead.duration()).map(|ms| -ms),
     }
 }
 
@@ -105,13 +120,18 @@ impl Objects {
                 count_ignored(&mut self.ignored, &kind);
                 continue;
             }
-            let (Name(path), bytes, Name(etag)): (Name<'_>, u64, Name<'_>) = serde_json::from_slice(&self.line)?;
+            let (Name(path), bytes, Name(etag), age): (Name<'_>, u64, Name<'_>, Option<i64>) =
+                serde_json::from_slice(&self.line)?;
             // Consoles make such objects to show folders.
             if path.is_empty() || path.ends_with('/') {
                 continue;
             }
-            if let Some(kind) = is_hidden(&path).then(|| "hidden".into()).or_else(|| passed_over(&path, &self.filters))
-            {
+            let age = age.map(|ms| Duration::from_millis(ms.unsigned_abs()));
+            let kind = is_hidden(&path)
+                .then(|| "hidden".into())
+                .or_else(|| passed_over(&path, &self.filters))
+                .or_else(|| unsettled(self.filters.settle, age));
+            if let Some(kind) = kind {
                 count_ignored(&mut self.ignored, &kind);
                 continue;
             }
@@ -121,7 +141,7 @@ impl Objects {
             }
             record.start(self.position);
             record.push_all(&[&self.root, &path]);
-            record.push(stem_below(&path));
+            record.push(&key_of_path(&path));
             record.listed = Some(Listed { bytes, etag: etag.into_owned() });
             return Ok(Next::Line);
         }
@@ -149,7 +169,9 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let mut writer = ListingWriter::new(file.reopen().unwrap());
         for (path, bytes, etag) in objects {
-            writer.write(&ListedObject { path: (*path).into(), bytes: *bytes, etag: (*etag).into() }).unwrap();
+            let modified = SystemTime::now().checked_sub(Duration::from_secs(60));
+            let object = ListedObject { path: (*path).into(), bytes: *bytes, etag: (*etag).into(), modified };
+            writer.write(&object).unwrap();
         }
         writer.ignore(".tmp").unwrap();
         writer.finish().unwrap();
@@ -171,6 +193,7 @@ mod tests {
             ("_SUCCESS", 0, "e"),
             (".tmp/x.wav", 1, "e"),
             ("../x.wav", 1, "e"),
+            ("/1/a.wav", 2, "e"),
             (odd, 0, "e2-3"),
         ]);
         let mut objects = objects(&file, "s3://b/2026/11/20/");
@@ -187,13 +210,37 @@ mod tests {
             found,
             [
                 object("1/a.WAV", "1/a", 7, "e1"),
-                object("../x.wav", "../x", 1, "e"),
-                object(odd, odd.strip_suffix(".wav").unwrap(), 0, "e2-3")
+                object("../x.wav", "%2E%2E/x", 1, "e"),
+                object("/1/a.wav", "%2F/1/a", 2, "e"),
+                object(odd, &odd.strip_suffix(".wav").unwrap().replace('\\', "%5C"), 0, "e2-3")
             ]
         );
         let ignored: Vec<_> = objects.finish().unwrap().1.into_iter().collect();
         let expected = [(".json", 1), (".tmp", 1), ("hidden", 1), ("no ending", 1)];
         assert_eq!(ignored, expected.map(|(kind, count)| (kind.to_owned(), count)));
+    }
+
+    #[test]
+    fn what_changed_lately_is_left_out() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut writer = ListingWriter::new(file.reopen().unwrap());
+        let at = |seconds| Some(SystemTime::now() - Duration::from_secs(seconds));
+        let later = Some(SystemTime::now() + Duration::from_secs(500));
+        for (path, modified) in
+            [("old.wav", at(60)), ("new.wav", at(1)), ("new.txt", at(1)), ("odd.wav", later), ("unknown.wav", None)]
+        {
+            writer.write(&ListedObject { path: path.into(), bytes: 1, etag: "e".into(), modified }).unwrap();
+        }
+        writer.finish().unwrap();
+        let filters = Filters { settle: Some(Duration::from_secs(30)), ..Filters::default() };
+        let mut objects = Objects::new(file.path(), &"s3://b/".parse().unwrap(), &filters).unwrap();
+        let (mut record, mut keys) = (Record::default(), Vec::new());
+        while objects.next(&mut record).unwrap() == Next::Line {
+            keys.push(record.cell(1).to_owned());
+        }
+        assert_eq!(keys, ["old", "odd", "unknown"]);
+        let ignored: Vec<_> = objects.finish().unwrap().1.into_iter().collect();
+        assert_eq!(ignored, [(".txt".to_owned(), 1), ("changed less than 30s ago (settle)".to_owned(), 1)]);
     }
 
     #[test]

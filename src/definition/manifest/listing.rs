@@ -1,9 +1,13 @@
 //! A directory, a glob or a list of recordings as a manifest: one line per file, recognized by its extension.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashSet},
+    fs::Metadata,
     io,
     path::{Component, Path, PathBuf},
+    sync::{Arc, OnceLock},
+    time::{Duration, SystemTime},
 };
 
 use globset::{GlobBuilder, GlobMatcher};
@@ -12,7 +16,10 @@ use walkdir::{DirEntry, WalkDir};
 
 use super::super::{
     Filters,
-    paths::{ending, file_name, io_message, is_audio, is_s3, is_web, percent_decoded, scheme, stem},
+    paths::{
+        ending, file_name, io_message, is_audio, is_s3, is_web, key_of_path, natural_order, percent_decoded, scheme,
+        stem,
+    },
     prose::ProseKind,
 };
 use super::record::{Next, Record};
@@ -20,22 +27,10 @@ use super::record::{Next, Record};
 /// The reason why such links are ignored.
 const TO_FOLDER: &str = "symbolic link to a folder";
 const LISTED_ALREADY: &str = "symbolic link to what is listed already";
+const VANISHED: &str = "removed or renamed while the folder was listed";
 
 /// Ignored entries by extension (`.txt`) or reason (`hidden`), with their counts.
 pub type Ignored = BTreeMap<String, u64>;
-
-/// The files below a directory, in an order that depends on their names alone.
-pub(super) struct Listing {
-    root: PathBuf,
-    pattern: Option<GlobMatcher>,
-    filters: Filters,
-    walk: walkdir::IntoIter,
-    /// The targets of links that lie outside the folder: each real file is a line only once.
-    linked: HashSet<PathBuf>,
-    position: u64,
-    ignored: Ignored,
-    hash: Sha256,
-}
 
 /// Parses a glob over paths below its root.
 pub(in super::super) fn pattern(text: &str) -> Result<GlobMatcher, String> {
@@ -43,63 +38,199 @@ pub(in super::super) fn pattern(text: &str) -> Result<GlobMatcher, String> {
     glob.map(|glob| glob.compile_matcher()).map_err(|e| format!("`{text}` is not a pattern: {}", e.kind()))
 }
 
-impl Listing {
-    pub(super) fn new(root: &Path, of: Option<&str>, filters: &Filters) -> io::Result<Self> {
+/// What is to be listed.
+#[derive(Debug)]
+pub(super) enum Wanted {
+    /// The files below a directory, for a glob only those that match its pattern.
+    Below { root: PathBuf, pattern: Option<String>, filters: Filters },
+    /// Recordings named one by one.
+    Named { files: Vec<String>, settle: Option<Duration> },
+}
+
+/// A listing of local files, which is made when it is first needed.
+#[derive(Debug)]
+pub(super) struct Lister {
+    wanted: Wanted,
+    found: OnceLock<Arc<FoundFiles>>,
+}
+
+impl Lister {
+    pub(super) const fn new(wanted: Wanted) -> Self {
+        Self { wanted, found: OnceLock::new() }
+    }
+
+    /// Whether the files are named one by one.
+    pub(super) const fn is_named(&self) -> bool {
+        matches!(self.wanted, Wanted::Named { .. })
+    }
+
+    /// The files as they were found at the first call.
+    pub(super) fn found(&self) -> io::Result<&Arc<FoundFiles>> {
+        if let Some(found) = self.found.get() {
+            return Ok(found);
+        }
+        let found = match &self.wanted {
+            Wanted::Below { root, pattern, filters } => Walk::new(root, pattern.as_deref(), filters)?.find_all()?,
+            Wanted::Named { files, settle } => named(files, *settle),
+        };
+        Ok(self.found.get_or_init(|| Arc::new(found)))
+    }
+}
+
+/// The files of a listing. They are found once, and every reading takes the same ones: a folder may change at any time.
+pub(super) struct FoundFiles {
+    /// What stands before each name: the root and a `/`, or nothing.
+    prefix: String,
+    /// The folder that the files share, where they are named one by one.
+    shared: PathBuf,
+    /// All names, one after the other.
+    names: String,
+    files: Vec<FoundFile>,
+    ignored: Ignored,
+    hash: Sha256,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct FoundFile {
+    /// Where its name ends.
+    end: usize,
+    is_utf8: bool,
+}
+
+impl FoundFiles {
+    fn new(prefix: String) -> Self {
+        let (shared, names, files, ignored, hash) = Default::default();
+        Self { prefix, shared, names, files, ignored, hash }
+    }
+
+    fn add(&mut self, name: &str, is_utf8: bool, bytes: u64) {
+        for part in [name.as_bytes(), &[0], &bytes.to_le_bytes()] {
+            self.hash.update(part);
+        }
+        self.names.push_str(name);
+        self.files.push(FoundFile { end: self.names.len(), is_utf8 });
+    }
+
+    fn ignore(&mut self, kind: &str) {
+        count_ignored(&mut self.ignored, kind);
+    }
+
+    /// The file at this position, from 1.
+    fn file(&self, position: u64) -> Option<(&str, bool)> {
+        let at = usize::try_from(position).ok()?.checked_sub(1)?;
+        let file = self.files.get(at)?;
+        let start = if at == 0 { 0 } else { self.files[at - 1].end };
+        Some((&self.names[start..file.end], file.is_utf8))
+    }
+
+    /// The path or address of the file at this position, from 1.
+    pub(super) fn path(&self, position: u64) -> Option<String> {
+        self.file(position).map(|(name, _)| format!("{}{name}", self.prefix))
+    }
+
+    /// Reads the file at this position, from 1.
+    pub(super) fn read(&self, position: u64, record: &mut Record) -> Next {
+        let Some((name, is_utf8)) = self.file(position) else { return Next::End };
+        if !is_utf8 {
+            return Next::unreadable(position, None, format!("the name `{name}` is not UTF-8"));
+        }
+        record.start(position);
+        record.push_all(&[&self.prefix, name]);
+        record.push(&self.key(name));
+        Next::Line
+    }
+
+    fn key<'n>(&self, name: &'n str) -> Cow<'n, str> {
+        if !self.prefix.is_empty() {
+            return key_of_path(name);
+        }
+        if is_web(name) {
+            return percent_decoded(stem(file_name(name))).into();
+        }
+        if is_s3(name) {
+            return stem(file_name(name)).into();
+        }
+        let below = Path::new(name).strip_prefix(&self.shared).ok().and_then(Path::to_str);
+        key_of_path(below.unwrap_or(name))
+    }
+
+    /// The hash of names and sizes, and what was ignored.
+    pub(super) fn finish(&self) -> ([u8; 32], Ignored) {
+        (self.hash.clone().finalize().into(), self.ignored.clone())
+    }
+}
+
+impl std::fmt::Debug for FoundFiles {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FoundFiles").field("files", &self.files.len()).finish_non_exhaustive()
+    }
+}
+
+/// The files below a directory, in an order that depends on their names alone: as people count, `2` before `10`.
+struct Walk {
+    root: PathBuf,
+    pattern: Option<GlobMatcher>,
+    filters: Filters,
+    walk: walkdir::IntoIter,
+    /// The targets of links that lie outside the folder: each real file is a line only once.
+    linked: HashSet<PathBuf>,
+    began: SystemTime,
+    found: FoundFiles,
+}
+
+impl Walk {
+    fn new(root: &Path, of: Option<&str>, filters: &Filters) -> io::Result<Self> {
         let depth = match of {
             Some(pattern) if !pattern.contains("**") => pattern.split('/').count(),
             _ => usize::MAX,
         };
+        let by_name = |a: &DirEntry, b: &DirEntry| {
+            natural_order(a.file_name().as_encoded_bytes(), b.file_name().as_encoded_bytes())
+        };
+        let prefix = root.to_str().ok_or_else(|| io::Error::other("the manifest's path is not UTF-8"))?;
         Ok(Self {
             root: root.to_path_buf(),
             pattern: of.map(pattern).transpose().map_err(io::Error::other)?,
             filters: filters.clone(),
-            walk: WalkDir::new(root).follow_links(true).max_depth(depth).sort_by_file_name().into_iter(),
+            walk: WalkDir::new(root).follow_links(true).max_depth(depth).sort_by(by_name).into_iter(),
             linked: HashSet::new(),
-            position: 0,
-            ignored: Ignored::new(),
-            hash: Sha256::new(),
+            began: SystemTime::now(),
+            found: FoundFiles::new(format!("{}/", prefix.trim_end_matches('/'))),
         })
     }
 
-    /// Finds the next recording.
-    pub(super) fn next(&mut self, record: &mut Record) -> io::Result<Next> {
+    /// Walks to the end.
+    fn find_all(mut self) -> io::Result<FoundFiles> {
         while let Some(entry) = self.walk.next() {
-            let (path, size) = match entry {
-                Ok(entry) if entry.depth() == 0 => continue,
+            match entry {
+                Ok(entry) if entry.depth() == 0 => {}
                 Ok(entry) if is_hidden(&entry) => {
-                    self.ignore("hidden");
+                    self.found.ignore("hidden");
                     if entry.file_type().is_dir() {
                         self.walk.skip_current_dir();
                     }
-                    continue;
                 }
                 Ok(entry) if entry.file_type().is_dir() => {
                     if entry.path_is_symlink()
                         && let Some(why) = self.folder_skip_reason(entry.path())
                     {
-                        self.ignore(why);
+                        self.found.ignore(why);
                         self.walk.skip_current_dir();
                     }
-                    continue;
                 }
-                Ok(entry) if self.is_elsewhere_too(&entry) => {
-                    self.ignore(LISTED_ALREADY);
-                    continue;
-                }
-                Ok(entry) => {
-                    let size = entry.metadata().map_or(0, |meta| meta.len());
-                    (entry.into_path(), size)
-                }
-                Err(e) => match self.broken_link(&e)? {
-                    Some(path) => (path, 0),
-                    None => continue,
+                Ok(entry) if self.is_elsewhere_too(&entry) => self.found.ignore(LISTED_ALREADY),
+                Ok(entry) => match entry.metadata() {
+                    Ok(meta) => self.take(entry.path(), meta.len(), apart(&meta, self.began)),
+                    Err(_) => self.take(entry.path(), 0, None),
                 },
-            };
-            if let Some(next) = self.take(&path, size, record) {
-                return Ok(next);
+                Err(e) => {
+                    if let Some(path) = self.broken_link(&e)? {
+                        self.take(&path, 0, None);
+                    }
+                }
             }
         }
-        Ok(Next::End)
+        Ok(self.found)
     }
 
     /// The reason why a link to a folder is not followed; `None` if it is followed.
@@ -141,52 +272,43 @@ impl Listing {
             && passed_over(&below.to_string_lossy(), &self.filters).is_none()
     }
 
-    /// A broken link is a line like any other (its source will be missing). A link to a folder above it is ignored.
+    /// A broken link is a line like any other (its source will be missing). A link to a folder above it is ignored, and so is
+    /// what has vanished since its folder was read.
     fn broken_link(&mut self, error: &walkdir::Error) -> io::Result<Option<PathBuf>> {
         if error.loop_ancestor().is_some() {
-            self.ignore("symbolic link to a folder above it");
+            self.found.ignore("symbolic link to a folder above it");
             return Ok(None);
         }
         let path = error.path().unwrap_or(&self.root).to_path_buf();
         if path.symlink_metadata().is_ok_and(|meta| meta.is_symlink()) {
             return Ok(Some(path));
         }
+        // It may be there again by now.
+        let has_vanished = error
+            .io_error()
+            .map(io::Error::kind)
+            .is_some_and(|kind| matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::NotADirectory));
+        if error.depth() > 0 && has_vanished {
+            self.found.ignore(VANISHED);
+            return Ok(None);
+        }
         let reason = error.io_error().map_or_else(|| error.to_string(), io_message);
         Err(io::Error::other(format!("`{}` {reason}", path.display())))
     }
 
-    fn take(&mut self, path: &Path, size: u64, record: &mut Record) -> Option<Next> {
+    fn take(&mut self, path: &Path, bytes: u64, apart: Option<Duration>) {
         let below = path.strip_prefix(&self.root).unwrap_or(path);
         if self.pattern.as_ref().is_some_and(|pattern| !pattern.is_match(below)) {
-            return None;
+            return;
         }
         let name = below.to_string_lossy();
         if let Some(kind) = passed_over(&name, &self.filters) {
-            self.ignore(&kind);
-            return None;
+            self.found.ignore(&kind);
+        } else if let Some(kind) = unsettled(self.filters.settle, apart) {
+            self.found.ignore(&kind);
+        } else {
+            self.found.add(&name, below.to_str().is_some(), bytes);
         }
-        self.position += 1;
-        self.hash.update(name.as_bytes());
-        self.hash.update([0]);
-        self.hash.update(size.to_le_bytes());
-        let (Some(path), Some(below)) = (path.to_str(), below.to_str()) else {
-            return Some(Next::unreadable(self.position, None, format!("the name `{name}` is not UTF-8")));
-        };
-        record.start(self.position);
-        record.push(path);
-        record.push(stem_below(below));
-        Some(Next::Line)
-    }
-
-    fn ignore(&mut self, kind: &str) {
-        count_ignored(&mut self.ignored, kind);
-    }
-
-    /// Walks to the end. Returns the hash of names and sizes, and what was ignored.
-    pub(super) fn finish(mut self) -> io::Result<([u8; 32], Ignored)> {
-        let mut record = Record::default();
-        while self.next(&mut record)? != Next::End {}
-        Ok((self.hash.finalize().into(), self.ignored))
     }
 }
 
@@ -206,6 +328,18 @@ pub(super) fn passed_over(below: &str, filters: &Filters) -> Option<String> {
     left_out.then(|| "left out by include or exclude".to_owned())
 }
 
+/// The reason why a file is ignored that was changed so little time ago.
+pub(super) fn unsettled(settle: Option<Duration>, apart: Option<Duration>) -> Option<String> {
+    let (settle, apart) = (settle?, apart?);
+    (apart < settle).then(|| format!("changed less than {settle:?} ago (settle)"))
+}
+
+/// The time between a file's last change and now. A time far in the future comes from a wrong clock, and the file is settled.
+fn apart(meta: &Metadata, now: SystemTime) -> Option<Duration> {
+    let modified = meta.modified().ok()?;
+    Some(now.duration_since(modified).unwrap_or_else(|ahead| ahead.duration()))
+}
+
 /// Counts ignored entries. Beyond a limit of kinds (for example numeric extensions), the rest is counted together.
 pub(super) fn count_ignored(ignored: &mut Ignored, kind: &str) {
     const KINDS: usize = 100;
@@ -222,58 +356,24 @@ fn is_hidden(entry: &DirEntry) -> bool {
     entry.file_name().as_encoded_bytes().starts_with(b".")
 }
 
-/// A path without the extension of its last part.
-pub(super) fn stem_below(path: &str) -> &str {
-    let name = file_name(path);
-    &path[..path.len() - name.len() + stem(name).len()]
-}
-
-/// Recordings named one by one.
-pub(super) struct Files {
-    files: Vec<String>,
-    ignored: Ignored,
-    /// The folder that all local paths share.
-    root: PathBuf,
-    at: usize,
-}
-
-impl Files {
-    pub(super) fn new(all: &[String]) -> Self {
-        let (files, ignored) = once(all);
-        let mut parents =
-            files.iter().filter(|file| scheme(file).is_none()).filter_map(|file| Path::new(file).parent());
-        let first = parents.next().unwrap_or(Path::new("")).to_path_buf();
-        let root = parents.fold(first, |root, parent| {
-            root.ancestors().find(|above| parent.starts_with(above)).unwrap_or(Path::new("")).to_path_buf()
-        });
-        Self { files, ignored, root, at: 0 }
-    }
-
-    pub(super) fn next(&mut self, record: &mut Record) -> Next {
-        let Some(file) = self.files.get(self.at) else { return Next::End };
-        self.at += 1;
-        record.start(self.at as u64);
-        record.push(file);
-        if is_web(file) {
-            record.push(&percent_decoded(stem(file_name(file))));
-        } else if is_s3(file) {
-            record.push(stem(file_name(file)));
-        } else {
-            let below = Path::new(file).strip_prefix(&self.root).ok().and_then(Path::to_str);
-            record.push(stem_below(below.unwrap_or(file)));
+/// Recordings named one by one, in the order in which they are named.
+fn named(all: &[String], settle: Option<Duration>) -> FoundFiles {
+    let (files, ignored) = once(all);
+    let mut parents = files.iter().filter(|file| scheme(file).is_none()).filter_map(|file| Path::new(file).parent());
+    let first = parents.next().unwrap_or(Path::new("")).to_path_buf();
+    let shared = parents.fold(first, |root, parent| {
+        root.ancestors().find(|above| parent.starts_with(above)).unwrap_or(Path::new("")).to_path_buf()
+    });
+    let mut found = FoundFiles { shared, ignored, ..FoundFiles::new(String::new()) };
+    let began = SystemTime::now();
+    for file in &files {
+        let meta = std::fs::metadata(file).ok();
+        match unsettled(settle, meta.as_ref().and_then(|meta| apart(meta, began))) {
+            Some(kind) => found.ignore(&kind),
+            None => found.add(file, true, meta.map_or(0, |meta| meta.len())),
         }
-        Next::Line
     }
-
-    pub(super) fn finish(self) -> ([u8; 32], Ignored) {
-        let mut hash = Sha256::new();
-        for file in &self.files {
-            hash.update(file.as_bytes());
-            hash.update([0]);
-            hash.update(std::fs::metadata(file).map_or(0, |meta| meta.len()).to_le_bytes());
-        }
-        (hash.finalize().into(), self.ignored)
-    }
+    found
 }
 
 /// The files without links to others of them, and the number of such links.
@@ -311,20 +411,28 @@ mod tests {
         dir
     }
 
-    fn keys(mut listing: Listing) -> (Vec<String>, Ignored) {
+    fn keys_of(found: &FoundFiles) -> Vec<String> {
         let mut record = Record::default();
         let mut keys = Vec::new();
-        while listing.next(&mut record).unwrap() == Next::Line {
-            assert!(Path::new(record.cell(0)).is_absolute());
+        while found.read(keys.len() as u64 + 1, &mut record) == Next::Line {
+            assert_eq!(found.path(record.number).as_deref(), Some(record.cell(0)));
             keys.push(record.cell(1).to_owned());
         }
-        (keys, listing.finish().unwrap().1)
+        keys
+    }
+
+    fn list(root: &Path, of: Option<&str>, filters: &Filters) -> FoundFiles {
+        Walk::new(root, of, filters).unwrap().find_all().unwrap()
+    }
+
+    fn keys(found: FoundFiles) -> (Vec<String>, Ignored) {
+        (keys_of(&found), found.finish().1)
     }
 
     #[test]
     fn audio_is_listed_by_name_and_the_rest_counted() {
         let dir = tree(&["b/2.WAV", "b/1.mp3", "a.v2.flac", "note.txt", "x.TXT", "README", "._a.wav", ".git/h.wav"]);
-        let (keys, ignored) = keys(Listing::new(dir.path(), None, &Filters::default()).unwrap());
+        let (keys, ignored) = keys(list(dir.path(), None, &Filters::default()));
         assert_eq!(keys, ["a.v2", "b/1", "b/2"]);
         let ignored: Vec<_> = ignored.iter().map(|(kind, count)| (kind.as_str(), *count)).collect();
         assert_eq!(ignored, [(".txt", 2), ("hidden", 2), ("no ending", 1)]);
@@ -333,10 +441,45 @@ mod tests {
     #[test]
     fn a_glob_stays_within_its_folders() {
         let dir = tree(&["a/1.wav", "a/b/2.wav", "3.wav", "a/n.txt"]);
-        let all = |of: &str| keys(Listing::new(dir.path(), Some(of), &Filters::default()).unwrap()).0;
+        let all = |of: &str| keys(list(dir.path(), Some(of), &Filters::default())).0;
         assert_eq!(all("*.wav"), ["3"]);
         assert_eq!(all("*/*.wav"), ["a/1"]);
         assert_eq!(all("**/*.wav"), ["3", "a/1", "a/b/2"]);
+    }
+
+    #[test]
+    fn what_changed_lately_is_left_out_and_counted() {
+        let dir = tree(&["old.wav", "new.wav", "new.txt", "future.wav", "a/new.wav"]);
+        let now = SystemTime::now();
+        let touch = |name: &str, at: SystemTime| {
+            fs::File::options().write(true).open(dir.path().join(name)).unwrap().set_modified(at).unwrap();
+        };
+        touch("old.wav", now - Duration::from_secs(31));
+        touch("future.wav", now + Duration::from_secs(3_600));
+        let filters = Filters { settle: Some(Duration::from_secs(30)), ..Filters::default() };
+        let (found, ignored) = keys(list(dir.path(), None, &filters));
+        assert_eq!(found, ["future", "old"]);
+        let ignored: Vec<_> = ignored.iter().map(|(kind, count)| (kind.as_str(), *count)).collect();
+        assert_eq!(ignored, [(".txt", 1), ("changed less than 30s ago (settle)", 2)]);
+        let all = ["old.wav", "new.wav"].map(|name| dir.path().join(name).to_str().unwrap().to_owned());
+        let (named, ignored) = keys(named(&all, filters.settle));
+        assert_eq!((named, ignored.values().sum::<u64>()), (vec!["old".to_owned()], 1));
+    }
+
+    #[test]
+    fn a_folders_files_are_in_the_order_in_which_people_count() {
+        let dir = tree(&[
+            "chapter-10.wav",
+            "chapter-2.wav",
+            "chapter-1.wav",
+            "part 10/2.wav",
+            "part 9/10.wav",
+            "part 9/9.wav",
+        ]);
+        let found = list(dir.path(), None, &Filters::default());
+        let (keys, _) = keys(list(dir.path(), None, &Filters::default()));
+        assert_eq!(keys, ["chapter-1", "chapter-2", "chapter-10", "part 9/9", "part 9/10", "part 10/2"]);
+        assert_eq!(found.finish().0, list(dir.path(), None, &Filters::default()).finish().0);
     }
 
     #[cfg(unix)]
@@ -345,7 +488,7 @@ mod tests {
         let dir = tree(&["a/1.wav"]);
         std::os::unix::fs::symlink(dir.path(), dir.path().join("a/up")).unwrap();
         std::os::unix::fs::symlink("/nowhere", dir.path().join("gone.wav")).unwrap();
-        let (keys, ignored) = keys(Listing::new(dir.path(), None, &Filters::default()).unwrap());
+        let (keys, ignored) = keys(list(dir.path(), None, &Filters::default()));
         assert_eq!(keys, ["a/1", "gone"]);
         assert_eq!(ignored["symbolic link to a folder above it"], 1);
     }
@@ -365,18 +508,17 @@ mod tests {
         symlink(outside.path().join("day/7.wav"), at("siete.wav")).unwrap();
         symlink(at(".old/9.wav"), at("nine.wav")).unwrap();
         let root = dir.path().canonicalize().unwrap();
-        let list = |of: Option<&str>, follow_links| {
-            keys(Listing::new(&root, of, &Filters { follow_links, ..Filters::default() }).unwrap())
-        };
-        let (found, ignored) = list(None, false);
+        let listed =
+            |of: Option<&str>, follow_links| keys(list(&root, of, &Filters { follow_links, ..Filters::default() }));
+        let (found, ignored) = listed(None, false);
         assert_eq!(found, ["20/1", "20/2", "nine", "seven"]);
         assert_eq!((ignored[TO_FOLDER], ignored[LISTED_ALREADY]), (3, 2));
-        let (mut found, ignored) = list(None, true);
+        let (mut found, ignored) = listed(None, true);
         found.sort();
         assert_eq!(found, ["20/1", "20/2", "nine", "seven", "x/8"]);
         assert_eq!((ignored.get(TO_FOLDER), ignored[LISTED_ALREADY]), (None, 5));
         // If the real file is not a line, the link is.
-        assert_eq!(list(Some("*.wav"), false).0, ["a", "nine", "seven"]);
+        assert_eq!(listed(Some("*.wav"), false).0, ["a", "nine", "seven"]);
     }
 
     #[cfg(unix)]
@@ -387,25 +529,14 @@ mod tests {
         std::os::unix::fs::symlink("/nowhere", dir.path().join("gone.wav")).unwrap();
         let all =
             ["1.wav", "latest.wav", "2.wav", "gone.wav"].map(|name| dir.path().join(name).to_str().unwrap().to_owned());
-        let mut files = Files::new(&all);
-        let mut record = Record::default();
-        let mut keys = Vec::new();
-        while files.next(&mut record) == Next::Line {
-            keys.push(record.cell(1).to_owned());
-        }
+        let (keys, ignored) = keys(named(&all, None));
         assert_eq!(keys, ["1", "2", "gone"]);
-        assert_eq!(files.finish().1[LISTED_ALREADY], 1);
+        assert_eq!(ignored[LISTED_ALREADY], 1);
     }
 
     #[test]
     fn files_are_named_below_what_they_share() {
         let files = ["/m/a/1.wav", "/m/b/2.wav", "https://x.org/c%20d.wav?s=1", "s3://b/x/c%20d.v2.wav"];
-        let mut files = Files::new(&files.map(str::to_owned));
-        let mut record = Record::default();
-        let mut keys = Vec::new();
-        while files.next(&mut record) == Next::Line {
-            keys.push(record.cell(1).to_owned());
-        }
-        assert_eq!(keys, ["a/1", "b/2", "c d", "c%20d.v2"]);
+        assert_eq!(keys_of(&named(&files.map(str::to_owned), None)), ["a/1", "b/2", "c d", "c%20d.v2"]);
     }
 }

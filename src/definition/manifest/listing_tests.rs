@@ -31,7 +31,8 @@ impl ListedBench {
         let reading = Self::new(fields);
         let mut writer = ListingWriter::new(fs::File::create(reading.bench.dir.path().join("listing")).unwrap());
         for (path, bytes) in objects {
-            writer.write(&ListedObject { path: (*path).into(), bytes: *bytes, etag: "e1".into() }).unwrap();
+            let object = ListedObject { path: (*path).into(), bytes: *bytes, etag: "e1".into(), modified: None };
+            writer.write(&object).unwrap();
         }
         writer.finish().unwrap();
         reading
@@ -104,7 +105,7 @@ fn a_group_can_be_the_key_and_groups_fill_templates() {
     assert_eq!(reading.read().unwrap().0.columns.carried, ["key", "agent"]);
     let doubled = [("a/7_ann.wav", 9), ("b/7_bo.wav", 9)];
     let message = ListedBench::listed(&doubled, &format!("manifest = \"s3://b/n\"\n{pattern}")).message();
-    assert_eq!(message, "s3://b/n/:2: column `key`: the key `7` is also that of line 1");
+    assert_eq!(message, "s3://b/n/b/7_bo.wav: column `key`: the key `7` is also that of `s3://b/n/a/7_ann.wav`");
 }
 
 #[test]
@@ -185,8 +186,12 @@ fn keys_that_would_leave_the_output_are_bad_lines() {
     let objects = [("../x.wav", 1), ("/y.wav", 1), ("a\nb.wav", 1), ("summary.wav", 1), ("ok.wav", 1)];
     let reading = ListedBench::listed(&objects, "manifest = \"s3://b/n/\"\nbad_lines = \"skip\"");
     let (scan, _) = reading.read().unwrap();
-    assert_eq!((scan.lines, scan.bad), (1, 4), "{}", scan.faults);
-    assert!(scan.faults.to_string().starts_with("s3://b/n/:1: column `key`: `../x`: a key may not have"));
+    assert_eq!((scan.lines, scan.bad), (3, 2), "{}", scan.faults);
+    let keys: Vec<_> = reading.good().iter().map(|line| line.key.to_string()).collect();
+    assert_eq!(keys, ["%2E%2E/x", "%2F/y", "ok"]);
+    let faults = scan.faults.to_string();
+    assert!(faults.starts_with("s3://b/n/a b.wav: column `source`: a source may not have control"), "{faults}");
+    assert!(faults.contains("\ns3://b/n/summary.wav: column `key`: `summary`"), "{faults}");
 }
 
 #[test]
@@ -281,6 +286,20 @@ fn nothing_found_is_a_fault_of_its_own_unless_it_may_be() {
     let reading = ListedBench::new("manifest = \"rec\"");
     fs::create_dir(reading.bench.dir.path().join("rec")).unwrap();
     assert!(reading.read().unwrap_err().is_only_empty());
-    let wrong = ListedBench::listed(&[("../x.wav", 1)], "manifest = \"s3://b/\"").read().unwrap_err();
+    let wrong = ListedBench::listed(&[("a\nb.wav", 1)], "manifest = \"s3://b/\"").read().unwrap_err();
     assert!(!wrong.is_only_empty());
+}
+
+#[test]
+fn names_of_other_machines_are_read_where_they_are_mapped() {
+    let mut reading = ListedBench::new(&format!("manifest = \"calls.csv\"\nname_pattern = '{NAMES}'"));
+    reading.text.push_str("[source]\npath_map = { 'C:\\rec' = \"/mnt/rec\" }\n");
+    reading.bench.write("calls.csv", "id,url\n1,c:\\REC\\2026\\7_ann.wav\n");
+    let lines = reading.good();
+    assert_eq!(keys_and_sources(&lines), [("1", "/mnt/rec/2026/7_ann.wav")]);
+    assert_eq!(lines[0].carried, ["7", "ann"]);
+    let mut unnamed = ListedBench::new("manifest = \"calls.csv\"");
+    unnamed.text.push_str("[source]\npath_map = { 'C:\\rec' = \"s3://calls/rec\" }\n");
+    unnamed.bench.write("calls.csv", "url\nC:/rec/a b\\8.wav\n");
+    assert_eq!(keys_and_sources(&unnamed.good()), [("8", "s3://calls/rec/a b/8.wav")]);
 }

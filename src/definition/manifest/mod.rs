@@ -27,18 +27,21 @@ pub mod sheet;
 mod sniff;
 #[cfg(test)]
 mod tests;
+mod wrapped;
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, sync::Arc};
 
 use self::{
     csv::Csv,
     header::Header,
     jsonl::{Jsonl, MAX_COLUMNS},
     lines::LineReader as PlainLines,
+    listing::{FoundFiles, Lister, Wanted},
     record::Next,
     rows::{Kind, Rows, TextFile},
+    wrapped::WrappedSentence,
 };
-use super::{Definition, Fault, Faults, Origin, dialect::Delimiter, paths::io_message};
+use super::{Definition, Fault, Faults, Origin, dialect::Delimiter, paths::io_message, text::excerpt};
 
 pub(super) use self::listing::pattern;
 pub(crate) use self::{
@@ -51,8 +54,8 @@ pub use self::{
     listing::Ignored,
     record::Record,
     records::{
-        Columns, Emptiness, Gathered, JobDraft, LineFault, LineJudge, ManifestLine, OpenManifest, RecordReader,
-        Refusal, ScanDepth, UnnamedColumns,
+        Columns, Emptiness, Gathered, JobDraft, LineFault, LineJudge, LineName, ManifestLine, OpenManifest,
+        RecordReader, Refusal, ScanDepth, UnnamedColumns,
     },
     scan::{BadLine, ManifestLines, ManifestRow, Scan},
 };
@@ -94,7 +97,7 @@ impl<'d> Manifest<'d> {
         };
         let first = |columns: &[String]| {
             let mut record = Record::default();
-            let mut rows = kind.rows(columns).ok()?;
+            let mut rows = kind.rows(columns, None).ok()?;
             (rows.next(&mut record).ok()? == Next::Line).then_some(record)
         };
         let of_files = kind.is_of_files();
@@ -111,9 +114,10 @@ impl<'d> Manifest<'d> {
         self.records.columns()
     }
 
-    fn rows(&self) -> Result<Rows, Faults> {
+    /// Begins a reading; of a listing, with the files that an earlier one has `found`.
+    fn rows(&self, found: Option<Arc<FoundFiles>>) -> Result<Rows, Faults> {
         let columns = self.columns();
-        self.kind.rows(&columns.all[..columns.own]).map_err(|e| self.io_fault(None, &e))
+        self.kind.rows(&columns.all[..columns.own], found).map_err(|e| self.io_fault(None, &e))
     }
 
     /// Reads the next line, and adds the cells that are derived from others.
@@ -160,9 +164,11 @@ fn kind_of(definition: &Definition, copy: Option<&Spooled>) -> Kind {
         Origin::Stdin => file(copied(), ""),
         Origin::Listing { root, pattern } => {
             let filters = definition.filters.clone();
-            Kind::Listing { root: root.clone(), pattern: pattern.clone(), filters }
+            Kind::Files(Lister::new(Wanted::Below { root: root.clone(), pattern: pattern.clone(), filters }))
         }
-        Origin::Files(files) => Kind::Files(files.clone()),
+        Origin::Files(files) => {
+            Kind::Files(Lister::new(Wanted::Named { files: files.clone(), settle: definition.filters.settle }))
+        }
     }
 }
 
@@ -178,7 +184,13 @@ fn columns_of(definition: &Definition, kind: &Kind) -> Result<Header, Faults> {
         return Ok(Header::of_names(unnamed.files.map(str::to_owned).to_vec()));
     };
     match file.format {
-        ManifestFormat::Lines => {
+        ManifestFormat::Lines if definition.manifest_format.is_none() && definition.of.reads_texts() => {
+            match wrapped::find(PlainLines::new(file.open().map_err(message)?)).map_err(message)? {
+                Some(sentence) => Err(one_text(shown, &sentence)),
+                None => Ok(Header::of_names(vec![unnamed.line.to_owned()])),
+            }
+        }
+        ManifestFormat::Lines | ManifestFormat::Text => {
             file.open().map_err(message)?;
             Ok(Header::of_names(vec![unnamed.line.to_owned()]))
         }
@@ -208,6 +220,16 @@ fn columns_of(definition: &Definition, kind: &Kind) -> Result<Header, Faults> {
             }
         }
     }
+}
+
+fn one_text(shown: &str, sentence: &WrappedSentence) -> Faults {
+    let WrappedSentence { line, end, start } = sentence;
+    let message = format!(
+        "goes on in the next line (`… {}`, `{} …`): this is a text in wrapped lines, and each line would be bought as a text of its own. If the file is one text, say --manifest-format text, or put it into a folder and name the folder; if each line is a text, say --manifest-format lines",
+        excerpt(end),
+        excerpt(start)
+    );
+    Fault::of_line(shown, *line, None, message).into()
 }
 
 /// What was found out about a table's bytes, if that is not what a CSV usually has.

@@ -9,7 +9,7 @@ use super::{
     record::{JsonValue, Record},
     repeats::About,
 };
-use crate::domain::{identity::Identity, key::Key, open::UnlistedValues, pool::Pool, s3::Listed};
+use crate::domain::{identity::Identity, key::Key, open::UnlistedValues, pool::Pool, printable::printable, s3::Listed};
 
 /// A manifest with known columns, for a task to interpret.
 pub struct OpenManifest<'m> {
@@ -106,14 +106,33 @@ pub trait RecordReader: fmt::Debug {
     fn begin(&self, depth: ScanDepth) -> Box<dyn LineJudge + '_>;
 
     /// The fault of a line whose key the line `first` already has.
-    fn doubled_key(&self, key: &str, first: u64) -> LineFault;
+    fn doubled_key(&self, key: &str, first: &LineName) -> LineFault;
 
     /// The message for a manifest without lines.
     fn nothing(&self, of: Emptiness) -> String;
 
-    /// The message for a line with an output name that the line `first` also has. Both may be the same line.
-    fn clash(&self, _line: &ManifestLine, _first: &ManifestLine) -> Option<String> {
+    /// The message for a line with an output name that the line `first` also has. Both may be the same line. `name` is that
+    /// of `first`.
+    fn clash(&self, _line: &ManifestLine, _first: &ManifestLine, _name: &LineName) -> Option<String> {
         None
+    }
+}
+
+/// How a message names a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LineName {
+    /// By its number in the manifest's file.
+    Number(u64),
+    /// By the file that it stands for in a listing.
+    File(String),
+}
+
+impl fmt::Display for LineName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "line {number}"),
+            Self::File(file) => write!(f, "`{}`", printable(file)),
+        }
     }
 }
 
@@ -131,6 +150,11 @@ pub trait LineJudge {
 
     /// The jobs of the record that was judged last.
     fn jobs(&mut self, record: &Record) -> Vec<JobDraft>;
+
+    /// The hash of what the last judged record names outside the manifest, if anything of it was read.
+    fn content(&self) -> Option<u64> {
+        None
+    }
 
     /// The hash of the manifest's lines and of all named content that the task has read.
     fn hash(&self, lines: [u8; 32]) -> [u8; 32] {

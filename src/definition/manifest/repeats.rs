@@ -11,12 +11,14 @@ pub(crate) enum About {
     Option,
     /// The missing source of a line.
     NoSource,
+    /// A path as Windows writes it.
+    WindowsPath,
 }
 
 impl About {
     const fn hint(self) -> &'static str {
         match self {
-            Self::Line => "",
+            Self::Line | Self::WindowsPath => "",
             Self::Option => {
                 "; a column of this name overrides the option: if it is data of your own, leave it out of option_columns, or turn them off with option_columns = [] (--option-columns '')"
             }

@@ -1,6 +1,6 @@
 //! The lines of any kind of manifest: one match arm per kind.
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, sync::Arc};
 
 use super::super::{
     Filters,
@@ -13,7 +13,7 @@ use super::{
     jsonl::Jsonl,
     lines::LineReader,
     listed::Objects,
-    listing::{Files, Ignored, Listing},
+    listing::{FoundFiles, Ignored, Lister},
     record::{Next, Record},
 };
 use crate::domain::s3::S3Address;
@@ -23,12 +23,10 @@ use crate::domain::s3::S3Address;
 pub(super) enum Kind {
     /// A file with lines.
     File(TextFile),
-    /// A directory, or a pattern below one.
-    Listing { root: PathBuf, pattern: Option<String>, filters: Filters },
     /// The copy of a listing of an S3 prefix.
     Listed { copy: PathBuf, root: S3Address, filters: Filters },
-    /// Recordings named one by one.
-    Files(Vec<String>),
+    /// The files below a directory, or files named one by one.
+    Files(Lister),
 }
 
 /// A file with lines, and how its bytes become cells.
@@ -57,9 +55,8 @@ pub(super) enum Rows {
     Csv { csv: Box<Csv>, width: usize },
     Jsonl(Box<Jsonl>),
     Lines(Box<LineReader>),
-    Listing(Box<Listing>),
     Listed(Box<Objects>),
-    Files(Files),
+    Files { found: Arc<FoundFiles>, read: u64 },
 }
 
 impl Kind {
@@ -68,8 +65,16 @@ impl Kind {
         !matches!(self, Self::File(..))
     }
 
-    /// Begins a reading, after the header. `columns` are the manifest's own.
-    pub(super) fn rows(&self, columns: &[String]) -> io::Result<Rows> {
+    /// The files of a listing, found at the first call.
+    pub(super) fn found(&self) -> io::Result<Option<Arc<FoundFiles>>> {
+        match self {
+            Self::Files(lister) => lister.found().cloned().map(Some),
+            Self::File(..) | Self::Listed { .. } => Ok(None),
+        }
+    }
+
+    /// Begins a reading, after the header. `columns` are the manifest's own; `found` are the files of an earlier reading.
+    pub(super) fn rows(&self, columns: &[String], found: Option<Arc<FoundFiles>>) -> io::Result<Rows> {
         Ok(match self {
             Self::File(file) => match file.format {
                 ManifestFormat::Csv | ManifestFormat::Tsv => {
@@ -78,13 +83,14 @@ impl Kind {
                     Rows::Csv { csv, width: columns.len() }
                 }
                 ManifestFormat::Jsonl => Rows::Jsonl(Box::new(Jsonl::new(LineReader::new(file.open()?), columns))),
-                ManifestFormat::Lines => Rows::Lines(Box::new(LineReader::new(file.open()?))),
+                // A text has become a file of its own.
+                ManifestFormat::Lines | ManifestFormat::Text => Rows::Lines(Box::new(LineReader::new(file.open()?))),
             },
-            Self::Listing { root, pattern, filters } => {
-                Rows::Listing(Box::new(Listing::new(root, pattern.as_deref(), filters)?))
-            }
             Self::Listed { copy, root, filters } => Rows::Listed(Box::new(Objects::new(copy, root, filters)?)),
-            Self::Files(files) => Rows::Files(Files::new(files)),
+            Self::Files(lister) => {
+                let found = found.map_or_else(|| lister.found().cloned(), Ok)?;
+                Rows::Files { found, read: 0 }
+            }
         })
     }
 }
@@ -109,9 +115,20 @@ impl Rows {
             },
             Self::Jsonl(jsonl) => jsonl.next(record),
             Self::Lines(lines) => lines.next(record),
-            Self::Listing(listing) => listing.next(record),
             Self::Listed(objects) => objects.next(record),
-            Self::Files(files) => Ok(files.next(record)),
+            Self::Files { found, read } => {
+                *read += 1;
+                Ok(found.read(*read, record))
+            }
+        }
+    }
+
+    /// The file that the line `number` stands for in a listing, whose record was read last.
+    pub(super) fn file(&self, number: u64, record: &Record) -> Option<String> {
+        match self {
+            Self::Files { found, .. } => found.path(number),
+            Self::Listed(_) => Some(record.cell(0).to_owned()),
+            Self::Csv { .. } | Self::Jsonl(_) | Self::Lines(_) => None,
         }
     }
 
@@ -121,9 +138,8 @@ impl Rows {
             Self::Csv { csv, .. } => csv.into_input(),
             Self::Jsonl(jsonl) => jsonl.into_lines().into_input(),
             Self::Lines(lines) => lines.into_input(),
-            Self::Listing(listing) => return listing.finish(),
             Self::Listed(objects) => return objects.finish(),
-            Self::Files(files) => return Ok(files.finish()),
+            Self::Files { found, .. } => return Ok(found.finish()),
         };
         Ok((input.finish()?, Ignored::new()))
     }

@@ -3,20 +3,25 @@
 use std::{
     any::Any,
     collections::{HashMap, HashSet},
+    path::Path,
     sync::Arc,
 };
 
 use super::super::{BadLines, Fault, Faults};
 use super::{
-    Columns, Emptiness, Gathered, Ignored, LineFault, LineJudge, Manifest, ManifestFormat, ManifestLine, Refusal,
-    ScanDepth,
+    Columns, Emptiness, Gathered, Ignored, LineFault, LineJudge, LineName, Manifest, ManifestFormat, ManifestLine,
+    Refusal, ScanDepth,
     csv::NOT_UTF8,
     keys::{Doubled, Keys},
+    listing::FoundFiles,
     record::{Next, Record, Unreadable},
     repeats::{About, Repeats},
     rows::{Kind, Rows},
 };
-use crate::domain::{key::Key, open::UnlistedValues};
+use crate::domain::{key::Key, open::UnlistedValues, printable::printable};
+
+/// The fault of a line whose text is another one at the second reading.
+const CONTENT_CHANGED: &str = "the file that it names changed while the manifest was read; run the same command again";
 
 /// What the first reading found.
 #[derive(Debug, Clone)]
@@ -45,7 +50,13 @@ pub struct Scan {
     /// Findings that only the task understands.
     pub findings: Arc<dyn Any + Send + Sync>,
     /// Lines whose key an earlier line has, each with that earlier line.
-    doubled: HashMap<u64, u64>,
+    doubled: HashMap<u64, LineName>,
+    /// The hash of the manifest's own content.
+    lines_hash: [u8; 32],
+    /// The hashes of what lines name outside the manifest.
+    contents: HashMap<u64, u64>,
+    /// The files of a listing: later readings take the same ones.
+    found: Option<Arc<FoundFiles>>,
 }
 
 /// A bad line that is skipped. In the report, its key is [`Key::of_line`] of its number.
@@ -86,6 +97,30 @@ struct Tally {
     repeats: Repeats,
     keys: Keys,
     names: Keys,
+    /// The hashes of what lines name outside the manifest.
+    contents: HashMap<u64, u64>,
+}
+
+/// All that is known at the end of a reading.
+struct Finished {
+    /// The hash of the manifest's own content, and that with all that its lines name.
+    hashes: ([u8; 32], [u8; 32]),
+    ignored: Ignored,
+    gathered: Gathered,
+}
+
+/// The files of some lines of a listing; none of another manifest.
+#[derive(Default)]
+struct Names(HashMap<u64, String>);
+
+impl Names {
+    fn file(&self, number: u64) -> Option<&str> {
+        self.0.get(&number).map(String::as_str)
+    }
+
+    fn of(&self, number: u64) -> LineName {
+        self.file(number).map_or(LineName::Number(number), |file| LineName::File(file.to_owned()))
+    }
 }
 
 impl Reading<'_> {
@@ -102,11 +137,11 @@ impl Reading<'_> {
         })
     }
 
-    /// Reads to the end of the file. Returns the hash of the whole content, and what a listing ignored.
-    fn finish(self) -> Result<([u8; 32], Ignored, Gathered), Faults> {
+    /// Reads to the end of the file.
+    fn finish(self) -> Result<Finished, Faults> {
         let Self { manifest, rows, judge, record, .. } = self;
         let (lines, ignored) = rows.finish().map_err(|e| manifest.io_fault(Some(record.number), &e))?;
-        Ok((judge.hash(lines), ignored, judge.gathered()))
+        Ok(Finished { hashes: (lines, judge.hash(lines)), ignored, gathered: judge.gathered() })
     }
 }
 
@@ -127,15 +162,17 @@ impl<'d> Manifest<'d> {
         }
         let mut faults = std::mem::take(&mut tally.faults);
         faults.merge_by_line(std::mem::take(&mut tally.repeats).message());
+        let pairs: Vec<(u64, u64)> = doubled.iter().map(|doubled| (doubled.line, doubled.first)).collect();
+        let names = self.names_of(&pairs)?;
         if !doubled.is_empty() {
-            faults.merge_by_line(self.doubled_keys(&doubled)?);
+            faults.merge_by_line(self.doubled_keys(&doubled, &names)?);
         }
         let clashes = if skip || doubled.is_empty() { std::mem::take(&mut tally.names).doubled() } else { Vec::new() };
         if (!skip && !faults.is_empty()) || !clashes.is_empty() || doubled.iter().any(|doubled| doubled.of_bad) {
             faults.merge_by_line(self.doubled_names(&clashes, &later)?);
             return Err(faults);
         }
-        let (hash, ignored, gathered) = reading.finish()?;
+        let Finished { hashes: (lines_hash, hash), ignored, gathered } = reading.finish()?;
         let (lines, bad) = (tally.lines, tally.bad + doubled.len() as u64);
         if lines + bad == 0 && !self.definition.allow_empty {
             return Err(self.nothing(&ignored).into());
@@ -153,21 +190,29 @@ impl<'d> Manifest<'d> {
             ignored,
             unlisted_values: unlisted_values.and(self.definition.task.unlisted()),
             findings,
-            doubled: doubled.iter().map(|doubled| (doubled.line, doubled.first)).collect(),
+            doubled: doubled.iter().map(|doubled| (doubled.line, names.of(doubled.first))).collect(),
+            lines_hash,
+            contents: tally.contents,
+            found: self.kind.found().map_err(|e| self.io_fault(None, &e))?,
         })
     }
 
-    /// The second reading: the lines themselves.
+    /// The second reading: the lines themselves. A line that names a file whose content has changed since is a bad one.
     ///
     /// # Errors
     /// The manifest can no longer be opened.
     pub fn lines<'m>(&'m self, scan: &'m Scan) -> Result<ManifestLines<'m>, Faults> {
-        Ok(ManifestLines { scan, reading: Some(self.reading(ScanDepth::Faults)?) })
+        let rows = self.rows(scan.found.clone())?;
+        Ok(ManifestLines { scan, reading: Some(self.reading_of(rows, ScanDepth::Faults)) })
     }
 
     fn reading(&self, depth: ScanDepth) -> Result<Reading<'_>, Faults> {
-        let (rows, judge) = (self.rows()?, self.records.begin(depth));
-        Ok(Reading { manifest: self, rows, judge, record: Record::default(), read: 0 })
+        Ok(self.reading_of(self.rows(None)?, depth))
+    }
+
+    fn reading_of(&self, rows: Rows, depth: ScanDepth) -> Reading<'_> {
+        let judge = self.records.begin(depth);
+        Reading { manifest: self, rows, judge, record: Record::default(), read: 0 }
     }
 
     /// Judges every line, and counts all lines except `without`.
@@ -176,7 +221,7 @@ impl<'d> Manifest<'d> {
         let mut tally = Tally::default();
         let skip = self.definition.bad_lines == BadLines::Skip;
         while let Some(next) = reading.next()? {
-            let Reading { judge, record, .. } = &mut reading;
+            let Reading { judge, record, rows, .. } = &mut reading;
             let (number, found) = match next {
                 Err(unreadable) => (unreadable.number, vec![self.unreadable(unreadable)]),
                 Ok(()) => match judge.judge(record) {
@@ -184,15 +229,20 @@ impl<'d> Manifest<'d> {
                     Ok(key) => {
                         tally.keys.add(&key, record.number, false);
                         tally.lines += 1;
+                        tally.contents.extend(judge.content().map(|content| (record.number, content)));
                         judge.gather(&mut |name| tally.names.add(name, record.number, false));
                         continue;
                     }
                     Err(Refusal::Line(found)) => (record.number, found),
-                    Err(Refusal::Stop(message)) => return Err(self.stopped(record.number, message)),
+                    Err(Refusal::Stop(message)) => {
+                        let file = rows.file(record.number, record);
+                        return Err(self.stopped(record.number, file.as_deref(), message));
+                    }
                 },
             };
+            let file = reading.rows.file(number, &reading.record);
             for fault in found {
-                let (about, fault) = (fault.about, self.line_fault(number, fault));
+                let (about, fault) = (fault.about, self.line_fault(number, file.as_deref(), fault));
                 if about == About::Line { tally.faults.push(fault) } else { tally.repeats.add(about, fault) }
             }
             tally.bad += 1;
@@ -203,12 +253,42 @@ impl<'d> Manifest<'d> {
         Ok((tally, reading))
     }
 
-    fn line_fault(&self, number: u64, fault: LineFault) -> Fault {
-        Fault::of_line(&self.definition.manifest, number, fault.column.as_deref(), fault.message)
+    /// The fault of a line; `file` is what it stands for in a listing.
+    fn line_fault(&self, number: u64, file: Option<&str>, fault: LineFault) -> Fault {
+        let LineFault { column, message, .. } = fault;
+        match file {
+            Some(file) => Fault::of_listed(self.shown(file), number, column.as_deref(), message),
+            None => Fault::of_line(&self.definition.manifest, number, column.as_deref(), message),
+        }
     }
 
-    fn stopped(&self, number: u64, message: String) -> Faults {
-        Fault::of_line(&self.definition.manifest, number, None, message).into()
+    /// The path of a listed file for messages: below the working directory, relative to it.
+    fn shown<'f>(&self, file: &'f str) -> &'f str {
+        Path::new(file).strip_prefix(&self.definition.working_dir).ok().and_then(Path::to_str).unwrap_or(file)
+    }
+
+    /// The files that these pairs of lines stand for in a listing.
+    fn names_of(&self, pairs: &[(u64, u64)]) -> Result<Names, Faults> {
+        let mut names = Names::default();
+        let wanted: HashSet<u64> = pairs.iter().flat_map(|(line, first)| [*line, *first]).collect();
+        if !self.kind.is_of_files() || wanted.is_empty() {
+            return Ok(names);
+        }
+        let (mut rows, mut record) = (self.rows(None)?, Record::default());
+        while names.0.len() < wanted.len() {
+            match rows.next(&mut record).map_err(|e| self.io_fault(None, &e))? {
+                Next::Line if wanted.contains(&record.number) => {
+                    names.0.insert(record.number, self.shown(record.cell(0)).to_owned());
+                }
+                Next::Line | Next::Unreadable(_) => {}
+                Next::End => break,
+            }
+        }
+        Ok(names)
+    }
+
+    fn stopped(&self, number: u64, file: Option<&str>, message: String) -> Faults {
+        self.line_fault(number, file, LineFault::new(None, message)).into()
     }
 
     fn unreadable(&self, unreadable: Unreadable) -> LineFault {
@@ -222,7 +302,7 @@ impl<'d> Manifest<'d> {
     }
 
     /// The messages for duplicate keys. They need another reading: the first one kept only hashes.
-    fn doubled_keys(&self, doubled: &[Doubled]) -> Result<Faults, Faults> {
+    fn doubled_keys(&self, doubled: &[Doubled], names: &Names) -> Result<Faults, Faults> {
         let mut faults = Faults::default();
         let mut listed = doubled.iter().take(Faults::LIMIT).peekable();
         let mut reading = self.reading(ScanDepth::Faults)?;
@@ -236,8 +316,9 @@ impl<'d> Manifest<'d> {
                     true => Key::of_line(number).to_string(),
                     false => judge.judge(record).map(std::borrow::Cow::into_owned).unwrap_or_default(),
                 };
-                let fault = self.records.doubled_key(&key, wanted.first);
-                faults.push(self.line_fault(number, LineFault { column: self.columns().key.clone(), ..fault }));
+                let fault = self.records.doubled_key(&key, &names.of(wanted.first));
+                let fault = LineFault { column: self.columns().key.clone(), ..fault };
+                faults.push(self.line_fault(number, names.file(number), fault));
                 listed.next();
             }
         }
@@ -254,6 +335,7 @@ impl<'d> Manifest<'d> {
             return Ok(Faults::default());
         }
         let listed = &numbers[..numbers.len().min(Faults::LIMIT)];
+        let names = self.names_of(listed)?;
         let wanted = listed.iter().flat_map(|(line, first)| [*line, *first]);
         let lines = self.some_lines(&wanted.filter(|number| !without.contains(number)).collect())?;
         let mut repeats = Faults::default();
@@ -263,8 +345,9 @@ impl<'d> Manifest<'d> {
             let (Some(line), Some(first)) = (lines.get(number), lines.get(first)) else { continue };
             within += u64::from(line.number == first.number);
             if line.number != first.number || within == 1 {
-                let clash = self.records.clash(line, first);
-                let clash = clash.map(|message| self.line_fault(line.number, LineFault::new(None, message)));
+                let clash = self.records.clash(line, first, &names.of(first.number));
+                let file = names.file(line.number);
+                let clash = clash.map(|message| self.line_fault(line.number, file, LineFault::new(None, message)));
                 repeats.extend(clash.into_iter().collect());
             }
         }
@@ -298,9 +381,10 @@ impl<'d> Manifest<'d> {
 
     fn nothing(&self, ignored: &Ignored) -> Fault {
         let of = match &self.kind {
+            Kind::Files(lister) if !lister.is_named() => Emptiness::Listing,
             Kind::File(file) if matches!(file.format, ManifestFormat::Csv | ManifestFormat::Tsv) => Emptiness::Table,
             Kind::File(..) | Kind::Files(_) => Emptiness::File,
-            Kind::Listing { .. } | Kind::Listed { .. } => Emptiness::Listing,
+            Kind::Listed { .. } => Emptiness::Listing,
         };
         let mut message = self.records.nothing(of);
         if of == Emptiness::Listing && !ignored.is_empty() {
@@ -335,7 +419,12 @@ impl ManifestLines<'_> {
         let Some(reading) = &mut self.reading else { return Ok(None) };
         let manifest = reading.manifest;
         let Some(next) = reading.next()? else { return self.finish().map(|()| None) };
-        let Reading { judge, record, .. } = reading;
+        let Reading { judge, record, rows, .. } = reading;
+        // In a listing, a fault says which file it is about.
+        let told = |number, faults: &[LineFault]| match rows.file(number, record) {
+            Some(file) => format!("{}: {}", printable(manifest.shown(&file)), in_words(faults)),
+            None => in_words(faults),
+        };
         let carried =
             || -> Vec<String> { manifest.columns().carried_at.iter().map(|at| record.cell(*at).to_owned()).collect() };
         let number = record.number;
@@ -343,23 +432,29 @@ impl ManifestLines<'_> {
             Err(unreadable) => {
                 let number = unreadable.number;
                 let carried = vec![String::new(); manifest.columns().carried_at.len()];
-                let fault = in_words(&[manifest.unreadable(unreadable)]);
+                let fault = told(number, &[manifest.unreadable(unreadable)]);
                 return Ok(Some(ManifestRow::Bad(BadLine { number, fault, carried })));
             }
             Ok(()) => match judge.judge(record) {
                 Ok(key) => match self.scan.doubled.get(&number) {
+                    None if judge.content().is_some_and(|now| self.scan.contents.get(&number) != Some(&now)) => {
+                        vec![LineFault::new(None, CONTENT_CHANGED)]
+                    }
                     None => {
                         let key = Key::new(key).expect("the judge has checked the key");
                         let (jobs, carried) = (judge.jobs(record), carried());
                         return Ok(Some(ManifestRow::Good(ManifestLine { number, key, jobs, carried })));
                     }
-                    Some(first) => vec![manifest.records.doubled_key(&key, *first)],
+                    Some(first) => vec![manifest.records.doubled_key(&key, first)],
                 },
                 Err(Refusal::Line(faults)) => faults,
-                Err(Refusal::Stop(message)) => return Err(manifest.stopped(number, message)),
+                Err(Refusal::Stop(message)) => {
+                    let file = rows.file(number, record);
+                    return Err(manifest.stopped(number, file.as_deref(), message));
+                }
             },
         };
-        Ok(Some(ManifestRow::Bad(BadLine { number, fault: in_words(&faults), carried: carried() })))
+        Ok(Some(ManifestRow::Bad(BadLine { number, fault: told(number, &faults), carried: carried() })))
     }
 
     /// Checks at the end that the content is the same as in the first reading.
@@ -369,8 +464,7 @@ impl ManifestLines<'_> {
             return Ok(());
         };
         let manifest = reading.manifest;
-        let (hash, ..) = reading.finish()?;
-        if hash == self.scan.hash {
+        if reading.finish()?.hashes.0 == self.scan.lines_hash {
             return Ok(());
         }
         let message = "changed while it was read; run the same command again";

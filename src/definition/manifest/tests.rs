@@ -429,7 +429,7 @@ fn directories_globs_and_files_are_manifests() {
     bench.write("rec/a.wav", "x");
     bench.write("rec/a.mp3", "x");
     let doubled = bench.read(&["rec"]).unwrap_err();
-    assert_eq!(doubled, "rec:2: column `key`: the key `a` is also that of line 1");
+    assert_eq!(doubled, "rec/a.wav: column `key`: the key `a` is also that of `rec/a.mp3`");
     bench.over.exclude = Some(vec!["*.wav".into(), "*.mp3".into()]);
     let none = bench.read(&["rec"]).unwrap_err();
     assert!(

@@ -1,56 +1,52 @@
 //! Extracts text from Markdown.
 
-use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
+use pulldown_cmark::{Event, LinkType, Parser, Tag, TagEnd};
 
-use super::{LeftOut, Paragraph, Prose};
-use crate::domain::cut::flat;
+use super::{
+    Paragraph, Prose, ProseFault, ProseKind, front_matter,
+    left_out::{LeftOut, letters},
+    residue,
+    source::Source,
+    survey::{self, Open, SYNTAX, is_address},
+};
+use crate::domain::{
+    cut::{SCENE_BREAK, flat},
+    invisible::Repairs,
+};
 
-pub(super) fn parse(text: &str) -> Prose {
-    let (front_matter, text) = match without_front_matter(text) {
-        Some(rest) => (1, rest),
-        None => (0, text),
-    };
-    let left_out = LeftOut { front_matter, ..LeftOut::default() };
-    let mut reader =
-        MarkdownReader { paragraphs: Vec::new(), left_out, text: String::new(), heading: false, skipping: 0 };
-    // Enabled so that this syntax is recognized and not taken for text.
-    let syntax = Options::ENABLE_TABLES
-        | Options::ENABLE_FOOTNOTES
-        | Options::ENABLE_STRIKETHROUGH
-        | Options::ENABLE_TASKLISTS
-        | Options::ENABLE_HEADING_ATTRIBUTES
-        | Options::ENABLE_GFM;
-    Parser::new_ext(text, syntax).for_each(|event| reader.take(&event));
-    reader.flush();
-    Prose { paragraphs: reader.paragraphs, left_out: reader.left_out }
-}
+/// How often a text is edited, at most: taking something out may show more behind it.
+const PASSES: usize = 12;
 
-/// The text after YAML front matter. A line of dashes alone is not enough: it may separate two scenes.
-fn without_front_matter(text: &str) -> Option<&str> {
-    let mut lines = text.split_inclusive('\n');
-    let mut at = lines.next().filter(|line| line.trim_end() == "---")?.len();
-    for (number, line) in lines.enumerate() {
-        at += line.len();
-        match line.trim_end() {
-            "---" | "..." if number > 0 => return text.get(at..),
-            first if number == 0 && !is_field(first) => return None,
-            _ => {}
+/// Reads a text. As [`ProseKind::CommonMark`], the text is what the standard says; else also what people mean by it.
+pub(super) fn parse(text: &str, kind: ProseKind) -> Result<Prose, ProseFault> {
+    let start = front_matter::length(text);
+    let mut left_out = LeftOut { front_matter: u32::from(start > 0), ..LeftOut::default() };
+    let first = text[..start].matches('\n').count() as u64 + 1;
+    let mut source = Source::new(&text[start..], first);
+    if kind == ProseKind::Markdown {
+        source.apply(residue::edits(&source.text, &mut left_out));
+        for _ in 0..PASSES {
+            let edits = survey::edits(&source, &mut left_out).map_err(|open| match open {
+                Open::CodeBlock(line) => ProseFault::OpenCodeBlock { line },
+                Open::Comment(line) => ProseFault::OpenComment { line },
+            })?;
+            if edits.is_empty() {
+                break;
+            }
+            source.apply(edits);
         }
     }
-    None
-}
-
-/// `title: The Sea`, or a comment.
-fn is_field(line: &str) -> bool {
-    let name = line.split(':').next().unwrap_or_default();
-    let is_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '"' | '\'');
-    line.starts_with('#') || line.len() > name.len() && !name.is_empty() && name.chars().all(is_name)
+    let mut reader = MarkdownReader::new(left_out, kind == ProseKind::Markdown);
+    Parser::new_ext(&source.text, SYNTAX).for_each(|event| reader.take(&event));
+    Ok(reader.finish())
 }
 
 /// Collects paragraphs from the parser's events.
 struct MarkdownReader {
     paragraphs: Vec<Paragraph>,
     left_out: LeftOut,
+    /// Whether the residue of other dialects is no text.
+    cleans: bool,
     /// The text of the current paragraph.
     text: String,
     heading: bool,
@@ -59,16 +55,24 @@ struct MarkdownReader {
 }
 
 impl MarkdownReader {
+    const fn new(left_out: LeftOut, cleans: bool) -> Self {
+        Self { paragraphs: Vec::new(), left_out, cleans, text: String::new(), heading: false, skipping: 0 }
+    }
+
     fn take(&mut self, event: &Event<'_>) {
         match event {
             Event::Start(_) if self.skipping > 0 => self.skipping += 1,
             Event::End(_) if self.skipping > 0 => self.skipping -= 1,
+            Event::Text(text) | Event::Code(text) | Event::Html(text) if self.skipping > 0 => {
+                self.left_out.letters += letters(text);
+            }
             _ if self.skipping > 0 => {}
             Event::Start(tag) => self.start(tag),
             Event::End(end) => self.end(*end),
             Event::Text(text) | Event::Code(text) => self.text.push_str(text),
             Event::SoftBreak | Event::HardBreak => self.text.push('\n'),
             Event::InlineHtml(tag) if is_break(tag) => self.text.push('\n'),
+            Event::Rule => self.scene_break(),
             _ => {}
         }
     }
@@ -77,6 +81,16 @@ impl MarkdownReader {
         if let Some(count) = self.counter(tag) {
             *count += 1;
             self.skipping = 1;
+        }
+        match tag {
+            Tag::BlockQuote(Some(_)) => self.left_out.labels += 1,
+            // `[Anna](softly)` may be no link.
+            Tag::Link { link_type: LinkType::Inline, dest_url, .. }
+                if letters(dest_url) > 0 && !is_address(dest_url) =>
+            {
+                self.left_out.link_addresses += 1;
+            }
+            _ => {}
         }
         if !is_inside_paragraph(&tag.to_end()) {
             self.flush();
@@ -97,7 +111,7 @@ impl MarkdownReader {
             Tag::Table(_) => Some(&mut self.left_out.tables),
             Tag::CodeBlock(_) => Some(&mut self.left_out.code_blocks),
             Tag::Image { .. } => Some(&mut self.left_out.images),
-            Tag::HtmlBlock => Some(&mut self.left_out.html_blocks),
+            Tag::HtmlBlock => Some(&mut self.left_out.html_elements),
             Tag::FootnoteDefinition(_) => Some(&mut self.left_out.footnotes),
             _ => None,
         }
@@ -105,9 +119,28 @@ impl MarkdownReader {
 
     fn flush(&mut self) {
         let text = flat(&std::mem::take(&mut self.text));
+        let text = if self.cleans { residue::without(text, &mut self.left_out) } else { text };
+        let text = if text.starts_with(' ') || text.ends_with(' ') || text.contains("  ") { flat(&text) } else { text };
         if !text.is_empty() {
             self.paragraphs.push(Paragraph { text, heading: self.heading });
         }
+    }
+
+    /// A line between two scenes. At the start or at the end of a text it separates nothing.
+    fn scene_break(&mut self) {
+        self.flush();
+        if self.paragraphs.last().is_some_and(|last| last.text != SCENE_BREAK) {
+            self.paragraphs.push(Paragraph { text: SCENE_BREAK.to_owned(), heading: false });
+        }
+    }
+
+    fn finish(mut self) -> Prose {
+        self.flush();
+        if self.paragraphs.last().is_some_and(|last| last.text == SCENE_BREAK) {
+            self.paragraphs.pop();
+        }
+        let Self { paragraphs, left_out, .. } = self;
+        Prose { paragraphs, left_out, repairs: Repairs::default(), fields: Vec::new() }
     }
 }
 

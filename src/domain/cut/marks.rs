@@ -134,9 +134,15 @@ pub(super) const fn is_wide(c: char) -> bool {
     )
 }
 
-/// Letters of scripts that put no space between words.
-pub(super) const fn is_unspaced(c: char) -> bool {
-    is_wide(c) || matches!(c, '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}')
+/// Whether a character belongs to a script that puts no space between words: Chinese, Japanese, Thai, Lao, Burmese, Khmer.
+#[must_use]
+pub const fn is_unspaced(c: char) -> bool {
+    is_wide(c) || is_spaceless(c)
+}
+
+/// Thai, Lao, Burmese and Khmer: a space parts clauses or sentences, and a point belongs to an abbreviation.
+pub(super) const fn is_spaceless(c: char) -> bool {
+    matches!(c, '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}')
 }
 
 /// Whether `at` is inside a grapheme, where the text may not be split. For positions next to punctuation or white space:

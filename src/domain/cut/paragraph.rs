@@ -2,8 +2,19 @@
 
 use super::marks::is_wide;
 
+/// Stands between a heading and the paragraph after it. No text has it otherwise, because control characters are taken out
+/// of texts.
+pub const HEADING_GAP: &str = "\n\u{b}\n";
+/// The paragraph between two scenes.
+pub const SCENE_BREAK: &str = "* * *";
+
 /// The paragraphs of a text, none blank. An empty line or U+2029 separates two of them.
 pub fn paragraphs(text: &str) -> impl Iterator<Item = &str> {
+    with_headings(text).map(|(paragraph, _)| paragraph)
+}
+
+/// The same, and whether each is a heading.
+pub(super) fn with_headings(text: &str) -> impl Iterator<Item = (&str, bool)> {
     text.split('\u{2029}').flat_map(|rest| Paragraphs { rest })
 }
 
@@ -12,9 +23,9 @@ struct Paragraphs<'t> {
 }
 
 impl<'t> Iterator for Paragraphs<'t> {
-    type Item = &'t str;
+    type Item = (&'t str, bool);
 
-    fn next(&mut self) -> Option<&'t str> {
+    fn next(&mut self) -> Option<(&'t str, bool)> {
         let text = self.rest.trim_start();
         let mut from = 0;
         while let Some(at) = text[from..].find(['\n', '\r']) {
@@ -24,11 +35,11 @@ impl<'t> Iterator for Paragraphs<'t> {
             from = text.len() - next.len();
             if next.is_empty() || text[after..from].contains(['\n', '\r']) {
                 self.rest = next;
-                return Some(text[..line_end].trim_end());
+                return Some((text[..line_end].trim_end(), text[line_end..from].contains('\u{b}')));
             }
         }
         self.rest = "";
-        Some(text.trim_end()).filter(|text| !text.is_empty())
+        Some((text.trim_end(), false)).filter(|(text, _)| !text.is_empty())
     }
 }
 

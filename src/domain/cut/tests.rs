@@ -3,20 +3,38 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use super::*;
 
-/// The sentences of a text in one paragraph.
-fn sentences(text: &str) -> Vec<String> {
-    let flat = flat(text);
-    Sentences::of(&flat).map(|range| flat[range].to_owned()).collect()
+/// The rules of an unknown language.
+fn all() -> SentenceRules {
+    SentenceRules::default()
 }
 
-/// Asserts that `|` stands where sentences end, and nowhere else.
-fn ends(marked: &str) {
+/// The sentences of a text in one paragraph.
+fn sentences(text: &str, rules: SentenceRules) -> Vec<String> {
+    let flat = flat(text);
+    rules.sentences(&flat).map(|range| flat[range].to_owned()).collect()
+}
+
+/// Asserts that `|` stands where sentences of a language end, and nowhere else.
+fn ends_in(language: &str, marked: &str) {
     let expected: Vec<_> = marked.split('|').map(str::trim).collect();
-    assert_eq!(sentences(&marked.replace('|', "")), expected);
+    assert_eq!(sentences(&marked.replace('|', ""), SentenceRules::of(Some(language))), expected, "{language}");
+}
+
+/// The same for an unknown language.
+fn ends(marked: &str) {
+    ends_in("auto", marked);
+}
+
+fn cut_any(text: &str, part_chars: usize) -> Vec<Part> {
+    cut(text, part_chars, all())
 }
 
 fn texts(text: &str, part_chars: usize) -> Vec<String> {
-    cut(text, part_chars).into_iter().map(|part| part.text).collect()
+    texts_in("auto", text, part_chars)
+}
+
+fn texts_in(language: &str, text: &str, part_chars: usize) -> Vec<String> {
+    cut(text, part_chars, SentenceRules::of(Some(language))).into_iter().map(|part| part.text).collect()
 }
 
 #[test]
@@ -58,6 +76,84 @@ fn not_every_point_ends_one() {
 }
 
 #[test]
+fn an_abbreviation_ends_no_part() {
+    let rest = "und so geht der Satz noch eine Weile weiter, bis er endet";
+    for (language, start) in [
+        ("de", "Erst im 19. Jahrhundert"),
+        ("es", "Vive en EE. UU. desde"),
+        ("en", "See Vol. II of"),
+        ("en", "It was Wm. Penn and"),
+        ("en", "Chapter xvi. Alice"),
+        ("de", "Er wohnt in der Hauptstr. Berlins"),
+        ("en", "It was Messrs. Thos. Cook who"),
+        ("it", "Venne il prof. Rossi"),
+        ("pl", "Był tam prof. Nowak"),
+        ("nl", "Daar was mevr. Jansen"),
+        ("pl", "Kościół św. Anny"),
+        ("fr", "Voir éd. Gallimard"),
+        ("hi", "देखिए पृ. बारह"),
+        ("hi", "यह १९. अध्याय"),
+        ("ar", "جاء د. أحمد"),
+        ("cs", "Tam byl Karel IV. Lucemburský"),
+        ("da", "Det er den 19. Armé"),
+        ("hu", "A palota özv. Kis"),
+        ("ru", "Он живёт на ул. Ленина"),
+        ("th", "เขาเกิดเมื่อ พ.ศ. 2560"),
+    ] {
+        let text = format!("{start} {rest}. {rest}.");
+        let point = start.rfind(". ").expect("a point") + 1;
+        for limit in start[..point].chars().count()..text.chars().count() {
+            let parts = texts_in(language, &text, limit);
+            assert!(!start[..point].ends_with(&parts[0]), "{language}, {limit}: {parts:?}");
+        }
+    }
+}
+
+#[test]
+fn a_doubtful_end_gives_way_to_a_better_one() {
+    let text = "We sold it, all of it, to Acme Inc. Bolt made the rest of it.";
+    assert_eq!(texts_in("en", text, 40), ["We sold it, all of it, to Acme Inc. Bolt", "made the rest of it."]);
+    assert_eq!(texts_in("en", text, 33), ["We sold it, all of it,", "to Acme Inc. Bolt made the rest", "of it."]);
+    let sure = "We sold it, all of it, to Acme Inc. The rest was made by Bolt.";
+    assert_eq!(texts_in("en", sure, 40), ["We sold it, all of it, to Acme Inc.", "The rest was made by Bolt."]);
+    let flags: Vec<_> = cut(text, 250, SentenceRules::of(Some("en"))).remove(0).sentences;
+    assert_eq!(flags.len(), 2, "in captions the end is one");
+}
+
+#[test]
+fn the_language_decides() {
+    ends_in("de", "Er kam am 19. Juni. | Er wurde 19. | Dann ging er.");
+    ends_in("en", "He turned 19. | June came. | Then he left.");
+    ends_in("nl", "Dat is de heer J. P. de Vries. | Hij woont in Gent.");
+    ends_in("ru", "Он родился в 1799 г. в Москве. | Это было давно, в 1799 г. | Потом он уехал.");
+    ends_in("en", "I like art. | Peter does not.");
+    ends_in("en", "“Stop!” John shouted. | “Stop!” | John stopped.");
+    ends_in("en", "Smith (Hrsg.) wrote it. | He won (!) The prize was small.");
+    ends_in("hy", "Ես գնում եմ: | Դու ո՞ւր ես:");
+    ends_in("th", "เขาเกิดเมื่อ พ.ศ. 2560 ที่กรุงเทพฯ");
+}
+
+#[test]
+fn scripts_without_spaces_are_cut_between_words() {
+    for text in [
+        "ภาษาไทยไม่มีช่องว่างระหว่างคำและเขียนติดกันไปเรื่อยๆจนจบประโยค",
+        "ພາສາລາວເປັນພາສາທີ່ບໍ່ມີຊ່ອງຫວ່າງລະຫວ່າງຄຳສັບ",
+        "ភាសាខ្មែរជាភាសាដែលគ្មានដកឃ្លារវាងពាក្យ",
+        "မြန်မာဘာသာစကားသည်စကားလုံးများကြားတွင်နေရာလွတ်မရှိပါ",
+        "我们上周再次查看数据时发现大多数电话都是在中午之前打来的而且几乎都很短",
+    ] {
+        let ends: Vec<usize> = unspaced::word_ends(text);
+        for limit in 16..30 {
+            let mut at = 0;
+            for part in texts(text, limit) {
+                at += part.len();
+                assert!(ends.contains(&at), "{limit}: {part}");
+            }
+        }
+    }
+}
+
+#[test]
 fn other_scripts_have_their_own_stops() {
     ends("यह घर है। | वह ३.५ किलो है॥ | क्या? | हाँ!");
     ends("你好。| 你好吗？| “好！”| 他走了…… | 完。");
@@ -78,13 +174,13 @@ fn sentences_are_packed_as_long_as_they_fit() {
     assert_eq!(texts(text, 250), ["One two. Three four. Five six.", "Seven."]);
     assert_eq!(texts(text, 20), ["One two. Three four.", "Five six.", "Seven."]);
     assert_eq!(texts(text, 19), ["One two.", "Three four.", "Five six.", "Seven."]);
-    let parts = cut(text, 20);
+    let parts = cut_any(text, 20);
     let shape: Vec<_> = parts.iter().map(|p| (p.paragraph, p.ends_paragraph, p.ends_sentence())).collect();
     assert_eq!(shape, [(0, false, true), (0, true, true), (1, true, true)]);
     let ranges: Vec<_> = parts[0].sentences.iter().map(|s| s.range.clone()).collect();
     assert_eq!(ranges, [0..8, 9..20]);
-    assert!(cut(" \n\n ", 250).is_empty());
-    assert!(!cut("* * *", 250)[0].has_words());
+    assert!(cut_any(" \n\n ", 250).is_empty());
+    assert!(!cut_any("* * *", 250)[0].has_words());
 }
 
 #[test]
@@ -99,7 +195,7 @@ fn a_long_sentence_is_cut_where_it_breathes() {
     assert_eq!(texts("the pre- and post-war years", 16), ["the pre- and", "post-war years"]);
     assert_eq!(texts("你好你好，我们走吧我们走吧", 8), ["你好你好，", "我们走吧我们走吧"]);
     assert_eq!(texts("Tout va bien ici ! Oui", 16), ["Tout va bien", "ici ! Oui"]);
-    let parts = cut("Aa bb cc dd. Ee. Ff gg hh ii.", 9);
+    let parts = cut_any("Aa bb cc dd. Ee. Ff gg hh ii.", 9);
     assert_eq!(parts.iter().map(|p| p.text.as_str()).collect::<Vec<_>>(), ["Aa bb cc", "dd. Ee.", "Ff gg hh", "ii."]);
     let flags: Vec<Vec<_>> =
         parts.iter().map(|p| p.sentences.iter().map(|s| (s.continued, s.goes_on)).collect()).collect();
@@ -119,12 +215,12 @@ fn a_long_word_is_cut_between_graphemes() {
     assert_eq!(texts(&"你".repeat(5), 2), ["你你", "你你", "你"]);
     assert_eq!(texts("你你你你。", 4), ["你你你", "你。"], "a part does not begin with a stop");
     let zalgo = format!("z{}", "\u{301}".repeat(300));
-    assert_eq!(cut(&zalgo, 250).iter().map(Part::chars).collect::<Vec<_>>(), [250, 51]);
+    assert_eq!(cut_any(&zalgo, 250).iter().map(Part::chars).collect::<Vec<_>>(), [250, 51]);
 }
 
 #[test]
 fn a_limit_out_of_range_is_brought_into_it() {
-    assert_eq!(cut(&"a".repeat(8_600), 10_000)[0].chars(), MAX_PART_CHARS);
+    assert_eq!(cut_any(&"a".repeat(8_600), 10_000)[0].chars(), MAX_PART_CHARS);
     assert_eq!(texts("ab", 0), ["a", "b"]);
 }
 
@@ -189,7 +285,7 @@ proptest! {
 
     #[test]
     fn nothing_is_lost_and_parts_are_whole(text in text(), limit in 1usize..60) {
-        let parts = cut(&text, limit);
+        let parts = cut_any(&text, limit);
         prop_assert_eq!(without_space(parts.iter().map(|p| p.text.as_str())), without_space([text.as_str()]));
         prop_assert!(parts.is_sorted_by_key(|p| p.paragraph));
         for (i, part) in parts.iter().enumerate() {
@@ -204,7 +300,7 @@ proptest! {
 
     #[test]
     fn sentences_cover_their_part(text in text(), limit in 1usize..60) {
-        let parts = cut(&text, limit);
+        let parts = cut_any(&text, limit);
         let mut goes_on = false;
         for part in &parts {
             let said = part.sentences.iter().map(|s| &part.text[s.range.clone()]);
@@ -228,7 +324,7 @@ proptest! {
             }
             let starts: Vec<_> = line.grapheme_indices(true).map(|(at, _)| at).collect();
             let mut at = 0;
-            for part in cut_paragraph(paragraph, 0, 30) {
+            for part in cut_paragraph(paragraph, 0, 30, all()) {
                 at += line[at..].len() - line[at..].trim_start().len();
                 prop_assert!(starts.contains(&at), "{:?} in {:?}", part.text, line);
                 at += part.text.len();
@@ -239,7 +335,7 @@ proptest! {
     #[test]
     fn an_edit_touches_no_other_paragraph(a in text(), b in text(), c in text(), limit in 1usize..60) {
         let join = |middle: &str| format!("One: {}\n\n{middle}\n\nThree: {}", flat(&a), flat(&c));
-        let (before, after) = (cut(&join(&flat(&b)), limit), cut(&join("Another one. Or two."), limit));
+        let (before, after) = (cut_any(&join(&flat(&b)), limit), cut_any(&join("Another one. Or two."), limit));
         prop_assert_eq!(of_paragraph(&before, 0), of_paragraph(&after, 0));
         let last = |parts: &[Part]| parts.last().map_or(0, |p| p.paragraph);
         prop_assert_eq!(of_paragraph(&before, last(&before)), of_paragraph(&after, last(&after)));
@@ -248,6 +344,6 @@ proptest! {
     #[test]
     fn wrapping_changes_nothing(words in vec("[a-zA-Zक-ह]{1,9}[.,!?]?", 1..80), gaps in vec(select(vec![" ", "\n", "\r\n  "]), 80), limit in 1usize..60) {
         let wrapped: String = words.iter().zip(gaps).flat_map(|(word, gap)| [word.as_str(), gap]).collect();
-        prop_assert_eq!(cut(&wrapped, limit), cut(&words.join(" "), limit));
+        prop_assert_eq!(cut_any(&wrapped, limit), cut_any(&words.join(" "), limit));
     }
 }

@@ -43,7 +43,8 @@ pub fn timed_sentences(parts: &[Part], spans: &[Option<Span>]) -> Vec<TimedSente
             let end_ms = span.start_ms + length * said / all;
             match timed.last_mut().filter(|_| sentence.continued) {
                 Some(before) => {
-                    go_on(&mut before.text, text);
+                    before.text.push_str(if sentence.after_space { " " } else { "" });
+                    before.text.push_str(text);
                     before.end_ms = end_ms;
                     before.shared_out |= shared_out;
                 }
@@ -54,25 +55,15 @@ pub fn timed_sentences(parts: &[Part], spans: &[Option<Span>]) -> Vec<TimedSente
     timed
 }
 
-/// Adds the rest of a sentence that was cut. Scripts without spaces are cut between any two characters.
-fn go_on(text: &mut String, rest: &str) {
-    let is_wide = |c: char| c >= '\u{2e80}';
-    let runs_on = text.chars().last().is_none_or(is_wide) || rest.chars().next().is_none_or(is_wide);
-    if !runs_on {
-        text.push(' ');
-    }
-    text.push_str(rest);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::cut::cut;
+    use crate::domain::cut::{SentenceRules, cut};
 
     #[test]
     fn sentences_of_a_part_share_its_time_and_cut_ones_are_whole_again() {
         let text = "One two. Three four five.\n\nAlone here, and so long that it has to be cut in two.";
-        let parts = cut(text, 30);
+        let parts = cut(text, 30, SentenceRules::default());
         assert!(parts.len() > 2, "{parts:?}");
         let span = |n: u64| Some(Span { start_ms: n * 10_000, end_ms: n * 10_000 + 2_500 });
         let spans: Vec<_> = (0..parts.len() as u64).map(span).collect();
@@ -91,8 +82,22 @@ mod tests {
     }
 
     #[test]
+    fn a_cut_sentence_gets_the_space_back_that_it_had() {
+        for text in [
+            "안녕하세요 오늘은 날씨가 매우 좋습니다 그렇지요",
+            "ภาษาไทย ไม่มีช่องว่างระหว่างคำ",
+            "我们上周再次查看数据时发现",
+        ] {
+            let parts = cut(text, 9, SentenceRules::default());
+            let spans: Vec<_> = parts.iter().map(|_| Some(Span { start_ms: 0, end_ms: 1_000 })).collect();
+            assert!(parts.len() > 1);
+            assert_eq!(timed_sentences(&parts, &spans)[0].text, text);
+        }
+    }
+
+    #[test]
     fn parts_that_say_nothing_have_no_caption() {
-        let parts = cut("Before.\n\n* * *\n\nAfter.", 250);
+        let parts = cut("Before.\n\n* * *\n\nAfter.", 250, SentenceRules::default());
         let spans: Vec<_> =
             parts.iter().map(|p| p.has_words().then_some(Span { start_ms: 0, end_ms: 1_000 })).collect();
         assert_eq!(timed_sentences(&parts, &spans).len(), 2);

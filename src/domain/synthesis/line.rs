@@ -71,6 +71,9 @@ pub struct Rendition {
     /// Whether only clips bought after the submission may be used.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_reuse: bool,
+    /// The passages of the text's file that are not spoken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<String>,
 }
 
 impl Rendition {

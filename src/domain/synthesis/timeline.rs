@@ -12,14 +12,28 @@ pub struct Timeline {
 }
 
 impl Pause {
-    /// The silence after each part, in milliseconds. The last part has none.
-    pub fn after(self, parts: &[Part]) -> impl Iterator<Item = u32> {
-        parts.iter().enumerate().map(move |(nth, part)| match () {
-            () if nth + 1 == parts.len() => 0,
-            () if part.ends_paragraph => self.paragraph_ms,
-            () if part.ends_sentence() => self.sentence_ms,
-            () => 0,
-        })
+    /// The silence after each part, in milliseconds. All of the silence before a part stands after the last part before it that
+    /// has words, and the last of these has none.
+    #[must_use]
+    pub fn after(self, parts: &[Part]) -> Vec<u32> {
+        let mut pauses = vec![0; parts.len()];
+        let spoken: Vec<usize> = (0..parts.len()).filter(|at| parts[*at].has_words()).collect();
+        for pair in spoken.windows(2) {
+            pauses[pair[0]] = self.between(&parts[pair[0]..=pair[1]]);
+        }
+        pauses
+    }
+
+    /// The silence between the first and the last of these parts. Those between them have no words.
+    fn between(self, parts: &[Part]) -> u32 {
+        let [first, silent @ .., last] = parts else { return 0 };
+        if first.paragraph == last.paragraph {
+            let ends_sentence = silent.last().unwrap_or(first).ends_sentence();
+            return if ends_sentence { self.sentence_ms } else { 0 };
+        }
+        let own = if first.ends_heading { self.heading_ms } else { self.paragraph_ms };
+        let is_between = |part: &Part| part.paragraph != first.paragraph && part.paragraph != last.paragraph;
+        if silent.iter().any(is_between) { own.max(self.break_ms) } else { own }
     }
 }
 
@@ -65,15 +79,44 @@ impl Timeline {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::super::cut::cut, *};
+    use super::{
+        super::super::cut::{HEADING_GAP, SentenceRules, cut},
+        *,
+    };
 
     #[test]
     fn pauses_stand_where_a_part_ends_something() {
-        let pause = Pause { sentence_ms: 200, paragraph_ms: 600 };
-        let parts = cut("One, two and three. Four is long.\n\n* * *\n\nFive.", 14);
-        let message: Vec<_> = parts.iter().map(|part| part.text.as_str()).zip(pause.after(&parts)).collect();
-        let expected = [("One,", 0), ("two and three.", 200), ("Four is long.", 600), ("* * *", 600), ("Five.", 0)];
-        assert_eq!(message, expected);
+        let pause = Pause { sentence_ms: 200, paragraph_ms: 600, heading_ms: 900, break_ms: 1_500 };
+        let told = |text: &str| -> Vec<(String, u32)> {
+            let parts = cut(text, 14, SentenceRules::default());
+            parts.iter().map(|part| part.text.clone()).zip(pause.after(&parts)).collect()
+        };
+        let of = |expected: &[(&str, u32)]| -> Vec<(String, u32)> {
+            expected.iter().map(|(text, ms)| ((*text).to_owned(), *ms)).collect()
+        };
+        assert_eq!(
+            told("One, two and three. Four is long.\n\nFive."),
+            of(&[("One,", 0), ("two and three.", 200), ("Four is long.", 600), ("Five.", 0)])
+        );
+        assert_eq!(
+            told("* * *\n\nOne.\n\n* * *\n\n§\n\nTwo.\n\n😀"),
+            of(&[("* * *", 0), ("One.", 1_500), ("* * *", 0), ("§", 0), ("Two.", 0), ("😀", 0)])
+        );
+        let headings = format!("I{HEADING_GAP}One.\n\nTwo.{HEADING_GAP}* * *\n\nThree.");
+        assert_eq!(told(&headings), of(&[("I", 900), ("One.", 600), ("Two.", 1_500), ("* * *", 0), ("Three.", 0)]));
+        let inside = "Seven letters. — — — — — — — — Then more.";
+        assert_eq!(
+            told(inside).iter().map(|(_, ms)| *ms).sum::<u32>(),
+            0,
+            "silent pieces of a paragraph are no break: {:?}",
+            told(inside)
+        );
+        let low = Pause { heading_ms: 100, break_ms: 50, ..pause };
+        assert_eq!(
+            low.after(&cut("One.\n\n***\n\nTwo.", 250, SentenceRules::default())),
+            [600, 0, 0],
+            "never shorter than between paragraphs"
+        );
     }
 
     #[test]

@@ -11,7 +11,13 @@ use crate::{
         call::ErrorKind,
         s3::{Listed, S3Address},
     },
-    media::{fetch::FetchError, source::SourceFailure, transfer::PartialFile},
+    media::{
+        encoding::{Body, Unfit},
+        fetch::FetchError,
+        partial::PartialFile,
+        source::SourceFailure,
+        transfer::{damaged, packed},
+    },
     s3::{S3Failure, S3Kind},
 };
 
@@ -31,7 +37,7 @@ pub(super) struct Receiving<'a> {
 }
 
 impl Receiving<'_> {
-    /// Appends the response's body to `part`, and checks that the file is then complete.
+    /// Appends the response's body to `part`, unpacked, and checks that the file is then complete.
     pub(super) async fn copy(
         &self,
         mut answer: GetObjectOutput,
@@ -49,36 +55,58 @@ impl Receiving<'_> {
         }
         let total = answer.content_length().and_then(|bytes| u64::try_from(bytes).ok()).map(|bytes| bytes + after);
         self.check(total, answer.e_tag(), part.max())?;
-        progress.etag = answer.e_tag().map(|etag| etag.trim_matches('"').to_owned());
+        let mut body = Body::new(answer.content_encoding(), part.len()).map_err(|name| packed(&self.shown(), &name))?;
+        // Nothing can go on in the middle of what is packed.
+        let etag = answer.e_tag().filter(|_| !body.is_packed());
+        progress.etag = etag.map(|etag| etag.trim_matches('"').to_owned());
         progress.content_type = answer.content_type().map(str::to_owned);
         let ended = loop {
-            match timeout(self.idle_timeout, answer.body.next()).await {
-                Ok(Some(Ok(chunk))) if part.len() + chunk.len() as u64 > part.max() => {
-                    break Err(self.too_large(part.max()));
-                }
-                Ok(Some(Ok(chunk))) => part.append(&chunk).await?,
+            let added = match timeout(self.idle_timeout, answer.body.next()).await {
+                Ok(Some(Ok(chunk))) => body.add(&chunk, part).await,
                 Ok(None) => break Ok(()),
                 Ok(Some(Err(error))) => {
                     let corrupt = S3Failure::broken(&error).kind == S3Kind::Checksum;
-                    if corrupt || total.is_some_and(|total| part.len() >= total) {
+                    if corrupt || total.is_some_and(|total| body.came() >= total) {
                         // It is unknown which of the bytes are wrong.
                         *progress = Progress::default();
                     }
-                    break Err(self.cut(part.len(), total));
+                    break Err(self.cut(body.came(), total));
                 }
                 Err(_) => {
                     let message =
-                        format!("{} fell silent for {:?} after {} bytes", self.at, self.idle_timeout, part.len());
+                        format!("{} fell silent for {:?} after {} bytes", self.at, self.idle_timeout, body.came());
                     break Err(SourceFailure::passing(ErrorKind::SourceTimedOut, message));
                 }
+            };
+            match added {
+                Ok(()) => {}
+                Err(Unfit::Fetch(error)) => return Err(error),
+                Err(unfit) => break Err(self.unfit(unfit, part.max())),
             }
         };
         part.settle().await?;
         ended?;
-        match total {
-            Some(total) if part.len() != total => Err(self.cut(part.len(), Some(total)).into()),
-            _ if part.len() == 0 => Err(self.empty().into()),
-            _ => Ok(()),
+        if total.is_some_and(|total| body.came() != total) {
+            return Err(self.cut(body.came(), total).into());
+        }
+        match body.end(part).await {
+            Ok(()) => part.settle().await?,
+            Err(Unfit::Fetch(error)) => return Err(error),
+            // Without a length, a body that was cut looks like one that ends too early.
+            Err(Unfit::Damaged(_)) if total.is_none() => return Err(self.cut(body.came(), None).into()),
+            Err(unfit) => return Err(self.unfit(unfit, part.max()).into()),
+        }
+        if part.len() == 0 { Err(self.empty().into()) } else { Ok(()) }
+    }
+
+    fn shown(&self) -> String {
+        self.at.to_string()
+    }
+
+    fn unfit(&self, unfit: Unfit, max: u64) -> SourceFailure {
+        match unfit {
+            Unfit::Damaged(why) => damaged(&self.shown(), &why),
+            Unfit::TooLarge | Unfit::Fetch(_) => self.too_large(max),
         }
     }
 

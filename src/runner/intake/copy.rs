@@ -80,7 +80,7 @@ async fn list(objects: &Objects, prefix: &S3Address, file: std::fs::File) -> Res
     let mut listing = ListingWriter::new(file);
     let listed = objects.list(prefix, |object| {
         let path = object.key.strip_prefix(&prefix.key).unwrap_or(&object.key).to_owned();
-        listing.write(&ListedObject { path, bytes: object.bytes, etag: object.etag })
+        listing.write(&ListedObject { path, bytes: object.bytes, etag: object.etag, modified: object.modified })
     });
     listed.await?;
     listing.finish().map(|_| ()).map_err(ListError::Taken)

@@ -30,5 +30,6 @@ pub use copy::{ManifestCopy, copy_manifest};
 pub use error::{Amount, ExitClass, IntakeError, OtherSource, Rebuy};
 pub use plan::{Estimate, Plan, PlanOptions, plan};
 pub use preview::PreviewLine;
+pub use sample::{Seen, Share};
 pub use submit::{Submission, SubmitOptions, submit};
 pub use task::{AccountCheck, Characters, IntakeTask, OutputEndings, Purchases, Survey, renew_account};

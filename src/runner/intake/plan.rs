@@ -8,7 +8,7 @@ use super::{
     known::good_jobs,
     preview::{PreviewLine, preview},
     resolved::{Resolved, Resolving},
-    sample::measure,
+    sample::{Seen, measure},
 };
 use crate::{
     definition::{Definition, Scan, ScanDepth, Spooled},
@@ -55,6 +55,12 @@ pub struct Plan {
     pub without_word_times: u64,
     /// The lines that would be worked, and their price.
     pub estimate: Estimate,
+    /// What was seen of its recordings, if some were looked at.
+    pub seen: Option<Seen>,
+    /// Lines of other batches that are queued on the same pool.
+    pub queued: u64,
+    /// What the batch has cost so far, with what is reserved for calls in flight.
+    pub spent: MicroUsd,
     /// What would be bought, if the task buys in parts.
     pub purchases: Option<Purchases>,
     /// The first lines, as they would be worked.
@@ -76,6 +82,8 @@ pub struct Estimate {
     pub give_or_take_ms: u64,
     /// The number of headers read for the sample.
     pub sampled: u64,
+    /// The number of those recordings that do not prove their length.
+    pub not_exact: u64,
     /// The cost of these other lines.
     pub cost: MicroUsd,
     /// The uncertainty of the cost.
@@ -126,13 +134,22 @@ pub async fn plan(
     let preview = preview(&resolved, copy).await?;
     let Resolved { definition, task, reader, known, .. } = resolved;
     let mut estimate = estimate((&definition, &*task), &diff, rates);
-    if estimate.unknown > 0
-        && task.cost_of_audio(&definition, 0, rates).is_some()
-        && let Some(guess) = measure(&definition, copy, &reader.scan).await?
-    {
+    let mut seen = None;
+    if estimate.unknown > 0 && task.cost_of_audio(&definition, 0, rates).is_some() {
+        let looked = measure(&definition, copy, &reader.scan).await?;
         let cost = |audio_ms| task.cost_of_audio(&definition, audio_ms, rates).unwrap_or_default();
-        add_guess(&mut estimate, guess, cost);
+        if let Some(guess) = looked.guess {
+            add_guess(&mut estimate, (guess, looked.measured), cost);
+        }
+        seen = Some(looked);
     }
+    let queued = match (store, task.batch(&spec.task)) {
+        (Some(store), Ok(asked)) => {
+            let own = known.as_ref().map(|known| known.row.id);
+            store.queued_elsewhere(environment, asked.pool(), own).await?
+        }
+        _ => 0,
+    };
     let mut plan = Plan {
         spec,
         batch: definition.batch.clone(),
@@ -140,6 +157,9 @@ pub async fn plan(
         pause: None,
         phase: None,
         estimate,
+        seen,
+        queued,
+        spent: MicroUsd(0),
         purchases: found.purchases,
         preview,
         notes: definition.notes(),
@@ -162,6 +182,7 @@ pub async fn plan(
         plan.redelivered = if known.needs_redelivery(&plan.spec) { diff.done } else { diff.redelivered };
         let unfinished = store.counts(known.row.id).await?.unfinished();
         plan.phase = Some(known.row.phase(unfinished, store.clock().now()));
+        plan.spent = MicroUsd(known.row.spent + known.row.reserved);
         plan.pause = known.row.pause;
     }
     Ok(plan)
@@ -194,6 +215,7 @@ fn add_guess(estimate: &mut Estimate, (guess, measured): (Guess, u64), cost: imp
         audio_ms: estimate.audio_ms + audio_ms,
         give_or_take_ms,
         sampled: guess.sampled,
+        not_exact: guess.not_exact,
         cost: cost(estimate.audio_ms + audio_ms),
         give_or_take: cost(give_or_take_ms),
     };
@@ -206,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_sample_speaks_for_the_lines_that_are_not_known() {
-        let guess = Guess { audio_ms: 600_000, give_or_take_ms: 60_000, sampled: 100 };
+        let guess = Guess { audio_ms: 600_000, give_or_take_ms: 60_000, sampled: 100, not_exact: 0 };
         let mut estimate = Estimate { lines: 6, unknown: 5, audio_ms: 60_000, ..Estimate::default() };
         let cost = |ms| Rates::default().cost(SttModel::Pulse, ms);
         add_guess(&mut estimate, (guess, 10), cost);

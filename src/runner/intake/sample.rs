@@ -1,9 +1,10 @@
-//! Estimates the length of a manifest's recordings before anything is bought, from their sizes and some of their headers.
+//! Looks at some of a manifest's recordings before anything is paid: whether they are there, how long they are, and how many
+//! channels they have. Only their first bytes are read, and where a container needs them their last ones.
 
 use std::{
-    fs,
+    fs, io,
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -13,94 +14,318 @@ use super::IntakeError;
 use crate::{
     definition::{Definition, Faults, Manifest, ManifestRow, Scan, Spooled},
     domain::{
-        estimate::{Guess, Sampled, guess},
+        call::ErrorKind,
+        estimate::{Guess, Sampled, extrapolate, guess},
+        length::Length,
         s3::S3Address,
     },
     media::{
-        probe::{Probe, probe, probe_ends},
+        fetch::{FetchError, FetchSettings, Fetcher},
+        probe::{Kind, Probe, probe, probe_ends, tail_len},
         s3::Objects,
-        source::Source,
+        source::{MAX_SOURCE_BYTES, Source},
     },
+    pace::Pace,
 };
 
-/// Recordings whose headers are read.
+/// Recordings of which the headers are read: so many whose size is known, and so many others.
 const MOST: usize = 100;
 /// Headers that are read concurrently.
 const AT_ONCE: usize = 16;
-/// Bytes read of an object's start, and of its end.
+/// Bytes read of a recording's start.
 const HEAD: u64 = 64 << 10;
-const TAIL: u64 = 16 << 10;
-/// The longest time that an estimate may take.
+/// The longest time that all of it may take.
 const TIMEOUT: Duration = Duration::from_secs(20);
+/// The longest silence of a server.
+const SILENCE: Duration = Duration::from_secs(5);
 
-/// The recordings whose size is known without opening them.
-#[derive(Debug, Default)]
-struct KnownSizes {
-    lines: u64,
-    bytes: u64,
-    picked: Vec<(String, u64)>,
+/// What was seen of the recordings.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Lines with a source.
+    pub lines: u64,
+    /// The length of `measured` recordings, if there is an estimate.
+    pub guess: Option<Guess>,
+    /// The lines that the estimate is for.
+    pub measured: u64,
+    /// Recordings that were looked at.
+    pub looked: u64,
+    /// Recordings that are not there.
+    pub missing: Share,
+    /// Recordings that cannot be read, or are known to be no audio.
+    pub unusable: Share,
+    /// Recordings with two channels or more, of those whose headers say how many they have.
+    pub stereo: Share,
 }
 
-/// Estimates the length of the recordings whose size is known, and counts them. `None` if there is no estimate.
+impl Seen {
+    /// Whether lines would fail, as far as was looked.
+    #[must_use]
+    pub const fn has_unusable(&self) -> bool {
+        self.missing.found > 0 || self.unusable.found > 0
+    }
+}
+
+/// How many recordings are of a kind.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Share {
+    /// Those that were found.
+    pub found: u64,
+    /// Of so many.
+    pub of: u64,
+    /// The number of all lines that this stands for.
+    pub about: u64,
+    /// One of them, without what is secret in its address, and what is wrong with it.
+    pub example: Option<String>,
+}
+
+/// The sources of a manifest, and those that are looked at.
+#[derive(Debug, Default)]
+struct Sources {
+    sized: Stratum,
+    /// Sources whose size nobody said: objects and addresses in a table.
+    unsized_: Stratum,
+    /// Local files that are not there.
+    missing: u64,
+    missing_example: Option<String>,
+}
+
+#[derive(Debug, Default)]
+struct Stratum {
+    lines: u64,
+    bytes: u64,
+    picked: Vec<String>,
+}
+
+impl Stratum {
+    fn add(&mut self, source: String, bytes: u64, every: u64) {
+        if self.lines.is_multiple_of(every) && self.picked.len() < MOST {
+            self.picked.push(source);
+        }
+        self.lines += 1;
+        self.bytes += bytes;
+    }
+}
+
+/// What one source turned out to be.
+#[derive(Debug)]
+enum Look {
+    There(Probe),
+    Missing,
+    Unusable(String),
+    /// It could not be looked at now: an outage, or no time.
+    Unknown,
+}
+
+/// Looks at some recordings of a manifest.
 pub(super) async fn measure(
     definition: &Definition,
     copy: Option<&Spooled>,
     scan: &Arc<Scan>,
-) -> Result<Option<(Guess, u64)>, IntakeError> {
-    let sizes = {
+) -> Result<Seen, IntakeError> {
+    let sources = {
         let (definition, copy, scan) = (definition.clone(), copy.cloned(), Arc::clone(scan));
-        let looked = tokio::task::spawn_blocking(move || sizes(&definition, copy.as_ref(), &scan));
-        looked.await.map_err(|_| IntakeError::Interrupted)??
+        let read = tokio::task::spawn_blocking(move || sources(&definition, copy.as_ref(), &scan));
+        read.await.map_err(|_| IntakeError::Interrupted)??
     };
-    let objects = Objects::new(&definition.source);
-    let seen = Mutex::new(Vec::with_capacity(sizes.picked.len()));
-    let look = stream::iter(sizes.picked).for_each_concurrent(AT_ONCE, |(source, bytes)| {
-        let (objects, seen) = (&objects, &seen);
+    let eyes = Eyes::new(definition);
+    let Sources { sized, unsized_, missing, missing_example } = sources;
+    let seen = Mutex::new((Vec::new(), Vec::new()));
+    let picked = sized.picked.into_iter().map(|source| (source, true));
+    let picked = picked.chain(unsized_.picked.into_iter().map(|source| (source, false)));
+    let looking = stream::iter(picked).for_each_concurrent(AT_ONCE, |(source, is_sized)| {
+        let (eyes, seen) = (&eyes, &seen);
         async move {
-            let found = look_at(objects, &source, bytes).await.and_then(|probe| probe.audio_ms);
-            let mut seen = seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            seen.extend(found.map(|audio_ms| Sampled { bytes, audio_ms }));
+            let look = eyes.look_at(&source).await;
+            let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+            if is_sized { seen.0.push((source, look)) } else { seen.1.push((source, look)) }
         }
     });
     // What was not read in time only makes the estimate less certain.
-    let _ = tokio::time::timeout(TIMEOUT, look).await;
-    let seen = seen.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    Ok(guess(&seen, sizes.bytes, sizes.lines).map(|guess| (guess, sizes.lines)))
+    let _ = tokio::time::timeout(TIMEOUT, looking).await;
+    let (of_sized, of_unsized) = seen.into_inner().unwrap_or_else(PoisonError::into_inner);
+
+    let unsized_lines = there(&of_unsized, unsized_.lines);
+    let guesses = [
+        (guess(&lengths(&of_sized), Some(sized.bytes), sized.lines), sized.lines),
+        (guess(&lengths(&of_unsized), None, unsized_lines), unsized_lines),
+    ];
+    let measured = guesses.iter().filter(|(guess, _)| guess.is_some()).map(|(_, lines)| lines).sum();
+    let lines = sized.lines + unsized_.lines + missing;
+    let all: Vec<_> = of_sized.into_iter().chain(of_unsized).collect();
+    let shown = |source: &str| definition.queries.shown(source);
+    let mut share = share_of(&all, sized.lines + unsized_.lines, |look| matches!(look, Look::Missing), &shown);
+    share.found += missing;
+    share.of += missing;
+    share.about += missing;
+    share.example = missing_example.or(share.example);
+    let mut unusable = share_of(&all, sized.lines + unsized_.lines, |look| matches!(look, Look::Unusable(_)), &shown);
+    unusable.of += missing;
+    Ok(Seen {
+        lines,
+        guess: guesses.into_iter().filter_map(|(guess, _)| guess).reduce(Guess::and),
+        measured,
+        looked: all.iter().filter(|(_, look)| !matches!(look, Look::Unknown)).count() as u64 + missing,
+        unusable,
+        stereo: stereo(&all, lines.saturating_sub(share.about)),
+        missing: share,
+    })
 }
 
-/// Adds up the sizes, and picks recordings evenly over the manifest: neighbours are often alike.
-fn sizes(definition: &Definition, copy: Option<&Spooled>, scan: &Scan) -> Result<KnownSizes, Faults> {
+/// The lengths that were read.
+fn lengths(seen: &[(String, Look)]) -> Vec<Sampled> {
+    let of = |look: &Look| match look {
+        Look::There(Probe { bytes, length, .. }) => {
+            length.ms().map(|audio_ms| Sampled { bytes: *bytes, audio_ms, is_exact: length.is_exact() })
+        }
+        _ => None,
+    };
+    seen.iter().filter_map(|(_, look)| of(look)).collect()
+}
+
+/// The number of these lines whose recordings are there.
+fn there(seen: &[(String, Look)], lines: u64) -> u64 {
+    let looked = seen.iter().filter(|(_, look)| !matches!(look, Look::Unknown)).count() as u64;
+    let missing = seen.iter().filter(|(_, look)| matches!(look, Look::Missing)).count() as u64;
+    lines - extrapolate(missing, looked, lines).min(lines)
+}
+
+fn share_of(
+    seen: &[(String, Look)],
+    lines: u64,
+    is_one: impl Fn(&Look) -> bool,
+    shown: &impl Fn(&str) -> String,
+) -> Share {
+    let of = seen.iter().filter(|(_, look)| !matches!(look, Look::Unknown)).count() as u64;
+    let mut found = seen.iter().filter(|(_, look)| is_one(look));
+    let example = found.clone().next().map(|(source, look)| match look {
+        Look::Unusable(why) => format!("{}: {why}", shown(source)),
+        _ => shown(source),
+    });
+    let found = found.by_ref().count() as u64;
+    Share { found, of, about: extrapolate(found, of, lines), example }
+}
+
+fn stereo(seen: &[(String, Look)], lines: u64) -> Share {
+    let channels = |look: &Look| if let Look::There(probe) = look { probe.channels } else { None };
+    let known: Vec<u16> = seen.iter().filter_map(|(_, look)| channels(look)).collect();
+    let (found, of) = (known.iter().filter(|channels| **channels > 1).count() as u64, known.len() as u64);
+    Share { found, of, about: extrapolate(found, of, lines), example: None }
+}
+
+/// Adds up the sources, and picks some evenly over the manifest: neighbours are often alike.
+fn sources(definition: &Definition, copy: Option<&Spooled>, scan: &Scan) -> Result<Sources, Faults> {
     let manifest = Manifest::open(definition, copy)?;
     let every = scan.lines.div_ceil(MOST as u64).max(1);
-    let mut sizes = KnownSizes::default();
+    let mut sources = Sources::default();
     for row in manifest.lines(scan)? {
         let ManifestRow::Good(line) = row? else { continue };
         for job in line.jobs {
             let Some(source) = job.source else { continue };
-            let local = || fs::metadata(&source).ok().filter(|_| source.starts_with('/')).map(|meta| meta.len());
-            let Some(bytes) = job.expected.map(|listed| listed.bytes).or_else(local) else { continue };
-            if sizes.lines.is_multiple_of(every) && sizes.picked.len() < MOST {
-                sizes.picked.push((source, bytes));
+            if let Some(listed) = job.expected {
+                sources.sized.add(source, listed.bytes, every);
+            } else if source.starts_with('/') {
+                match fs::metadata(&source) {
+                    Ok(meta) => sources.sized.add(source, meta.len(), every),
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                        sources.missing += 1;
+                        sources.missing_example.get_or_insert(source);
+                    }
+                    // What cannot be opened is told when it is looked at.
+                    Err(_) => sources.unsized_.add(source, 0, every),
+                }
+            } else {
+                sources.unsized_.add(source, 0, every);
             }
-            sizes.lines += 1;
-            sizes.bytes += bytes;
         }
     }
-    Ok(sizes)
+    Ok(sources)
 }
 
-async fn look_at(objects: &Objects, source: &str, bytes: u64) -> Option<Probe> {
-    match Source::parse(source).ok()? {
-        Source::File(path) => tokio::task::spawn_blocking(move || probe(Path::new(&path)).ok()).await.ok().flatten(),
-        Source::S3(at) => look_at_object(objects, &at, bytes).await,
-        Source::Http(_) => None,
+/// Reads the starts of sources of any kind.
+struct Eyes {
+    objects: Objects,
+    fetcher: Option<Fetcher>,
+}
+
+impl Eyes {
+    fn new(definition: &Definition) -> Self {
+        let settings = FetchSettings {
+            idle_timeout: SILENCE,
+            connect_timeout: SILENCE,
+            whole_timeout: TIMEOUT,
+            pace: Pace { tries: 1, ..Pace::default() },
+            ..FetchSettings::default()
+        };
+        let fetcher = Fetcher::new(settings.clone()).ok();
+        Self {
+            objects: Objects::new(&definition.source).patient(settings),
+            fetcher: fetcher.map(|fetcher| fetcher.with_private_redirects(definition.private_redirects)),
+        }
+    }
+
+    async fn look_at(&self, source: &str) -> Look {
+        match Source::parse(source) {
+            Ok(Source::File(path)) => {
+                let read = tokio::task::spawn_blocking(move || of_file(Path::new(&path))).await;
+                read.unwrap_or(Look::Unknown)
+            }
+            Ok(Source::S3(at)) => judged(self.look_at_object(&at).await),
+            Ok(Source::Http(url)) => match &self.fetcher {
+                Some(fetcher) => {
+                    judged(fetcher.fetch_start(&url, HEAD).await.map(|(head, bytes)| of_ends(&head, &[], bytes)))
+                }
+                None => Look::Unknown,
+            },
+            Err(failure) => Look::Unusable(failure.message),
+        }
+    }
+
+    async fn look_at_object(&self, at: &S3Address) -> Result<Look, FetchError> {
+        let (head, bytes) = self.objects.fetch_start(at, HEAD).await?;
+        let tail = match bytes.map_or(0, |bytes| tail_len(&head, bytes)) {
+            0 => Vec::new(),
+            wanted => self.objects.fetch_end(at, wanted).await?,
+        };
+        Ok(of_ends(&head, &tail, bytes))
     }
 }
 
-async fn look_at_object(objects: &Objects, at: &S3Address, bytes: u64) -> Option<Probe> {
-    let head = objects.fetch_start(at, HEAD).await.ok()?;
-    // Only paged streams (Ogg) have their length at their end.
-    let tail =
-        if bytes > HEAD && head.starts_with(b"OggS") { objects.fetch_end(at, TAIL).await.ok()? } else { Vec::new() };
-    Some(probe_ends(&head, &tail, bytes))
+fn of_file(path: &Path) -> Look {
+    match probe(path) {
+        Ok(probe) => of_probe(probe),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Look::Missing,
+        Err(e) => Look::Unusable(e.to_string()),
+    }
+}
+
+/// A recording by its ends. Without a size nothing proves its length.
+fn of_ends(head: &[u8], tail: &[u8], bytes: Option<u64>) -> Look {
+    if head.is_empty() && bytes.is_none() {
+        // It comes packed.
+        return Look::Unknown;
+    }
+    match (bytes, of_probe(probe_ends(head, tail, bytes.unwrap_or(head.len() as u64)))) {
+        (None, Look::There(probe)) => Look::There(Probe { length: Length::Unknown, ..probe }),
+        (_, look) => look,
+    }
+}
+
+fn of_probe(probe: Probe) -> Look {
+    match probe.kind {
+        Kind::NotAudio(what) => Look::Unusable(format!("is {what}, and no audio")),
+        _ if probe.bytes == 0 => Look::Unusable("is empty".into()),
+        _ if probe.bytes > MAX_SOURCE_BYTES => Look::Unusable("is larger than the API takes".into()),
+        _ => Look::There(probe),
+    }
+}
+
+fn judged(read: Result<Look, FetchError>) -> Look {
+    match read {
+        Ok(look) => look,
+        Err(FetchError::Source(failure)) if failure.transient => Look::Unknown,
+        Err(FetchError::Source(failure)) if failure.kind == ErrorKind::SourceMissing => Look::Missing,
+        Err(FetchError::Source(failure)) => Look::Unusable(failure.message),
+        Err(_) => Look::Unknown,
+    }
 }

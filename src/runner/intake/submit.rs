@@ -163,7 +163,7 @@ pub async fn submit(
         store.drop_corrected(begun).await?;
     }
     // A bad line may have been a good one before.
-    reading.whole = definition.limit.is_none() && reader.scan.bad == 0;
+    reading.whole = definition.limit.is_none() && reader.scan.bad == 0 && reading.whole;
     let rewanted = if begun.existed { store.note_reading(begun, &reading).await? } else { WantedChanges::default() };
     store.end_submit(begun.batch).await?;
 
@@ -272,6 +272,7 @@ async fn write_lines(
     wanted: Wanted,
 ) -> Result<(Submitted, ReadLines), IntakeError> {
     let (mut submitted, mut reading) = (Submitted::default(), ReadLines::default());
+    reading.whole = true;
     let mut chunks = reader.chunks(wanted);
     let at_once = if begun.existed { 1 } else { CHUNKS_OF_NEW };
     let mut sets = Vec::with_capacity(at_once);
@@ -279,6 +280,7 @@ async fn write_lines(
         let chunk = chunks.next().await?;
         let last = chunk.is_none();
         if let Some(chunk) = chunk {
+            reading.whole &= chunk.bad.is_empty();
             if begun.existed {
                 chunk.marks.iter().for_each(|mark| reading.add(*mark));
             }

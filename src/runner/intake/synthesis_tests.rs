@@ -6,8 +6,8 @@ use super::*;
 use crate::{
     definition::{Definition, Manifest, ManifestRow, Overrides, ScanDepth},
     domain::{
-        cut, environment::Environment, facts::Facts, identity::Identity, job::JobState, pool::Pool,
-        synthesis::Rendition, synthesis::Synthesis,
+        environment::Environment, facts::Facts, identity::Identity, job::JobState, pool::Pool, synthesis::Rendition,
+        synthesis::Synthesis,
     },
     sandbox::{Config, Sandbox},
     store::{ClaimRequest, Finish, Opening, PlannedPart, Settlement, Store, Submitted, To},
@@ -74,7 +74,7 @@ impl Fixture {
             for job in &line.jobs {
                 let output: Rendition = serde_json::from_str(job.overrides.as_deref().unwrap()).unwrap();
                 let options = output.overrides.apply(&asked.synthesis.options);
-                for part in cut::parts(job.text.as_deref().unwrap(), asked.synthesis.part_chars) {
+                for part in asked.synthesis.parts(&asked.synthesis.options, job.text.as_deref().unwrap()) {
                     let bought = output.format.bought();
                     let cache_key = asked.synthesis.cache_key(&options, &part.text, bought);
                     let audio_cache = self.store.audio_cache();

@@ -14,6 +14,7 @@ use crate::{
         environment::Environment,
         facts::Facts,
         job::{JobState, RequestFingerprint},
+        length::Length,
         pool::{Limits, Pool},
         transcription::Transcription,
     },
@@ -118,13 +119,14 @@ impl Fixture {
                 flags: LogFlags::default(),
                 bytes: None,
                 audio_ms: None,
+                estimated_ms: None,
                 keywords: Default::default(),
             };
             let ask = PermitRequest::new(
                 &job,
                 "acc".into(),
                 Pool::Pulse,
-                Purchase::Transcript { audio_ms: Some(60_000), rate: MicroUsd(5_000) },
+                Purchase::Transcript { length: Length::Exact(60_000), rate: MicroUsd(5_000) },
                 request,
             );
             if let Ok(permit) = self.store.permit(ask).await.unwrap() {

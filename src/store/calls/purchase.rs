@@ -2,7 +2,11 @@
 
 use crate::{
     clock::Millis,
-    domain::{cost::MicroUsd, identity::Identity, length},
+    domain::{
+        cost::MicroUsd,
+        identity::Identity,
+        length::{self, Length},
+    },
 };
 
 /// The length assumed for a recording of unknown length, before any recording was seen.
@@ -13,8 +17,8 @@ const FIRST_GUESS_MS: u64 = 10 * 60_000;
 pub enum Purchase {
     /// A transcript, charged by the length of the recording.
     Transcript {
-        /// Length of the recording, if it is known.
-        audio_ms: Option<u64>,
+        /// Length of the recording.
+        length: Length,
         /// Price of a minute.
         rate: MicroUsd,
     },
@@ -58,8 +62,8 @@ impl Purchase {
     #[must_use]
     pub fn units(&self) -> Option<i64> {
         match self {
-            Self::Transcript { audio_ms, .. } => {
-                audio_ms.and_then(length::bounded).and_then(|ms| i64::try_from(ms).ok())
+            Self::Transcript { length, .. } => {
+                length.ms().and_then(length::bounded).and_then(|ms| i64::try_from(ms).ok())
             }
             Self::Clip(clip) => Some(clip.characters.into()),
             Self::Priced { units, .. } => Some((*units).into()),
@@ -70,9 +74,15 @@ impl Purchase {
     /// implausible amount, for which no call is made.
     pub(in crate::store) fn estimate(&self, longest_ms: i64) -> Option<i64> {
         let cost = match *self {
-            Self::Transcript { audio_ms, rate } => {
+            Self::Transcript { length, rate } => {
                 let guess = u64::try_from(longest_ms).ok().filter(|ms| *ms > 0).unwrap_or(FIRST_GUESS_MS);
-                MicroUsd::share(rate, length::bounded(audio_ms.unwrap_or(guess))?, 60_000)
+                let ms = match length {
+                    Length::Exact(ms) => ms,
+                    // It may be far longer than what was seen of it.
+                    Length::Estimated(ms) => ms.max(guess),
+                    Length::Unknown => guess,
+                };
+                MicroUsd::share(rate, length::bounded(ms)?, 60_000)
             }
             Self::Clip(clip) => clip.cost,
             Self::Priced { cost, .. } => cost,
@@ -87,17 +97,25 @@ mod tests {
 
     #[test]
     fn an_estimate_is_an_amount_or_none() {
-        let estimate =
-            |audio_ms, rate, longest| Purchase::Transcript { audio_ms, rate: MicroUsd(rate) }.estimate(longest);
-        assert_eq!(estimate(Some(60_000), 5_000, 0), Some(5_000));
-        assert_eq!(estimate(Some(1), 5_000, 0), Some(1), "rounded up");
-        assert_eq!(estimate(None, 5_000, 0), Some(50_000), "ten minutes");
-        assert_eq!(estimate(None, 5_000, 120_000), Some(10_000), "the longest seen");
-        assert_eq!(estimate(None, 5_000, -1), Some(50_000));
-        for length in [18_446_744_073_709_551, u64::MAX, length::LONGEST_MS + 1] {
-            assert_eq!(estimate(Some(length), 5_000, 0), None, "{length}");
+        let estimate = |length, rate, longest| Purchase::Transcript { length, rate: MicroUsd(rate) }.estimate(longest);
+        assert_eq!(estimate(Length::Exact(60_000), 5_000, 0), Some(5_000));
+        assert_eq!(estimate(Length::Exact(1), 5_000, 0), Some(1), "rounded up");
+        assert_eq!(estimate(Length::Unknown, 5_000, 0), Some(50_000), "ten minutes");
+        assert_eq!(estimate(Length::Unknown, 5_000, 120_000), Some(10_000), "the longest seen");
+        assert_eq!(estimate(Length::Unknown, 5_000, -1), Some(50_000));
+        for ms in [18_446_744_073_709_551, u64::MAX, length::LONGEST_MS + 1] {
+            assert_eq!(estimate(Length::Exact(ms), 5_000, 0), None, "{ms}");
         }
-        assert_eq!(estimate(Some(60_000), i64::MAX, 0), None);
-        assert_eq!(estimate(None, 5_000, i64::MAX), None);
+        assert_eq!(estimate(Length::Exact(60_000), i64::MAX, 0), None);
+        assert_eq!(estimate(Length::Unknown, 5_000, i64::MAX), None);
+    }
+
+    #[test]
+    fn a_length_that_nothing_proves_reserves_no_less_than_an_unknown_one() {
+        let estimate =
+            |length, longest| Purchase::Transcript { length, rate: MicroUsd(5_000) }.estimate(longest).unwrap();
+        assert_eq!(estimate(Length::Estimated(1_000), 0), 50_000, "ten minutes, not a second");
+        assert_eq!(estimate(Length::Estimated(1_000), 120_000), 10_000, "the longest seen");
+        assert_eq!(estimate(Length::Estimated(3_600_000), 120_000), 300_000, "an hour");
     }
 }

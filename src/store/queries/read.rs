@@ -5,6 +5,7 @@ use std::sync::PoisonError;
 use sqlx::{Row, ValueRef, sqlite::SqliteRow};
 
 use crate::domain::{
+    environment::Environment,
     facts::Facts,
     job::{BatchId, CallId, JobId, JobState, Token},
     pool::{Limits, Pool},
@@ -97,6 +98,29 @@ impl Store {
         let sql = r"-- read::holds
                 SELECT EXISTS (SELECT 1 FROM jobs WHERE id = $1 AND token = $2 AND state = 'running')";
         Ok(sqlx::query_scalar(sql).bind(job).bind(token).fetch_one(&self.read).await?)
+    }
+
+    /// Unfinished jobs of other open batches of this environment on this pool.
+    pub async fn queued_elsewhere(
+        &self,
+        environment: Environment,
+        pool: Pool,
+        but: Option<BatchId>,
+    ) -> Result<u64, StoreError> {
+        let queued: i64 = sqlx::query_scalar(
+            r"-- read::queued_elsewhere
+              SELECT count(*)
+              FROM jobs AS j
+              JOIN batches AS b ON b.id = j.batch
+              WHERE b.environment = $1 AND b.state = 'open' AND b.submitting_at IS NULL AND ($3 IS NULL OR b.id <> $3)
+                AND j.due_at IS NOT NULL AND j.pool = $2",
+        )
+        .bind(environment)
+        .bind(pool)
+        .bind(but)
+        .fetch_one(&self.read)
+        .await?;
+        Ok(u64::try_from(queued).unwrap_or(0))
     }
 
     /// Jobs by state, and failures by kind.

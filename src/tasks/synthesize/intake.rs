@@ -2,7 +2,12 @@
 
 use futures::future::BoxFuture;
 
-use super::{Synthesize, dictionary, purchases::SynthesisSurvey, records::rendition, voices};
+use super::{
+    Synthesize, dictionary,
+    purchases::SynthesisSurvey,
+    records::{TextFindings, rendition},
+    voices,
+};
 use crate::{
     definition::{Definition, manifest::JobDraft},
     domain::{
@@ -60,7 +65,12 @@ impl IntakeTask for Synthesize {
     }
 
     fn check_account<'a>(&'a self, check: AccountCheck<'a>) -> BoxFuture<'a, Result<Vec<String>, IntakeError>> {
-        Box::pin(voices::check(check))
+        Box::pin(async move {
+            let changes = TextFindings::of(check.scan).map(TextFindings::changes).unwrap_or_default();
+            let mut warnings = voices::check(check).await?;
+            warnings.extend(changes);
+            Ok(warnings)
+        })
     }
 
     fn prepare_account<'a>(

@@ -5,10 +5,7 @@ use tokio::sync::mpsc;
 use super::records::rendition;
 use crate::{
     definition::{Definition, Manifest, ManifestRow, ScanDepth, Spooled},
-    domain::{
-        cut::{self, Part},
-        synthesis::ClipFormat,
-    },
+    domain::synthesis::ClipFormat,
     runner::intake::IntakeError,
     store::{AudioCache, Store},
 };
@@ -70,9 +67,6 @@ fn cut_all(
             continue;
         }
         let Some(text) = line.jobs.iter().find_map(|job| job.text.as_deref()) else { continue };
-        // Numbered as everywhere: a part without words counts too.
-        let parts: Vec<(Part, u64)> =
-            (cut::parts(text, asked.synthesis.part_chars).zip(1..)).filter(|(part, _)| part.has_words()).collect();
         let mut seen = Vec::new();
         for output in line.jobs.iter().filter_map(rendition) {
             let (bought, options) = (output.format.bought(), output.overrides.apply(&asked.synthesis.options));
@@ -80,7 +74,8 @@ fn cut_all(
                 continue;
             }
             seen.push((output.voice_id().to_owned(), bought));
-            for (part, number) in &parts {
+            // Numbered as everywhere: a part without words counts too.
+            for (part, number) in asked.synthesis.parts(&options, text).zip(1..).filter(|(part, _)| part.has_words()) {
                 let cache_key = asked.synthesis.cache_key(&options, &part.text, bought);
                 let kept =
                     audio_cache.map_or(Ok(false), |audio_cache| audio_cache.is_kept(cache_key, bought.format))?;
@@ -89,10 +84,10 @@ fn cut_all(
                     key: line.key.to_string(),
                     voice_id: output.voice_id().to_owned(),
                     bought,
-                    number: *number,
+                    number,
                     characters: part.chars() as u64,
                     kept,
-                    text: part.text.clone(),
+                    text: part.text,
                 };
                 if !hand_out(part) {
                     return Ok(());

@@ -6,7 +6,7 @@ use super::records::rendition;
 use crate::{
     definition::{ManifestLine, Synthesizing},
     domain::{
-        cut::{self, Part},
+        cut::Part,
         identity::Identity,
         synthesis::{ClipFormat, Rendition, Synthesis},
         synthesis_options::SynthesisOptions,
@@ -65,9 +65,13 @@ impl SynthesisSurvey {
 impl Survey for SynthesisSurvey {
     fn add(&mut self, line: &ManifestLine, jobs: &[JobPlan]) -> Result<(), StoreError> {
         let Some(text) = line.jobs.iter().find_map(|job| job.text.as_deref()) else { return Ok(()) };
-        let parts: Vec<Part> = cut::parts(text, self.synthesis.part_chars).filter(Part::has_words).collect();
-        let characters: u64 = parts.iter().map(|part| part.chars() as u64).sum();
         let outputs: Vec<Rendition> = line.jobs.iter().filter_map(rendition).collect();
+        // The outputs of a line differ in voice and format, not in language.
+        let options = outputs
+            .first()
+            .map_or_else(|| self.synthesis.options.clone(), |output| output.overrides.apply(&self.synthesis.options));
+        let parts: Vec<Part> = self.synthesis.parts(&options, text).filter(Part::has_words).collect();
+        let characters: u64 = parts.iter().map(|part| part.chars() as u64).sum();
         let mut seen = Vec::with_capacity(outputs.len());
         for (output, job) in outputs.iter().zip(jobs) {
             let options = output.overrides.apply(&self.synthesis.options);

@@ -4,7 +4,7 @@ use super::Synthesize;
 use crate::{
     domain::{
         cost::Rates,
-        cut::{Part, cut},
+        cut::Part,
         identity::Identity,
         pool::Pool,
         synthesis::{Rendition, Synthesis},
@@ -53,6 +53,10 @@ impl ReportTask for Synthesize {
         COLUMNS
     }
 
+    fn own_columns(&self) -> &'static [&'static str] {
+        &["left_out"]
+    }
+
     fn batch(&self, spec: &TaskSpec) -> Result<Box<dyn BatchRequest>, SpecError> {
         Ok(Box::new(spec.read::<Synthesis>()?))
     }
@@ -74,8 +78,8 @@ impl BatchRequest for Synthesis {
     fn parts(&self, overrides: &str, text: &str, rates: &Rates) -> Option<RequestedParts> {
         let own = rendition(overrides)?;
         let (options, clip) = (own.overrides.apply(&self.options), own.format.bought());
-        let cut = cut(text, self.part_chars);
-        let pauses = self.pause.after(&cut).collect::<Vec<_>>();
+        let cut: Vec<Part> = self.parts(&options, text).collect();
+        let pauses = self.pause.after(&cut);
         let requested = |(part, pause_ms): (Part, u32)| RequestedPart {
             cache_key: self.cache_key(&options, &part.text, clip),
             cost: rates.synthesis_cost(options.model, part.chars() as u64),
@@ -140,7 +144,7 @@ fn request(asked: &Synthesis, own: Rendition) -> JobRequest {
         output_format: Some(own.format.format),
         sample_rate: Some(own.format.sample_rate),
         voice_id: own.overrides.voice_id,
-        own: Vec::new(),
+        own: vec![own.left_out.unwrap_or_default()],
     }
 }
 

@@ -276,7 +276,7 @@ impl TaskDefinition for Transcribing {
     }
 
     fn unchecked(&self) -> Option<&'static str> {
-        Some("the recordings: whether they are there, are audio, and how long they are")
+        Some("recordings that were not looked at: whether they are there, are audio, and how long they are")
     }
 
     fn templates(&self) -> Vec<Template> {

@@ -6,8 +6,8 @@ use wavebatch::{
     definition::{
         Faults,
         manifest::{
-            Columns, Emptiness, Gathered, JobDraft, LineFault, LineJudge, OpenManifest, Record, RecordReader, Refusal,
-            ScanDepth,
+            Columns, Emptiness, Gathered, JobDraft, LineFault, LineJudge, LineName, OpenManifest, Record, RecordReader,
+            Refusal, ScanDepth,
         },
     },
     domain::{identity::text_identity, key::Key, open::UnlistedValues},
@@ -56,8 +56,8 @@ impl RecordReader for Texts {
         Box::new(Judge { of: self, jobs: 0 })
     }
 
-    fn doubled_key(&self, _: &str, first: u64) -> LineFault {
-        LineFault::new(Some("key".into()), format!("the key is also that of line {first}"))
+    fn doubled_key(&self, _: &str, first: &LineName) -> LineFault {
+        LineFault::new(Some("key".into()), format!("the key is also that of {first}"))
     }
 
     fn nothing(&self, _: Emptiness) -> String {

@@ -86,6 +86,7 @@ impl Caller for Job<'_> {
             flags: LogFlags::default(),
             bytes: None,
             audio_ms: None,
+            estimated_ms: None,
             keywords: Default::default(),
         }
     }

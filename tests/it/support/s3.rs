@@ -83,9 +83,12 @@ pub struct Stored {
     pub body: Bytes,
     pub etag: String,
     pub content_type: Option<String>,
+    pub content_encoding: Option<String>,
     pub metadata: BTreeMap<String, String>,
     pub storage_class: Option<String>,
     pub sse: Option<String>,
+    /// When it was written, if a test says so.
+    pub modified: Option<SystemTime>,
 }
 
 #[derive(Debug)]
@@ -179,6 +182,20 @@ impl S3Server {
     pub fn archive(&self, bucket: &str, key: &str, class: &str) {
         if let Some(stored) = lock(&self.state).buckets.get_mut(bucket).and_then(|objects| objects.get_mut(key)) {
             stored.storage_class = Some(class.into());
+        }
+    }
+
+    /// Says of an object when it was written.
+    pub fn date(&self, bucket: &str, key: &str, modified: SystemTime) {
+        if let Some(stored) = lock(&self.state).buckets.get_mut(bucket).and_then(|objects| objects.get_mut(key)) {
+            stored.modified = Some(modified);
+        }
+    }
+
+    /// Says of an object how it is packed.
+    pub fn pack(&self, bucket: &str, key: &str, encoding: &str) {
+        if let Some(stored) = lock(&self.state).buckets.get_mut(bucket).and_then(|objects| objects.get_mut(key)) {
+            stored.content_encoding = Some(encoding.into());
         }
     }
 

@@ -66,6 +66,7 @@ impl Fixture {
                     name: (*key).to_owned(),
                     captions: true,
                     no_reuse: setup.no_reuse,
+                    left_out: None,
                 };
                 jobs.push(NewJob {
                     line,

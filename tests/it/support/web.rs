@@ -15,6 +15,8 @@ use tokio::{
 #[derive(Clone)]
 pub enum Page {
     File(Vec<u8>),
+    /// A file with this `Content-Encoding`.
+    Packed(&'static str, Vec<u8>),
     Status(u16),
     /// The status so often, then the file.
     Then(u16, u32, Vec<u8>),
@@ -80,6 +82,9 @@ async fn answer(mut stream: TcpStream, pages: Arc<HashMap<&'static str, Page>>, 
     let page = pages.get(path.as_str()).or(pages.get("*")).cloned();
     let (status, headers, body, len) = match page.unwrap_or(Page::Status(404)) {
         Page::File(file) => (200, String::new(), file.clone(), file.len()),
+        Page::Packed(encoding, file) => {
+            (200, format!("Content-Encoding: {encoding}\r\nETag: \"one\"\r\n"), file.clone(), file.len())
+        }
         Page::Status(status) => (status, String::new(), vec![], 0),
         Page::Then(status, so_often, _) if times <= so_often => (status, String::new(), vec![], 0),
         Page::Then(_, _, file) => (200, String::new(), file.clone(), file.len()),

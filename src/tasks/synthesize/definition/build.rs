@@ -9,14 +9,15 @@ use std::{
 use jiff::civil::Date;
 
 use super::{
-    draft::SynthesisDraft,
+    draft::{SynthesisDraft, Voices},
     flags::{CAPTIONS, NAME, NO_REUSE, PART_CHARS as PART_CHARS_FLAG, PRONUNCIATIONS, TEXT_COLUMN, VOICE_ID},
 };
 use crate::{
     definition::{
-        Built, Synthesizing, Template,
+        Built, NoSource, Synthesizing, Template,
         build::Builder,
         pronunciations::{self, Pronunciations},
+        prose::MarkdownReading,
         targets::local,
     },
     domain::{
@@ -41,8 +42,24 @@ pub(super) fn build(said: &SynthesisDraft, on: &mut Builder<'_>, date: Option<Da
     let (dictionary, pronunciations) = said.pronunciations(on).unzip();
     let (synthesis, judged) = said.synthesis(on, dictionary);
     let no_reuse = on.over.flags.has(NO_REUSE);
-    let asked =
-        Synthesizing { synthesis, text_column, text_file_column, option_columns, mapped, pronunciations, no_reuse };
+    let voices_by_language = match &said.voices {
+        Some(Voices::ByLanguage(voices)) if on.over.flags.all(VOICE_ID).is_none() => voices.clone(),
+        _ => BTreeMap::new(),
+    };
+    let no_text = said.no_text.unwrap_or(NoSource::Fault);
+    let markdown = said.markdown.unwrap_or(MarkdownReading::Prose);
+    let asked = Synthesizing {
+        synthesis,
+        text_column,
+        text_file_column,
+        option_columns,
+        mapped,
+        pronunciations,
+        voices_by_language,
+        no_text,
+        markdown,
+        no_reuse,
+    };
     Built { task: Arc::new(asked), judged }
 }
 
@@ -54,7 +71,14 @@ impl SynthesisDraft {
         let voices = self.voices(on);
         options.voice_id = None;
         let formats = self.output_formats(on);
-        let name = self.name_of_outputs(on).unwrap_or_else(|| default_name(&voices, &formats));
+        let by_language = match &self.voices {
+            Some(Voices::ByLanguage(by_language)) if voices.is_empty() => {
+                by_language.values().max_by_key(|own| own.len())
+            }
+            _ => None,
+        };
+        let named = by_language.unwrap_or(&voices);
+        let name = self.name_of_outputs(on).unwrap_or_else(|| default_name(named, &formats));
         let captions = self.captions(on);
         let part_chars = on.over.flags.one(PART_CHARS_FLAG).map(|text| {
             let chars = text.parse::<u32>().map_err(|e| format!("`{text}`: {e}"));
@@ -73,6 +97,8 @@ impl SynthesisDraft {
             pause: Pause {
                 sentence_ms: self.sentence_ms.unwrap_or(pause.sentence_ms),
                 paragraph_ms: self.paragraph_ms.unwrap_or(pause.paragraph_ms),
+                heading_ms: self.heading_ms.unwrap_or(pause.heading_ms),
+                break_ms: self.break_ms.unwrap_or(pause.break_ms),
             },
             max_chars_per_second: self.max_chars_per_second.unwrap_or(Synthesis::MAX_CHARS_PER_SECOND),
             checks: self.checks,
@@ -119,7 +145,9 @@ impl SynthesisDraft {
             on.fault("synthesize.voices", "goes in place of `voice_id`; leave one of them out");
         }
         match &self.voices {
-            Some(voices) => {
+            // Each line has those of its language.
+            Some(Voices::ByLanguage(_)) => Vec::new(),
+            Some(Voices::All(voices)) => {
                 if voices.is_empty() {
                     on.fault("synthesize.voices", "names no voice");
                 }

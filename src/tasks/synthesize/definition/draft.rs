@@ -1,6 +1,6 @@
 //! The fields that only a synthesis batch's definition has, before the defaults.
 
-use std::{fmt::Display, ops::RangeInclusive};
+use std::{collections::BTreeMap, fmt::Display, ops::RangeInclusive};
 
 use toml::{
     Spanned,
@@ -9,7 +9,8 @@ use toml::{
 
 use crate::{
     definition::{
-        Page,
+        NoSource, Page,
+        prose::MarkdownReading,
         text::{did_you_mean, excerpt, named, some, ticked},
         walk::{Section, TomlWalk, Wrong},
     },
@@ -18,7 +19,7 @@ use crate::{
             CaptionFormat, MAX_PAUSE_MS, OutputFormat, SpeechChecks, SynthesisOption, SynthesisOverrides, Transport,
             ending, part_chars,
         },
-        synthesis_options::{AudioFormat, SampleRate},
+        synthesis_options::{AudioFormat, SampleRate, TtsLanguage, voice_id},
     },
 };
 
@@ -30,17 +31,28 @@ pub(super) struct SynthesisDraft {
     pub(super) option_columns: Option<Vec<SynthesisOption>>,
     pub(super) mapped: Vec<(SynthesisOption, String)>,
     pub(super) options: SynthesisOverrides,
-    pub(super) voices: Option<Vec<String>>,
+    pub(super) voices: Option<Voices>,
+    pub(super) no_text: Option<NoSource>,
     pub(super) formats: Option<Vec<OutputFormat>>,
     pub(super) name: Option<String>,
     pub(super) part_chars: Option<usize>,
     pub(super) sentence_ms: Option<u32>,
     pub(super) paragraph_ms: Option<u32>,
+    pub(super) heading_ms: Option<u32>,
+    pub(super) break_ms: Option<u32>,
     pub(super) max_chars_per_second: Option<f64>,
     pub(super) checks: SpeechChecks,
     pub(super) captions: Option<Vec<CaptionFormat>>,
     pub(super) pronunciations: Option<String>,
     pub(super) transport: Option<Transport>,
+    pub(super) markdown: Option<MarkdownReading>,
+}
+
+/// `voices`: those of each line, or by the line's language.
+#[derive(Debug)]
+pub(super) enum Voices {
+    All(Vec<String>),
+    ByLanguage(BTreeMap<TtsLanguage, Vec<String>>),
 }
 
 /// Reads the fields: those of the file's top level, of `[columns]`, and all of `[synthesize]`.
@@ -50,16 +62,18 @@ pub(super) fn read(page: &mut Page<'_, '_>) -> SynthesisDraft {
     let text = walk.text(columns, "text", some);
     let text_file = walk.text(columns, "text_file", some);
     let option_columns = walk.list(root, "option_columns", named);
+    let no_text = walk.text(root, "no_text", named);
     let mut section = walk.section(root, "synthesize");
     let s = &mut section;
     let options = read_options(walk, s);
-    let voices = walk.list(s, "voices", some);
+    let voices = walk.any_of(s, "voices", read_voices);
     let formats = read_formats(walk, s);
     let name = walk.text(s, "name", some);
     let parts = walk.take(s, "part_chars", |value| part_chars(whole(value)?).map_err(Wrong::Value));
     let mut pause = walk.section(s, "pause");
     let mut silence = |name| walk.take(&mut pause, name, |value| within(value, 0..=MAX_PAUSE_MS));
     let (sentence_ms, paragraph_ms) = (silence("sentence_ms"), silence("paragraph_ms"));
+    let (heading_ms, break_ms) = (silence("heading_ms"), silence("break_ms"));
     walk.close(pause);
     let max_chars_per_second = walk.take(s, "max_chars_per_second", |value| match number(value)? {
         most @ 0.0..=1_000.0 => Ok(most),
@@ -69,6 +83,7 @@ pub(super) fn read(page: &mut Page<'_, '_>) -> SynthesisDraft {
     let captions = walk.list(s, "captions", named);
     let pronunciations = walk.text(s, "pronunciations", some);
     let transport = walk.text(s, "transport", named);
+    let markdown = walk.text(s, "markdown", named);
     walk.close(section);
     SynthesisDraft {
         text,
@@ -77,16 +92,20 @@ pub(super) fn read(page: &mut Page<'_, '_>) -> SynthesisDraft {
         mapped,
         options,
         voices,
+        no_text,
         formats,
         name,
         part_chars: parts,
         sentence_ms,
         paragraph_ms,
+        heading_ms,
+        break_ms,
         max_chars_per_second,
         checks,
         captions,
         pronunciations,
         transport,
+        markdown,
     }
 }
 
@@ -119,6 +138,34 @@ fn read_checks<'t>(walk: &mut TomlWalk<'t>, section: &mut Section<'t>) -> Speech
 
 fn flag(value: &DeValue<'_>) -> Result<bool, Wrong> {
     value.as_bool().ok_or(Wrong::Type("true or false"))
+}
+
+/// `["avery"]`, or `{ en = ["avery"], hi = ["devansh"] }`
+fn read_voices(value: &DeValue<'_>) -> Result<Voices, String> {
+    const WANTED: &str =
+        "must be a list of voices, or a table of such lists by language: { en = [\"avery\"], hi = [\"devansh\"] }";
+    let list = |value: &DeValue<'_>| -> Result<Vec<String>, String> {
+        let items = value.as_array().ok_or(WANTED)?.iter();
+        items.map(|item| some(item.get_ref().as_str().ok_or(WANTED)?)).collect()
+    };
+    let Some(table) = value.as_table() else { return list(value).map(Voices::All) };
+    let mut voices = BTreeMap::new();
+    for (language, value) in table {
+        let name = language.get_ref().as_ref();
+        let language = name.parse::<TtsLanguage>().map_err(|fault| fault.to_string())?;
+        let own = list(value.get_ref())?;
+        if own.is_empty() {
+            return Err(format!("names no voice for `{name}`"));
+        }
+        for (at, id) in own.iter().enumerate() {
+            voice_id(id)?;
+            if own[..at].contains(id) {
+                return Err(format!("`{id}` stands twice for `{name}`"));
+            }
+        }
+        voices.insert(language, own);
+    }
+    if voices.is_empty() { Err("names no voice".to_owned()) } else { Ok(Voices::ByLanguage(voices)) }
 }
 
 fn read_options<'t>(walk: &mut TomlWalk<'t>, section: &mut Section<'t>) -> SynthesisOverrides {

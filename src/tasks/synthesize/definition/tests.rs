@@ -182,7 +182,7 @@ fn the_dictionary_is_read_with_all_else() {
         "a.toml:7:14: `synthesize.part_chars`: 0 is not between 1 and 8000, the most that the API takes at once\n\
          words.csv:2: column `pronunciation`: is empty\n\
          words.csv:3: column `word`: is empty\n\
-         prompts.csv:2: column `text`: is empty: there is nothing to be spoken"
+         prompts.csv:2: column `text`: is empty: there is nothing to be spoken; to let such lines pass as skipped say no_text = \"skip\""
     );
     assert!(load("gone.csv").contains("a.toml:6:18: `synthesize.pronunciations`: `gone.csv`: there is no such file"));
 }

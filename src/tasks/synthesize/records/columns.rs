@@ -64,7 +64,10 @@ impl TextColumns {
         let free = |at: usize| !of_files && !used.contains(&Some(at));
         let extras = extras(&columns, free, OWN_BODY, !asked.option_columns.is_empty());
         let extras = extras.map_err(&mut fault).unwrap_or_default();
-        if asked.synthesis.voices.is_empty() && options.iter().all(|(o, _)| *o != SynthesisOption::VoiceId) {
+        let names_voices = !asked.synthesis.voices.is_empty() || !asked.voices_by_language.is_empty();
+        // The front matter of files may name them, too.
+        let may_have_files = of_files || file.is_some();
+        if !names_voices && !may_have_files && options.iter().all(|(o, _)| *o != SynthesisOption::VoiceId) {
             fault("no voice is named: say voice_id = \"…\" in [synthesize], or add a column `voice_id`".into());
         }
         let name = OutputName::of(&asked.synthesis.name, &uses).map_err(|e| fault(format!("the output's name: {e}")));

@@ -15,14 +15,12 @@ pub struct TextsPreview {
     pub parts: u64,
     /// Characters of these parts, by the model that synthesizes them.
     pub characters: BTreeMap<TtsModel, u64>,
-    /// Text that may not be meant for synthesis, at most [`TextsPreview::LIMIT`] notes.
+    /// Text that may not be meant for synthesis, and what was done to texts.
     pub notes: Vec<TextNote>,
-    /// How many more notes there are.
-    pub more: u64,
-    /// The files of which something is left out, at most [`TextsPreview::LIMIT`], and what is left out.
+    /// The files of which something is left out, and what is left out.
     pub left_out: Vec<(String, LeftOut)>,
-    /// How many more such files there are.
-    pub more_left_out: u64,
+    /// Breaks between scenes, like `* * *`, in all texts.
+    pub scene_breaks: u64,
 }
 
 /// A note about a line.
@@ -37,68 +35,78 @@ pub struct TextNote {
 }
 
 impl TextsPreview {
-    /// How many lines are listed individually.
-    pub const LIMIT: usize = 20;
-
     fn note(&mut self, number: u64, key: &Key, what: String) {
-        if self.notes.len() < Self::LIMIT {
-            self.notes.push(TextNote { number, key: key.clone(), what });
-        } else {
-            self.more += 1;
-        }
+        self.notes.push(TextNote { number, key: key.clone(), what });
     }
 }
+
+/// Shorter texts are never much longer than the others.
+const LONG: usize = 200;
 
 /// Builds the preview, line by line.
 #[derive(Debug, Default)]
 pub(super) struct Looking {
     look: TextsPreview,
     lengths: Vec<usize>,
-    /// The longest texts so far, at most as many as are listed.
-    longest: Vec<(usize, u64, Key)>,
+    /// Texts of over 200 characters, by their place in `lengths`.
+    long: BTreeMap<usize, (u64, Key)>,
 }
 
 impl Looking {
     /// Cuts a text as it would be bought, and looks for passages that may not be meant for synthesis.
     pub(super) fn add(&mut self, line: &TextLine, part_chars: usize) {
-        let Self { look, lengths, longest } = self;
+        let Self { look, lengths, long } = self;
         let purchases = line.purchases();
         let (mut parts, mut chars) = (0, 0);
-        for part in cut::parts(&line.text, part_chars).filter(cut::Part::has_words) {
+        for part in cut::parts(&line.text, part_chars, line.options.sentence_rules()).filter(cut::Part::has_words) {
             parts += 1;
             chars += part.chars() as u64;
         }
         look.parts += parts * purchases;
         *look.characters.entry(line.options.model).or_default() += chars * purchases;
+        if !line.key_repairs.is_empty() {
+            look.note(line.number, &line.key, format!("{} of the key", line.key_repairs));
+        }
+        if !line.repairs.is_empty() {
+            look.note(line.number, &line.key, line.repairs.to_string());
+        }
         for warning in prompts::warnings(&line.text, line.options.language) {
             look.note(line.number, &line.key, warning.to_string());
         }
+        look.add_silent(line);
         if let Some(file) = line.file.as_ref().filter(|_| !line.left_out.is_empty()) {
-            if look.left_out.len() < TextsPreview::LIMIT {
-                look.left_out.push((file.clone(), line.left_out));
-            } else {
-                look.more_left_out += 1;
-            }
+            look.left_out.push((file.clone(), line.left_out));
         }
         let length = usize::try_from(chars).unwrap_or(usize::MAX);
+        if length > LONG {
+            long.insert(lengths.len(), (line.number, line.key.clone()));
+        }
         lengths.push(length);
-        longest.push((length, line.number, line.key.clone()));
-        longest.sort_unstable_by_key(|(length, ..)| std::cmp::Reverse(*length));
-        longest.truncate(TextsPreview::LIMIT);
     }
 
     /// Completes the preview: only at the end is it known which texts are much longer than the others.
     pub(super) fn finish(self) -> TextsPreview {
-        let Self { mut look, lengths, mut longest } = self;
+        let Self { mut look, lengths, long } = self;
         let Some(found) = prompts::much_longer(&lengths) else { return look };
-        let (count, median) = (found.which.len(), found.median);
-        longest.truncate(count);
-        longest.sort_unstable_by_key(|(_, number, _)| *number);
-        for (length, number, key) in &longest {
-            let what = format!("has {length} characters, and half of the texts have at most {median}");
+        for (at, (number, key)) in found.which.iter().filter_map(|at| Some((*at, long.get(at)?))) {
+            let what = format!("has {} characters, and half of the texts have at most {}", lengths[at], found.median);
             look.note(*number, key, what);
         }
-        look.more += (count - longest.len()) as u64;
         look
+    }
+}
+
+impl TextsPreview {
+    /// Paragraphs without a word are pauses. An ornament is meant so; of others it is told.
+    fn add_silent(&mut self, line: &TextLine) {
+        let silent = cut::paragraphs(&line.text).filter(|paragraph| !paragraph.contains(char::is_alphanumeric));
+        let (breaks, others): (Vec<_>, Vec<_>) = silent.partition(|paragraph| prompts::is_scene_break(paragraph));
+        self.scene_breaks += breaks.len() as u64;
+        if let [first, rest @ ..] = others.as_slice() {
+            let more = if rest.is_empty() { String::new() } else { format!(", and {} more", rest.len()) };
+            let what =
+                format!("a paragraph without letters and digits is a pause: `{}`{more}", prompts::excerpt(first));
+            self.note(line.number, &line.key, what);
+        }
     }
 }

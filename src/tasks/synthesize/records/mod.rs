@@ -25,9 +25,10 @@ use crate::{
     definition::{
         Faults, Synthesizing,
         manifest::{
-            Base, Columns, Emptiness, JobDraft, LineFault, LineJudge, ManifestLine, OpenManifest, RecordReader,
-            ScanDepth, UnnamedColumns,
+            Base, Columns, Emptiness, JobDraft, LineFault, LineJudge, LineName, ManifestLine, OpenManifest,
+            RecordReader, ScanDepth, UnnamedColumns,
         },
+        path_map::PathMap,
         text::excerpt,
     },
     domain::{
@@ -47,7 +48,8 @@ pub(crate) fn open_records<'d>(
     // An empty manifest has no lines that the columns could apply to.
     let columns = manifest.take_columns().unwrap_or_else(|| vec![UNNAMED.line.to_owned()]);
     let columns = TextColumns::of(asked, &manifest, columns)?;
-    Ok(Box::new(Texts { asked, columns, base: manifest.base }))
+    let path_map = manifest.definition.path_map.clone();
+    Ok(Box::new(Texts { asked, columns, base: manifest.base, path_map }))
 }
 
 /// A reader of texts.
@@ -56,6 +58,7 @@ struct Texts<'d> {
     asked: &'d Synthesizing,
     columns: TextColumns,
     base: Base,
+    path_map: PathMap,
 }
 
 impl RecordReader for Texts<'_> {
@@ -67,8 +70,8 @@ impl RecordReader for Texts<'_> {
         Box::new(TextJudge::new(self, depth))
     }
 
-    fn doubled_key(&self, _key: &str, first: u64) -> LineFault {
-        LineFault::new(self.columns.columns.key.clone(), format!("the key is also that of line {first}"))
+    fn doubled_key(&self, _key: &str, first: &LineName) -> LineFault {
+        LineFault::new(self.columns.columns.key.clone(), format!("the key is also that of {first}"))
     }
 
     fn nothing(&self, of: Emptiness) -> String {
@@ -78,7 +81,7 @@ impl RecordReader for Texts<'_> {
         }
     }
 
-    fn clash(&self, line: &ManifestLine, first: &ManifestLine) -> Option<String> {
+    fn clash(&self, line: &ManifestLine, first: &ManifestLine, name: &LineName) -> Option<String> {
         let (ours, theirs) = (renditions(line), renditions(first));
         let (at, other) = ours.iter().enumerate().find_map(|(at, output)| {
             let before = if line.number == first.number { &theirs[..at] } else { &theirs[..] };
@@ -93,11 +96,10 @@ impl RecordReader for Texts<'_> {
             &Named { output: other, key: first.key.as_str(), language: others },
         );
         Some(format!(
-            "`{}` would be the name of two outputs: {}, and {} of line {}; {proposal}",
+            "`{}` would be the name of two outputs: {}, and {} of {name}; {proposal}",
             excerpt(&output.file()),
             shown(output),
-            shown(other),
-            first.number
+            shown(other)
         ))
     }
 }

@@ -33,7 +33,7 @@ pub(super) fn outputs(
             })?;
             let captions = !synthesis.captions.is_empty() && outputs.iter().all(|other| other.name != name);
             let (overrides, format, no_reuse) = (overrides.clone(), format.clone(), asked.no_reuse);
-            outputs.push(Rendition { overrides, format, name, captions, no_reuse });
+            outputs.push(Rendition { overrides, format, name, captions, no_reuse, left_out: None });
         }
     }
     Ok(outputs)

@@ -260,7 +260,7 @@ fn files_are_read_for_their_text() {
     assert_eq!((scan.lines, scan.ignored[".jpg"], look.parts), (2, 1, 3));
     assert_eq!((look.left_out.len(), look.left_out[0].1.to_string()), (1, "1 table".to_owned()));
     let line = bench.line(&rows[0]);
-    assert_eq!((line.key.as_str(), line.text.as_str()), ("1/one", "One\n\nIt began."));
+    assert_eq!((line.key.as_str(), line.text.as_str()), ("1/one", "One\n\u{b}\nIt began."));
     bench.write("book/1/two.txt", "It went on, and off.\n");
     assert_ne!(bench.read().unwrap().0.hash, scan.hash, "the texts are a part of the manifest");
     bench.write("book/1/three.txt", "");
@@ -280,16 +280,194 @@ fn files_are_read_for_their_text() {
 }
 
 #[test]
-fn oddities_are_told_by_line_and_capped() {
+fn oddities_are_told_by_line() {
     let bench = Bench::new(PROMPTS, "voice_id = \"a\"\nlanguage = \"en\"");
     let lines: String = (1..=25).map(|line| format!("p{line},Please HOLD the line\n")).collect();
     bench.write("prompts.csv", &format!("key,text\nlong,{}\n{lines}", "very long text ".repeat(20)));
     let look = bench.read().unwrap().1;
-    assert_eq!((look.notes.len(), look.more), (20, 6));
+    assert_eq!(look.notes.len(), 26);
     assert_eq!((look.notes[0].number, look.notes[0].key.as_str()), (3, "p1"));
     assert_eq!(look.notes[0].what, "a word in capitals may be spelled out: `HOLD`");
     bench.write("prompts.csv", &format!("key,text\n1,a\n2,b\n3,c\n4,d\n5,e\nlong,{}\n", "very long text ".repeat(20)));
     let look = bench.read().unwrap().1;
-    assert_eq!((look.notes.len(), look.notes[0].number, look.more), (1, 7, 0));
+    assert_eq!((look.notes.len(), look.notes[0].number), (1, 7));
     assert!(look.notes[0].what.starts_with("has 298 characters"), "{}", look.notes[0].what);
+}
+
+#[test]
+fn what_no_voice_speaks_is_taken_out_and_told() {
+    let bench = Bench::new(PROMPTS, "voice_id = \"a\"");
+    bench.write(
+        "prompts.csv",
+        "key,text,text_file\n\u{feff}one,Auf\u{ad}la\u{ad}ge don\u{92}t\u{7},\ntwo,,a.md\nthree,plain,\n",
+    );
+    bench.write("a.md", "# A\u{200b}B\n\nText and text.\n\n***\n\nMore.\n\n😀\n\n- - -\n\nThe end.\n\n![x](y)\n");
+    let (scan, look, rows) = bench.read().unwrap();
+    let (one, two) = (bench.line(&rows[0]), bench.line(&rows[1]));
+    assert_eq!((one.key.as_str(), one.text.as_str()), ("one", "Auflage don’t"));
+    assert_eq!(two.text, "AB\n\u{b}\nText and text.\n\n* * *\n\nMore.\n\n😀\n\n* * *\n\nThe end.");
+    let told: Vec<_> = look.notes.iter().map(|note| (note.number, note.key.as_str(), note.what.as_str())).collect();
+    assert_eq!(
+        told,
+        [
+            (2, "one", "1 invisible character is taken out of the key"),
+            (
+                2,
+                "one",
+                "2 soft hyphens and 1 control character are taken out, 1 character of Windows-1252 is put right"
+            ),
+            (3, "two", "1 invisible character is taken out"),
+            (3, "two", "an emoji: `😀`"),
+            (3, "two", "a paragraph without letters and digits is a pause: `😀`"),
+        ]
+    );
+    assert_eq!(look.scene_breaks, 2);
+    assert_eq!(two.outputs[0].left_out.as_deref(), Some("1 image"));
+    assert_eq!(one.outputs[0].left_out, None);
+    let changes = TextFindings::of(&scan).unwrap().changes();
+    assert_eq!(changes[0], "of a file, this is not spoken: 1 image; `wavebatch check` lists it");
+    assert!(changes[1].starts_with("of 2 texts, characters that no voice speaks"), "{changes:?}");
+}
+
+#[test]
+fn markdown_is_read_as_the_definition_has_it() {
+    let text = "1986. A *season*.\n\n    Indented.\n";
+    for (markdown, expected) in [
+        ("", "1986. A season.\n\nIndented."),
+        ("markdown = \"prose\"", "1986. A season.\n\nIndented."),
+        ("markdown = \"commonmark\"", "A season."),
+        ("markdown = \"text\"", "1986. A *season*.\n\nIndented."),
+    ] {
+        let bench = Bench::new("manifest = \"a.md\"", &format!("voice_id = \"a\"\n{markdown}"));
+        bench.write("a.md", text);
+        assert_eq!(bench.good()[0].text, expected, "{markdown}");
+    }
+    let bench = Bench::new("manifest = \"a.md\"", "voice_id = \"a\"");
+    bench.write("a.md", "One.\n\n```\nTwo.\n");
+    assert!(bench.fault().contains("a.md`: line 3 opens a code block that is never closed"), "{}", bench.fault());
+}
+
+#[test]
+fn a_book_is_not_bought_line_by_line() {
+    let wrapped = "It was a dark and stormy night; the rain fell in torrents, except at\n\
+        occasional intervals, when it was checked by a violent gust of wind which\n\
+        swept up the streets. It is in London that our scene lies, rattling along\n\
+        the housetops.\n";
+    let mut bench = Bench::new("manifest = \"book.txt\"", "voice_id = \"a\"");
+    bench.write("book.txt", wrapped);
+    let fault = bench.fault();
+    assert!(
+        fault.starts_with(
+            "book.txt:1: goes on in the next line (`… torrents, except at`, `occasional intervals, when …`)"
+        ),
+        "{fault}"
+    );
+    assert!(fault.contains("say --manifest-format text, or put it into a folder"), "{fault}");
+    bench.root = "manifest = \"book.txt\"\nmanifest_format = \"lines\"";
+    assert_eq!(bench.good().len(), 4);
+    bench.root = "manifest = \"book.txt\"\nmanifest_format = \"text\"";
+    let lines = bench.good();
+    assert_eq!((lines.len(), lines[0].key.as_str(), lines[0].number), (1, "book", 1));
+    assert!(lines[0].text.starts_with("It was a dark") && lines[0].text.ends_with("along the housetops."));
+    bench.root = "manifest = \".\"\nmanifest_format = \"text\"";
+    assert!(bench.fault().contains("is a directory; the format `text` is for one file"), "{}", bench.fault());
+    bench.root = "manifest = \"-\"\nmanifest_format = \"text\"";
+    assert!(bench.fault().contains("the format `text` is for a file on this machine"), "{}", bench.fault());
+}
+
+#[test]
+fn voices_go_by_language_by_cell_and_by_front_matter() {
+    let fields = "language = \"en\"\nvoices = { en = [\"avery\"], hi = [\"devansh\", \"meher\"] }";
+    let mut bench = Bench::new(PROMPTS, fields);
+    bench.write(
+        "prompts.csv",
+        "key,text,text_file,language,voice_id\n1,Hi,,,\n2,नमस्ते,,hi,\n3,Hi,,,\"a, b\"\n4,Hi,,,x;y\n5,,a.md,,\n6,,b.txt,,z\n7,,c.txt,,\n",
+    );
+    bench.write("a.md", "---\nlanguage: hi\n---\nनमस्ते\n");
+    bench.write("b.txt", "---\nvoice_id: q\nlanguage: hi\n---\nनमस्ते\n");
+    bench.write("c.txt", "---\ntitle: Read aloud\n---\nHello.\n");
+    let lines = bench.good();
+    let voices = |line: &TextLine| line.outputs.iter().map(|o| o.voice_id().to_owned()).collect::<Vec<_>>().join(" ");
+    let all: Vec<_> = lines.iter().map(voices).collect();
+    assert_eq!(all, ["avery", "devansh meher", "a b", "x y", "devansh meher", "z", "avery"]);
+    assert_eq!(lines[4].options.language, Some(TtsLanguage::Hi));
+    assert_eq!((lines[5].text.as_str(), lines[5].options.language), ("नमस्ते", Some(TtsLanguage::Hi)));
+    assert_eq!(lines[6].text, "--- title: Read aloud --- Hello.");
+    assert_eq!(files(&lines[1]), ["2.devansh.wav", "2.meher.wav"]);
+    bench.write("prompts.csv", "key,text,language,voice_id\n1,Hi,fr,\n2,Hi,,\"a,a\"\n3,Hi,,\";\"\n");
+    let fault = bench.fault();
+    for wanted in [
+        ":2: column `voice_id`: is empty, and `voices` in [synthesize] has none for `fr`, but for `en`, `hi`",
+        ":3: column `voice_id`: `a` stands twice",
+        ":4: column `voice_id`: `;` names no voice",
+    ] {
+        assert!(fault.contains(&format!("prompts.csv{wanted}")), "{wanted}\n{fault}");
+    }
+    for (voices, wanted) in [
+        ("{ en = [] }", "names no voice for `en`"),
+        ("{ en = \"a\" }", "must be a list of voices"),
+        ("{ en = [\"a b\"] }", "`a b` cannot be"),
+        ("{}", "names no voice"),
+        ("7", "must be a list of voices"),
+    ] {
+        bench.fields = format!("voices = {voices}");
+        assert!(bench.fault().contains(wanted), "{voices}: {}", bench.fault());
+    }
+}
+
+#[test]
+fn a_line_without_a_text_may_be_skipped() {
+    let mut bench = Bench::new(PROMPTS, "voice_id = \"a\"");
+    bench.write("prompts.csv", "key,text\n1,Hi\n2,\n3, \n");
+    assert!(bench.fault().contains("no_text = \"skip\""), "{}", bench.fault());
+    bench.root = "manifest = \"prompts.csv\"\nno_text = \"skip\"";
+    let (scan, look, rows) = bench.read().unwrap();
+    assert_eq!((scan.lines, scan.jobs, scan.without_source, look.parts, rows.len()), (3, 3, 2, 1, 3));
+    let ManifestRow::Good(line) = &rows[1] else { panic!() };
+    assert!(line.jobs.len() == 1 && line.jobs[0].is_idle());
+}
+
+#[test]
+fn a_text_that_changes_between_the_readings_is_a_bad_line_and_the_rest_goes_on() {
+    let in_folder = Bench::new("manifest = \"book\"", "voice_id = \"avery\"");
+    let in_file = Bench::new("manifest = \"lines.csv\"", "voice_id = \"avery\"");
+    in_file.write("lines.csv", "key,text_file\none,book/1.txt\ntwo,book/2.txt\nten,book/10.txt\n");
+    for (bench, names) in [(in_folder, "book/"), (in_file, "")] {
+        for chapter in ["book/10.txt", "book/2.txt", "book/1.txt"] {
+            bench.write(chapter, &format!("This is {chapter}."));
+        }
+        let definition = bench.load().unwrap();
+        let manifest = Manifest::open(&definition, None).unwrap();
+        let scan = manifest.scan(ScanDepth::Faults).unwrap();
+        bench.write("book/2.txt", "This is longer now.");
+        bench.write("book/3.txt", "This is new.");
+        let rows: Vec<_> = manifest.lines(&scan).unwrap().map(Result::unwrap).collect();
+        let [ManifestRow::Good(first), ManifestRow::Bad(second), ManifestRow::Good(third)] = &rows[..] else {
+            panic!("{names}: {rows:?}")
+        };
+        assert!(second.fault.contains("changed while the manifest was read"), "{}", second.fault);
+        let texts = [first, third].map(|line| line.jobs[0].text.clone().unwrap().to_string());
+        assert_eq!(texts, ["This is book/1.txt.", "This is book/10.txt."]);
+    }
+}
+
+#[test]
+fn files_of_texts_are_mapped_and_found_in_either_form() {
+    let (composed, decomposed) = ("Pr\u{fc}fung", "Pru\u{308}fung");
+    let mut bench = Bench::new("manifest = \"lines.csv\"", "voice_id = \"avery\"");
+    bench.write(&format!("texts/{decomposed}.txt"), "One.");
+    bench.write("lines.csv", &format!("key,text_file\na,texts/{composed}.txt\nb,T:\\Texts\\{composed}.txt\n"));
+    let message = bench.fault();
+    assert!(
+        message.contains("lines.csv:3: column `text_file`:") && message.contains("is on a drive of Windows"),
+        "{message}"
+    );
+    let root = format!(
+        "manifest = \"lines.csv\"\n[source]\npath_map = {{ 't:' = \"{}\", 't:\\texts' = \"{}/texts\" }}",
+        bench.dir.path().display(),
+        bench.dir.path().display()
+    );
+    bench.root = root.leak();
+    let texts: Vec<_> = bench.good().into_iter().map(|line| line.text).collect();
+    assert_eq!(texts, ["One.", "One."]);
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     definition::prose::LeftOut,
-    domain::{key::Key, synthesis::Rendition, synthesis_options::SynthesisOptions},
+    domain::{invisible::Repairs, key::Key, synthesis::Rendition, synthesis_options::SynthesisOptions},
 };
 
 /// A good line.
@@ -16,6 +16,10 @@ pub(super) struct TextLine {
     pub(super) file: Option<String>,
     /// The passages of the file that are left out.
     pub(super) left_out: LeftOut,
+    /// What was done to characters of the text that no voice speaks.
+    pub(super) repairs: Repairs,
+    /// The same for the key.
+    pub(super) key_repairs: Repairs,
     /// Its options, with its first voice.
     pub(super) options: SynthesisOptions,
     /// The outputs, by voice and format.

@@ -1,6 +1,9 @@
 //! A part's call, which puts its clip into the audio cache before anything else is done with it.
 
-use std::{io::Write, time::Duration};
+use std::{
+    io::{Cursor, Write},
+    time::Duration,
+};
 
 use bytes::Bytes;
 
@@ -9,6 +12,7 @@ use super::{
     survey::{KeptClip, Script},
 };
 use crate::{
+    audio::{AudioError, check},
     domain::{
         call::{CallFailure, ErrorKind, LogFlags, Outcome},
         job::RequestFingerprint,
@@ -16,6 +20,7 @@ use crate::{
         synthesis::Transport,
         synthesis_options::{AudioFormat, PART_CHARS},
     },
+    large::look_into,
     runner::{Caller, DepartureCheck, JobContext, disk, reconcile::grace_ms},
     store::{Clip, End, Permit, Purchase},
     waves::{self, SynthesisCall},
@@ -59,6 +64,7 @@ impl Caller for PartCaller<'_> {
             flags: LogFlags::default(),
             bytes: None,
             audio_ms: None,
+            estimated_ms: None,
             keywords: Default::default(),
         }
     }
@@ -103,7 +109,13 @@ impl Caller for PartCaller<'_> {
                 // The request is over: another one may start before this one's audio is on disk. If this cannot be recorded
                 // now, it is recorded with the end.
                 let _ = self.on.store().free_slot(permit.call).await;
-                match self.keep(audio.into()).await {
+                let audio = match self.checked(audio.into()).await {
+                    Ok(audio) => audio,
+                    Err(failure) => {
+                        return Outcome::Unusable(CallFailure { request_id: spoken.request_id, ..failure });
+                    }
+                };
+                match self.keep(audio).await {
                     Ok(bytes) => Outcome::Answered(KeptClip {
                         bytes,
                         request_id: spoken.request_id,
@@ -132,6 +144,17 @@ impl Caller for PartCaller<'_> {
 }
 
 impl PartCaller<'_> {
+    /// The audio, if it can be joined: what is wrong with it is the answer's fault now, and would look like the disk's later.
+    async fn checked(&self, audio: Bytes) -> Result<Bytes, CallFailure> {
+        let (format, rate) = (self.script.bought.format, self.script.bought.sample_rate);
+        let looked = audio.clone();
+        let check = move || check(&mut Cursor::new(looked), format, rate);
+        match look_into(audio.len() as u64, check).await {
+            Ok(_) => Ok(audio),
+            Err(flaw) => Err(unusable(&flaw)),
+        }
+    }
+
     /// Puts bought audio into the audio cache. While that cannot be written, the audio stays in memory, and this turn starts
     /// nothing new.
     async fn keep(&self, audio: Bytes) -> Result<u64, CallFailure> {
@@ -170,6 +193,12 @@ impl PartCaller<'_> {
     }
 }
 
+/// Why an answer that came whole is no part of a synthesis.
+fn unusable(flaw: &AudioError) -> CallFailure {
+    let kind = if let AudioError::CutShort { .. } = flaw { ErrorKind::Truncated } else { ErrorKind::UnusableAnswer };
+    CallFailure::new(kind, format!("the API answered with success, but its audio is no good: {flaw}"))
+}
+
 /// Events carry only samples.
 fn transport(asked: Transport, bought: AudioFormat) -> waves::Transport {
     match asked {
@@ -181,6 +210,16 @@ fn transport(asked: Transport, bought: AudioFormat) -> waves::Transport {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn half_an_answer_is_told_from_another_one() {
+        let cut = AudioError::CutShort { unit: "bytes of its last frame", has: 72, declared: 144 };
+        assert_eq!(unusable(&cut).kind, ErrorKind::Truncated);
+        let other = AudioError::Differs { what: "sample rate", found: 8_000, wanted: 24_000 };
+        assert_eq!(unusable(&other).kind, ErrorKind::UnusableAnswer);
+        let said = unusable(&other).message;
+        assert!(said.ends_with("its sample rate is 8000, not 24000"), "{said}");
+    }
 
     #[test]
     fn events_are_for_samples_alone() {

@@ -22,7 +22,7 @@ use crate::{
         synthesis::{Doubt, HeardPart, Pace, Rendition, Span, timed_sentences},
         synthesis_options::AudioFormat,
     },
-    render::synthesis_captions,
+    render::{CaptionFacts, synthesis_captions},
     runner::{Leftover, Next, disk, outputs},
     sink::{Content, Item},
     store::{AudioCache, Finish, StoreError, Writes},
@@ -72,7 +72,7 @@ pub(super) async fn deliver(job: SynthesisJob<'_>, ready: Vec<Option<Ready>>) ->
     if !on.is_held().await? {
         return Ok(Next::Lost);
     }
-    let items = items(script, &joined, leftover.path.clone());
+    let (items, captions) = items(script, &joined, leftover.path.clone());
     let written = match outputs::write(on, items, writes(script)).await? {
         Ok(written) => written,
         Err(next) => return Ok(next),
@@ -95,7 +95,7 @@ pub(super) async fn deliver(job: SynthesisJob<'_>, ready: Vec<Option<Ready>>) ->
         request_id: all.iter().find_map(|kept| kept.request_id.clone()),
         content_expiry: all.iter().find_map(|kept| kept.content_expiry.clone()),
         processing_ms: (!all.is_empty()).then(|| all.iter().map(|kept| kept.processing_ms).sum()),
-        notes: notes(script, &all, paid_again),
+        notes: notes(script, (&all, captions), paid_again),
         doubtful: joined.doubts.iter().map(|doubt| super::index(doubt.part)).collect(),
         ..Finish::default()
     };
@@ -125,15 +125,16 @@ fn clock_time(ms: u64) -> String {
     format!("{}:{:02}:{:02}.{tenths}", seconds / 3_600, seconds / 60 % 60, seconds % 60)
 }
 
-fn notes(script: &Script<'_>, answers: &[&KeptClip], paid_again: bool) -> Option<String> {
+fn notes(script: &Script<'_>, (answers, captions): (&[&KeptClip], CaptionFacts), paid_again: bool) -> Option<String> {
     let kept_by_vendor = |kept: &&&KeptClip| kept.content_expiry.as_deref() != Some("applied");
     let not_expiring =
         script.options.expire_content != ExpireContent::No && answers.iter().any(|kept| kept_by_vendor(&kept));
-    let notes: Vec<&str> = [not_expiring.then_some(Note::NotExpiring), paid_again.then_some(Note::PaidAgain)]
-        .into_iter()
-        .flatten()
-        .map(|note| note.as_str())
-        .collect();
+    let notes = [
+        not_expiring.then_some(Note::NotExpiring),
+        paid_again.then_some(Note::PaidAgain),
+        (captions.fast_cues > 0).then_some(Note::FastCaptions),
+    ];
+    let notes: Vec<&str> = notes.into_iter().flatten().map(|note| note.as_str()).collect();
     (!notes.is_empty()).then(|| notes.join(";"))
 }
 
@@ -146,9 +147,10 @@ fn writes(script: &Script<'_>) -> Writes {
     })
 }
 
-/// The audio, and its captions.
-fn items(script: &Script<'_>, joined: &Joined, audio: PathBuf) -> Vec<Item> {
+/// The audio and its captions, and what should be known about these.
+fn items(script: &Script<'_>, joined: &Joined, audio: PathBuf) -> (Vec<Item>, CaptionFacts) {
     let format = script.rendition.format.format;
+    let mut facts = CaptionFacts::default();
     let mut items = vec![Item {
         name: script.rendition.file(),
         content: Content::Draft(audio),
@@ -156,13 +158,15 @@ fn items(script: &Script<'_>, joined: &Joined, audio: PathBuf) -> Vec<Item> {
     }];
     if let Some(audio_ms) = joined.audio_ms.filter(|_| script.rendition.captions) {
         let sentences = timed_sentences(&script.parts, &joined.spans);
-        items.extend(script.synthesis.captions.iter().map(|caption| Item {
-            name: format!("{}.{caption}", script.rendition.name),
-            content: Content::Bytes(synthesis_captions(*caption, &sentences, audio_ms)),
-            content_type: caption.content_type(),
-        }));
+        let rules = script.options.sentence_rules();
+        for caption in &script.synthesis.captions {
+            let (file, own) = synthesis_captions(*caption, &sentences, audio_ms, rules);
+            facts = facts.or(own);
+            let name = format!("{}.{caption}", script.rendition.name);
+            items.push(Item { name, content: Content::Bytes(file), content_type: caption.content_type() });
+        }
     }
-    items
+    (items, facts)
 }
 
 /// Joins the parts into one file, and verifies the file.

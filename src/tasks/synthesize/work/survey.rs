@@ -3,7 +3,7 @@
 use crate::{
     domain::{
         call::ErrorKind,
-        cut::{Part, cut},
+        cut::Part,
         facts::Facts,
         identity::Identity,
         job::{CallRecord, CallState, Journals},
@@ -61,7 +61,7 @@ impl<'a> Script<'a> {
         let bought = rendition.format.bought();
         let (asked, voiced) = (synthesis.clone(), options.clone());
         let cutting = tokio::task::spawn_blocking(move || {
-            let parts = cut(&text, asked.part_chars);
+            let parts: Vec<Part> = asked.parts(&voiced, &text).collect();
             let cache_key = |part: &Part| part.has_words().then(|| asked.cache_key(&voiced, &part.text, bought));
             let cache_keys = parts.iter().map(cache_key).collect();
             (parts, cache_keys)

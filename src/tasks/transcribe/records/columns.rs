@@ -7,6 +7,7 @@ use crate::{
     definition::{
         Faults, Transcribing,
         manifest::{Columns, KEY_NAMES, NameRule, OpenManifest, Record, Uses, extras, rule_name},
+        path_map::{PathMap, slashed},
         paths::looks_like_source,
         template::Template,
         text::{shell_word, ticked},
@@ -31,7 +32,7 @@ pub(super) struct RecordingColumns {
     pub(super) source_name: String,
     pub(super) names: Option<FileNames>,
     /// Whether the lines are files, whose names are in the first column.
-    of_files: bool,
+    pub(super) of_files: bool,
     pub(super) key: Option<NameRule>,
     pub(super) source: NameRule,
     pub(super) options: Vec<(LineOption, usize)>,
@@ -126,9 +127,10 @@ impl RecordingColumns {
     }
 
     /// Adds the cells that the pattern takes from the line's file name.
-    pub(super) fn read_name(&self, record: &mut Record) {
+    pub(super) fn read_name(&self, record: &mut Record, path_map: &PathMap) {
         let Some(names) = &self.names else { return };
-        let source = self.named_source(record).into_owned();
+        let source = self.named_source(record);
+        let source = if self.of_files { source.into_owned() } else { slashed(&path_map.apply(&source)).into_owned() };
         names.read(&source, record);
     }
 

@@ -4,20 +4,22 @@ mod columns;
 mod file_names;
 mod source;
 
-use std::{borrow::Cow, collections::HashMap, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, path::Path, sync::Arc};
 
 pub(crate) use self::file_names::name_pattern;
 use self::{
     columns::RecordingColumns,
-    source::{check_source, local, resolve},
+    source::{check_source, foreign, local, resolve},
 };
 use crate::{
     definition::{
         Faults, NoSource, Transcribing,
         manifest::{
-            About, Base, Columns, Emptiness, Gathered, JobDraft, LineFault, LineJudge, OpenManifest, Record,
+            About, Base, Columns, Emptiness, Gathered, JobDraft, LineFault, LineJudge, LineName, OpenManifest, Record,
             RecordReader, Refusal, ScanDepth, UnnamedColumns, key_of,
         },
+        normal_forms::{NormalForms, Spelling},
+        path_map::{PathMap, slashed},
         text::excerpt,
     },
     domain::{
@@ -45,7 +47,8 @@ pub(crate) fn open_records<'d>(
         Some(columns) => RecordingColumns::of(asked, &manifest, columns)?,
         None => RecordingColumns::of_nothing(),
     };
-    Ok(Box::new(Recordings { asked, columns, base: manifest.base }))
+    let path_map = manifest.definition.path_map.clone();
+    Ok(Box::new(Recordings { asked, columns, base: manifest.base, path_map }))
 }
 
 /// A reader of recordings.
@@ -54,6 +57,17 @@ struct Recordings<'d> {
     asked: &'d Transcribing,
     columns: RecordingColumns,
     base: Base,
+    path_map: PathMap,
+}
+
+impl Recordings<'_> {
+    /// The source of a line, as it is called on this machine; empty where there is none.
+    fn source<'r>(&self, record: &'r Record) -> Cow<'r, str> {
+        match self.columns.source.text(record) {
+            Cow::Borrowed(text) => self.path_map.apply(text),
+            Cow::Owned(text) => Cow::Owned(self.path_map.apply(&text).into_owned()),
+        }
+    }
 }
 
 impl RecordReader for Recordings<'_> {
@@ -62,19 +76,19 @@ impl RecordReader for Recordings<'_> {
     }
 
     fn complete(&self, record: &mut Record) {
-        self.columns.read_name(record);
+        self.columns.read_name(record, &self.path_map);
     }
 
     fn begin(&self, _depth: ScanDepth) -> Box<dyn LineJudge + '_> {
         Box::new(RecordingJudge::new(self))
     }
 
-    fn doubled_key(&self, key: &str, first: u64) -> LineFault {
+    fn doubled_key(&self, key: &str, first: &LineName) -> LineFault {
         let hint = match self.columns.columns.key {
             Some(_) => "",
             None => "; no column is known to hold a key, so the file's name is it: name one with --key-column",
         };
-        LineFault::new(None, format!("the key `{}` is also that of line {first}{hint}", excerpt(key)))
+        LineFault::new(None, format!("the key `{}` is also that of {first}{hint}", excerpt(key)))
     }
 
     fn nothing(&self, of: Emptiness) -> String {
@@ -100,6 +114,7 @@ struct RecordingJudge<'m> {
     jobs: u64,
     idle: u64,
     unlisted_values: UnlistedValues,
+    forms: NormalForms,
 }
 
 /// The options for a set of option cells.
@@ -116,6 +131,8 @@ struct LineOptions {
 struct Last {
     options: Arc<LineOptions>,
     has_source: bool,
+    /// The path of its source, if that is spelled otherwise on the disk.
+    spelled: Option<String>,
 }
 
 impl<'m> RecordingJudge<'m> {
@@ -128,9 +145,9 @@ impl<'m> RecordingJudge<'m> {
             send: asked.send,
             faults: Vec::new(),
         });
-        let last = Last { options: Arc::clone(&defaults), has_source: false };
-        let (options, cells, unlisted_values) = Default::default();
-        Self { of, options, cells, defaults, last, jobs: 0, idle: 0, unlisted_values }
+        let last = Last { options: Arc::clone(&defaults), has_source: false, spelled: None };
+        let (options, cells, unlisted_values, forms) = Default::default();
+        Self { of, options, cells, defaults, last, jobs: 0, idle: 0, unlisted_values, forms }
     }
 
     fn options(&mut self, record: &Record) -> Arc<LineOptions> {
@@ -159,13 +176,38 @@ impl<'m> RecordingJudge<'m> {
         read
     }
 
+    /// The path of a local file whose name is on the disk in another Unicode normal form.
+    fn spelled(&mut self, source: &str) -> Result<Option<String>, String> {
+        if source.is_ascii() || self.of.columns.of_files {
+            return Ok(None);
+        }
+        let path = resolve(&self.of.base, source);
+        match path.starts_with('/').then(|| self.forms.find(Path::new(&path))) {
+            Some(Spelling::Other(other)) => Ok(other.into_os_string().into_string().ok()),
+            Some(Spelling::Several(files)) => Err(format!(
+                "there is no file with this very name, and {files} whose names differ only in their Unicode form; write it as the folder has it"
+            )),
+            Some(Spelling::AsWritten) | None => Ok(None),
+        }
+    }
+
     /// Checks the source of a line that has one, and reports a missing one.
-    fn check_source(&self, source: Option<&str>, send: SendMode) -> Option<LineFault> {
+    fn check_source(&mut self, source: Option<&str>, send: SendMode) -> Option<LineFault> {
+        self.last.spelled = None;
         let column = || Some(self.of.columns.source_name.clone());
         match source {
             Some(source) => {
-                let checked = check_source(source, send, &self.of.base);
-                checked.err().map(|message| LineFault::new(column(), message))
+                if let Some(message) = foreign(source, &self.of.base) {
+                    return Some(LineFault { about: About::WindowsPath, ..LineFault::new(column(), message) });
+                }
+                let checked = check_source(source, send, &self.of.base).and_then(|()| self.spelled(source));
+                match checked {
+                    Ok(spelled) => {
+                        self.last.spelled = spelled;
+                        None
+                    }
+                    Err(message) => Some(LineFault::new(column(), message)),
+                }
             }
             None if self.of.asked.no_source == NoSource::Skip => None,
             None => {
@@ -180,7 +222,7 @@ impl LineJudge for RecordingJudge<'_> {
     fn judge<'r>(&mut self, record: &'r Record) -> Result<Cow<'r, str>, Refusal> {
         let columns = &self.of.columns;
         let options = self.options(record);
-        let text = columns.source.text(record);
+        let text = self.of.source(record);
         let source = (!text.is_empty()).then_some(&*text);
         let mut faults = options.faults.clone();
         faults.extend(self.check_source(source, options.send));
@@ -190,7 +232,7 @@ impl LineJudge for RecordingJudge<'_> {
         }
         let key = match &columns.key {
             Some(rule) => rule.text(record),
-            None => key_of(source, record.number),
+            None => key_of(source.map(slashed).as_deref(), record.number),
         };
         if let Err(fault) = Key::check(&key) {
             let message = match fault {
@@ -199,7 +241,8 @@ impl LineJudge for RecordingJudge<'_> {
             };
             faults.push(LineFault::new(columns.columns.key.clone(), message));
         }
-        self.last = Last { options, has_source: source.is_some() };
+        self.last.options = options;
+        self.last.has_source = source.is_some();
         if faults.is_empty() { Ok(key) } else { Err(Refusal::Line(faults)) }
     }
 
@@ -209,9 +252,9 @@ impl LineJudge for RecordingJudge<'_> {
     }
 
     fn jobs(&mut self, record: &Record) -> Vec<JobDraft> {
-        let Last { options, has_source } = &self.last;
+        let Last { options, has_source, spelled } = &self.last;
         let base = &self.of.base;
-        let source = has_source.then(|| resolve(base, &self.of.columns.source.text(record)));
+        let source = has_source.then(|| spelled.clone().unwrap_or_else(|| resolve(base, &self.of.source(record))));
         vec![JobDraft {
             local: source.as_deref().and_then(|source| local(base, source)),
             expected: record.listed.clone(),

@@ -8,6 +8,7 @@ use crate::{
     definition::{
         manifest::Base,
         origin::unknown_scheme,
+        path_map::{is_absolute_windows, is_windows, of_file_url, windows_message},
         paths::{clean, is_s3, is_web, scheme},
         text::excerpt,
     },
@@ -50,13 +51,29 @@ pub(super) fn local(base: &Base, resolved: &str) -> Option<String> {
     Some(below.unwrap_or(resolved).to_owned())
 }
 
-/// The object that a relative source names, beside the manifest `of` in its bucket.
+/// The object that a relative source names, beside the manifest `of` in its bucket. A `/` at its start is the bucket's root.
+/// Of the source, `.` and `..` are steps; the manifest's own folder stays as it is.
 fn below(of: &S3Address, source: &str) -> S3Address {
     let folder = &of.key[..of.key.rfind('/').map_or(0, |slash| slash + 1)];
-    let key = if source.starts_with('/') { source.to_owned() } else { format!("/{folder}{source}") };
-    let plain = !key[1..].split('/').any(|part| matches!(part, "" | "." | ".."));
-    let key = if plain { key } else { clean(Path::new(&key)).to_string_lossy().into_owned() };
-    S3Address { bucket: of.bucket.clone(), key: key.trim_start_matches('/').to_owned() }
+    let (mut key, steps) = match source.strip_prefix('/') {
+        Some(steps) => (String::new(), steps),
+        None => (folder.to_owned(), source),
+    };
+    let mut steps = steps.split('/').peekable();
+    while let Some(step) = steps.next() {
+        match step {
+            "." => {}
+            ".." => {
+                let above = key.strip_suffix('/').and_then(|folder| folder.rfind('/')).map_or(0, |slash| slash + 1);
+                key.truncate(above);
+            }
+            name => {
+                key.push_str(name);
+                key.push_str(if steps.peek().is_some() { "/" } else { "" });
+            }
+        }
+    }
+    S3Address { bucket: of.bucket.clone(), key }
 }
 
 /// Checks whether a source can be sent in this way.
@@ -91,6 +108,21 @@ pub(super) fn check_source(source: &str, send: SendMode, base: &Base) -> Result<
     Ok(())
 }
 
+/// What a path is that can only be one of another machine, with Windows on it. A file here may have a `\` in its name.
+pub(super) fn foreign(source: &str, base: &Base) -> Option<String> {
+    if let Some(path) = of_file_url(source) {
+        return Some(windows_message(&path));
+    }
+    if !is_windows(source) || is_web(source) || is_s3(source) {
+        return None;
+    }
+    let is_foreign = match base {
+        Base::Dir(dir) => !Path::new(dir).join(source).exists(),
+        Base::Url(_) | Base::S3(_) => is_absolute_windows(source),
+    };
+    is_foreign.then(|| windows_message(source))
+}
+
 fn check_web(source: &str) -> Result<(), String> {
     // Most addresses are visibly valid without a parser.
     let after = &source[source.find("://").map_or(0, |at| at + 3)..];
@@ -107,4 +139,51 @@ fn check_web(source: &str) -> Result<(), String> {
     }
     // The message contains no address, since it may be signed.
     Url::parse(source).map(|_| ()).map_err(|e| format!("is not a valid URL: {e}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_beside_a_manifest_in_a_store_keep_their_names() {
+        for (manifest, source, object) in [
+            ("s3://b/in/calls.csv", "1.wav", "s3://b/in/1.wav"),
+            ("s3://b/in/calls.csv", "./a/../1.wav", "s3://b/in/1.wav"),
+            ("s3://b/in/calls.csv", "../../../1.wav", "s3://b/1.wav"),
+            ("s3://b/in/calls.csv", "/1.wav", "s3://b/1.wav"),
+            ("s3://b/in/calls.csv", "//1.wav", "s3://b//1.wav"),
+            ("s3://b/in/calls.csv", "a//1 +%2F.wav", "s3://b/in/a//1 +%2F.wav"),
+            ("s3://b//in//calls.csv", "1.wav", "s3://b//in//1.wav"),
+            ("s3://b//in/calls.csv", "../1.wav", "s3://b//1.wav"),
+            ("s3://b/calls.csv", "s3://b//x/../1.wav", "s3://b//x/../1.wav"),
+        ] {
+            let base = Base::S3(manifest.parse().unwrap());
+            assert_eq!(resolve(&base, source), object, "{manifest} {source}");
+        }
+    }
+
+    #[test]
+    fn paths_of_other_machines_are_known() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a\\b.wav"), "x").unwrap();
+        let here = Base::Dir(dir.path().to_str().unwrap().to_owned());
+        let web = Base::Url("https://x.org/calls.csv".parse().unwrap());
+        for (source, base, what) in [
+            (r"C:\rec\1.wav", &here, Some("is on a drive of Windows")),
+            ("file:///C:/rec/1.wav", &here, Some("is on a drive of Windows")),
+            ("file://server/rec/1.wav", &here, Some("is a share of Windows")),
+            (r"rec\1.wav", &here, Some("is written as on Windows")),
+            (r"a\b.wav", &here, None),
+            ("file:///mnt/1.wav", &here, None),
+            ("file://localhost/mnt/1.wav", &here, None),
+            (r"https://x.org/a\b.wav", &here, None),
+            (r"rec\1.wav", &web, None),
+            (r"\\server\rec\1.wav", &web, Some("is a share of Windows")),
+        ] {
+            let message = foreign(source, base);
+            assert_eq!(message.is_some(), what.is_some(), "{source}: {message:?}");
+            assert!(message.zip(what).is_none_or(|(message, what)| message.starts_with(what)), "{source}");
+        }
+    }
 }

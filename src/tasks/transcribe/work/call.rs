@@ -9,6 +9,7 @@ use crate::{
         callback::address,
         identity::{ContentHash, SeenFile},
         job::RequestFingerprint,
+        length::Length,
         options::ExpireContent,
     },
     media::padding::PaddingPlan,
@@ -23,8 +24,9 @@ const TIMEOUT_BASE: Duration = Duration::from_secs(120);
 const TIMEOUT_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// A call's time-out: two minutes and the audio's length, at most fifteen minutes, unless the definition says otherwise.
-fn timeout(setting: Option<Duration>, audio_ms: Option<u64>) -> Duration {
-    setting.unwrap_or_else(|| match audio_ms {
+/// For a length that is not exact, it is the most.
+fn timeout(setting: Option<Duration>, length: Length) -> Duration {
+    setting.unwrap_or_else(|| match length.exact_ms() {
         Some(ms) => (TIMEOUT_BASE + Duration::from_millis(ms)).min(TIMEOUT_MAX),
         None => TIMEOUT_MAX,
     })
@@ -34,7 +36,7 @@ fn timeout(setting: Option<Duration>, audio_ms: Option<u64>) -> Duration {
 pub(super) fn webhook<'a>(job: &TranscriptionJob<'a>) -> Option<&'a Webhook> {
     let webhook = job.on.config().webhook.as_ref()?;
     let trusted = job.kept.overdue.load(Ordering::Relaxed) < OVERDUE_MOST;
-    let known = (job.recording.audio_ms(), job.recording.bytes());
+    let known = (job.recording.length().ms(), job.recording.bytes());
     webhook.rule.applies(job.asked.webhook, job.options.model, known, trusted).then_some(webhook)
 }
 
@@ -43,7 +45,7 @@ impl Caller for TranscriptionJob<'_> {
 
     fn buys(&self) -> Purchase {
         let rate = self.on.config().rates.per_minute(self.options.model);
-        Purchase::Transcript { audio_ms: self.recording.audio_ms(), rate }
+        Purchase::Transcript { length: self.recording.length(), rate }
     }
 
     fn unpriced(&self) -> Option<&str> {
@@ -52,7 +54,7 @@ impl Caller for TranscriptionJob<'_> {
     }
 
     fn request_fingerprint(&self) -> RequestFingerprint {
-        let o = &self.options;
+        let (o, length) = (&self.options, self.recording.length());
         RequestFingerprint {
             model: o.model.to_string(),
             language: o.language.to_string(),
@@ -65,7 +67,8 @@ impl Caller for TranscriptionJob<'_> {
                 gender_detection: o.gender_detection,
             },
             bytes: self.recording.bytes(),
-            audio_ms: self.recording.audio_ms(),
+            audio_ms: length.exact_ms(),
+            estimated_ms: length.ms().filter(|_| !length.is_exact()),
             keywords: o.keywords.clone(),
         }
     }
@@ -85,15 +88,15 @@ impl Caller for TranscriptionJob<'_> {
     }
 
     fn timeout(&self) -> Duration {
-        timeout(self.on.run().call_timeout, self.recording.audio_ms())
+        timeout(self.on.run().call_timeout, self.recording.length())
     }
 
     fn grace_ms(&self) -> i64 {
-        grace_ms(self.on.run().unknown_grace, self.recording.audio_ms())
+        grace_ms(self.on.run().unknown_grace, self.recording.length().ms())
     }
 
     fn overdue_after(&self) -> Option<i64> {
-        let after = self.webhook?.rule.overdue_after(self.recording.audio_ms());
+        let after = self.webhook?.rule.overdue_after(self.recording.length().ms());
         Some(i64::try_from(after).unwrap_or(i64::MAX / 2))
     }
 
@@ -134,7 +137,7 @@ impl Caller for TranscriptionJob<'_> {
     }
 
     fn answered(&self, answer: &Answer) -> End {
-        let audio_ms = answer.audio_ms.or(self.recording.audio_ms());
+        let audio_ms = answer.audio_ms.or(self.recording.length().ms());
         End::Answered {
             body: answer.body.clone(),
             from_log: false,
@@ -160,9 +163,11 @@ mod tests {
 
     #[test]
     fn a_call_has_two_minutes_and_the_audios_length() {
-        assert_eq!(timeout(None, Some(30_000)), Duration::from_secs(150));
-        assert_eq!(timeout(None, Some(3_600_000)), Duration::from_secs(900));
-        assert_eq!(timeout(None, None), Duration::from_secs(900));
-        assert_eq!(timeout(Some(Duration::from_secs(7)), Some(30_000)), Duration::from_secs(7));
+        assert_eq!(timeout(None, Length::Exact(30_000)), Duration::from_secs(150));
+        assert_eq!(timeout(None, Length::Exact(3_600_000)), Duration::from_secs(900));
+        for length in [Length::Unknown, Length::Estimated(1_000)] {
+            assert_eq!(timeout(None, length), Duration::from_secs(900));
+        }
+        assert_eq!(timeout(Some(Duration::from_secs(7)), Length::Exact(30_000)), Duration::from_secs(7));
     }
 }

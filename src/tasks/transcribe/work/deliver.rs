@@ -13,15 +13,17 @@ use crate::{
         batch::OnLostWords,
         body::Body,
         call::{Answer, ErrorKind},
+        cut::SentenceRules,
         facts::Facts,
-        job::{CallId, JobState},
+        job::{CallId, JobState, RequestFingerprint},
+        length::Length,
         options::{ExpireContent, SttModel, TranscriptFormat},
         row::Note,
         transcript::{SuspectReason, Transcript, TranscriptError, suspect},
     },
     large::look_into,
     media::probe::Probe,
-    render::{self, render},
+    render::{self, CaptionFacts, render},
     runner::{
         Event, Leftover, Next, PartContext, disk,
         one_call::{FreshAnswer, KeptAnswer},
@@ -34,14 +36,27 @@ use crate::{
 /// What is known of a recording when its answer is judged.
 #[derive(Debug, Clone, Copy, Default)]
 struct RecordingFacts {
-    audio_ms: Option<u64>,
-    exact: bool,
+    length: Length,
+    /// Whether the recording was looked at, and does not prove its length.
+    unproven: bool,
+    header_differs: bool,
     channels: Option<u16>,
 }
 
 impl RecordingFacts {
     fn of(probe: Option<Probe>) -> Self {
-        probe.map(|p| Self { audio_ms: p.audio_ms, exact: p.exact, channels: p.channels }).unwrap_or_default()
+        let Some(Probe { length, header_differs, channels, .. }) = probe else { return Self::default() };
+        Self { length, unproven: !length.is_exact(), header_differs, channels }
+    }
+
+    /// With the length that was known when its call was made: the file may be another one by now.
+    fn as_sent(self, request: &RequestFingerprint) -> Self {
+        let length = match (request.audio_ms, request.estimated_ms) {
+            (Some(ms), _) => Length::Exact(ms),
+            (None, Some(ms)) => Length::Estimated(ms),
+            (None, None) => return self,
+        };
+        Self { length, unproven: !length.is_exact(), ..self }
     }
 }
 
@@ -81,8 +96,10 @@ pub(super) async fn deliver_kept(
     part: &PartContext<'_>,
     kept: KeptAnswer,
 ) -> Result<Next, StoreError> {
-    // For the length, a file that still exists is probed; nothing is fetched for it.
+    // A file that still exists is probed; nothing is fetched for it.
     let known = RecordingFacts::of(Recording::new().peek(&part.on.job().source).await);
+    let made = part.journal.calls.iter().find(|made| made.id == kept.call);
+    let known = made.map_or(known, |made| known.as_sent(&made.request));
     // Probing is slow.
     if !part.on.is_held().await? {
         return Ok(Next::Lost);
@@ -108,6 +125,7 @@ async fn deliver(job: &TranscriptionJob<'_>, part: &PartContext<'_>, answer: Ans
         drafts: leftovers.iter().map(|leftover| leftover.path.clone()).collect(),
         known,
         allow_silence: job.options.allow_silence,
+        language: job.options.language.as_str().to_owned(),
         words_asked: words_asked(job, part, call),
         redo_lost_words: facts.from_log && on.run().on_lost_words == OnLostWords::Redo,
     };
@@ -151,9 +169,9 @@ fn finish(
     Finish {
         made_by: Some(part.on.spec_json()),
         state: Some(if heard.doubt.is_some() { JobState::Suspect } else { JobState::Succeeded }),
-        facts: Facts { audio_ms: heard.audio_ms.or(known.audio_ms), channels: known.channels, ..Facts::default() }
+        facts: Facts { audio_ms: heard.audio_ms.or(known.length.ms()), channels: known.channels, ..Facts::default() }
             .or(part.on.job().facts),
-        units: heard.audio_ms.or(known.audio_ms),
+        units: heard.audio_ms.or(known.length.ms()),
         error_kind: heard.doubt.map(|r| r.to_string()),
         error: heard.doubt.map(|r| r.in_words().to_owned()),
         notes: notes(job, part, (&heard, &facts), known),
@@ -186,6 +204,8 @@ struct Rendering {
     drafts: Vec<PathBuf>,
     known: RecordingFacts,
     allow_silence: bool,
+    /// The language that was asked for, which may be a group of them.
+    language: String,
     /// Whether its call requested word times.
     words_asked: bool,
     redo_lost_words: bool,
@@ -214,6 +234,7 @@ struct JudgedAnswer {
     has_speakers: bool,
     /// Captions were requested only after it was bought without word times.
     words_not_asked: bool,
+    captions: CaptionFacts,
 }
 
 impl Rendering {
@@ -223,21 +244,24 @@ impl Rendering {
             None => Transcript::of(body).map_err(Unrendered::Answer)?,
         };
         let words_needed = self.formats.iter().any(|f| f.needs_words());
-        let known = self.known;
-        let doubt =
-            suspect(&transcript, known.audio_ms, known.exact, self.allow_silence, words_needed && self.words_asked);
+        let doubt = suspect(&transcript, self.known.length, self.allow_silence, words_needed && self.words_asked);
         if doubt == Some(SuspectReason::WordsLost) && self.redo_lost_words {
             return Ok(Rendered::WordsLost);
         }
+        let rules = SentenceRules::of(transcript.language.as_deref().or(Some(&self.language)));
+        let mut captions = CaptionFacts::default();
         let mut items = Vec::with_capacity(self.formats.len());
         for (nth, format) in self.formats.iter().enumerate() {
             let content = match self.drafts.get(nth) {
                 None => {
-                    let file = render(*format, &transcript, body);
-                    Content::Bytes(file.map_err(|e| Unrendered::Answer(TranscriptError::Damaged(e)))?)
+                    let file = render(*format, &transcript, body, rules);
+                    let (file, facts) = file.map_err(|e| Unrendered::Answer(TranscriptError::Damaged(e)))?;
+                    captions = captions.or(facts);
+                    Content::Bytes(file)
                 }
                 Some(path) => {
-                    draft(path, *format, &transcript, body).map_err(|e| Unrendered::Disk(path.clone(), e))?;
+                    let facts = draft(path, *format, (&transcript, rules), body);
+                    captions = captions.or(facts.map_err(|e| Unrendered::Disk(path.clone(), e))?);
                     Content::Draft(path.clone())
                 }
             };
@@ -251,19 +275,26 @@ impl Rendering {
             has_speakers: transcript.has_speakers(),
             words_not_asked: words_needed && !self.words_asked && !transcript.is_empty() && !transcript.has_times(),
             request_id: transcript.request_id,
+            captions,
         };
         Ok(Rendered::All(heard, items))
     }
 }
 
 /// Writes one output of a large answer to the spool.
-fn draft(path: &Path, format: TranscriptFormat, transcript: &Transcript, body: &Body) -> io::Result<()> {
+fn draft(
+    path: &Path,
+    format: TranscriptFormat,
+    (transcript, rules): (&Transcript, SentenceRules),
+    body: &Body,
+) -> io::Result<CaptionFacts> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
     let mut file = BufWriter::with_capacity(256 << 10, File::create(path)?);
-    render::write(format, transcript, body, &mut file)?;
-    file.flush()
+    let facts = render::write(format, transcript, body, rules, &mut file)?;
+    file.flush()?;
+    Ok(facts)
 }
 
 fn notes(
@@ -280,6 +311,10 @@ fn notes(
         facts.from_log.then_some(Note::Recovered),
         heard.doubt.map(Note::from),
         heard.words_not_asked.then_some(Note::WordsNotAsked),
+        (heard.captions.mended_times > 0).then_some(Note::TimesMended),
+        (heard.captions.fast_cues > 0).then_some(Note::FastCaptions),
+        known.unproven.then_some(Note::LengthNotExact),
+        known.header_differs.then_some(Note::HeaderDiffers),
         known.channels.is_some_and(|n| n > 1).then_some(Note::Stereo),
         not_redacted.then_some(Note::NotRedacted),
         (no_speakers || (o.diarize && o.model == SttModel::PulsePro)).then_some(Note::NoSpeakers),

@@ -425,6 +425,7 @@ mod tests {
             flags: LogFlags::default(),
             bytes,
             audio_ms,
+            estimated_ms: None,
             keywords: Default::default(),
         }
     }

@@ -55,7 +55,7 @@ pub(super) async fn look(
     // A call with a callback is of unknown outcome from when it was overdue.
     let (unknown_at, grace) = match (posted_grace, call.overdue_at) {
         (Some(grace), Some(overdue_at)) => (unknown_at.max(overdue_at), grace),
-        _ => (unknown_at, grace_ms(run.unknown_grace, call.request.audio_ms)),
+        _ => (unknown_at, grace_ms(run.unknown_grace, call.request.likely_ms())),
     };
     // The log must have been read after the grace time for the decision.
     let looked_at = part.now();
@@ -101,7 +101,7 @@ async fn keep(
     });
     let body = body.await;
     let heard = entry.duration_s.and_then(length::from_seconds);
-    let audio_ms = heard.or(call.request.audio_ms);
+    let audio_ms = heard.or(call.request.likely_ms());
     let end = End::Answered {
         body,
         from_log: true,

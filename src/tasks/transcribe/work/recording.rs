@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufReader, Cursor},
+    io::{self, Cursor},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -14,6 +14,7 @@ use crate::{
     domain::{
         call::{CallFailure, ErrorKind},
         identity::{ContentHash, SeenFile},
+        length::Length,
         options::{SendMode, SttModel, TranscribeOptions},
         s3::S3Address,
     },
@@ -120,8 +121,8 @@ impl Recording {
         Some(len + u64::from(extra.unwrap_or_default()))
     }
 
-    pub(super) fn audio_ms(&self) -> Option<u64> {
-        self.probe.and_then(|p| p.audio_ms)
+    pub(super) fn length(&self) -> Length {
+        self.probe.map(|probe| probe.length).unwrap_or_default()
     }
 
     /// The content of a local file, and how the file was found.
@@ -279,7 +280,7 @@ impl Recording {
 /// Opens a file, and probes it.
 fn open(path: &Path) -> io::Result<(Probe, File)> {
     let file = File::open(path)?;
-    let probe = probe::probe_reader(&mut BufReader::new(&file))?;
+    let probe = probe::probe_reader(&mut &file)?;
     Ok((probe, file))
 }
 

@@ -71,6 +71,7 @@ impl S3 for Memory {
             content_length: Some(body.len() as i64),
             body: Some(blob(body)),
             content_range,
+            content_encoding: stored.content_encoding,
             e_tag: Some(etag),
             ..Default::default()
         }))
@@ -90,9 +91,11 @@ impl S3 for Memory {
             etag: etag.clone(),
             body,
             content_type: req.headers.get("content-type").and_then(|v| v.to_str().ok()).map(str::to_owned),
+            content_encoding: None,
             metadata: input.metadata.unwrap_or_default().into_iter().collect(),
             storage_class: input.storage_class.map(|class| class.as_str().to_owned()),
             sse: input.server_side_encryption.map(|sse| sse.as_str().to_owned()),
+            modified: None,
         };
         let mut state = lock(&self.0);
         let objects = state.buckets.get_mut(&input.bucket).ok_or_else(|| s3_error!(NoSuchBucket))?;
@@ -118,6 +121,7 @@ impl S3 for Memory {
             key: Some(if url { encoded(key) } else { key.clone() }),
             size: Some(stored.body.len() as i64),
             e_tag: Some(format!("\"{}\"", stored.etag)),
+            last_modified: stored.modified.map(Into::into),
             storage_class: stored.storage_class.clone().map(ObjectStorageClass::from),
             ..Default::default()
         };
