@@ -136,7 +136,8 @@ impl<'a> Listener<'a> {
     fn listen(&mut self, seconds: f64) -> ControlFlow<()> {
         let sounding = sounding_seconds(&self.samples, self.rate);
         self.sounding += sounding * (seconds / self.seconds()).min(1.0);
-        for tone_ms in TONE_LENGTHS.into_iter().filter(|tone_ms| self.tone_ms.is_none_or(|own| own == *tone_ms)) {
+        let lengths = if sounding > 0.0 { &TONE_LENGTHS[..] } else { &[] };
+        for tone_ms in lengths.iter().copied().filter(|tone_ms| self.tone_ms.is_none_or(|own| own == *tone_ms)) {
             let words = self.words_of(&self.samples, self.rate, tone_ms);
             let covered: f64 = words.iter().map(|word| word.end - word.start).sum();
             if self.tone_ms.is_some() || covered > COVERED * sounding {

@@ -17,7 +17,7 @@ const SEEDED: u64 = 50;
 /// Speeches without a flaw.
 const HONEST: u64 = 1_000;
 
-/// A text of 10 to 250 characters, another one for each seed.
+/// A text of 10 to 130 characters, another one for each seed.
 fn text(seed: u64) -> String {
     const WORDS: &[&str] = &[
         "a",
@@ -48,7 +48,7 @@ fn text(seed: u64) -> String {
         "Brown",
     ];
     let mut state = mix(seed);
-    let least = 10 + state % 230;
+    let least = 10 + state % 110;
     let mut text = String::new();
     while (text.len() as u64) < least {
         state = mix(state);

@@ -116,7 +116,7 @@ fn all_that_is_wrong_is_told_at_its_place() {
         "13:32: `synthesize.pause.paragraf_ms`: there is no such field; did you mean `paragraph_ms`?",
         "14:24: `synthesize.max_chars_per_second`: -1 is not between 0 (off) and 1000",
         "15:23: `synthesize.checks.too_long`: 0.5 is neither 0 (off) nor between 1 and 100",
-        "15:37: `synthesize.checks.silent`: must be true or false, not a number",
+        "15:37: `synthesize.checks.silent`: must be true or false, not a whole number",
         "15:40: `synthesize.checks.clipt`: there is no such field",
         "16:13: `synthesize.captions`: `txt` is not a caption format",
         "17:13: `synthesize.transport`: `ws` is not a transport",
