@@ -31,7 +31,7 @@
 //! "#;
 //! fs::write(dir.path().join("hello.toml"), text)?;
 //!
-//! // The sandbox stands in for the API: it needs no key, and hums instead of speaking.
+//! // The sandbox stands in for the API: it needs no key, and speaks in tones.
 //! let flags = Flags { sandbox: true, ..Flags::default() };
 //! let config = Config::load(&flags, &Env::default(), dir.path())?;
 //! let settings = Settings::new(config, Env::default(), Environment::Sandbox, Registry::built_in());

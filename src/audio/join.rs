@@ -3,13 +3,16 @@
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use super::{
-    AudioError, g711,
+    AudioError, Meter, g711,
     mp3::{Frames, Header, info, samples_per_frame},
     ms_to_sample,
     part::{Body, Checked, Source, check, differs},
     wav,
 };
-use crate::domain::synthesis_options::{AudioFormat, SampleRate};
+use crate::domain::{
+    synthesis::Measured,
+    synthesis_options::{AudioFormat, SampleRate},
+};
 
 /// Bytes that are read and written at a time. Even, so that no sample is split.
 const BLOCK: usize = 64 << 10;
@@ -103,12 +106,36 @@ impl<S: Source> Joiner<S> {
         Ok(all.pop().expect("one output was asked for"))
     }
 
+    /// Writes everything as one file of `format`, and measures each part as it is read; `None` for parts that are not made of
+    /// samples.
+    ///
+    /// # Errors
+    /// As [`Joiner::join_many`].
+    pub fn join_measured<W: Write>(
+        &self,
+        format: AudioFormat,
+        out: W,
+    ) -> Result<(Joined, Vec<Option<Measured>>), AudioError> {
+        let mut measured = Vec::new();
+        let mut all = self.write_all(&mut [(format, out)], Some(&mut measured))?;
+        measured.resize(self.part_starts.len(), None);
+        Ok((all.pop().expect("one output was asked for"), measured))
+    }
+
     /// Writes everything once for each output, and reads the parts once; returns the result for each output.
     ///
     /// # Errors
     /// `Unmakeable`, `TooLong` and `Empty` (no part) before anything is written; `Read`, and the faults that [`check`] finds,
     /// if a part has changed since it was added; `Write`. The written data is then unusable.
     pub fn join_many<W: Write>(&self, outputs: &mut [(AudioFormat, W)]) -> Result<Vec<Joined>, AudioError> {
+        self.write_all(outputs, None)
+    }
+
+    fn write_all<W: Write>(
+        &self,
+        outputs: &mut [(AudioFormat, W)],
+        measured: Option<&mut Vec<Option<Measured>>>,
+    ) -> Result<Vec<Joined>, AudioError> {
         for (format, _) in &*outputs {
             self.can_become(*format)?;
         }
@@ -117,7 +144,7 @@ impl<S: Source> Joiner<S> {
             outputs.iter_mut().map(|(format, to)| Output { format: *format, to, bytes: 0 }).collect();
         match first.body {
             Body::Frames { head, .. } => self.join_frames(head, &mut outputs)?,
-            Body::Samples { .. } => self.join_samples(&mut outputs)?,
+            Body::Samples { .. } => self.join_samples(&mut outputs, measured)?,
             Body::Opaque { .. } => self.copy_opaque(&mut outputs)?,
         }
         let joined =
@@ -162,7 +189,11 @@ impl<S: Source> Joiner<S> {
         self.pieces.iter().map(bytes).sum()
     }
 
-    fn join_samples<W: Write>(&self, outputs: &mut [Output<'_, W>]) -> Result<(), AudioError> {
+    fn join_samples<W: Write>(
+        &self,
+        outputs: &mut [Output<'_, W>],
+        mut measured: Option<&mut Vec<Option<Measured>>>,
+    ) -> Result<(), AudioError> {
         for out in &mut *outputs {
             if out.format == AudioFormat::Wav {
                 let header = wav::mono_header(self.rate.hz(), self.samples);
@@ -177,7 +208,11 @@ impl<S: Source> Joiner<S> {
                     let Body::Samples { offset, len } = checked.body else { continue };
                     let mut reader = source.open().map_err(AudioError::Read)?;
                     reader.seek(SeekFrom::Start(offset)).map_err(AudioError::Read)?;
+                    coder.meter = measured.as_ref().map(|_| Meter::new(self.rate));
                     copy_samples(&mut reader, len, &mut block, &mut coder, outputs)?;
+                    if let Some(measured) = &mut measured {
+                        measured.push(coder.meter.take().map(Meter::finish));
+                    }
                 }
                 Piece::Pause(samples) => {
                     for out in &mut *outputs {
@@ -252,6 +287,7 @@ fn copy_samples<R: Read, W: Write>(
             io::ErrorKind::UnexpectedEof => AudioError::CutShort { unit: "bytes", has: len - left, declared: len },
             _ => AudioError::Read(error),
         })?;
+        coder.measure(&block[..here]);
         for out in &mut *outputs {
             out.write(coder.code(Code::of(out.format), &block[..here]))?;
         }
@@ -316,28 +352,42 @@ impl Code {
     }
 }
 
-/// Converts blocks of samples from one encoding to another.
+/// Converts blocks of samples from one encoding to another, and measures them on the way.
 struct Coder {
     from: Code,
+    meter: Option<Meter>,
     samples: Vec<i16>,
     coded: Vec<u8>,
 }
 
 impl Coder {
     const fn new(from: Code) -> Self {
-        Self { from, samples: Vec::new(), coded: Vec::new() }
+        Self { from, meter: None, samples: Vec::new(), coded: Vec::new() }
     }
 
-    fn code<'a>(&'a mut self, to: Code, bytes: &'a [u8]) -> &'a [u8] {
-        if self.from == to {
-            return bytes;
+    fn measure(&mut self, bytes: &[u8]) {
+        if self.meter.is_some() {
+            self.decode(bytes);
         }
+        if let Some(meter) = &mut self.meter {
+            meter.push(&self.samples);
+        }
+    }
+
+    fn decode(&mut self, bytes: &[u8]) {
         self.samples.clear();
         match self.from {
             Code::Linear => self.samples.extend(bytes.chunks_exact(2).map(|s| i16::from_le_bytes([s[0], s[1]]))),
             Code::Ulaw => self.samples.extend(bytes.iter().map(|code| g711::ulaw_decode(*code))),
             Code::Alaw => self.samples.extend(bytes.iter().map(|code| g711::alaw_decode(*code))),
         }
+    }
+
+    fn code<'a>(&'a mut self, to: Code, bytes: &'a [u8]) -> &'a [u8] {
+        if self.from == to {
+            return bytes;
+        }
+        self.decode(bytes);
         self.coded.clear();
         match to {
             Code::Linear => self.coded.extend(self.samples.iter().flat_map(|sample| sample.to_le_bytes())),

@@ -1,9 +1,12 @@
-//! Audio containers and encodings: pure format code over readers and writers. Depends on no task and no network.
+//! Audio containers and encodings, and what is measured of samples: code over readers and writers. Depends on no task and no
+//! network.
 
 use std::io;
 
+mod decode;
 pub mod g711;
 mod join;
+mod meter;
 pub mod mp3;
 mod part;
 #[cfg(test)]
@@ -11,7 +14,9 @@ pub(crate) mod tests;
 mod verify;
 pub mod wav;
 
+pub use decode::{DecodeError, DecodedBlock, MediaSource, decode};
 pub use join::{Joined, Joiner};
+pub use meter::{Meter, measure_file};
 pub use part::{Checked, Source, check};
 pub use verify::verify;
 

@@ -400,6 +400,12 @@ pub fn write_pcm16<W: Write>(
     out.flush()
 }
 
+/// Everything before `data_len` bytes of 16-bit samples, with a comment; `None` if they exceed a WAVE file's 4 GiB.
+#[must_use]
+pub fn header_with_comment(channels: u16, sample_rate: u32, comment: &str, data_len: u64) -> Option<Vec<u8>> {
+    head(channels, sample_rate, &info_list(comment), data_len)
+}
+
 /// The 44 bytes before `samples` 16-bit mono samples; `None` if [`fits`] returns false.
 #[must_use]
 pub fn mono_header(sample_rate: u32, samples: u64) -> Option<Vec<u8>> {

@@ -17,9 +17,9 @@ use crate::{
 
 /// Serve the local stand-in for the Waves API, until Ctrl-C
 ///
-/// It transcribes nothing: it knows the text of a WAV whose LIST/INFO chunk has a comment, and invents the rest. It
-/// speaks nothing either: it hums as long as speech would be, and keeps the text as the WAV's comment. It has a few
-/// voices, and keeps pronunciation dictionaries until it ends. Any client of the API can talk to it.
+/// It knows the text of a WAV whose LIST/INFO chunk has a comment, hears the words of its own voices, and invents the
+/// rest. Its voices are tones that carry the words, as long as speech would be. It keeps pronunciation dictionaries
+/// until it ends. Any client of the API can talk to it.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  wavebatch sandbox --listen 127.0.0.1:8090 --requests-per-minute 25")]
 pub struct Sandbox {
@@ -78,7 +78,7 @@ impl Sandbox {
 fn message(base_url: &str, key: &str) -> String {
     format!(
         "wavebatch's sandbox: a local stand-in for the Waves API. Its transcripts are invented,\n\
-         and its speech is a humming.\n\n  \
+         and its speech is tones.\n\n  \
          export SMALLEST_BASE_URL={base_url}\n  export SMALLEST_API_KEY={key}\n\n\
          {base_url}/sandbox/books says what was called and billed. Ctrl-C ends it."
     )

@@ -56,6 +56,18 @@ listed! {
         Empty = "empty",
         /// The audio is shorter than its text can be.
         TooShort = "too_short",
+        /// The audio is much longer than its text takes.
+        TooLong = "too_long",
+        /// The audio is silent.
+        Silent = "silent",
+        /// Long silences take much of the audio.
+        HalfSilent = "half_silent",
+        /// The audio is so loud that its samples are cut off.
+        Clipped = "clipped",
+        /// The audio is one constant sound.
+        ConstantSound = "constant_sound",
+        /// The level jumps between two parts of the audio.
+        LevelJump = "level_jump",
         /// The recording does not prove its own length: another one in the answer is no reason for doubt.
         LengthNotExact = "length_not_exact",
         /// The recording's header declares another length than the file has.
@@ -88,6 +100,12 @@ impl From<SuspectReason> for Note {
             SuspectReason::DurationMismatch => Self::DurationMismatch,
             SuspectReason::WordsBeyond => Self::WordsBeyond,
             SuspectReason::TooShort => Self::TooShort,
+            SuspectReason::TooLong => Self::TooLong,
+            SuspectReason::Silent => Self::Silent,
+            SuspectReason::HalfSilent => Self::HalfSilent,
+            SuspectReason::Clipped => Self::Clipped,
+            SuspectReason::ConstantSound => Self::ConstantSound,
+            SuspectReason::LevelJump => Self::LevelJump,
             SuspectReason::WordsLost => Self::WordsLost,
         }
     }

@@ -2,6 +2,7 @@
 //! part's clip.
 
 mod captions;
+mod checks;
 mod line;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     captions::{Span, TimedSentence, timed_sentences},
+    checks::{Doubt, HeardPart, LongSilence, Measured, Pace, SpeechChecks},
     line::{Rendition, SynthesisOption, SynthesisOverrides},
     timeline::Timeline,
 };
@@ -48,6 +50,9 @@ pub struct Synthesis {
     pub pause: Pause,
     /// More characters per second than this, times the speed, are suspect; 0 = never.
     pub max_chars_per_second: f64,
+    /// What else makes bought speech suspect.
+    #[serde(default, skip_serializing_if = "SpeechChecks::are_default")]
+    pub checks: SpeechChecks,
     /// The captions that are written next to the audio.
     pub captions: Vec<CaptionFormat>,
     /// The pronunciation of words that the voices do not know.

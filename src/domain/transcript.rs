@@ -189,6 +189,18 @@ listed! {
         WordsBeyond = "words_beyond",
         /// The audio is shorter than its text can be.
         TooShort = "too_short",
+        /// The audio is much longer than its text takes.
+        TooLong = "too_long",
+        /// The audio is silent.
+        Silent = "silent",
+        /// Long silences take much of the audio.
+        HalfSilent = "half_silent",
+        /// The audio is so loud that its samples are cut off.
+        Clipped = "clipped",
+        /// The audio is one constant sound.
+        ConstantSound = "constant_sound",
+        /// The level jumps between two parts.
+        LevelJump = "level_jump",
         /// A format needs word times, and there are none.
         WordsLost = "words_lost",
     }
@@ -207,6 +219,12 @@ impl SuspectReason {
                 "words have times after the end of the audio; captions keep those times, and may not fit the recording"
             }
             Self::TooShort => "the speech is shorter than its text can be",
+            Self::TooLong => "the speech is much longer than its text takes",
+            Self::Silent => "the speech is silent",
+            Self::HalfSilent => "long silences take much of the speech",
+            Self::Clipped => "the speech is so loud that it is cut off",
+            Self::ConstantSound => "the speech is one constant sound",
+            Self::LevelJump => "the level jumps between two parts",
             Self::WordsLost => "there are no word times, which srt and vtt need; `wavebatch retry` pays for them",
         }
     }

@@ -110,6 +110,8 @@ pub enum What {
     EmptyText,
     /// Billed; a success that gives the length times this factor, or speaks for so long.
     WrongDuration(f64),
+    /// Billed; speech that cannot be right.
+    BadSpeech(SpeechFlaw),
     /// Billed; a success whose words and utterances are later by so many milliseconds.
     LateWords(u64),
     /// Billed; a stream of speech without its end.
@@ -149,6 +151,24 @@ pub enum What {
     LogsAbsent,
     /// `/waves/v1/health` answers 503; not counted.
     Unwell,
+}
+
+/// What is wrong with a speech.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SpeechFlaw {
+    /// It is silent.
+    Silent,
+    /// Its second half is silent.
+    HalfSilent,
+    /// It is so loud that its samples are cut off.
+    Clipped,
+    /// It is one tone.
+    ConstantSound,
+    /// It is louder by so many dB, or softer.
+    Level(f64),
+    /// It has as many words, and none of the text's.
+    OtherWords,
 }
 
 /// An answer with a status and, where wanted, a shape or a body of its own.

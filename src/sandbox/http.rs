@@ -23,8 +23,8 @@ use super::{
 
 const WHAT_THIS_IS: &str = "\
 This is wavebatch-sandbox, a local stand-in for the Waves API.
-It transcribes nothing: it knows the text of a WAV whose LIST/INFO chunk has a comment, and invents the rest.
-It speaks nothing: it hums as long as speech would be, and a WAV has the text as such a comment.
+It knows the text of a WAV whose LIST/INFO chunk has a comment, hears its own voices, and invents the rest.
+Its voices are tones that carry the words, as long as speech would be.
 
   POST /waves/v1/stt/?model=pulse&language=en
   POST /waves/v1/tts, /waves/v1/tts/live

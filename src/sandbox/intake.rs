@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{self, Cursor, Read, Seek, SeekFrom, Write},
+    sync::Arc,
     time::Duration,
 };
 
@@ -11,9 +12,12 @@ use bytes::Bytes;
 use futures::StreamExt;
 use sha2::{Digest as _, Sha256};
 
-use super::books::Digest;
+use super::{
+    books::Digest,
+    voice::{HeardWord, Listener, WordTable},
+};
 use crate::{
-    audio::wav,
+    audio::{MediaSource, decode, wav},
     domain::padding::Patch,
     media::{
         padding,
@@ -122,6 +126,8 @@ pub(super) struct ReceivedRecording {
     pub ms: u64,
     /// The comment, if it is a WAV that has one.
     pub comment: Option<String>,
+    /// The words of the sandbox's voices in it, with their times.
+    pub words: Vec<HeardWord>,
     /// Name of the file, for recordings named by URL.
     pub filename: Option<String>,
 }
@@ -135,17 +141,38 @@ impl Recording {
         }
     }
 
-    /// What is in it; or, where it is no audio, the name of what it is.
-    pub(super) async fn hear(self) -> io::Result<Result<ReceivedRecording, &'static str>> {
+    /// What is in it; or, where it is no audio, the name of what it is. `spoken` are the words that a sandbox spoke.
+    pub(super) async fn hear(self, spoken: Arc<WordTable>) -> io::Result<Result<ReceivedRecording, &'static str>> {
         let whole = (self.digest, self.bytes);
-        let (kind, heard) = match self.held {
-            KeptBody::Memory(bytes) => look(&mut Cursor::new(bytes), whole)?,
+        let hearing = move || match self.held {
+            KeptBody::Memory(bytes) => {
+                let mut reader = Cursor::new(bytes);
+                let looked = look(&mut reader, whole)?;
+                Ok((looked, listen(reader, &spoken)))
+            }
             KeptBody::Spool(mut file) => {
-                tokio::task::spawn_blocking(move || look(&mut file, whole)).await.map_err(io::Error::other)??
+                let looked = look(&mut file, whole)?;
+                Ok((looked, listen(file, &spoken)))
             }
         };
-        Ok(if let Kind::NotAudio(name) = kind { Err(name) } else { Ok(heard) })
+        let heard: io::Result<_> = tokio::task::spawn_blocking(hearing).await.map_err(io::Error::other)?;
+        let ((kind, heard), words) = heard?;
+        Ok(if let Kind::NotAudio(name) = kind { Err(name) } else { Ok(ReceivedRecording { words, ..heard }) })
     }
+}
+
+/// The words of a sandbox's voices, if they are in it.
+fn listen<R: MediaSource + 'static>(mut reader: R, spoken: &WordTable) -> Vec<HeardWord> {
+    let mut listener = None;
+    if reader.rewind().is_err() {
+        return Vec::new();
+    }
+    // What cannot be decoded has no words.
+    let _ = decode(reader, &mut |block| {
+        let listener = listener.get_or_insert_with(|| Listener::new(spoken, block.rate));
+        listener.push(&block.mono())
+    });
+    listener.map(Listener::finish).unwrap_or_default()
 }
 
 /// What a recording seems to be, and what is heard in it; its hash and size as it was sent are known.
@@ -158,7 +185,7 @@ fn look<R: Read + Seek>(reader: &mut R, (sent, bytes): (Digest, u64)) -> io::Res
         None => (sent, bytes),
     };
     let ms = probe.length.ms().unwrap_or(bytes * 1000 / GUESSED_RATE);
-    Ok((probe.kind, ReceivedRecording { digest, content_bytes, bytes, ms, comment, filename: None }))
+    Ok((probe.kind, ReceivedRecording { digest, content_bytes, bytes, ms, comment, words: Vec::new(), filename: None }))
 }
 
 /// The hash of a recording with these edits.
@@ -202,5 +229,5 @@ pub(super) fn imagine(url: &str) -> ReceivedRecording {
     let digest: Digest = Sha256::digest(url).into();
     let ms = 3_000 + u64::from(digest[0]) * 100;
     let bytes = ms * GUESSED_RATE / 1000;
-    ReceivedRecording { digest, content_bytes: bytes, bytes, ms, comment: None, filename: None }
+    ReceivedRecording { digest, content_bytes: bytes, bytes, ms, comment: None, words: Vec::new(), filename: None }
 }

@@ -1,9 +1,8 @@
 //! A local stand-in for the Waves API: any client of the API can talk to it.
 //!
-//! It validates, limits and refuses as the API does, makes transcripts from what it can know, hums what it should speak,
+//! It validates, limits and refuses as the API does, makes transcripts from what it can know, speaks in tones,
 //! posts callbacks, does on request what networks and vendors do unasked ([`Fault`]), and keeps the books ([`Books`]) that show what a
-//! run really asked for and would have paid. What it hums as a WAV has the text as its comment, so that it can be
-//! transcribed. Every answer is marked as the sandbox's: `server: wavebatch-sandbox`, `metadata.sandbox`.
+//! run really asked for and would have paid. Its tones carry the words, so that they can be transcribed. Every answer is marked as the sandbox's: `server: wavebatch-sandbox`, `metadata.sandbox`.
 
 use std::{
     io,
@@ -24,12 +23,13 @@ use self::{
     gate::Gate,
     limits::{Lane, Limits},
     logs::Logs,
+    voice::WordTable,
     wire::Wire,
 };
 pub use self::{
     books::{Books, CallbackBooks, CallbackEnd, ContentBooks, ModelBooks, Record},
     errors::ErrorShape,
-    faults::{Fault, Match, StatusFault, What},
+    faults::{Fault, Match, SpeechFlaw, StatusFault, What},
 };
 use crate::domain::options::Language;
 
@@ -48,10 +48,10 @@ mod logs;
 mod reply;
 mod stt;
 mod stt_request;
-mod synthetic_audio;
 mod transcript;
 mod tts;
 mod tts_request;
+mod voice;
 mod voices;
 mod wire;
 
@@ -285,6 +285,8 @@ struct HandlerState {
     faults: Faults,
     logs: Logs,
     dictionaries: Dictionaries,
+    /// The words that it spoke. A reset does not take them: the audio outlives it.
+    spoken: Arc<WordTable>,
     callbacks: Callbacks,
     /// Where calls wait after their work.
     gate: Gate,
@@ -307,6 +309,7 @@ impl HandlerState {
             faults: Faults::default(),
             logs: Logs::new(config.keep),
             dictionaries: Dictionaries::default(),
+            spoken: Arc::default(),
             callbacks: Callbacks::new(&config, &stop).map_err(io::Error::other)?,
             gate: Gate::default(),
             arrivals: watch::Sender::default(),

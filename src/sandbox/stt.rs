@@ -140,7 +140,7 @@ async fn take_in(
     if recording.bytes == 0 {
         return Err(call.refusal(400, "the audio is empty").into());
     }
-    match recording.hear().await {
+    match recording.hear(Arc::clone(&state.spoken)).await {
         Ok(Ok(heard)) => Ok(ReceivedRecording { filename, ..heard }),
         Ok(Err(name)) => Err(call.refusal(400, &format!("this is {name}, not audio")).into()),
         Err(_) => Err(call.refusal(503, "the audio could not be read").into()),

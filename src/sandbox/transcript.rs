@@ -1,10 +1,11 @@
-//! Making answers: from a WAV's comment where there is one, else from the content's hash; always the same for the same.
+//! Making answers: from a WAV's comment where there is one, from the words of a sandbox's voice, else from the content's hash;
+//! always the same for the same.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{faults::mix, intake::ReceivedRecording, stt_request::SttRequest};
+use super::{faults::mix, intake::ReceivedRecording, stt_request::SttRequest, voice::HeardWord};
 use crate::domain::options::SttModel;
 
 /// What is said where nobody can know what is said.
@@ -137,7 +138,11 @@ struct Utterance {
 
 /// What is said in a recording, redacted as asked for.
 pub(super) fn text(asked: &SttRequest, heard: &ReceivedRecording) -> String {
-    let said = heard.comment.clone().unwrap_or_else(|| invent(heard));
+    let said = match &heard.comment {
+        Some(comment) => comment.clone(),
+        None if heard.words.is_empty() => invent(heard),
+        None => text_of(&heard.words),
+    };
     let effective = asked.language.can_redact();
     match (asked.flags.redact_pii && effective, asked.flags.redact_pci && effective) {
         (false, false) => said,
@@ -170,10 +175,13 @@ pub(super) fn answer(
 ) -> Vec<u8> {
     let (seed, seconds) = (seed(heard), heard.ms as f64 / 1000.0);
     let pulse = asked.model == SttModel::Pulse;
-    let words = if asked.flags.word_timestamps {
-        late(spread(text, seconds, seed, pulse && asked.flags.diarize), lies.late_ms)
-    } else {
-        Vec::new()
+    let diarize = pulse && asked.flags.diarize;
+    let words = match asked.flags.word_timestamps {
+        true if !text.is_empty() && text_of(&heard.words) == text => {
+            late(timed(&heard.words, seed, diarize), lies.late_ms)
+        }
+        true => late(spread(text, seconds, seed, diarize), lies.late_ms),
+        false => Vec::new(),
     };
     let processing_ms = 20.0 + seconds * 30.0;
     let answer = Answer {
@@ -240,6 +248,39 @@ fn invent(heard: &ReceivedRecording) -> String {
     text
 }
 
+/// The text of words that were heard.
+fn text_of(words: &[HeardWord]) -> String {
+    let mut text = String::with_capacity(words.len() * 8);
+    for word in words {
+        text.push_str(&word.word);
+        text.push_str(if word.glued { "" } else { " " });
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+/// Words at the times at which they were heard. Each voice is a speaker.
+fn timed(words: &[HeardWord], mut seed: u64, diarize: bool) -> Vec<Word<'_>> {
+    let mut voices = Vec::new();
+    let mut timed = Vec::with_capacity(words.len());
+    for HeardWord { word, start, end, band, .. } in words {
+        let speaker = voices.iter().position(|voice| voice == band).unwrap_or(voices.len());
+        if speaker == voices.len() {
+            voices.push(*band);
+        }
+        seed = mix(seed);
+        timed.push(Word {
+            start: rounded(*start),
+            end: rounded(*end),
+            speaker: diarize.then_some(speaker as u32),
+            speaker_confidence: diarize.then_some(1.0),
+            word,
+            confidence: rounded(0.8 + (seed % 200) as f64 / 1000.0),
+        });
+    }
+    timed
+}
+
 /// Words spread over `seconds`: time by their length, and a pause after each sentence. Two speakers take turns.
 fn spread(text: &str, seconds: f64, mut seed: u64, diarize: bool) -> Vec<Word<'_>> {
     const PAUSE: usize = 6;
@@ -278,7 +319,7 @@ fn late(mut words: Vec<Word<'_>>, by_ms: u64) -> Vec<Word<'_>> {
 
 fn utterances(words: &[Word<'_>]) -> Vec<Utterance> {
     words
-        .split_inclusive(|w| ends_sentence(w.word))
+        .chunk_by(|word, next| !ends_sentence(word.word) && word.speaker == next.speaker)
         .filter_map(|sentence| {
             let (first, last) = (sentence.first()?, sentence.last()?);
             let text = sentence.iter().map(|w| w.word).collect::<Vec<_>>().join(" ");
@@ -322,7 +363,15 @@ mod tests {
     use super::*;
 
     fn heard(ms: u64) -> ReceivedRecording {
-        ReceivedRecording { digest: [9; 32], content_bytes: 1, bytes: 1, ms, comment: None, filename: None }
+        ReceivedRecording {
+            digest: [9; 32],
+            content_bytes: 1,
+            bytes: 1,
+            ms,
+            comment: None,
+            words: Vec::new(),
+            filename: None,
+        }
     }
 
     #[test]

@@ -19,8 +19,8 @@ use super::{
     intake::{Intake, NotTaken},
     limits::{Lane, Slot},
     reply::{Made, SandboxReply, reply},
-    synthetic_audio::SyntheticAudio,
     tts_request::TtsRequest,
+    voice::{Speech, Spoken},
     voices,
     wire::Wire,
 };
@@ -131,9 +131,16 @@ async fn work(
         Some(What::WrongDuration(factor)) => factor,
         _ => 1.0,
     };
-    let sound =
-        SyntheticAudio::of(&wanted.voiced(words), wanted.characters(), wanted.rate, wanted.speed.thousandths(), factor);
-    let audio = sound.encoded(wanted.format, &wanted.text);
+    let spoken = Spoken {
+        text: &wanted.text,
+        band: voices::band(&wanted.voice),
+        seed: wanted.voiced(words)[..8].iter().fold(0, |n, b| n << 8 | u64::from(*b)),
+        rate: wanted.rate,
+        pace: wanted.speed.thousandths(),
+        factor,
+        flaw: if let Some(What::BadSpeech(flaw)) = fault { Some(flaw) } else { None },
+    };
+    let audio = Speech::new(spoken, &call.state.spoken).encoded(wanted.format, &wanted.text);
     let made = match manner {
         Manner::Whole => Made::whole(wanted.format.content_type(), audio),
         Manner::Events => Made::stream(events(&audio, fault.as_ref()).into_bytes(), PIECE),

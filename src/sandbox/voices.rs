@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{
     HandlerState,
     errors::{Refusal, check_key},
+    voice::Band,
 };
 
 /// Id, languages, accent, gender, age, use.
@@ -33,6 +34,13 @@ const PRO: &[Entry] = &[
 /// otherwise; a pair of the wrong model it does not refuse.
 pub(super) fn is_known(id: &str) -> bool {
     id.starts_with("voice_") || STANDARD.iter().chain(PRO).any(|(known, ..)| *known == id)
+}
+
+/// The band in which a voice speaks. Voices of one catalog have bands of their own.
+pub(super) fn band(id: &str) -> Band {
+    let of = |catalog: &[Entry]| catalog.iter().position(|(known, ..)| *known == id);
+    let number = of(STANDARD).or_else(|| of(PRO));
+    Band::of(number.unwrap_or_else(|| id.bytes().map(usize::from).sum()))
 }
 
 /// The standard model's.

@@ -76,7 +76,7 @@ fn is_right(fixture: &Fixture, place: Place, i: usize) -> bool {
         Place::Sync | Place::Posted => fixture.output(&format!("call-{i}.txt")).trim() == format!("words of call {i}"),
         Place::Speech | Place::Stream => {
             let wav = fs::read(fixture.spoken(&format!("call-{i}.wav"))).expect("an output");
-            // The sandbox hums for as long as the text would take.
+            // The sandbox speaks for as long as the text would take.
             wav.starts_with(b"RIFF") && wav.len() > 10_000
         }
     }

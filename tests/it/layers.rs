@@ -35,6 +35,7 @@ const EXTRA: &[(&str, &str)] = &[
 /// What may be named where; an empty list is nowhere (yet).
 const HOMES: &[(&str, &[&str])] = &[
     ("sqlx::", &["store"]),
+    ("symphonia::", &["audio"]),
     ("reqwest::", &["waves", "media", "sandbox", "server"]),
     ("axum::", &["sandbox", "server"]),
     ("hyper::", &["server"]),

@@ -435,7 +435,7 @@ fn a_part_has_one_number_everywhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_stand_in_hummed_is_not_what_another_address_says() {
+async fn what_a_stand_in_said_is_not_what_another_address_says() {
     let (trial, real) =
         (Sandbox::start(Config::default()).await.unwrap(), Sandbox::start(Config::default()).await.unwrap());
     let dir = fixture();

@@ -13,7 +13,7 @@ use wavebatch::{
         synthesis_options::{AudioFormat, SampleRate},
     },
     runner::RunEnd,
-    sandbox::{Config, Fault, Match, What},
+    sandbox::{Config, Fault, Match, SpeechFlaw, What},
     store::{Chosen, Selection, SpoolLimits},
 };
 
@@ -229,6 +229,69 @@ async fn too_short_for_its_text_is_suspect() {
     let batch = fixture.speak(&off, &[("two", &prose(1))]).await;
     fixture.run(batch).await;
     assert_eq!(fixture.row(batch, "two").await.state, JobState::Succeeded);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn speech_that_cannot_be_right_is_suspect_until_its_part_is_bought_again() {
+    let fixture = Fixture::new().await;
+    for (what, kind) in [
+        (What::WrongDuration(5.0), "too_long"),
+        (What::BadSpeech(SpeechFlaw::Silent), "silent"),
+        (What::BadSpeech(SpeechFlaw::HalfSilent), "half_silent"),
+        (What::BadSpeech(SpeechFlaw::Clipped), "clipped"),
+        (What::BadSpeech(SpeechFlaw::ConstantSound), "constant_sound"),
+        (What::BadSpeech(SpeechFlaw::Level(-20.0)), "level_jump"),
+    ] {
+        fixture.sandbox.script([Fault::new(Match::Text("with 1 words".into()), what)]);
+        let text = format!("{} This was about {kind}.", prose(1));
+        let batch = fixture.speak(&SynthesisSetup { name: kind, ..SynthesisSetup::default() }, &[(kind, &text)]).await;
+        fixture.run(batch).await;
+        let row = fixture.row(batch, kind).await;
+        assert_eq!((row.state, row.error_kind.as_deref()), (JobState::Suspect, Some(kind)));
+        let message = row.error.unwrap();
+        assert!(message.starts_with("part 2 (") && message.contains(" at 0:00:0"), "{message}");
+        fixture.sandbox.unscript();
+        let before = fixture.sandbox.books().calls;
+        fixture.store.retry(Chosen { batch, key: None, states: vec![], part: None }).await.unwrap();
+        fixture.run(batch).await;
+        assert_eq!(fixture.row(batch, kind).await.state, JobState::Succeeded, "{kind}");
+        assert_eq!(fixture.sandbox.books().calls, before + 1, "{kind}: one part");
+        // The next kind hears of that part anew.
+        fs::remove_dir_all(fixture.store.audio_cache().root()).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn speech_is_judged_again_for_nothing() {
+    let fixture = Fixture::new().await;
+    fixture.sandbox.script([Fault::new(Match::Any, What::BadSpeech(SpeechFlaw::Silent))]);
+    let lines = [("one", "Hello, and welcome to the show.")];
+    let batch = fixture.speak(&SynthesisSetup::default(), &lines).await;
+    fixture.run(batch).await;
+    assert_eq!(fixture.row(batch, "one").await.error_kind.as_deref(), Some("silent"));
+    let off = SynthesisSetup { synthesize: json!({ "checks": { "silent": false } }), ..SynthesisSetup::default() };
+    assert_eq!(fixture.speak(&off, &lines).await, batch);
+    fixture.store.redeliver(batch).await.unwrap();
+    fixture.run(batch).await;
+    let row = fixture.row(batch, "one").await;
+    assert_eq!((row.state, row.error_kind, row.error), (JobState::Succeeded, None, None));
+    fixture.speak(&SynthesisSetup::default(), &lines).await;
+    fixture.store.redeliver(batch).await.unwrap();
+    fixture.run(batch).await;
+    assert_eq!(fixture.row(batch, "one").await.error_kind.as_deref(), Some("silent"));
+    assert_eq!(fixture.sandbox.books().calls, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn speech_as_mp3_is_decoded_to_be_judged() {
+    let fixture = Fixture::new().await;
+    fixture.sandbox.script([Fault::new(Match::Text("bad".into()), What::BadSpeech(SpeechFlaw::HalfSilent))]);
+    let mp3 = SynthesisSetup { formats: vec![format("mp3", "24000")], ..SynthesisSetup::default() };
+    let lines = [("bad", "This is a bad one, as it seems to be."), ("good", "This is a good one, as it seems to be.")];
+    let batch = fixture.speak(&mp3, &lines).await;
+    fixture.run(batch).await;
+    assert_eq!(fixture.row(batch, "bad").await.error_kind.as_deref(), Some("half_silent"));
+    assert_eq!(fixture.row(batch, "good").await.state, JobState::Succeeded);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -32,6 +32,7 @@ fn synthesis() -> Synthesis {
         part_chars: PART_CHARS,
         pause: Pause::default(),
         max_chars_per_second: Synthesis::MAX_CHARS_PER_SECOND,
+        checks: SpeechChecks::default(),
         captions: vec![CaptionFormat::Srt],
         dictionary: None,
         transport: Transport::Auto,

@@ -279,3 +279,51 @@ async fn retired_routes_are_gone() {
     let books = peer.sandbox.books();
     assert_eq!((books.retired_calls, books.calls), (4, 0));
 }
+
+/// A WAV without a comment.
+fn wave(pcm: &[u8]) -> Vec<u8> {
+    let samples: Vec<i16> = pcm.chunks_exact(2).map(|s| i16::from_le_bytes([s[0], s[1]])).collect();
+    crate::audio::wav::pcm16(1, 24_000, None, &samples)
+}
+
+#[tokio::test]
+async fn its_own_voice_is_transcribed_with_words_and_times() {
+    let peer = Peer::new().await;
+    let text = "Please hold the line. Grüße aus Köln!";
+    for format in ["pcm", "mp3"] {
+        let spoken = bytes(peer.speak(json!({"text": text, "output_format": format, "sample_rate": 24_000}))).await;
+        let file = if format == "pcm" { wave(&spoken) } else { spoken };
+        let (status, answer) = json(peer.call("model=pulse&language=en&word_timestamps=true").body(file)).await;
+        assert_eq!((status, &answer["transcription"]), (200, &json!(text)), "{format}");
+        let words = answer["words"].as_array().unwrap();
+        let (start, end) =
+            (|n: usize| words[n]["start"].as_f64().unwrap(), |n: usize| words[n]["end"].as_f64().unwrap());
+        assert_eq!((words.len(), &words[6]["word"]), (7, &json!("Köln!")));
+        assert!((1..7).all(|n| start(n - 1) < end(n - 1) && end(n - 1) <= start(n)), "{words:?}");
+        assert!(end(6) <= text.chars().count() as f64 / 15.0 + 0.1, "{words:?}");
+    }
+}
+
+#[tokio::test]
+async fn voices_that_speak_at_once_are_speakers() {
+    let peer = Peer::new().await;
+    let texts = ["Is there anything else that I can do for you?", "No, that was all, and thank you very much indeed."];
+    let mut mix = vec![0i16; 24_000 * 5];
+    for (text, voice) in texts.iter().zip(["avery", "magnus"]) {
+        let asked = json!({"text": text, "voice_id": voice, "output_format": "pcm", "sample_rate": 24_000});
+        for (at, sample) in bytes(peer.speak(asked)).await.chunks_exact(2).enumerate() {
+            mix[at] += i16::from_le_bytes([sample[0], sample[1]]);
+        }
+    }
+    let file = wave(&mix.iter().flat_map(|sample| sample.to_le_bytes()).collect::<Vec<u8>>());
+    let query = "model=pulse&language=en&word_timestamps=true&diarize=true";
+    let (_, answer) = json(peer.call(query).body(file)).await;
+    let mut said: Vec<String> = (0..2)
+        .map(|speaker| {
+            let words = answer["words"].as_array().unwrap().iter().filter(|word| word["speaker"] == speaker);
+            words.map(|word| word["word"].as_str().unwrap()).collect::<Vec<_>>().join(" ")
+        })
+        .collect();
+    said.sort();
+    assert_eq!(said, texts);
+}

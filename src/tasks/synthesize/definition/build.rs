@@ -101,6 +101,7 @@ impl SynthesisDraft {
                 break_ms: self.break_ms.unwrap_or(pause.break_ms),
             },
             max_chars_per_second: self.max_chars_per_second.unwrap_or(Synthesis::MAX_CHARS_PER_SECOND),
+            checks: self.checks,
             captions,
             dictionary,
             transport: self.transport.unwrap_or(Transport::Auto),

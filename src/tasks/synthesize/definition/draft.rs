@@ -16,8 +16,8 @@ use crate::{
     },
     domain::{
         synthesis::{
-            CaptionFormat, MAX_PAUSE_MS, OutputFormat, SynthesisOption, SynthesisOverrides, Transport, ending,
-            part_chars,
+            CaptionFormat, MAX_PAUSE_MS, OutputFormat, SpeechChecks, SynthesisOption, SynthesisOverrides, Transport,
+            ending, part_chars,
         },
         synthesis_options::{AudioFormat, SampleRate, TtsLanguage, voice_id},
     },
@@ -41,6 +41,7 @@ pub(super) struct SynthesisDraft {
     pub(super) heading_ms: Option<u32>,
     pub(super) break_ms: Option<u32>,
     pub(super) max_chars_per_second: Option<f64>,
+    pub(super) checks: SpeechChecks,
     pub(super) captions: Option<Vec<CaptionFormat>>,
     pub(super) pronunciations: Option<String>,
     pub(super) transport: Option<Transport>,
@@ -78,6 +79,7 @@ pub(super) fn read(page: &mut Page<'_, '_>) -> SynthesisDraft {
         most @ 0.0..=1_000.0 => Ok(most),
         other => Err(Wrong::Value(format!("{other} is not between 0 (off) and 1000"))),
     });
+    let checks = read_checks(walk, s);
     let captions = walk.list(s, "captions", named);
     let pronunciations = walk.text(s, "pronunciations", some);
     let transport = walk.text(s, "transport", named);
@@ -99,11 +101,43 @@ pub(super) fn read(page: &mut Page<'_, '_>) -> SynthesisDraft {
         heading_ms,
         break_ms,
         max_chars_per_second,
+        checks,
         captions,
         pronunciations,
         transport,
         markdown,
     }
+}
+
+/// `[synthesize.checks]`
+fn read_checks<'t>(walk: &mut TomlWalk<'t>, section: &mut Section<'t>) -> SpeechChecks {
+    let mut checks = walk.section(section, "checks");
+    let mut threshold = |name, default, range: RangeInclusive<f64>| {
+        let taken = walk.take(&mut checks, name, |value| match number(value)? {
+            0.0 => Ok(0.0),
+            taken if range.contains(&taken) => Ok(taken),
+            other => Err(Wrong::Value(format!(
+                "{other} is neither 0 (off) nor between {} and {}",
+                range.start(),
+                range.end()
+            ))),
+        });
+        taken.unwrap_or(default)
+    };
+    let default = SpeechChecks::default();
+    let too_long = threshold("too_long", default.too_long, 1.0..=100.0);
+    let half_silent = threshold("half_silent", default.half_silent, 0.05..=1.0);
+    let clipped = threshold("clipped", default.clipped, 0.0001..=1.0);
+    let level_jump_db = threshold("level_jump_db", default.level_jump_db, 1.0..=96.0);
+    let mut switch = |name, default| walk.take(&mut checks, name, flag).unwrap_or(default);
+    let silent = switch("silent", default.silent);
+    let constant_sound = switch("constant_sound", default.constant_sound);
+    walk.close(checks);
+    SpeechChecks { too_long, silent, half_silent, clipped, constant_sound, level_jump_db }
+}
+
+fn flag(value: &DeValue<'_>) -> Result<bool, Wrong> {
+    value.as_bool().ok_or(Wrong::Type("true or false"))
 }
 
 /// `["avery"]`, or `{ en = ["avery"], hi = ["devansh"] }`

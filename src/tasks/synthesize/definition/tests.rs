@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     definition::{AdHoc, Definition, Faults, Origin, Overrides, manifest},
     domain::{
-        synthesis::{CaptionFormat, Transport},
+        synthesis::{CaptionFormat, SpeechChecks, Transport},
         synthesis_options::{SampleRate, TtsLanguage},
     },
 };
@@ -30,6 +30,7 @@ name = "{voice_id}/{key}"
 part_chars = 140
 pause = { sentence_ms = 50, paragraph_ms = 0 }
 max_chars_per_second = 0
+checks = { too_long = 3, silent = false, level_jump_db = 0 }
 captions = ["srt", "vtt", "json", "srt"]
 pronunciations = "brand-names.csv"
 transport = "sse"
@@ -71,6 +72,8 @@ fn the_whole_example_is_read() {
     assert_eq!(formats, [(24_000, "wav"), (8_000, "ul")]);
     assert_eq!((synthesis.pause.sentence_ms, synthesis.pause.paragraph_ms), (50, 0));
     assert_eq!((synthesis.part_chars, synthesis.max_chars_per_second), (140, 0.0));
+    let checks = SpeechChecks { too_long: 3.0, silent: false, level_jump_db: 0.0, ..SpeechChecks::default() };
+    assert_eq!(synthesis.checks, checks);
     assert_eq!(synthesis.captions, CaptionFormat::ALL);
     let dictionary = synthesis.dictionary.unwrap();
     assert_eq!(dictionary.file, root.join("jobs/brand-names.csv").to_str().unwrap());
@@ -96,6 +99,7 @@ fn all_that_is_wrong_is_told_at_its_place() {
         "[synthesize]\nmodel = \"lightning v3\"\nvoices = [\"avery\"]\nvoice_id = \"devansh\"\nspeed = 3\n\
          formats = [\"mulaw\",\n { format = \"wav\", sample_rate = 22050 },\n { ending = \"x\" }, { formt = \"wav\" }, 7]\n\
          part_chars = 8001\npause = { sentence_ms = 60001, paragraf_ms = 1 }\nmax_chars_per_second = -1\n\
+         checks = { too_long = 0.5, silent = 1, clipt = 0 }\n\
          captions = [\"txt\"]\ntransport = \"ws\"\nvoice = \"x\"\nlanguage = \"e/n\"\nmath_notation = \"yes\"\n",
     );
     let wanted = [
@@ -111,11 +115,14 @@ fn all_that_is_wrong_is_told_at_its_place() {
         "13:25: `synthesize.pause.sentence_ms`: 60001 is not between 0 and 60000",
         "13:32: `synthesize.pause.paragraf_ms`: there is no such field; did you mean `paragraph_ms`?",
         "14:24: `synthesize.max_chars_per_second`: -1 is not between 0 (off) and 1000",
-        "15:13: `synthesize.captions`: `txt` is not a caption format",
-        "16:13: `synthesize.transport`: `ws` is not a transport",
-        "17:1: `synthesize.voice`: there is no such field; did you mean `voices`?",
-        "18:12: `synthesize.language`: `e/n` cannot be a language",
-        "19:17: `synthesize.math_notation`: must be true or false, not a string",
+        "15:23: `synthesize.checks.too_long`: 0.5 is neither 0 (off) nor between 1 and 100",
+        "15:37: `synthesize.checks.silent`: must be true or false, not a whole number",
+        "15:40: `synthesize.checks.clipt`: there is no such field",
+        "16:13: `synthesize.captions`: `txt` is not a caption format",
+        "17:13: `synthesize.transport`: `ws` is not a transport",
+        "18:1: `synthesize.voice`: there is no such field; did you mean `voices`?",
+        "19:12: `synthesize.language`: `e/n` cannot be a language",
+        "20:17: `synthesize.math_notation`: must be true or false, not a string",
     ];
     assert_eq!(message.len(), wanted.len(), "{message:#?}");
     for (message, wanted) in message.iter().zip(wanted) {

@@ -12,15 +12,15 @@ use super::{
     survey::{KeptClip, Ready, Script},
 };
 use crate::{
-    audio::{AudioError, Joiner, sample_to_ms, verify},
+    audio::{AudioError, Joiner, measure_file, sample_to_ms, verify},
     domain::{
         call::ErrorKind,
         facts::Facts,
         job::JobState,
         options::ExpireContent,
         row::Note,
-        synthesis::{Rendition, Span, timed_sentences},
-        transcript::SuspectReason,
+        synthesis::{Doubt, HeardPart, Pace, Rendition, Span, timed_sentences},
+        synthesis_options::AudioFormat,
     },
     render::{CaptionFacts, synthesis_captions},
     runner::{Leftover, Next, disk, outputs},
@@ -33,8 +33,8 @@ struct Joined {
     spans: Vec<Option<Span>>,
     /// `None` if the format does not show it.
     audio_ms: Option<u64>,
-    /// Parts that are too short for their text.
-    too_short: Vec<usize>,
+    /// Parts that cannot be right.
+    doubts: Vec<Doubt>,
 }
 
 /// Why nothing could be joined.
@@ -80,16 +80,11 @@ pub(super) async fn deliver(job: SynthesisJob<'_>, ready: Vec<Option<Ready>>) ->
     let paid_again = ready.iter().flatten().any(|ready| ready.billed > 1);
     let all: Vec<&KeptClip> = ready.iter().flatten().filter_map(|ready| ready.answer.as_ref()).collect();
     let bought = ready.iter().flatten().filter(|ready| ready.bought).count() as u64;
-    let short = joined.too_short.first().map(|at| match (script.name_of(*at), joined.too_short.len() - 1) {
-        (Some(part), 0) => format!("{part}: {}", SuspectReason::TooShort.in_words()),
-        (Some(part), more) => format!("{part} and {more} more: {}", SuspectReason::TooShort.in_words()),
-        (None, _) => SuspectReason::TooShort.in_words().to_owned(),
-    });
     let finish = Finish {
         made_by: Some(on.spec_json()),
-        state: Some(if short.is_some() { JobState::Suspect } else { JobState::Succeeded }),
-        error_kind: short.is_some().then(|| SuspectReason::TooShort.to_string()),
-        error: short,
+        state: Some(if joined.doubts.is_empty() { JobState::Succeeded } else { JobState::Suspect }),
+        error_kind: joined.doubts.first().map(|doubt| doubt.reason.to_string()),
+        error: doubts_in_words(script, &joined),
         facts: Facts {
             audio_ms: joined.audio_ms,
             reused_parts: Some(script.count().saturating_sub(bought)),
@@ -101,10 +96,33 @@ pub(super) async fn deliver(job: SynthesisJob<'_>, ready: Vec<Option<Ready>>) ->
         content_expiry: all.iter().find_map(|kept| kept.content_expiry.clone()),
         processing_ms: (!all.is_empty()).then(|| all.iter().map(|kept| kept.processing_ms).sum()),
         notes: notes(script, (&all, captions), paid_again),
-        doubtful: joined.too_short.iter().map(|at| super::index(*at)).collect(),
+        doubtful: joined.doubts.iter().map(|doubt| super::index(doubt.part)).collect(),
         ..Finish::default()
     };
     Ok(Next::finish(written.note(finish)))
+}
+
+/// The first doubt with its part and its time in the output, and the parts of the others.
+fn doubts_in_words(script: &Script<'_>, joined: &Joined) -> Option<String> {
+    const SHOWN: usize = 5;
+    let (first, others) = joined.doubts.split_first()?;
+    let start_ms = joined.spans.get(first.part).copied().flatten().map_or(0, |span| span.start_ms);
+    let mut message = script.name_of(first.part).map(|part| format!("{part}: ")).unwrap_or_default();
+    let place = clock_time(start_ms + first.at_ms);
+    message.push_str(&format!("{} at {place}: {}", first.reason.in_words(), first.detail));
+    if !others.is_empty() {
+        let named = others.iter().take(SHOWN).map(|doubt| format!("part {} ({})", doubt.part + 1, doubt.reason));
+        let beyond = if others.len() > SHOWN { ", …" } else { "" };
+        let named = named.collect::<Vec<_>>().join(", ");
+        message.push_str(&format!("; and {} more: {named}{beyond}", others.len()));
+    }
+    Some(message)
+}
+
+/// `0:01:02.3`
+fn clock_time(ms: u64) -> String {
+    let (seconds, tenths) = (ms / 1_000, ms % 1_000 / 100);
+    format!("{}:{:02}:{:02}.{tenths}", seconds / 3_600, seconds / 60 % 60, seconds % 60)
 }
 
 fn notes(script: &Script<'_>, (answers, captions): (&[&KeptClip], CaptionFacts), paid_again: bool) -> Option<String> {
@@ -155,34 +173,32 @@ fn items(script: &Script<'_>, joined: &Joined, audio: PathBuf) -> (Vec<Item>, Ca
 async fn join(script: &Script<'_>, audio_cache: AudioCache, to: PathBuf) -> Result<Joined, JoinFailure> {
     struct Piece {
         path: Option<PathBuf>,
-        least_ms: u64,
+        pace: Pace,
         pause_ms: u32,
     }
     let (bought, format, pause) = (script.bought, script.rendition.format.clone(), script.synthesis.pause);
-    let least = least_ms(script);
+    let (checks, options) = (script.synthesis.checks, &script.options);
+    let language = options.language.map(|language| language.to_string());
+    let most = script.synthesis.max_chars_per_second;
     let pauses = pause.after(&script.parts);
     let pieces: Vec<Piece> = (script.parts.iter().zip(&script.cache_keys).zip(pauses))
         .map(|((part, cache_key), pause_ms)| Piece {
             path: cache_key.map(|cache_key| audio_cache.path(cache_key, bought.format)),
-            least_ms: least(timed_chars(&part.text)),
+            pace: Pace::of(&part.text, language.as_deref(), options.speed.factor(), most),
             pause_ms,
         })
         .collect();
     let joining = move || {
         let mut joiner = Joiner::new(bought.format, bought.sample_rate);
-        let (mut spans, mut too_short) = (Vec::with_capacity(pieces.len()), Vec::new());
-        for (at, piece) in pieces.into_iter().enumerate() {
-            let span = match piece.path {
+        let mut spans = Vec::with_capacity(pieces.len());
+        for (at, piece) in pieces.iter().enumerate() {
+            let span = match piece.path.clone() {
                 None => None,
                 Some(path) => {
                     let start = joiner.samples();
                     joiner.part(path).map_err(|e| JoinFailure::Part(at, e))?;
                     let ms = |samples| sample_to_ms(samples, bought.sample_rate);
-                    let span = Span { start_ms: ms(start), end_ms: ms(joiner.samples()) };
-                    if !bought.format.is_opaque() && span.end_ms - span.start_ms < piece.least_ms {
-                        too_short.push(at);
-                    }
-                    Some(span)
+                    Some(Span { start_ms: ms(start), end_ms: ms(joiner.samples()) })
                 }
             };
             spans.push(span);
@@ -195,37 +211,25 @@ async fn join(script: &Script<'_>, audio_cache: AudioCache, to: PathBuf) -> Resu
             File::create(&to)
         };
         let mut out = BufWriter::with_capacity(256 << 10, file().map_err(|e| JoinFailure::File(AudioError::Write(e)))?);
-        let joined = joiner.join(format.format, &mut out).map_err(JoinFailure::File)?;
+        let (joined, measured) = joiner.join_measured(format.format, &mut out).map_err(JoinFailure::File)?;
         drop(out);
         verify(&to, format.format, bought.sample_rate, joined.samples).map_err(JoinFailure::File)?;
         let audio_ms = (!bought.format.is_opaque()).then(|| sample_to_ms(joined.samples, joined.rate));
-        Ok(Joined { spans, audio_ms, too_short })
+        let mut measured = measured.into_iter();
+        let heard = |(piece, span): (&Piece, &Option<Span>)| {
+            let (path, span) = (piece.path.as_deref()?, (*span)?);
+            let of_samples = measured.next().flatten();
+            let measured = match bought.format {
+                AudioFormat::Mp3 => measure_file(path, bought.sample_rate),
+                _ => of_samples,
+            };
+            let known = !bought.format.is_opaque();
+            known.then_some(HeardPart { ms: span.end_ms - span.start_ms, pace: piece.pace, measured })
+        };
+        let heard: Vec<_> = pieces.iter().zip(&spans).map(heard).collect();
+        Ok(Joined { spans, audio_ms, doubts: checks.judge(&heard) })
     };
     tokio::task::spawn_blocking(joining).await.expect("joining does not panic")
-}
-
-/// The minimum duration of this many characters, in ms.
-fn least_ms(script: &Script<'_>) -> impl Fn(u64) -> u64 {
-    let most = script.synthesis.max_chars_per_second * script.options.speed.factor();
-    move |characters| {
-        if most <= 0.0 {
-            return 0;
-        }
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            clippy::cast_precision_loss,
-            reason = "a part has at most 8,000 characters"
-        )]
-        let ms = (characters as f64 * 1_000.0 / most) as u64;
-        ms
-    }
-}
-
-/// Characters that take time to say. A row of dots takes none. Nothing else is excluded: half of a short prompt would pass for
-/// all of it.
-fn timed_chars(text: &str) -> u64 {
-    text.chars().filter(|c| c.is_alphanumeric() || c.is_whitespace()).count() as u64
 }
 
 /// Handles a clip that is no longer valid audio because the disk lost a part of it. It is set aside for the next `retry`.

@@ -68,7 +68,8 @@ pub(super) async fn pruned(job: SynthesisJob<'_>) -> Result<Option<Finish>, Stor
         let doubted = !own.doubtful.is_empty();
         Finish {
             state: Some(if doubted { JobState::Suspect } else { JobState::Succeeded }),
-            error_kind: doubted.then(|| SuspectReason::TooShort.to_string()),
+            // Without the audio nothing is judged again.
+            error_kind: doubted.then(|| own.row.error_kind.unwrap_or_else(|| SuspectReason::TooShort.to_string())),
             error: doubted.then(|| own.row.error.unwrap_or_else(|| SuspectReason::TooShort.in_words().to_owned())),
             notes: Some(Note::AnswerPruned.to_string()),
             units: Some(job.script.characters),
