@@ -77,9 +77,9 @@ mod tests {
         };
         let credentials = (CREDENTIALS, dir.path().as_os_str().to_owned());
         assert_eq!(found(&[]), None);
-        assert_eq!(found(&[credentials.clone()]), None, "other credentials are no key");
+        assert_eq!(found(std::slice::from_ref(&credentials)), None, "other credentials are no key");
         fs::write(path(CREDENTIAL), "sk_systemd\n").unwrap();
-        assert_eq!(found(&[credentials.clone()]), Some(Ok("sk_systemd".into())));
+        assert_eq!(found(std::slice::from_ref(&credentials)), Some(Ok("sk_systemd".into())));
         let file = (KEY_FILE, path("key"));
         assert_eq!(found(&[file.clone(), credentials.clone()]), Some(Ok("sk_file".into())));
         assert_eq!(found(&[(KEY_FILE, "~/key".into())]), Some(Ok("sk_file".into())), "from the home directory");

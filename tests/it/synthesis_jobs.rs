@@ -252,7 +252,7 @@ async fn speech_that_cannot_be_right_is_suspect_until_its_part_is_bought_again()
         assert!(message.starts_with("part 2 (") && message.contains(" at 0:00:0"), "{message}");
         fixture.sandbox.unscript();
         let before = fixture.sandbox.books().calls;
-        fixture.store.retry(Chosen { batch, key: None, states: vec![], part: None }).await.unwrap();
+        fixture.store.retry(Chosen::of(batch, Selection::default())).await.unwrap();
         fixture.run(batch).await;
         assert_eq!(fixture.row(batch, kind).await.state, JobState::Succeeded, "{kind}");
         assert_eq!(fixture.sandbox.books().calls, before + 1, "{kind}: one part");

@@ -8,7 +8,7 @@ mod code;
 mod listen;
 mod mp3_tones;
 #[cfg(test)]
-mod quality;
+mod quality_tests;
 mod resample;
 mod speech;
 #[cfg(test)]

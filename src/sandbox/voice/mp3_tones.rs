@@ -50,7 +50,7 @@ fn tone_frame(silence: &[u8], line: usize, gain: u32, granules: usize) -> Vec<u8
     for granule in 0..granules {
         let before = data.len;
         (0..line / 2).for_each(|_| data.push(NEITHER.0, NEITHER.1));
-        let (code, bits) = if line % 2 == 0 { FIRST } else { SECOND };
+        let (code, bits) = if line.is_multiple_of(2) { FIRST } else { SECOND };
         data.push(code, bits);
         // The sign by which the tone goes on from one granule to the next.
         data.push((granule * line % 2) as u32, 1);

@@ -74,7 +74,7 @@ impl Pace {
     /// The most time that the text can take, if it may take `times` as long as usual; `None` if that is 0.
     #[must_use]
     pub fn most_ms(&self, times: f64) -> Option<u64> {
-        (times > 0.0).then(|| (self.usual_ms * times + self.pauses_ms) as u64)
+        (times > 0.0).then_some((self.usual_ms * times + self.pauses_ms) as u64)
     }
 }
 
