@@ -58,6 +58,7 @@ pub async fn check(
         tasks: settings.tasks.intakes().clone(),
         again: consent.again,
         update_source: consent.update_source,
+        measure: true,
         rates: settings.config.rates.clone(),
         watch: ReadWatch::new(move |progress| watch.event(Event::Reading(progress))),
     };

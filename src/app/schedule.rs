@@ -202,6 +202,7 @@ impl ScheduleContext<'_> {
             tasks: self.settings.tasks.intakes().clone(),
             again: false,
             update_source: false,
+            measure: false,
             rates: self.settings.config.rates.clone(),
             watch: ReadWatch::default(),
         };

@@ -143,6 +143,29 @@ fn finished(state: JobState, parts: u64) -> To {
 }
 
 #[tokio::test]
+async fn a_job_that_was_dropped_while_it_waited_for_a_clip_is_not_woken() {
+    let l = ledger().await;
+    l.submit("b", 2, None).await;
+    let _me = l.store.enlist("{}".into()).await.unwrap();
+    let jobs = claim(&l.store).await;
+    let first = permit(&l.store, ask(&jobs[0], 0, "Hello.")).await.unwrap();
+    let until = l.clock.now() + 60_000;
+    assert!(l.store.settle(settle(&jobs[1], To::Waiting { call: first, until })).await.unwrap());
+    let waiting = jobs[1].job.0;
+    let note = async |wanted: crate::domain::job::Wanted| {
+        let noted = l.store.write(move |conn, _| {
+            Box::pin(async move { crate::store::batches::wanted::note(conn, &[(waiting, wanted)]).await })
+        });
+        noted.await.unwrap();
+    };
+    note(crate::domain::job::Wanted::Dropped).await;
+    l.store.end(ended(first, synthesis_counts(false))).await.unwrap();
+    assert!(claim(&l.store).await.is_empty());
+    note(crate::domain::job::Wanted::Yes).await;
+    assert_eq!(claim(&l.store).await.remove(0).job, jobs[1].job, "what is wanted again is due");
+}
+
+#[tokio::test]
 async fn one_sentence_is_never_bought_twice_at_once_and_who_waits_is_woken() {
     let l = ledger().await;
     l.submit("b", 2, None).await;

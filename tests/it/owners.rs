@@ -183,7 +183,9 @@ async fn check(steps: &[Step], spoken: &HashMap<(String, &'static str, usize), V
     // Cancelled lines come back by `retry` alone.
     let batch = submitted(&fixture, None).await.batch;
     retry(&fixture).await;
-    assert_eq!(fixture.run(batch).await.end, RunEnd::Done);
+    let end = fixture.run(batch).await.end;
+    let pause = fixture.store.batch_by_id(batch).await.expect("a ledger").pause;
+    assert_eq!(end, RunEnd::Done, "{pause:?} after {steps:?}");
     for (file, voice, text) in asked.files() {
         let ending = file.rsplit('.').next().expect("an ending").to_owned();
         let there = fs::read(fixture.path("out").join(&file)).unwrap_or_default();

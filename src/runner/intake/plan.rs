@@ -99,6 +99,8 @@ pub struct PlanOptions {
     pub again: bool,
     /// The manifest becomes the batch's, whatever its address and its lines.
     pub update_source: bool,
+    /// Whether some recordings are looked at, to tell which are missing and how long they are.
+    pub measure: bool,
     /// Prices.
     pub rates: Rates,
     /// Receives the progress of reading local recordings.
@@ -110,7 +112,7 @@ impl PlanOptions {
     #[must_use]
     pub fn of(tasks: &Tasks<dyn IntakeTask>) -> Self {
         let (rates, watch) = (Rates::default(), ReadWatch::default());
-        Self { tasks: tasks.clone(), again: false, update_source: false, rates, watch }
+        Self { tasks: tasks.clone(), again: false, update_source: false, measure: true, rates, watch }
     }
 }
 
@@ -126,7 +128,7 @@ pub async fn plan(
     environment: Environment,
     asked: &PlanOptions,
 ) -> Result<Plan, IntakeError> {
-    let PlanOptions { tasks, again, update_source, rates, watch } = asked;
+    let PlanOptions { tasks, again, update_source, measure: may_measure, rates, watch } = asked;
     let how = Resolving { tasks, environment, again: *again, rates, watch, depth: ScanDepth::Look };
     let resolved = Resolved::resolve(store, definition, copy, &how).await?;
     let found = resolved.look(store, &how, *update_source).await?;
@@ -135,7 +137,7 @@ pub async fn plan(
     let Resolved { definition, task, reader, known, .. } = resolved;
     let mut estimate = estimate((&definition, &*task), &diff, rates);
     let mut seen = None;
-    if estimate.unknown > 0 && task.cost_of_audio(&definition, 0, rates).is_some() {
+    if *may_measure && estimate.unknown > 0 && task.cost_of_audio(&definition, 0, rates).is_some() {
         let looked = measure(&definition, copy, &reader.scan).await?;
         let cost = |audio_ms| task.cost_of_audio(&definition, audio_ms, rates).unwrap_or_default();
         if let Some(guess) = looked.guess {

@@ -119,7 +119,8 @@ pub(in crate::store) async fn wake(
         r"-- clips::wake
           UPDATE jobs
           SET due_at = CASE WHEN due_at < $2 THEN due_at ELSE $2 END, waits_for = NULL
-          WHERE waits_for IN (SELECT unhex(v ->> 0) FROM rows_of($1) AS r) AND waits_for IS NOT NULL AND state = 'queued'",
+          WHERE waits_for IN (SELECT unhex(v ->> 0) FROM rows_of($1) AS r) AND waits_for IS NOT NULL AND state = 'queued'
+            AND wanted <> 'dropped'",
     ))
     .bind(json!(closed).to_string())
     .bind(now)
