@@ -129,7 +129,8 @@ fn message(
         let gone = settings.tasks.reports().get(plan.spec.task.name).map_or("", |task| task.gone());
         facts.extend(plan_facts(plan));
         facts.extend(lines(plan, asked, gone));
-        facts.extend(messages::columns(&plan.scan.columns));
+        facts
+            .extend(messages::columns(&plan.scan.columns, if definition.of.reads_texts() { "text" } else { "source" }));
         facts.extend(messages::preview(&plan.preview));
         facts.extend(messages::passed_over(&plan.scan.ignored));
     }

@@ -41,10 +41,10 @@ pub(super) fn option_columns(columns: &[String]) -> Option<String> {
     (!columns.is_empty()).then(|| fact("columns", format!("{} {how}", columns.join(", "))))
 }
 
-/// What each column of a manifest is.
-pub(super) fn columns(columns: &Columns) -> Vec<String> {
+/// What each column of a manifest is. `content` is what the task works on: `source`, `text`.
+pub(super) fn columns(columns: &Columns, content: &str) -> Vec<String> {
     let key = columns.key.iter().map(|key| format!("key: {key}"));
-    let content = columns.content.iter().map(|content| format!("content: {content}"));
+    let content = columns.content.iter().map(|column| format!("{content}: {column}"));
     let set = columns.options.iter().zip(&columns.option_columns);
     let options = set.map(|(option, column)| match option == column {
         true => option.clone(),

@@ -44,7 +44,7 @@ impl ReportFormat {
             Some((_, ending)) => {
                 let ending = if gzip { format!("{ending}.gz") } else { ending.to_owned() };
                 return Err(format!(
-                    "a report cannot be written as `.{}`; it ends in {}",
+                    "a report cannot be written as `.{}`; the endings are {}",
                     ending.escape_debug(),
                     Self::ENDINGS
                 ));

@@ -157,7 +157,7 @@ async fn kill_9_in_the_middle_of_a_book_buys_no_part_again_that_was_answered() {
     const IN_FLIGHT: u64 = 4;
     let fixture = Fixture::with(Config { latency: Duration::from_millis(40), ..Config::default() }).await;
     // One part may be on the wire at every kill.
-    let run = serde_json::json!({ "concurrency": IN_FLIGHT, "max_billed_calls": 2 * KILLS });
+    let run = serde_json::json!({ "concurrency": IN_FLIGHT, "max_billed_calls": 2 * KILLS, "unknown_grace": 300 });
     let setup = SynthesisSetup { run, ..SynthesisSetup::default() };
     let chapters: Vec<_> = (1..=3).map(|n| prose(30).replace("Paragraph", &format!("{n}: Paragraph"))).collect();
     let lines: Vec<_> = ["one", "two", "three"].into_iter().zip(chapters.iter().map(String::as_str)).collect();

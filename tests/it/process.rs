@@ -136,6 +136,8 @@ async fn a_terminal_that_goes_away_cuts_no_call() {
     for _ in 0..3 {
         kill_process(pid, Signal::HUP).expect("a living child");
     }
+    // Its screen is gone, so that nothing shows when it has heard the signal: the calls are let go a while later.
+    tokio::time::sleep(Duration::from_secs(1)).await;
     fixture.sandbox.release();
     assert_eq!(ended(child).await.code(), Some(129));
     nothing_was_cut(&fixture).await;

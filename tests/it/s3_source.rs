@@ -304,9 +304,10 @@ async fn first_action(settings: &S3Settings) -> (S3Kind, String) {
 
 #[tokio::test]
 async fn nobody_at_the_address_is_told_soon() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
+    // Bound, so that no other test listens there, and not listening.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let endpoint = format!("http://{}", socket.local_addr().unwrap());
     wavebatch::s3::set_test_credentials(&endpoint, "a", "b");
     let settings = S3Settings { endpoint_url: Some(endpoint.clone()), ..S3Settings::default() };
     let (kind, message) = first_action(&settings).await;
