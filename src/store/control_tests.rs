@@ -6,7 +6,7 @@ use crate::domain::job::{BatchId, JobState};
 use crate::store::{tests::*, *};
 
 /// More lines than one step changes.
-const MANY: u64 = 20_000;
+const MANY: u64 = 40_000;
 
 fn all_of(batch: BatchId) -> Chosen {
     Chosen::of(batch, Selection::default())

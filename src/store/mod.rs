@@ -41,9 +41,10 @@ use crate::clock::{self, Clock, Millis};
 
 pub use crate::domain::body::Body;
 pub use batches::begin::{Begun, NewBatch, Resubmission};
-pub use batches::control::{Cancelled, Chosen, Retried};
+pub use batches::control::Cancelled;
 pub use batches::diff::{AddressChange, Diff, DiffSet, JobPlan, ToRead};
 pub use batches::lines::{BadJob, BadSet, LineSet, NewJob, NewLocal, NewSynthesis};
+pub use batches::retry::{Chosen, Retried};
 pub use batches::spec::StoredSpec;
 pub use batches::submit::Submitted;
 pub use batches::wanted::{LineHash, ReadLines, WantedChanges};

@@ -6,6 +6,7 @@ pub(super) mod dictionaries;
 pub(super) mod diff;
 pub(super) mod lines;
 pub(super) mod pauses;
+pub(super) mod retry;
 pub(super) mod spec;
 pub(super) mod submit;
 pub(super) mod wanted;
