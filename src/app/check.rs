@@ -17,9 +17,10 @@ use crate::{
     config::KEY,
     definition::{Definition, Spooled},
     domain::causes::in_words,
-    runner::intake::{self, ExitClass, IntakeError, Plan, PlanOptions, ReadWatch, VoiceCheck},
+    runner::intake::{
+        self, AccountNotes, ExitClass, IntakeError, IntakeTask, PartPreview, Plan, PlanOptions, ReadWatch, VoiceCheck,
+    },
     store::Store,
-    tasks::synthesize::{self, Judgement, PartLine, RequestedVoices, TextFindings},
     temp_lock::LockedFolder,
 };
 
@@ -74,9 +75,9 @@ pub async fn check(
         }
         Err(e) => return Err(e.into()),
     };
-    let judged = match plan.as_ref().and_then(|plan| TextFindings::of(&plan.scan)) {
-        Some(found) => judge(settings, store.as_ref(), &definition.manifest, &found.voices),
-        None => Some(Judgement::default()),
+    let judged = match &plan {
+        Some(plan) => recall_account(settings, store.as_ref(), definition, plan),
+        None => Some(AccountNotes::default()),
     };
     let lenient = consent.voice_check == VoiceCheck::Warn;
     let voices = match judged.map(|judged| if lenient { judged.lenient() } else { judged }) {
@@ -94,8 +95,8 @@ pub async fn check(
     Ok(Checked { plan, voices, unchecked, new_ledger })
 }
 
-/// Calls `each` for every part of a definition's texts, as it would be bought; only for one key, if given. Returns
-/// whether there was a part.
+/// Calls `each` for every part of a definition's lines, as it would be bought; only for one key, if given. Returns whether
+/// there was a part; `None` if the task has no parts.
 ///
 /// # Errors
 /// Faults of the manifest; a ledger that cannot be read; an error of `each`, which ends the loop.
@@ -104,13 +105,15 @@ pub async fn each_part(
     definition: &Definition,
     key: Option<&str>,
     stdin: impl AsyncRead + Unpin,
-    mut each: impl FnMut(PartLine) -> std::io::Result<()>,
-) -> Result<bool, AppError> {
+    mut each: impl FnMut(PartPreview) -> std::io::Result<()>,
+) -> Result<Option<bool>, AppError> {
     check_public_url(definition, &settings.config, settings.is_sandbox())?;
+    let Some(task) = task_of(settings, definition).filter(|task| task.has_parts()) else { return Ok(None) };
     let store = find_ledger(settings).await?;
     let (mut found, mut broken) = (false, None);
     let reading = async |copy: Option<&Spooled>| {
-        let mut parts = synthesize::parts(store.as_ref(), definition, copy, key);
+        let audio_cache = store.as_ref().map(Store::audio_cache);
+        let Some(mut parts) = task.parts(definition, copy, key, audio_cache) else { return Ok(()) };
         while let Some(part) = parts.recv().await {
             found = true;
             if let Err(e) = each(part?) {
@@ -121,7 +124,7 @@ pub async fn each_part(
         Ok(())
     };
     with_copy(definition, stdin, reading).await?;
-    broken.map_or(Ok(found), |e| Err(e.into()))
+    broken.map_or(Ok(Some(found)), |e| Err(e.into()))
 }
 
 /// Copies a remote manifest here, for the time of `work`.
@@ -144,15 +147,21 @@ async fn with_copy<T>(
     work(copy.as_ref().map(intake::ManifestCopy::spooled)).await
 }
 
-/// Compares the voices with the account's known voices; no notes if these are unknown.
-fn judge(
+fn task_of(settings: &Settings, definition: &Definition) -> Option<Arc<dyn IntakeTask>> {
+    settings.tasks.intakes().get(definition.task.task()).cloned()
+}
+
+/// Compares what the lines need with what the ledger remembers of the account; `None` if it remembers nothing that could
+/// tell.
+fn recall_account(
     settings: &Settings,
     store: Option<&Store>,
-    manifest: &str,
-    requested_voices: &RequestedVoices,
-) -> Option<Judgement> {
-    let voices = synthesize::remembered(store?, &settings.account()?)?;
-    Some(synthesize::judge(manifest, requested_voices, &voices))
+    definition: &Definition,
+    plan: &Plan,
+) -> Option<AccountNotes> {
+    let account = settings.account();
+    let known = store.zip(account.as_deref());
+    task_of(settings, definition)?.recall_account(known, &definition.manifest, &plan.scan)
 }
 
 fn unchecked(definition: &Definition, settings: &Settings) -> Vec<String> {

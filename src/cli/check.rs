@@ -3,11 +3,11 @@
 use clap::Args;
 
 use super::{
+    content::{self, WarningsShown},
     context::Context,
     error::{CliError, Exit},
     messages, reading,
     sources::Sources,
-    synthesis::{self, WarningsShown},
     terminal::Terminal,
     words::{counted, dollars, duration, fact, grouped, shell},
 };
@@ -18,11 +18,10 @@ use crate::{
     },
     config::{Config, LimitOrigin},
     definition::Definition,
-    domain::cost::Rates,
+    domain::task::Unit,
     report::{BatchRequest, asked_of},
     runner::intake::{Estimate, IntakeError, Plan, Seen, Share},
     store::BatchPhase,
-    tasks::synthesize::TextFindings,
 };
 
 /// Check a batch and tell what running it would do
@@ -99,15 +98,13 @@ async fn parts(
     ask: &CheckFlags,
 ) -> Result<Exit, CliError> {
     check_public_url(definition, &settings.config, settings.environment.is_sandbox())?;
-    if definition.synthesizing().is_none() {
-        return Err(CliError::usage("`--parts` is for texts; a recording is one part"));
-    }
     let screen = &context.screen;
     let print = |part| match ask.json {
         true => screen.views([PartView::from(&part)]),
-        false => screen.result(&synthesis::part(&part)),
+        false => screen.result(&content::part(&part)),
     };
     let found = app::each_part(settings, definition, ask.key.as_deref(), tokio::io::stdin(), print).await?;
+    let Some(found) = found else { return Err(CliError::usage("`--parts` is for texts; a recording is one part")) };
     match &ask.key {
         Some(key) if !found => Err(CliError::usage(format!("no line of {} has the key `{key}`", definition.manifest))),
         _ => Ok(Exit::Success),
@@ -136,18 +133,17 @@ fn message(
     }
     facts.push(fact("outputs", definition.output.as_str()));
     facts.extend(definition.report_to.as_ref().map(|to| fact("report", to)));
-    facts.extend(synthesis::pronunciations(definition));
+    facts.extend(definition.task.facts().into_iter().map(|(title, what)| fact(title, what)));
     facts.extend(definition.notes().iter().map(|note| fact("note", note)));
     facts.extend(voices.iter().map(|warning| fact("voices", warning)));
     if let Some((plan, asked)) = plan {
         facts.extend(plan.scan.warnings.iter().map(|warning| fact("warning", warning)));
         facts.extend(plan.scan.unlisted_values.warnings().iter().map(|warning| fact("unlisted", warning)));
         facts.extend(plan.seen.iter().flat_map(sources));
-        facts.extend(cost(plan, asked, config));
-        facts.extend(spend_limit(plan, &config.rates));
+        facts.extend(cost(plan, (asked, definition.of.unit()), config));
+        facts.extend(spend_limit(plan));
         facts.extend(queue(plan, asked));
-        let look = TextFindings::of(&plan.scan).and_then(|found| found.look.as_ref());
-        facts.extend(look.iter().flat_map(|look| synthesis::look(&definition.manifest, look, shown)));
+        facts.extend(content::findings(&definition.manifest, &plan.findings, shown));
         if !plan.scan.faults.is_empty() {
             facts.push(format!("\nbad lines, which would be skipped:\n{}", plan.scan.faults));
         }
@@ -204,23 +200,21 @@ fn lines(plan: &Plan, asked: &dyn BatchRequest, gone: &str) -> Vec<String> {
     facts
 }
 
-fn cost(plan: &Plan, asked: &dyn BatchRequest, config: &Config) -> Vec<String> {
+fn cost(plan: &Plan, (asked, unit): (&dyn BatchRequest, Unit), config: &Config) -> Vec<String> {
     let estimate = &plan.estimate;
     if estimate.lines == 0 {
         return vec![fact("cost", "none: nothing is left to do")];
     }
     let limits = limits_of(config, &plan.spec, asked);
     if limits.rate_by == LimitOrigin::Sandbox {
-        let synthesis = plan
-            .purchases
-            .iter()
-            .flat_map(|purchases| synthesis::purchases(purchases, &config.rates).into_iter().take(1));
+        let synthesis =
+            plan.purchases.iter().flat_map(|purchases| content::purchases(purchases, unit).into_iter().take(1));
         let none = fact("cost", "none: the sandbox neither bills nor limits");
         return synthesis.chain([none]).chain(unproven(estimate)).collect();
     }
     let rates = &config.rates;
     if let Some(purchases) = &plan.purchases {
-        let mut facts = synthesis::purchases(purchases, rates);
+        let mut facts = content::purchases(purchases, unit);
         if purchases.parts > 0 {
             facts.push(fact("time", messages::finish(purchases.parts, &limits)));
         }
@@ -280,8 +274,8 @@ fn sources(seen: &Seen) -> Vec<String> {
 }
 
 /// What the batch's spend limit leaves undone.
-fn spend_limit(plan: &Plan, rates: &Rates) -> Option<String> {
-    let BatchLimitView { max_spend_usd, spent_usd, undone } = BatchLimitView::of(plan, rates)?;
+fn spend_limit(plan: &Plan) -> Option<String> {
+    let BatchLimitView { max_spend_usd, spent_usd, undone } = BatchLimitView::of(plan)?;
     let spent = match spent_usd.0 {
         0 => String::new(),
         spent => format!(", of which {} is spent", dollars(spent)),
@@ -320,7 +314,7 @@ fn view<'v>(
     let plan = plan.as_ref();
     let of_plan = |(plan, asked): (&'v Plan, &dyn BatchRequest)| {
         let priced = plan.purchases.is_some() || asked.is_priced(&config.rates);
-        PlanView::of(plan, &limits_of(config, &plan.spec, asked), &config.rates, priced)
+        PlanView::of(plan, &limits_of(config, &plan.spec, asked), definition.of.unit(), priced)
     };
     CheckView {
         unlisted: plan.map(|plan| plan.scan.unlisted_values.warnings()).unwrap_or_default(),

@@ -9,7 +9,7 @@ use crate::{
     config::Env,
     definition::{
         AdHoc, Definition, DefinitionTask, Delimiter, Fault, Faults, ManifestFormat, NoSource, Overrides, Sample,
-        TextEncoding, dialect, text,
+        TaskFlags, TextEncoding, dialect, text,
     },
     domain::task::Tasks,
     domain::{
@@ -19,7 +19,6 @@ use crate::{
         task::TaskName,
     },
     runner::intake::VoiceCheck,
-    tasks::synthesize::SynthesisFlags,
 };
 
 /// Names in one argument; which there are depends on the task.
@@ -298,7 +297,7 @@ impl Sources {
             sample: self.sample.map(|lines| Sample { lines, seed: self.seed.unwrap_or(0) }),
             options: self.options(),
             formats: self.formats.as_ref().map(|formats| formats.0.clone()),
-            flags: self.synthesis().into(),
+            flags: self.task_flags(),
             concurrency: self.concurrency,
             max_spend: self.max_spend,
             tolerate: self.tolerate,
@@ -337,16 +336,20 @@ impl Sources {
         said.into_iter().flatten().collect()
     }
 
-    fn synthesis(&self) -> SynthesisFlags {
-        SynthesisFlags {
-            voices: self.voice_id.clone(),
-            name: self.name.clone(),
-            part_chars: self.part_chars,
-            captions: self.captions.clone(),
-            pronunciations: self.pronunciations.clone(),
-            text_column: self.text_column.clone(),
-            no_reuse: self.no_reuse,
-        }
+    /// The flags that not every task has.
+    fn task_flags(&self) -> TaskFlags {
+        let one = |text: Option<&String>| text.map(|text| vec![text.clone()]);
+        let captions = self.captions.as_ref().map(|all| all.iter().map(ToString::to_string).collect());
+        let flags = [
+            ("voice-id", self.voice_id.clone()),
+            ("name", one(self.name.as_ref())),
+            ("part-chars", self.part_chars.map(|chars| vec![chars.to_string()])),
+            ("captions", captions),
+            ("pronunciations", one(self.pronunciations.as_ref())),
+            ("text-column", one(self.text_column.as_ref())),
+            ("no-reuse", self.no_reuse.then(Vec::new)),
+        ];
+        flags.into_iter().filter_map(|(name, values)| Some((name, values?))).collect()
     }
 }
 

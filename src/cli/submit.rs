@@ -4,11 +4,11 @@ use clap::Args;
 
 use super::{
     callbacks::CallbackFlags,
+    content,
     context::Context,
     error::{CliError, Exit},
     messages,
     sources::Sources,
-    synthesis,
     terminal::Terminal,
     words::{fact, shell},
 };
@@ -64,7 +64,7 @@ pub(super) async fn submit(
     if let Some(found) = &done.purchases {
         // The sandbox neither bills nor limits.
         let message = if session.environment() == Environment::Sandbox { 1 } else { usize::MAX };
-        facts.extend(synthesis::purchases(found, &session.config().rates).into_iter().take(message));
+        facts.extend(content::purchases(found, definition.of.unit()).into_iter().take(message));
     }
     facts.extend(done.done.iter().map(|what| fact("words", what)));
     facts.extend(messages::option_columns(&done.spec.option_columns));

@@ -123,6 +123,11 @@ pub trait TaskDefinition: Any + fmt::Debug + Send + Sync {
     /// What the user should know before the start.
     fn notes(&self) -> Vec<String>;
 
+    /// What `check` shows of the settings: a title and a sentence each.
+    fn facts(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
     /// Whether answers always come by callback, and are never waited for.
     fn needs_callbacks(&self) -> bool {
         false

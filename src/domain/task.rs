@@ -95,6 +95,17 @@ listed! {
     }
 }
 
+impl Unit {
+    /// The word for one of them.
+    #[must_use]
+    pub const fn one(self) -> &'static str {
+        match self {
+            Self::AudioMs => "millisecond",
+            Self::Characters => "character",
+        }
+    }
+}
+
 /// The properties of a task that every part of the program may use.
 pub trait Task: fmt::Debug + Send + Sync {
     /// The task's name: in definitions, of its table there, in the ledger and on the command line.

@@ -7,7 +7,8 @@ use std::{
 
 use wavebatch::{
     definition::{Definition, Faults, Manifest, ManifestRow, Overrides, ScanDepth},
-    tasks::synthesize::TextFindings,
+    runner::intake::IntakeTask,
+    tasks::Synthesize,
 };
 
 /// A fresh clone is small.
@@ -31,9 +32,8 @@ fn lines(definition: &Definition) -> Result<(), Faults> {
     let manifest = Manifest::open(definition, None)?;
     let scan = manifest.scan(ScanDepth::Look)?;
     assert!(scan.lines > 0 && scan.bad == 0, "{}: {} lines, {} bad", definition.name, scan.lines, scan.bad);
-    if let Some(look) = TextFindings::of(&scan).and_then(|found| found.look.as_ref()) {
-        assert!(look.notes.is_empty() && look.left_out.is_empty(), "{}: {:?}", definition.name, look.notes);
-    }
+    let found = Synthesize.findings(&scan);
+    assert!(found.notes.is_empty() && found.left_out.is_empty(), "{}: {:?}", definition.name, found.notes);
     for row in manifest.lines(&scan)? {
         let ManifestRow::Good(line) = row? else { panic!("{}: a bad line", definition.name) };
         for job in line.jobs.iter().filter(|job| job.text.is_none()) {

@@ -46,7 +46,7 @@ fn a_check_multiplies_out_and_says_what_is_new() {
     for words in [
         "p: synthesize by lightning_v3.1\n",
         "lines     4 lines × 2 voices × 3 formats = 24 outputs",
-        "speech    264 characters in 16 parts; 232 in 12 parts are new",
+        "parts     264 characters in 16 parts; 232 in 12 parts are new",
         "cost      about $0.00406 ($0.175 per 10,000 characters by lightning_v3.1, list price of",
         "p.csv:4: shout: a word in capitals may be spelled out: `HOLD`",
         "the voices: whether the account has them",
@@ -54,7 +54,7 @@ fn a_check_multiplies_out_and_says_what_is_new() {
         assert!(stdout(&check).contains(words), "{words}\n{}", stdout(&check));
     }
     let plan = &json(&run(dir.path(), &["check", "p.toml", "--json"]))["plan"];
-    assert_eq!((&plan["lines"], &plan["jobs"], &plan["synthesis"]["new_parts"]), (&4.into(), &24.into(), &12.into()));
+    assert_eq!((&plan["lines"], &plan["jobs"], &plan["purchases"]["new_parts"]), (&4.into(), &24.into(), &12.into()));
     assert!(!dir.path().join("wavebatch.db").exists(), "a check writes nothing");
     let parts = run(dir.path(), &["check", "p.toml", "--parts", "--key", "bye"]);
     let parts = stdout(&parts);
@@ -97,7 +97,7 @@ fn warnings_are_few_on_the_screen_and_all_in_json() {
     assert_eq!(stdout(&all).matches("a placeholder is left in").count(), 25, "{}", stdout(&all));
     let json = run(dir.path(), &["check", "p.toml", "--json"]);
     let json: serde_json::Value = serde_json::from_str(&stdout(&json)).unwrap();
-    let warnings = json["plan"]["synthesis"]["warnings"].as_array().unwrap();
+    let warnings = json["plan"]["findings"]["warnings"].as_array().unwrap();
     assert_eq!((warnings.len(), &warnings[24]["line"]), (25, &serde_json::json!(26)));
 }
 

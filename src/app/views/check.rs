@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::Seconds;
 use crate::{
@@ -13,15 +14,14 @@ use crate::{
     definition::{Columns, Definition},
     domain::{
         batch::{BatchName, MicroUsd},
-        cost::Rates,
         estimate::least_time,
         retry::PauseKind,
-        synthesis_options::AudioFormat,
-        task::TaskName,
+        task::{TaskName, Unit},
     },
-    runner::intake::{Characters, Compared, Plan, PreviewLine, Seen, Share},
+    runner::intake::{
+        Compared, ContentFindings, LineNote, PartPreview, Plan, PreviewLine, Purchases, Seen, Share, UnitsByModel,
+    },
     store::BatchPhase,
-    tasks::synthesize::{PartLine, TextFindings, TextNote},
 };
 
 /// A definition, the result that submitting it would have, and what was not checked.
@@ -105,8 +105,10 @@ pub struct PlanView<'v> {
     pub bad_lines: Vec<String>,
     /// The jobs that would be bought again.
     pub rebuy: Option<RebuyView>,
-    /// For a synthesis, the parts that would be bought.
-    pub synthesis: Option<SynthesisPlanView<'v>>,
+    /// The parts that would be bought, if the task buys in parts.
+    pub purchases: Option<PurchasesView<'v>>,
+    /// What its content shows.
+    pub findings: FindingsView<'v>,
     /// Cost and time of the jobs to work.
     pub estimate: EstimateView,
     /// What was seen of the recordings, if some were looked at.
@@ -232,11 +234,11 @@ pub struct BatchLimitView {
 impl BatchLimitView {
     /// What the limit of a batch leaves of a plan. `None`: it has no limit.
     #[must_use]
-    pub fn of(plan: &Plan, rates: &Rates) -> Option<Self> {
+    pub fn of(plan: &Plan) -> Option<Self> {
         let most = plan.spec.run.max_spend_usd?;
         let left = most.0.saturating_sub(plan.spent.0).max(0);
         let (cost, lines) = match &plan.purchases {
-            Some(purchases) => (Some(purchases.cost(rates)), purchases.jobs),
+            Some(purchases) => (purchases.cost, purchases.jobs),
             None => (Some(plan.estimate.cost).filter(|_| plan.estimate.unknown == 0), plan.estimate.lines),
         };
         let undone = cost.map(|cost| match cost.0 {
@@ -328,32 +330,66 @@ pub struct EstimateView {
     pub limit_set_by: String,
 }
 
-/// The purchases of a synthesis.
+/// What would be bought in parts.
 #[derive(Debug, Clone, Serialize)]
-pub struct SynthesisPlanView<'v> {
+pub struct PurchasesView<'v> {
     /// Jobs to work.
     pub outputs: u64,
-    /// Parts of all texts.
+    /// What the units count.
+    pub unit: Unit,
+    /// Parts of all jobs.
     pub parts: u64,
-    /// Their characters, by model.
-    pub characters: BTreeMap<String, u64>,
+    /// Their units, by model.
+    pub units: &'v UnitsByModel,
     /// Parts to buy.
     pub new_parts: u64,
-    /// Their characters, by model.
-    pub new_characters: BTreeMap<String, u64>,
+    /// Their units, by model.
+    pub new_units: &'v UnitsByModel,
     /// Their cost at list price, if all of them have a price.
     pub cost_usd: Option<MicroUsd>,
-    /// The warnings about text that may not be meant to be read aloud, and about what was done to texts.
-    pub warnings: Vec<TextWarningView<'v>>,
-    /// The parts of files that are left out.
-    pub left_out: Vec<LeftOutView<'v>>,
-    /// Breaks between scenes, like `* * *`: a longer pause each.
-    pub scene_breaks: u64,
 }
 
-/// A warning about text that may not be meant to be read aloud.
+impl<'v> PurchasesView<'v> {
+    const fn of(found: &'v Purchases, unit: Unit) -> Self {
+        Self {
+            outputs: found.jobs,
+            unit,
+            parts: found.all_parts,
+            units: &found.all_units,
+            new_parts: found.parts,
+            new_units: &found.units,
+            cost_usd: found.cost,
+        }
+    }
+}
+
+/// What the content of a manifest shows before it is paid for.
+#[derive(Debug, Clone, Serialize)]
+pub struct FindingsView<'v> {
+    /// The warnings about text that may not be meant so, and about what was done to texts.
+    pub warnings: Vec<LineWarningView<'v>>,
+    /// The parts of files that are left out.
+    pub left_out: Vec<LeftOutView<'v>>,
+    /// What only the task knows, like `scene_breaks`.
+    #[serde(flatten)]
+    pub fields: &'v Map<String, Value>,
+}
+
+impl<'v> FindingsView<'v> {
+    fn of(found: &'v ContentFindings) -> Self {
+        let warning =
+            |note: &'v LineNote| LineWarningView { line: note.number, key: note.key.as_str(), what: &note.what };
+        Self {
+            warnings: found.notes.iter().map(warning).collect(),
+            left_out: found.left_out.iter().map(|(file, what)| LeftOutView { file, what }).collect(),
+            fields: &found.fields,
+        }
+    }
+}
+
+/// A warning about the text of a line.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub struct TextWarningView<'v> {
+pub struct LineWarningView<'v> {
     /// The line.
     pub line: u64,
     /// Its key.
@@ -363,40 +399,18 @@ pub struct TextWarningView<'v> {
 }
 
 /// The parts of a file that are left out.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize)]
 pub struct LeftOutView<'v> {
     /// The file.
     pub file: &'v str,
     /// Their kinds and numbers.
-    pub what: String,
-}
-
-impl<'v> SynthesisPlanView<'v> {
-    fn of(plan: &'v Plan, rates: &Rates) -> Option<Self> {
-        let found = plan.purchases.as_ref()?;
-        let look = TextFindings::of(&plan.scan)?.look.as_ref()?;
-        let priced = found.characters.keys().all(|model| rates.known_per_10k_chars(*model).is_some());
-        let by_model = |characters: &Characters| characters.iter().map(|(model, n)| (model.to_string(), *n)).collect();
-        let warning =
-            |note: &'v TextNote| TextWarningView { line: note.number, key: note.key.as_str(), what: &note.what };
-        Some(Self {
-            outputs: found.jobs,
-            parts: found.all_parts,
-            characters: by_model(&found.all_characters),
-            new_parts: found.parts,
-            new_characters: by_model(&found.characters),
-            cost_usd: Some(found.cost(rates)).filter(|_| priced),
-            warnings: look.notes.iter().map(warning).collect(),
-            left_out: look.left_out.iter().map(|(file, what)| LeftOutView { file, what: what.to_string() }).collect(),
-            scene_breaks: look.scene_breaks,
-        })
-    }
+    pub what: &'v str,
 }
 
 impl<'v> PlanView<'v> {
-    /// The view of a plan, under these limits and prices. `priced`: whether transcriptions have a price.
+    /// The view of a plan, under these limits. `unit`: what the task's units count. `priced`: whether its jobs have a price.
     #[must_use]
-    pub fn of(plan: &'v Plan, limits: &PoolLimits, rates: &Rates, priced: bool) -> Self {
+    pub fn of(plan: &'v Plan, limits: &PoolLimits, unit: Unit, priced: bool) -> Self {
         let (scan, diff, estimate) = (&plan.scan, &plan.diff, &plan.estimate);
         let rate = limits.limits.requests_per_minute;
         let is_known = estimate.lines == 0 || estimate.unknown < estimate.lines;
@@ -426,7 +440,8 @@ impl<'v> PlanView<'v> {
                 cost_usd: rebuy.cost,
                 changes: rebuy.changes.clone(),
             }),
-            synthesis: SynthesisPlanView::of(plan, rates),
+            purchases: plan.purchases.as_ref().map(|found| PurchasesView::of(found, unit)),
+            findings: FindingsView::of(&plan.findings),
             estimate: EstimateView {
                 lines: estimate.lines,
                 of_unknown_length: estimate.unknown,
@@ -442,7 +457,7 @@ impl<'v> PlanView<'v> {
             },
             sources: plan.seen.as_ref().map(SourcesView::of),
             queued_elsewhere: plan.queued,
-            spend_limit: BatchLimitView::of(plan, rates),
+            spend_limit: BatchLimitView::of(plan),
         }
     }
 }
@@ -476,32 +491,27 @@ pub struct PartView<'v> {
     pub line: u64,
     /// Its key.
     pub key: &'v str,
-    /// The voice.
-    pub voice_id: &'v str,
-    /// The format to buy.
-    pub format: AudioFormat,
-    /// Sample rate in Hz.
-    pub sample_rate: u32,
+    /// What is asked for, by the task's own fields: voice, format and the like.
+    #[serde(flatten)]
+    pub asked: &'v Map<String, Value>,
     /// Its number in the text, from 1.
     pub part: u64,
-    /// Its length, in Unicode scalar values.
-    pub characters: u64,
-    /// Whether its audio is in the cache.
+    /// Its length, in units of the task.
+    pub units: u64,
+    /// Whether its answer is kept already.
     pub kept: bool,
     /// The text to send.
     pub text: &'v str,
 }
 
-impl<'v> From<&'v PartLine> for PartView<'v> {
-    fn from(part: &'v PartLine) -> Self {
+impl<'v> From<&'v PartPreview> for PartView<'v> {
+    fn from(part: &'v PartPreview) -> Self {
         Self {
             line: part.line,
             key: &part.key,
-            voice_id: &part.voice_id,
-            format: part.bought.format,
-            sample_rate: part.bought.sample_rate.hz(),
+            asked: &part.fields,
             part: part.number,
-            characters: part.characters,
+            units: part.units,
             kept: part.kept,
             text: &part.text,
         }

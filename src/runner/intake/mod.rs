@@ -32,4 +32,7 @@ pub use plan::{Estimate, Plan, PlanOptions, plan};
 pub use preview::PreviewLine;
 pub use sample::{Seen, Share};
 pub use submit::{Submission, SubmitOptions, submit};
-pub use task::{AccountCheck, Characters, IntakeTask, OutputEndings, Purchases, Survey, renew_account};
+pub use task::{
+    AccountCheck, AccountNotes, ContentFindings, IntakeTask, LineNote, OutputEndings, PartPreview, Parts, Purchases,
+    Survey, UnitsByModel, renew_account,
+};

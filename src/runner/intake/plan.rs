@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    IntakeError, IntakeTask, Purchases, Rebuy,
+    ContentFindings, IntakeError, IntakeTask, Purchases, Rebuy,
     compare::{Compared, ReadWatch},
     known::good_jobs,
     preview::{PreviewLine, preview},
@@ -63,6 +63,8 @@ pub struct Plan {
     pub spent: MicroUsd,
     /// What would be bought, if the task buys in parts.
     pub purchases: Option<Purchases>,
+    /// What its content shows.
+    pub findings: ContentFindings,
     /// The first lines, as they would be worked.
     pub preview: Vec<PreviewLine>,
     /// What the user should know before the start.
@@ -163,6 +165,7 @@ pub async fn plan(
         queued,
         spent: MicroUsd(0),
         purchases: found.purchases,
+        findings: task.findings(&reader.scan),
         preview,
         notes: definition.notes(),
         scan: reader.scan,

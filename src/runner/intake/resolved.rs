@@ -102,7 +102,7 @@ impl Resolved {
         how: &Resolving<'_>,
         agreed: bool,
     ) -> Result<JobPlan, IntakeError> {
-        let survey = || self.task.survey(&self.definition, store.map(Store::audio_cache));
+        let survey = || self.task.survey(&self.definition, store.map(Store::audio_cache), how.rates);
         let Some((store, known)) = store.zip(self.known.as_ref()) else {
             let scan = &self.reader.scan;
             let purchases = match survey() {
@@ -140,12 +140,11 @@ impl Resolved {
                 Rebuy { lines: diff.rebuy, amount: Amount::Audio(diff.rebuy_ms), cost, changes: Vec::new() }
             }
             (None, Some(found)) => {
-                let characters = found.again_characters.values().sum();
-                let lines = if characters > 0 { found.again } else { 0 };
+                let lines = if found.again_units > 0 { found.again } else { 0 };
                 Rebuy {
                     lines,
-                    amount: Amount::Characters(characters),
-                    cost: found.cost_again(rates),
+                    amount: Amount::Characters(found.again_units),
+                    cost: found.again_cost,
                     changes: Vec::new(),
                 }
             }

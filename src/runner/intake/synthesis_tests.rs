@@ -121,7 +121,7 @@ async fn a_line_is_a_job_for_each_voice_and_format() {
     assert_eq!((plan.scan.lines, plan.scan.jobs, plan.diff.new), (3, 10, 10));
     let found = plan.purchases.unwrap();
     assert_eq!((found.jobs, found.all_parts, found.parts), (10, 10, 10), "µ-law at 8 kHz is another purchase");
-    assert_eq!(found.characters.values().sum::<u64>(), 4 * (31 + 8) + 2 * 14);
+    assert_eq!(found.units.values().sum::<u64>(), 4 * (31 + 8) + 2 * 14);
     let first = w.submit().await;
     assert_eq!((first.lines, first.submitted), (3, Submitted { new: 10, ..Submitted::default() }));
     assert_eq!(first.warnings, ["voices were not checked: there is no key to ask the account by"]);
@@ -148,7 +148,7 @@ async fn what_was_bought_once_is_not_new() {
     let plan = w.plan().await;
     let found = plan.purchases.unwrap();
     assert_eq!((plan.diff.new, plan.diff.changed, plan.diff.done, found.jobs), (4, 4, 4, 8));
-    assert_eq!((found.parts, found.characters.values().sum::<u64>()), (2, 44), "of one line, by two voices");
+    assert_eq!((found.parts, found.units.values().sum::<u64>()), (2, 44), "of one line, by two voices");
 }
 
 #[tokio::test]
@@ -274,7 +274,7 @@ async fn what_is_to_be_bought_afresh_says_so() {
     w.speak().await;
     w.write("p.csv", &format!("{CSV}d,m,Goodbye.,\n"));
     let over = Overrides { working_dir: Some(w.dir.path().to_owned()), ..Overrides::default() };
-    let flags = crate::tasks::synthesize::SynthesisFlags { no_reuse: true, ..Default::default() }.into();
+    let flags = [("no-reuse", Vec::new())].into_iter().collect();
     let afresh = Definition::load(
         &w.dir.path().join("p.toml"),
         crate::tasks::Registry::built_in().definitions(),

@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 
 use futures::future::BoxFuture;
-use serde_json::Value;
+use serde_json::{Map, Value};
+use tokio::sync::mpsc;
 
 use super::{Account, IntakeError, VoiceCheck};
 use crate::{
     definition::{
-        Definition, Scan,
+        Definition, Faults, Scan, Spooled,
         manifest::{JobDraft, ManifestLine},
     },
     domain::{
         cost::{MicroUsd, Rates},
-        synthesis_options::TtsModel,
+        key::Key,
         task::{TaskSpec, Tasks},
     },
     report::ReportTask,
@@ -69,8 +70,35 @@ pub trait IntakeTask: ReportTask {
     }
 
     /// Counts what the jobs of a manifest would buy, if the task buys in parts. `audio_cache`: what is kept already.
-    fn survey(&self, _definition: &Definition, _audio_cache: Option<AudioCache>) -> Option<Box<dyn Survey>> {
+    fn survey(
+        &self,
+        _definition: &Definition,
+        _audio_cache: Option<AudioCache>,
+        _rates: &Rates,
+    ) -> Option<Box<dyn Survey>> {
         None
+    }
+
+    /// Lists each part of a manifest's jobs as it would be bought, of all lines or of one key; `None` if a line is one part.
+    fn parts(
+        &self,
+        _definition: &Definition,
+        _copy: Option<&Spooled>,
+        _key: Option<&str>,
+        _audio_cache: Option<AudioCache>,
+    ) -> Option<Parts> {
+        None
+    }
+
+    /// What the user should know about the content of a manifest before it is paid for.
+    fn findings(&self, _scan: &Scan) -> ContentFindings {
+        ContentFindings::default()
+    }
+
+    /// Compares what the lines need with what the ledger remembers of the account, without a call. `None`: it remembers
+    /// nothing that could tell.
+    fn recall_account(&self, _known: Option<(&Store, &str)>, _manifest: &str, _scan: &Scan) -> Option<AccountNotes> {
+        Some(AccountNotes::default())
     }
 
     /// Checks whether the account has what the lines need. Returns what the user should know about it.
@@ -154,42 +182,97 @@ pub trait Survey: Send {
     fn found(self: Box<Self>) -> Purchases;
 }
 
-/// Characters, by the model that synthesizes them.
-pub type Characters = BTreeMap<TtsModel, u64>;
+/// Units of a task, by the model that they are paid for.
+pub type UnitsByModel = BTreeMap<String, u64>;
 
 /// What would be bought in parts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Purchases {
-    /// Parts of all texts, counted for each voice and purchase.
+    /// Parts of all jobs. Those of one line that are alike count once.
     pub all_parts: u64,
-    /// Characters of these parts.
-    pub all_characters: Characters,
+    /// Units of these parts.
+    pub all_units: UnitsByModel,
     /// Jobs that would be worked.
     pub jobs: u64,
     /// Parts that would be bought for them: those whose clip is neither kept nor bought for another of these jobs.
     pub parts: u64,
-    /// Characters of these parts.
-    pub characters: Characters,
+    /// Units of these parts.
+    pub units: UnitsByModel,
+    /// Their cost at list price; `None` if one of their models has no price.
+    pub cost: Option<MicroUsd>,
+    /// The list prices of their models, in words.
+    pub prices: Vec<String>,
     /// Finished jobs that would be bought again because the options changed.
     pub again: u64,
-    /// Characters that would be bought for these jobs.
-    pub again_characters: Characters,
+    /// Units that would be bought for these jobs.
+    pub again_units: u64,
+    /// What of their cost is known.
+    pub again_cost: MicroUsd,
 }
 
-impl Purchases {
-    /// What the new characters cost at list price.
-    #[must_use]
-    pub fn cost(&self, rates: &Rates) -> MicroUsd {
-        cost(&self.characters, rates)
-    }
-
-    /// The cost of the characters that are bought again.
-    #[must_use]
-    pub fn cost_again(&self, rates: &Rates) -> MicroUsd {
-        cost(&self.again_characters, rates)
-    }
+/// A part as it would be bought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartPreview {
+    /// Its line.
+    pub line: u64,
+    /// Its key.
+    pub key: String,
+    /// Its number in the line, from 1.
+    pub number: u64,
+    /// What is asked for, in words: `avery wav at 24000 Hz`.
+    pub asked: String,
+    /// The same by field, for programs.
+    pub fields: Map<String, Value>,
+    /// Its length, in units of the task.
+    pub units: u64,
+    /// Whether its answer is kept already.
+    pub kept: bool,
+    /// The text that is sent.
+    pub text: String,
 }
 
-fn cost(characters: &Characters, rates: &Rates) -> MicroUsd {
-    characters.iter().map(|(model, characters)| rates.synthesis_cost(*model, *characters)).sum()
+/// Parts, as they are read.
+pub type Parts = mpsc::Receiver<Result<PartPreview, IntakeError>>;
+
+/// What the user should know about the content of a manifest before it is paid for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ContentFindings {
+    /// What is true of the whole: a title and a sentence each.
+    pub facts: Vec<(&'static str, String)>,
+    /// The same by field, for programs.
+    pub fields: Map<String, Value>,
+    /// Notes about single lines.
+    pub notes: Vec<LineNote>,
+    /// The files of which something is left out, and what is left out.
+    pub left_out: Vec<(String, String)>,
+}
+
+/// A note about a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LineNote {
+    /// Its line, or position in a listing.
+    pub number: u64,
+    /// Its key.
+    pub key: Key,
+    /// The note itself.
+    pub what: String,
+}
+
+/// The result of comparing what lines need with what an account has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AccountNotes {
+    /// What the account lacks.
+    pub faults: Faults,
+    /// What may not be intended.
+    pub warnings: Vec<String>,
+}
+
+impl AccountNotes {
+    /// The same with its faults as warnings.
+    #[must_use]
+    pub fn lenient(mut self) -> Self {
+        let faults = std::mem::take(&mut self.faults);
+        self.warnings.splice(..0, faults.to_string().lines().map(str::to_owned));
+        self
+    }
 }

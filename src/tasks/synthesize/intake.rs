@@ -4,18 +4,21 @@ use futures::future::BoxFuture;
 use serde_json::Value;
 
 use super::{
-    Synthesize, dictionary,
+    Synthesize, dictionary, parts,
     purchases::SynthesisSurvey,
     records::{TextFindings, rendition},
     voices,
 };
 use crate::{
-    definition::{Definition, manifest::JobDraft},
+    definition::{Definition, Scan, Spooled, manifest::JobDraft},
     domain::{
+        cost::Rates,
         synthesis::{CaptionFormat, Synthesis},
         task::TaskSpec,
     },
-    runner::intake::{Account, AccountCheck, IntakeError, IntakeTask, OutputEndings, Survey},
+    runner::intake::{
+        Account, AccountCheck, AccountNotes, ContentFindings, IntakeError, IntakeTask, OutputEndings, Parts, Survey,
+    },
     store::{AudioCache, BatchRow, Store},
 };
 
@@ -71,8 +74,31 @@ impl IntakeTask for Synthesize {
         definition.clone().asked_at(origin)
     }
 
-    fn survey(&self, definition: &Definition, audio_cache: Option<AudioCache>) -> Option<Box<dyn Survey>> {
-        Some(Box::new(SynthesisSurvey::new(definition.synthesizing()?, audio_cache)))
+    fn survey(
+        &self,
+        definition: &Definition,
+        audio_cache: Option<AudioCache>,
+        rates: &Rates,
+    ) -> Option<Box<dyn Survey>> {
+        Some(Box::new(SynthesisSurvey::new(definition.synthesizing()?, audio_cache, rates)))
+    }
+
+    fn parts(
+        &self,
+        definition: &Definition,
+        copy: Option<&Spooled>,
+        key: Option<&str>,
+        audio_cache: Option<AudioCache>,
+    ) -> Option<Parts> {
+        Some(parts::parts(definition, copy, key, audio_cache))
+    }
+
+    fn findings(&self, scan: &Scan) -> ContentFindings {
+        TextFindings::of(scan).map(TextFindings::shown).unwrap_or_default()
+    }
+
+    fn recall_account(&self, known: Option<(&Store, &str)>, manifest: &str, scan: &Scan) -> Option<AccountNotes> {
+        voices::recall(known, manifest, scan)
     }
 
     fn check_account<'a>(&'a self, check: AccountCheck<'a>) -> BoxFuture<'a, Result<Vec<String>, IntakeError>> {

@@ -10,13 +10,6 @@ mod report;
 mod voices;
 mod work;
 
-pub use self::{
-    definition::SynthesisFlags,
-    parts::{PartLine, Parts, parts},
-    records::{RequestedVoice, RequestedVoices, TextFindings, TextNote, TextsPreview, VoiceUse},
-    report::price_of,
-    voices::{Judgement, KnownVoice, judge, remembered},
-};
 use crate::domain::{
     synthesis::Synthesis,
     task::{Asked, Task, TaskName, Unit},

@@ -1,46 +1,28 @@
 //! Lists every part of a manifest's texts as it would be bought.
 
+use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 
 use super::records::rendition;
 use crate::{
     definition::{Definition, Manifest, ManifestRow, ScanDepth, Spooled},
     domain::synthesis::ClipFormat,
-    runner::intake::IntakeError,
-    store::{AudioCache, Store},
+    runner::intake::{IntakeError, PartPreview, Parts},
+    store::AudioCache,
 };
 
 /// Parts that may be ready before they are taken.
 const AHEAD: usize = 100;
 
-/// A part.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PartLine {
-    /// Its line.
-    pub line: u64,
-    /// Its key.
-    pub key: String,
-    /// The voice.
-    pub voice_id: String,
-    /// The format that is bought.
-    pub bought: ClipFormat,
-    /// Its number in the text, from 1.
-    pub number: u64,
-    /// Its length.
-    pub characters: u64,
-    /// Whether its clip is in the audio cache.
-    pub kept: bool,
-    /// The text that is sent.
-    pub text: String,
-}
-
-/// The parts, as they are read.
-pub type Parts = mpsc::Receiver<Result<PartLine, IntakeError>>;
-
 /// Reads the manifest, and cuts every text, or only the text of one key.
-pub fn parts(store: Option<&Store>, definition: &Definition, copy: Option<&Spooled>, key: Option<&str>) -> Parts {
+pub(super) fn parts(
+    definition: &Definition,
+    copy: Option<&Spooled>,
+    key: Option<&str>,
+    audio_cache: Option<AudioCache>,
+) -> Parts {
     let (out, parts) = mpsc::channel(AHEAD);
-    let (audio_cache, definition, copy) = (store.map(Store::audio_cache), definition.clone(), copy.cloned());
+    let (definition, copy) = (definition.clone(), copy.cloned());
     let key = key.map(str::to_owned);
     tokio::task::spawn_blocking(move || {
         let mut hand_out = |part| out.blocking_send(Ok(part)).is_ok();
@@ -56,7 +38,7 @@ fn cut_all(
     copy: Option<&Spooled>,
     key: Option<&str>,
     audio_cache: Option<&AudioCache>,
-    hand_out: &mut impl FnMut(PartLine) -> bool,
+    hand_out: &mut impl FnMut(PartPreview) -> bool,
 ) -> Result<(), IntakeError> {
     let Some(asked) = definition.synthesizing() else { return Ok(()) };
     let manifest = Manifest::open(definition, copy)?;
@@ -79,13 +61,13 @@ fn cut_all(
                 let cache_key = asked.synthesis.cache_key(&options, &part.text, bought);
                 let kept =
                     audio_cache.map_or(Ok(false), |audio_cache| audio_cache.is_kept(cache_key, bought.format))?;
-                let part = PartLine {
+                let part = PartPreview {
                     line: line.number,
                     key: line.key.to_string(),
-                    voice_id: output.voice_id().to_owned(),
-                    bought,
                     number,
-                    characters: part.chars() as u64,
+                    asked: format!("{} {} at {} Hz", output.voice_id(), bought.format, bought.sample_rate),
+                    fields: fields_of(output.voice_id(), bought),
+                    units: part.chars() as u64,
                     kept,
                     text: part.text,
                 };
@@ -96,4 +78,13 @@ fn cut_all(
         }
     }
     Ok(())
+}
+
+fn fields_of(voice_id: &str, bought: ClipFormat) -> Map<String, Value> {
+    let fields = [
+        ("voice_id", json!(voice_id)),
+        ("format", json!(bought.format)),
+        ("sample_rate", json!(bought.sample_rate.hz())),
+    ];
+    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }

@@ -1,36 +1,53 @@
 //! Counts what the texts of a manifest would buy, before anything is bought.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
-use super::records::rendition;
+use super::{records::rendition, report::price_of};
 use crate::{
     definition::{ManifestLine, Synthesizing},
     domain::{
+        cost::{MicroUsd, Rates},
         cut::Part,
         identity::Identity,
         synthesis::{ClipFormat, Rendition, Synthesis},
-        synthesis_options::SynthesisOptions,
+        synthesis_options::{SynthesisOptions, TtsModel},
     },
     runner::intake::{Purchases, Survey},
     store::{AudioCache, JobPlan, StoreError},
 };
+
+/// Characters, by the model that synthesizes them.
+type Characters = BTreeMap<TtsModel, u64>;
 
 /// Counts parts and characters, line by line.
 pub(super) struct SynthesisSurvey {
     synthesis: Synthesis,
     /// The cached clips, if they may be reused.
     audio_cache: Option<AudioCache>,
+    rates: Rates,
     found: Purchases,
+    all_characters: Characters,
+    characters: Characters,
+    again_characters: Characters,
     /// The clips that are bought for one of the jobs and serve all others.
     bought: HashSet<Identity>,
     bought_again: HashSet<Identity>,
 }
 
 impl SynthesisSurvey {
-    pub(super) fn new(asked: &Synthesizing, audio_cache: Option<AudioCache>) -> Self {
-        let (found, bought, bought_again) = Default::default();
+    pub(super) fn new(asked: &Synthesizing, audio_cache: Option<AudioCache>, rates: &Rates) -> Self {
         let audio_cache = audio_cache.filter(|_| !asked.no_reuse);
-        Self { synthesis: asked.synthesis.clone(), audio_cache, found, bought, bought_again }
+        Self {
+            synthesis: asked.synthesis.clone(),
+            audio_cache,
+            rates: rates.clone(),
+            found: Purchases::default(),
+            all_characters: Characters::new(),
+            characters: Characters::new(),
+            again_characters: Characters::new(),
+            bought: HashSet::new(),
+            bought_again: HashSet::new(),
+        }
     }
 
     /// Adds the parts of a job that would be worked.
@@ -47,11 +64,11 @@ impl SynthesisSurvey {
             if is_new {
                 self.bought.insert(cache_key);
                 self.found.parts += 1;
-                *self.found.characters.entry(options.model).or_default() += characters;
+                *self.characters.entry(options.model).or_default() += characters;
             }
             // Counted separately, even if another job buys it too.
             if again && (is_new || self.bought.contains(&cache_key)) && self.bought_again.insert(cache_key) {
-                *self.found.again_characters.entry(options.model).or_default() += characters;
+                *self.again_characters.entry(options.model).or_default() += characters;
             }
         }
         Ok(())
@@ -79,7 +96,7 @@ impl Survey for SynthesisSurvey {
             if !seen.contains(&(voice, bought)) {
                 seen.push((voice, bought));
                 self.found.all_parts += parts.len() as u64;
-                *self.found.all_characters.entry(options.model).or_default() += characters;
+                *self.all_characters.entry(options.model).or_default() += characters;
             }
             self.found.again += u64::from(job.is_bought_again());
             if job.is_worked() {
@@ -91,6 +108,21 @@ impl Survey for SynthesisSurvey {
     }
 
     fn found(self: Box<Self>) -> Purchases {
-        self.found
+        let Self { found, rates, all_characters, characters, again_characters, .. } = *self;
+        let is_priced = |model: &TtsModel| rates.known_per_10k_chars(*model).is_some();
+        let cost = |characters: &Characters| -> MicroUsd {
+            characters.iter().map(|(model, characters)| rates.synthesis_cost(*model, *characters)).sum()
+        };
+        let by_name =
+            |characters: &Characters| characters.iter().map(|(model, number)| (model.to_string(), *number)).collect();
+        Purchases {
+            all_units: by_name(&all_characters),
+            units: by_name(&characters),
+            cost: characters.keys().all(is_priced).then(|| cost(&characters)),
+            prices: characters.keys().map(|model| price_of(*model, &rates)).collect(),
+            again_units: again_characters.values().sum(),
+            again_cost: cost(&again_characters),
+            ..found
+        }
     }
 }

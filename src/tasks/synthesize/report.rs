@@ -162,7 +162,7 @@ fn request(asked: &Synthesis, own: Rendition) -> JobRequest {
 }
 
 /// The list price of a model as text.
-pub fn price_of(model: TtsModel, rates: &Rates) -> String {
+pub(super) fn price_of(model: TtsModel, rates: &Rates) -> String {
     let Some(price) = rates.known_per_10k_chars(model) else { return unpriced(model.as_str()) };
     let price = price.to_string();
     let price = price.trim_end_matches('0').trim_end_matches('.');

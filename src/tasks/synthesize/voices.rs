@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 
 use super::records::{RequestedVoice, RequestedVoices, TextFindings, VoiceUse};
 use crate::{
-    definition::{Fault, Faults},
+    definition::{Fault, Scan},
     domain::{
         call::ErrorKind,
         options::nearest,
         synthesis_options::{TtsLanguage, TtsModel},
     },
-    runner::intake::{AccountCheck, IntakeError, VoiceCheck},
+    runner::intake::{AccountCheck, AccountNotes, IntakeError, VoiceCheck},
     store::{Scratch, Store},
     waves::Voice,
 };
@@ -30,28 +30,9 @@ const LISTED: usize = 20;
 /// How long an account's voices are cached.
 const FRESH: Duration = Duration::from_hours(24);
 
-/// The result of comparing the requested voices with those of an account.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Judgement {
-    /// Voices that the account lacks, or that do not support the requested model.
-    pub faults: Faults,
-    /// What may not be intended.
-    pub warnings: Vec<String>,
-}
-
-impl Judgement {
-    /// The same result with its faults as warnings.
-    #[must_use]
-    pub fn lenient(mut self) -> Self {
-        let faults = std::mem::take(&mut self.faults);
-        self.warnings.splice(..0, faults.to_string().lines().map(str::to_owned));
-        self
-    }
-}
-
 /// The properties of a voice that matter here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KnownVoice {
+struct KnownVoice {
     id: String,
     languages: Vec<String>,
     /// The models that it supports.
@@ -65,10 +46,9 @@ impl From<&Voice> for KnownVoice {
 }
 
 /// Compares the requested voices with those that an account has. Cloned voices belong to the account, and pass.
-#[must_use]
-pub fn judge(manifest: &str, requested: &RequestedVoices, voices: &[KnownVoice]) -> Judgement {
+fn judge(manifest: &str, requested: &RequestedVoices, voices: &[KnownVoice]) -> AccountNotes {
     let known: BTreeMap<&str, &KnownVoice> = voices.iter().map(|voice| (voice.id.as_str(), voice)).collect();
-    let mut judged = Judgement::default();
+    let mut judged = AccountNotes::default();
     let (mut unknown, mut unlike, mut more) = (None, None, 0_usize);
     for (asked, seen) in &requested.0 {
         // The catalogs list no clones and no unknown models.
@@ -151,12 +131,18 @@ fn unlisted_model(asked: &RequestedVoice, voices: &[KnownVoice]) -> Option<Strin
 }
 
 /// The voices of an account, if they were fetched within the last day.
-#[must_use]
-pub fn remembered(store: &Store, account: &str) -> Option<Vec<KnownVoice>> {
+fn remembered(store: &Store, account: &str) -> Option<Vec<KnownVoice>> {
     let path = path(store, account);
     let written = fs::metadata(&path).ok()?.modified().ok()?;
     let age = SystemTime::now().duration_since(written).ok()?;
     serde_json::from_slice(&fs::read(path).ok().filter(|_| age < FRESH)?).ok()
+}
+
+/// Compares the requested voices with those that an account had within the last day. `None`: these are not known.
+pub(super) fn recall(known: Option<(&Store, &str)>, manifest: &str, scan: &Scan) -> Option<AccountNotes> {
+    let Some(found) = TextFindings::of(scan) else { return Some(AccountNotes::default()) };
+    let (store, account) = known?;
+    Some(judge(manifest, &found.voices, &remembered(store, account)?))
 }
 
 /// Fetches the account's voices, unless they were fetched within the last day, and judges by them. If a voice is missing, they

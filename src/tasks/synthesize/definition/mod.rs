@@ -11,7 +11,6 @@ use std::sync::Arc;
 use jiff::civil::Date;
 
 use self::draft::SynthesisDraft;
-pub use self::flags::SynthesisFlags;
 use super::Synthesize;
 use super::records;
 use crate::{
@@ -27,6 +26,7 @@ use crate::{
         synthesis_options::OWN_BODY,
         task::{TaskName, TaskSpec},
     },
+    report::words::grouped,
 };
 
 impl DefinitionTask for Synthesize {
@@ -105,6 +105,14 @@ impl TaskDefinition for Synthesizing {
 
     fn notes(&self) -> Vec<String> {
         self.synthesis.purchases_in_words().into_iter().collect()
+    }
+
+    fn facts(&self) -> Vec<(&'static str, String)> {
+        let pronounced = self.pronunciations.as_ref().zip(self.synthesis.dictionary.as_ref());
+        let fact = pronounced.map(|(words, dictionary)| {
+            ("words", format!("{} pronounced by {}", grouped(words.items.len() as u64), dictionary.file))
+        });
+        fact.into_iter().collect()
     }
 
     fn asked_at(&self, origin: Option<String>) -> Option<Arc<dyn TaskDefinition>> {

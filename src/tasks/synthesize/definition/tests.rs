@@ -193,11 +193,10 @@ fn texts_are_named_on_the_command_line() {
     for (name, text) in [("one.md", "# One"), ("two.txt", "Two."), ("p.csv", "key,words\n1,Hi\n"), ("a.wav", "x")] {
         fs::write(dir.path().join(name), text).unwrap();
     }
-    let flags = SynthesisFlags {
-        voices: Some(vec!["avery".into(), "liam".into()]),
-        text_column: Some("words".into()),
-        part_chars: Some(100),
-        ..SynthesisFlags::default()
+    let flags = |text_column: Option<&str>| -> crate::definition::TaskFlags {
+        let text = text_column.map(|column| ("text-column", vec![column.to_owned()]));
+        let others = [("voice-id", vec!["avery".to_owned(), "liam".into()]), ("part-chars", vec!["100".into()])];
+        others.into_iter().chain(text).collect()
     };
     let over = Overrides {
         working_dir: Some(dir.path().to_path_buf()),
@@ -205,32 +204,31 @@ fn texts_are_named_on_the_command_line() {
         formats: Some(vec!["wav".into(), "ulaw".into()]),
         ..Overrides::default()
     };
-    let ad_hoc = |sources: &[&str], synthesis: &SynthesisFlags| {
+    let ad_hoc = |sources: &[&str], flags: crate::definition::TaskFlags| {
         let sources = sources.iter().map(|source| (*source).to_owned()).collect();
-        let over = Overrides { flags: synthesis.clone().into(), ..over.clone() };
+        let over = Overrides { flags, ..over.clone() };
         Definition::ad_hoc(
             &AdHoc { task: Synthesis::TASK, sources },
             crate::tasks::Registry::built_in().definitions(),
             &over,
         )
     };
-    let definition = ad_hoc(&["p.csv"], &flags).unwrap();
+    let definition = ad_hoc(&["p.csv"], flags(Some("words"))).unwrap();
     let asked = definition.synthesizing().unwrap();
     assert_eq!((asked.synthesis.part_chars, asked.synthesis.options.speed.thousandths()), (100, 1_500));
     assert_eq!((asked.synthesis.voices.len(), asked.synthesis.formats.len()), (2, 2));
     let scan = |definition: &Definition| {
         let scan =
             manifest::Manifest::open(definition, None).unwrap().scan(crate::definition::ScanDepth::Faults).unwrap();
-        (scan.lines, scan.jobs, crate::tasks::synthesize::TextFindings::of(&scan).unwrap().voices.0.len())
+        (scan.lines, scan.jobs, crate::tasks::synthesize::records::TextFindings::of(&scan).unwrap().voices.0.len())
     };
     assert_eq!(scan(&definition), (1, 4, 2));
-    let plain = SynthesisFlags { text_column: None, ..flags };
     for (sources, batch, lines) in [(&["one.md"][..], "one", 1), (&["one.md", "two.txt"], "files", 2), (&["."], "", 2)]
     {
-        let definition = ad_hoc(sources, &plain).unwrap();
+        let definition = ad_hoc(sources, flags(None)).unwrap();
         assert_eq!(scan(&definition), (lines, lines * 4, 2), "{sources:?}");
         assert!(batch.is_empty() || sources.len() > 1 || definition.batch.as_str() == batch);
     }
-    let message = ad_hoc(&["one.md", "a.wav"], &plain).unwrap_err().to_string();
+    let message = ad_hoc(&["one.md", "a.wav"], flags(None)).unwrap_err().to_string();
     assert!(message.contains("`a.wav` is no text (.txt, .md); give one manifest"), "{message}");
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
+
 use super::{
     look::{Looking, TextsPreview},
     requested_voices::RequestedVoices,
@@ -13,6 +15,8 @@ use crate::{
         prose::LeftOut,
     },
     domain::{open::UnlistedValues, synthesis::Synthesis},
+    report::words::counted,
+    runner::intake::ContentFindings,
 };
 
 /// The findings for a manifest of texts.
@@ -33,6 +37,19 @@ impl TextFindings {
     #[must_use]
     pub fn of(scan: &Scan) -> Option<&Self> {
         scan.findings.downcast_ref()
+    }
+
+    /// What `check` shows of the texts, if the reading looked at them.
+    pub(in crate::tasks::synthesize) fn shown(&self) -> ContentFindings {
+        let Some(look) = &self.look else { return ContentFindings::default() };
+        let breaks = look.scene_breaks;
+        let breaks_in_words = format!("{}: a longer pause each", counted(breaks, "scene break"));
+        ContentFindings {
+            facts: (breaks > 0).then_some(("pauses", breaks_in_words)).into_iter().collect(),
+            fields: [("scene_breaks".to_owned(), json!(breaks))].into_iter().collect(),
+            notes: look.notes.clone(),
+            left_out: look.left_out.iter().map(|(file, what)| (file.clone(), what.to_string())).collect(),
+        }
     }
 
     /// What is not bought as it stands in the texts, in words.

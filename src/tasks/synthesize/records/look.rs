@@ -6,6 +6,7 @@ use super::text_line::TextLine;
 use crate::{
     definition::prose::LeftOut,
     domain::{cut, key::Key, prompts, synthesis_options::TtsModel},
+    runner::intake::LineNote,
 };
 
 /// What was found.
@@ -16,27 +17,16 @@ pub struct TextsPreview {
     /// Characters of these parts, by the model that synthesizes them.
     pub characters: BTreeMap<TtsModel, u64>,
     /// Text that may not be meant for synthesis, and what was done to texts.
-    pub notes: Vec<TextNote>,
+    pub notes: Vec<LineNote>,
     /// The files of which something is left out, and what is left out.
     pub left_out: Vec<(String, LeftOut)>,
     /// Breaks between scenes, like `* * *`, in all texts.
     pub scene_breaks: u64,
 }
 
-/// A note about a line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TextNote {
-    /// Its line, or position in a listing.
-    pub number: u64,
-    /// Its key.
-    pub key: Key,
-    /// The note itself.
-    pub what: String,
-}
-
 impl TextsPreview {
     fn note(&mut self, number: u64, key: &Key, what: String) {
-        self.notes.push(TextNote { number, key: key.clone(), what });
+        self.notes.push(LineNote { number, key: key.clone(), what });
     }
 }
 

@@ -18,7 +18,6 @@ use self::{
 };
 pub use self::{
     findings::TextFindings,
-    look::{TextNote, TextsPreview},
     requested_voices::{RequestedVoice, RequestedVoices, VoiceUse},
 };
 use crate::{

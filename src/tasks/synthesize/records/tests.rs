@@ -1,5 +1,6 @@
 use std::{fs, path::Path};
 
+use super::look::TextsPreview;
 use super::*;
 use crate::{
     definition::{Definition, Manifest, ManifestRow, Overrides, Scan},

@@ -1,0 +1,84 @@
+//! Messages about the content of a manifest, and what it would buy, before it is paid for.
+
+use clap::ValueEnum;
+
+use super::words::{counted, dollars, fact, grouped, printable};
+use crate::{
+    domain::task::Unit,
+    runner::intake::{ContentFindings, LineNote, PartPreview, Purchases},
+};
+
+/// The purchases and their cost.
+pub(super) fn purchases(found: &Purchases, unit: Unit) -> Vec<String> {
+    let all: u64 = found.all_units.values().sum();
+    let new: u64 = found.units.values().sum();
+    let (parts, units) = (|n: u64| counted(n, "part"), |n: u64| counted(n, unit.one()));
+    let synthesis = if new == 0 {
+        format!("{} in {}: nothing of it is new", units(all), parts(found.all_parts))
+    } else if found.parts == found.all_parts {
+        format!("{} in {}, all of them new", units(all), parts(found.all_parts))
+    } else {
+        let new = grouped(new);
+        format!("{} in {}; {new} in {} are new", units(all), parts(found.all_parts), parts(found.parts))
+    };
+    let mut facts = vec![fact("parts", synthesis)];
+    if new > 0 {
+        let about = found.cost.map(|cost| format!("about {} ", dollars(cost.0))).unwrap_or_default();
+        facts.push(fact("cost", format!("{about}({})", found.prices.join("; "))));
+    }
+    facts
+}
+
+/// How many warnings the screen shows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum WarningsShown {
+    /// The first of each list.
+    #[default]
+    Few,
+    /// All of them.
+    All,
+}
+
+impl WarningsShown {
+    /// How many entries of a list are shown.
+    const fn limit(self) -> usize {
+        match self {
+            Self::Few => 20,
+            Self::All => usize::MAX,
+        }
+    }
+}
+
+/// Warnings about text that may not be meant so, by line, and the parts of files that are left out.
+pub(super) fn findings(manifest: &str, found: &ContentFindings, shown: WarningsShown) -> Vec<String> {
+    let mut message: Vec<String> = found.facts.iter().map(|(title, what)| fact(title, what)).collect();
+    let line =
+        |note: &LineNote| format!("  {manifest}:{}: {}: {}", note.number, note.key.as_str(), printable(&note.what));
+    list(&mut message, "before they are paid for", found.notes.iter().map(line), shown);
+    let file = |(file, what): &(String, String)| format!("  {}: {what}", printable(file));
+    list(&mut message, "not spoken", found.left_out.iter().map(file), shown);
+    message
+}
+
+fn list(
+    message: &mut Vec<String>,
+    title: &str,
+    mut entries: impl ExactSizeIterator<Item = String>,
+    shown: WarningsShown,
+) {
+    if entries.len() == 0 {
+        return;
+    }
+    message.push(format!("\n{title}"));
+    message.extend(entries.by_ref().take(shown.limit()));
+    if entries.len() > 0 {
+        message.push(format!("  … and {} more; `--warnings all` shows them", grouped(entries.len() as u64)));
+    }
+}
+
+/// A part as it would be bought.
+pub(super) fn part(part: &PartPreview) -> String {
+    let kept = if part.kept { "kept" } else { "new" };
+    let PartPreview { key, asked, number, units, text, .. } = part;
+    printable(&format!("{key} {asked}  {number:>4}  {units:>3}  {kept:<4}  {text}")).into_owned()
+}
