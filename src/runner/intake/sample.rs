@@ -293,7 +293,11 @@ impl Eyes {
         let look = self.try_to_look_at(source).await;
         let mut hosts = hosts();
         let reached = hosts.entry(host).or_default();
-        if matches!(look, Look::Unknown) { reached.away += 1 } else { reached.there += 1 }
+        if matches!(look, Look::Unknown) {
+            reached.away += 1
+        } else {
+            reached.there += 1
+        }
         look
     }
 
