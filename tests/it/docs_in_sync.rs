@@ -289,7 +289,7 @@ fn blocks<'t>(text: &'t str, language: &str) -> Vec<&'t str> {
 #[test]
 fn the_guarantees_name_tests_that_there_are() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let text = fs::read_to_string(root.join("docs/GUARANTEES.md")).unwrap();
+    let text = fs::read_to_string(root.join("docs/concepts/guarantees.md")).unwrap();
     let named: Vec<(&str, &str)> = text
         .split('`')
         .skip(1)
