@@ -48,6 +48,11 @@ pub trait DefinitionTask: Task {
         &[]
     }
 
+    /// The contents of a line, each with the names of columns that are known to hold it, for the reference.
+    fn content_columns(&self) -> &'static [(&'static str, &'static [&'static str])] {
+        &[]
+    }
+
     /// Whether it has an option of this name.
     fn takes_option(&self, name: &str) -> bool;
 

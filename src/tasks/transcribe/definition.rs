@@ -150,6 +150,10 @@ impl DefinitionTask for Transcribe {
         FIELDS
     }
 
+    fn content_columns(&self) -> &'static [(&'static str, &'static [&'static str])] {
+        &[("the recording", &records::SOURCE_NAMES)]
+    }
+
     fn takes_option(&self, name: &str) -> bool {
         name.parse::<LineOption>().is_ok()
     }

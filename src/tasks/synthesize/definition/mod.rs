@@ -51,6 +51,10 @@ impl DefinitionTask for Synthesize {
         draft::FIELDS
     }
 
+    fn content_columns(&self) -> &'static [(&'static str, &'static [&'static str])] {
+        &[("the text", &records::TEXT_NAMES), ("the path of a file with the text", &records::TEXT_FILE_NAMES)]
+    }
+
     fn takes_option(&self, name: &str) -> bool {
         name.parse::<SynthesisOption>().is_ok()
     }
