@@ -106,7 +106,7 @@ fields! {
 }
 
 fields! {
-    /// What the report contains, and where it goes.
+    /// What the report contains, and where it goes. In S3 it goes to the store of `[sink]`, unless this table names another.
     pub(super) REPORT = "report" {
         /// The report's file, or `s3://bucket/key`.
         "to": "a string" (or "`report.csv` beside the outputs");

@@ -62,7 +62,7 @@ const METADATA_BYTES: usize = 2_048;
 const PRINTABLE: RangeInclusive<char> = ' '..='~';
 
 fields! {
-    /// Which S3 store it is. All of it may be absent: then AWS's own environment and files decide.
+    /// The last four fields say which S3 store it is. Without them, AWS's own environment and files do.
     pub(super) STORE = "" {
         /// The region of the store.
         "region": "a string" (or "AWS's own settings");

@@ -154,11 +154,11 @@ open_list! {
         Ja = "ja",
         /// Korean.
         Ko = "ko",
-        /// Detected among European languages.
+        /// European languages (detected).
         MultiEu = "multi-eu",
-        /// Detected among East Asian languages.
+        /// East Asian languages (detected).
         MultiAsian = "multi-asian",
-        /// Detected among Indian languages.
+        /// Indian languages (detected).
         MultiIndic = "multi-indic",
     }
 }

@@ -27,13 +27,13 @@ listed! {
         Running = "running",
         /// Nothing is left to do.
         Finished = "finished",
-        /// Nothing is left to do, since the user cancelled it.
+        /// Nothing is left to do, since you cancelled it.
         Cancelled = "cancelled",
-        /// Stopped by the user, or for a reason that no line is to blame for.
+        /// No call begins: you paused it, or for a reason that no line is to blame for.
         Paused = "paused",
-        /// Stopped by a signal; the same command continues.
+        /// A signal stopped the command. The same command continues.
         Interrupted = "interrupted",
-        /// Its schedule's window closed with lines left; it continues in the next window.
+        /// Its schedule's window closed with lines left. It continues in the next window.
         Waiting = "waiting",
     }
 }
@@ -53,7 +53,7 @@ listed! {
         FirstCall = "first_call",
         /// A call after one that may or may not have been billed.
         AfterUnknown = "after_unknown_outcome",
-        /// A call after an unusable answer, or after the user's `retry`.
+        /// A call after an unusable answer, or after `wavebatch retry`.
         Retry = "retry",
     }
 }

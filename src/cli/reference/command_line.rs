@@ -100,6 +100,7 @@ fn by_heading(text: &mut String, args: &[&Arg], level: usize) {
             headings.push(heading);
         }
     });
+    headings.sort_by_key(|heading| heading.is_some());
     for heading in headings {
         match heading {
             Some(heading) if level > 0 => write!(text, "\n{} {heading}\n\n", "#".repeat(level)),

@@ -33,14 +33,14 @@ const TRIES: u32 = 6;
 pub(super) fn page() -> String {
     let rows = ErrorKind::ALL.iter().map(|kind| {
         let meaning = ErrorKind::LIST.meaning(kind.as_str()).to_owned();
-        [format!("<a id=\"{kind}\"></a>`{kind}`"), meaning, consequence(*kind), action(*kind)]
+        [code(kind.as_str()), meaning, consequence(*kind), action(*kind)]
     });
     let kinds = table(["kind", "meaning", "what wavebatch does", "what you can do"], rows);
     format!("{TEXT}{kinds}{PAUSES}{}", pauses())
 }
 
 /// The kinds of pauses.
-pub(super) fn pauses() -> String {
+fn pauses() -> String {
     let rows = PauseKind::ALL.iter().map(|kind| {
         let lifted = match kind {
             kind if kind.only_the_user_lifts() => "`wavebatch resume BATCH`",

@@ -94,20 +94,16 @@ sandbox. Change a key when no call is in flight, or the vendor may see more call
 ";
 
 const OPEN: &str =
-    "Models, languages and audio formats are open lists: these are the values that the vendor's documents named in
-";
-const OPEN_REST: &str = ". A value
-that is not in its list is passed on as it is, with one warning that names the nearest value. An unknown transcription model
-has a pool of its own name, with 25 requests a minute. An unknown speech model shares the pool `tts`. The price of an unknown model is 0 until
-[`[rates]`](settings.md#rates) names it; with a spend limit it is a fault. An unknown audio format is written as it came, one part a file, without captions or
-checks. Redaction in an unknown language is refused.
+    "Models, languages and audio formats are open lists: these are the values that the vendor's documents named in";
+const OPEN_REST: &str = "A value that is not in its list is passed on as it is, with one warning that names the nearest value. An unknown transcription model has a pool of its own name, with 25 requests a minute. An unknown speech model shares the pool `tts`. The price of an unknown model is 0 until [`[rates]`](settings.md#rates) names it; with a spend limit it is a fault. An unknown audio format is written as it came, one part a file, without captions or checks. Redaction in an unknown language is refused.
 ";
 
 /// The page of definitions.
 pub(super) fn definition(tasks: &Tasks<dyn DefinitionTask>) -> String {
-    let mut page = Fields::new(DEFINITION);
     let (top, rest): (Vec<_>, Vec<_>) =
         definition::TABLES.iter().partition(|table| matches!(table.name, "" | "columns"));
+    let mut page = Fields::new(DEFINITION);
+    page.text.push_str("\n## Names, lines and outputs\n");
     page.tables(&top);
     for task in tasks.iter() {
         page.task = Some(task.name().to_string());
@@ -115,13 +111,12 @@ pub(super) fn definition(tasks: &Tasks<dyn DefinitionTask>) -> String {
         page.tables(&task.fields().iter().collect::<Vec<_>>());
     }
     page.task = None;
-    page.text.push_str("\n## Every task\n");
+    page.text.push_str("\n## Runs, stores, reports and schedules\n");
     page.tables(&rest);
     page.text.push_str("\n## Lists\n\n");
-    write!(page.text, "{}{LISTS_AS_OF}{OPEN_REST}", OPEN.trim_end().to_owned() + " ")
-        .expect("a String takes everything");
-    page.lists(|list| list.names.len() > SHORT);
-    page.text
+    write!(page.text, "{OPEN} {LISTS_AS_OF}. {OPEN_REST}").expect("a String takes everything");
+    page.lists();
+    page.with_contents()
 }
 
 /// The page of settings.
@@ -130,16 +125,18 @@ pub(super) fn settings() -> String {
     page.text.push_str("\n## Environment\n\n");
     let rows = VARIABLES.iter().map(|(name, meaning)| [code(name), (*meaning).to_owned()]);
     page.text.push_str(&table(["variable", "meaning"], rows));
+    page.text.push_str("\n## Account\n\n");
+    page.text.push_str(ACCOUNT);
     page.text.push_str("\n## The file\n");
     page.tables(&config::TABLES.iter().collect::<Vec<_>>());
-    page.text.push('\n');
-    page.text.push_str(ACCOUNT);
-    page.text
+    page.with_contents()
 }
 
 /// A page that grows.
 struct Fields {
     text: String,
+    /// The headings of its tables.
+    headings: Vec<String>,
     /// The task whose fields are written, for headings that are not unique without it.
     task: Option<String>,
     long: Vec<(String, List)>,
@@ -147,7 +144,7 @@ struct Fields {
 
 impl Fields {
     fn new(beginning: &str) -> Self {
-        Self { text: beginning.to_owned(), task: None, long: Vec::new() }
+        Self { text: beginning.to_owned(), headings: Vec::new(), task: None, long: Vec::new() }
     }
 
     /// Writes tables; those of one name that follow each other are one.
@@ -162,6 +159,7 @@ impl Fields {
                 }
                 (_, name) => format!("`[{name}]`"),
             };
+            self.headings.push(heading.clone());
             let about: Vec<String> = chunk.iter().map(|table| table.about().to_owned()).collect();
             writeln!(self.text, "\n### {heading}\n\n{}\n", about.join(" ")).expect("a String takes everything");
             let fields: Vec<&Field> = chunk.iter().flat_map(|table| table.fields).collect();
@@ -175,6 +173,9 @@ impl Fields {
 
     /// What a field may be. The values of a long list stand at the end of the page.
     fn kind(&mut self, field: &Field) -> String {
+        if field.name == "option_columns" {
+            return "a list of options' names".to_owned();
+        }
         let (list, several) = match field.kind {
             FieldKind::Words(words) => return words.to_owned(),
             FieldKind::OneOf(list) => (list, false),
@@ -185,14 +186,15 @@ impl Fields {
             return format!("{lead}{}", names(&list));
         }
         let title = self.title(&list);
-        format!("{lead}[{}](#{})", title.to_lowercase(), anchor(&title))
+        format!("{lead}[{}](#{})", title.to_lowercase().replace('`', ""), anchor(&title))
     }
 
     /// The heading of a list at the end of the page.
     fn title(&mut self, list: &List) -> String {
         let own = match (list.what, &self.task) {
-            (what, Some(task)) if list.is_open => format!("{what}s of {task}"),
-            (what, _) => format!("{what}s").replace("ss", "sses").replace("ys", "ies"),
+            (what, Some(task)) if list.is_open => format!("{what}s of `{task}`"),
+            (what, _) if what.ends_with('s') => format!("{what}es"),
+            (what, _) => format!("{what}s"),
         };
         let title = own[..1].to_uppercase() + &own[1..];
         if self.long.iter().all(|(known, _)| *known != title) {
@@ -202,11 +204,29 @@ impl Fields {
     }
 
     /// Writes the lists whose values did not stand in a table.
-    fn lists(&mut self, take: impl Fn(&List) -> bool) {
-        for (title, values) in std::mem::take(&mut self.long).iter().filter(|(_, list)| take(list)) {
-            let is_plain = values.rows().all(|(_, meaning)| meaning.len() < 40 && !meaning.contains(". "));
-            let body = if is_plain { paragraph(values) } else { list("value", values) };
+    fn lists(&mut self) {
+        for (title, values) in std::mem::take(&mut self.long) {
+            let body = if values.is_open { paragraph(&values) } else { list("value", &values) };
             write!(self.text, "\n### {title}\n\n{body}").expect("a String takes everything");
+        }
+    }
+
+    /// The page with a list of its tables before the first of them.
+    fn with_contents(self) -> String {
+        let links: Vec<String> = self
+            .headings
+            .iter()
+            .map(|heading| format!("[{}](#{})", heading.replace('`', ""), anchor(heading)))
+            .collect();
+        let links: String = links
+            .iter()
+            .map(|link| {
+                format!("- {}\n", link.replacen("[[", "[\\[", 1).replacen("]]", "\\]]", 1).replacen("],", "\\],", 1))
+            })
+            .collect();
+        match self.text.split_once("\n## ") {
+            Some((beginning, rest)) => format!("{beginning}\nThe tables:\n\n{links}\n## {rest}"),
+            None => self.text,
         }
     }
 }
@@ -218,15 +238,7 @@ fn meaning(field: &Field) -> String {
     if list.names.len() > SHORT {
         return own;
     }
-    let lead = |text: &str| {
-        let mut chars = text.trim_end_matches('.').chars();
-        let is_name = text.split(' ').next().is_some_and(|word| word.chars().skip(1).any(char::is_uppercase));
-        match chars.next() {
-            Some(first) if !is_name => first.to_lowercase().chain(chars).collect::<String>(),
-            _ => text.trim_end_matches('.').to_owned(),
-        }
-    };
-    let values: Vec<String> = list.rows().map(|(name, meaning)| format!("`{name}`: {}", lead(meaning))).collect();
+    let values: Vec<String> = list.rows().map(|(name, meaning)| format!("`{name}`: {meaning}")).collect();
     format!("{own}<br>{}", values.join("<br>"))
 }
 

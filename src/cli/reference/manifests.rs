@@ -32,7 +32,8 @@ keys. `wavebatch check` shows how a manifest is read.
 | `s3://bucket/2026/11/20/` | the objects below the prefix, in the order of their names |
 | `-` | the records of stdin; `--batch` names the batch |
 
-A directory, a glob or a prefix takes files with a known ending. All others are counted and reported.
+A directory, a glob or a prefix takes files with a known ending: [recordings](#known-endings-of-recordings), or `.txt` and `.md` as texts to be spoken. All
+others are counted and reported.
 
 ";
 

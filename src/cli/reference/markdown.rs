@@ -52,3 +52,54 @@ pub(super) fn json_type(documented: &Documented) -> &'static str {
         _ => "an object",
     }
 }
+
+/// The widest line of prose.
+const WIDTH: usize = 120;
+
+/// The page as it is written: prose is wrapped, and headings stand between empty lines. Tables and code stay as they are.
+pub(super) fn laid_out(page: &str) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    let mut is_code = false;
+    for line in page.trim_end().lines() {
+        is_code ^= line.starts_with("```");
+        if is_code || line.starts_with(['|', '`', '<']) {
+            lines.push(line.to_owned());
+            continue;
+        }
+        let last = lines.last().map_or("", String::as_str);
+        if !line.is_empty() && last.starts_with('#') || line.starts_with('#') && !last.is_empty() {
+            lines.push(String::new());
+        }
+        wrap(line, &mut lines);
+    }
+    lines.dedup_by(|next, last| next.is_empty() && last.is_empty());
+    lines.join("\n") + "\n"
+}
+
+/// Breaks a line between words, never inside of code. The rest of an item of a list is indented.
+fn wrap(line: &str, lines: &mut Vec<String>) {
+    let indent = if line.starts_with("- ") || line.starts_with("  ") { "  " } else { "" };
+    let mut row = String::new();
+    let mut ticks = 0;
+    let mut word = String::new();
+    let mut flush = |word: &mut String, row: &mut String| {
+        if !row.trim().is_empty() && row.chars().count() + word.chars().count() + 1 > WIDTH {
+            lines.push(std::mem::replace(row, indent.to_owned()));
+        } else if !row.trim().is_empty() {
+            row.push(' ');
+        }
+        row.push_str(word);
+        word.clear();
+    };
+    let body = line.trim_start();
+    row.push_str(&line[..line.len() - body.len()]);
+    for c in body.chars() {
+        ticks += usize::from(c == '`');
+        match c {
+            ' ' if ticks % 2 == 0 => flush(&mut word, &mut row),
+            _ => word.push(c),
+        }
+    }
+    flush(&mut word, &mut row);
+    lines.push(row);
+}

@@ -42,10 +42,8 @@ pub(super) fn page() -> String {
         table(["metric", "type", "labels", "meaning"], METRICS.iter().filter(|doc| doc.of_ledger == ledger).map(row))
     };
     let mut text = format!("{TEXT}{LEDGER}{}{OWN}{}\n## Labels\n\n", of(true), of(false));
-    text.push_str("`state` is a status of the [report](report.md#status), `outcome` may be an [error kind](errors.md#error-kinds), and `pool` is one of these (a model that this release does not know has a pool of its own name):\n\n");
+    text.push_str("`state` is a status of the [report](report.md#status), `outcome` may be an [error kind](errors.md#error-kinds), `kind` is a [pause](errors.md#pauses), and `pool` is one of these (a model that this release does not know has a pool of its own name):\n\n");
     text.push_str(&list("`pool`", &Pool::LIST));
-    text.push_str("\n`kind` of a pause is one of:\n\n");
-    text.push_str(&super::errors::pauses());
     text.push_str("\n`effect` of a callback:\n\n");
     text.push_str(&list("`effect`", &Effect::LIST));
     text.push_str("\n`reason` of a refused callback:\n\n");
