@@ -154,8 +154,8 @@ pub fn remedy(kind: ErrorKind, run: &str, batch: &str, is_synthesis: bool) -> St
         | ErrorKind::SourceTooLarge
         | ErrorKind::SourceNotAudio
         | ErrorKind::SourceRefused
-        | ErrorKind::SourceArchived
         | ErrorKind::SourceChanged => format!("mend the source, then {run}"),
+        ErrorKind::SourceArchived => format!("restore the object, then {run}"),
         ErrorKind::SourceTimedOut | ErrorKind::SourceUnavailable => run.to_owned(),
         ErrorKind::BadRequest if is_synthesis => format!("change the line, then {run}"),
         ErrorKind::LanguageNotEnabled | ErrorKind::ModelRetired => {

@@ -152,7 +152,7 @@ impl Fields {
         for chunk in tables.chunk_by(|a, b| a.name == b.name) {
             let [first, ..] = chunk else { continue };
             let heading = match (&self.task, first.name) {
-                (Some(_), "") => "Top level of the file, for this task".to_owned(),
+                (Some(task), "") => format!("Top level of the file, for `{task}`"),
                 (None, "") => "Top level of the file".to_owned(),
                 (Some(task), name) if name != *task && !name.starts_with(&format!("{task}.")) => {
                     format!("`[{name}]`, for `{task}`")
@@ -213,17 +213,8 @@ impl Fields {
 
     /// The page with a list of its tables before the first of them.
     fn with_contents(self) -> String {
-        let links: Vec<String> = self
-            .headings
-            .iter()
-            .map(|heading| format!("[{}](#{})", heading.replace('`', ""), anchor(heading)))
-            .collect();
-        let links: String = links
-            .iter()
-            .map(|link| {
-                format!("- {}\n", link.replacen("[[", "[\\[", 1).replacen("]]", "\\]]", 1).replacen("],", "\\],", 1))
-            })
-            .collect();
+        let links: String =
+            self.headings.iter().map(|heading| format!("- [{heading}](#{})\n", anchor(heading))).collect();
         match self.text.split_once("\n## ") {
             Some((beginning, rest)) => format!("{beginning}\nThe tables:\n\n{links}\n## {rest}"),
             None => self.text,

@@ -27,8 +27,13 @@ const BESIDE: &[(&str, &str, &str)] = &[
     ("-wal", "The ledger's newest changes. It goes when the last process ends.", "with the ledger"),
     ("-shm", "The index of that file. It goes when the last process ends.", "no"),
     ("-process-N.lock", "The lock of a process that works. It shows others that the process lives.", "no"),
-    ("-spool/", "What is too large for the ledger.", "yes, for speech"),
+    (
+        "-spool/",
+        "What is too large for the ledger, and temporary files. Those of dead processes go at the next start.",
+        "see below",
+    ),
     ("-spool/speech/", "Speech that was paid for (the audio cache). `wavebatch spool prune` trims it.", "yes"),
+    ("-spool/voices-by-model-ACCOUNT.json", "The voices of an account, kept for a day.", "no"),
     ("-spool/fetch/", "Recordings that are downloaded, while they are needed.", "no"),
 ];
 

@@ -58,48 +58,49 @@ const WIDTH: usize = 120;
 
 /// The page as it is written: prose is wrapped, and headings stand between empty lines. Tables and code stay as they are.
 pub(super) fn laid_out(page: &str) -> String {
-    let mut lines: Vec<String> = Vec::new();
-    let mut is_code = false;
+    let (mut lines, mut prose, mut is_code) = (Vec::new(), String::new(), false);
     for line in page.trim_end().lines() {
-        is_code ^= line.starts_with("```");
-        if is_code || line.starts_with(['|', '`', '<']) {
+        let is_fence = line.starts_with("```");
+        if is_code || is_fence || line.is_empty() || line.starts_with(['|', '<', '#']) {
+            wrap(&std::mem::take(&mut prose), &mut lines);
             lines.push(line.to_owned());
-            continue;
+            lines.extend(line.starts_with('#').then(String::new).filter(|_| !is_code));
+            is_code ^= is_fence;
+        } else {
+            if line.starts_with("- ") {
+                wrap(&std::mem::take(&mut prose), &mut lines);
+            }
+            if !prose.is_empty() {
+                prose.push(' ');
+            }
+            prose.push_str(line.trim());
         }
-        let last = lines.last().map_or("", String::as_str);
-        if !line.is_empty() && last.starts_with('#') || line.starts_with('#') && !last.is_empty() {
-            lines.push(String::new());
-        }
-        wrap(line, &mut lines);
     }
+    wrap(&prose, &mut lines);
     lines.dedup_by(|next, last| next.is_empty() && last.is_empty());
     lines.join("\n") + "\n"
 }
 
 /// Breaks a line between words, never inside of code. The rest of an item of a list is indented.
 fn wrap(line: &str, lines: &mut Vec<String>) {
-    let indent = if line.starts_with("- ") || line.starts_with("  ") { "  " } else { "" };
+    if line.is_empty() {
+        return;
+    }
+    let indent = if line.starts_with("- ") { "  " } else { "" };
+    let mut is_code = false;
+    let words = line.split(|c: char| {
+        is_code ^= c == '`';
+        c == ' ' && !is_code
+    });
     let mut row = String::new();
-    let mut ticks = 0;
-    let mut word = String::new();
-    let mut flush = |word: &mut String, row: &mut String| {
-        if !row.trim().is_empty() && row.chars().count() + word.chars().count() + 1 > WIDTH {
-            lines.push(std::mem::replace(row, indent.to_owned()));
-        } else if !row.trim().is_empty() {
-            row.push(' ');
-        }
-        row.push_str(word);
-        word.clear();
-    };
-    let body = line.trim_start();
-    row.push_str(&line[..line.len() - body.len()]);
-    for c in body.chars() {
-        ticks += usize::from(c == '`');
-        match c {
-            ' ' if ticks % 2 == 0 => flush(&mut word, &mut row),
-            _ => word.push(c),
+    for word in words {
+        if row.trim().is_empty() {
+            row.push_str(word);
+        } else if row.chars().count() + 1 + word.chars().count() <= WIDTH {
+            row = format!("{row} {word}");
+        } else {
+            lines.push(std::mem::replace(&mut row, format!("{indent}{word}")));
         }
     }
-    flush(&mut word, &mut row);
     lines.push(row);
 }
