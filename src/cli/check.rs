@@ -33,7 +33,7 @@ use crate::{
 pub struct Check {
     #[command(flatten)]
     sources: Sources,
-    /// Of texts, print each part as it would be bought: key, voice, what is bought, number, characters, kept or new, text
+    /// Of texts, print each part: key, voice, what is paid for, number, characters, kept or new, text
     #[arg(long)]
     parts: bool,
     /// Only the parts of this key

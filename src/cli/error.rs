@@ -13,40 +13,47 @@ use crate::{
     waves::ClientError,
 };
 
-/// The exit status of the program. Documented, and never changed in meaning.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// Every line succeeded, or the failures are within `tolerate`.
-    Success,
-    /// Finished, but lines failed, are suspect, or were cancelled.
-    Lines,
-    /// Usage, definition or manifest is wrong: nothing was started.
-    Usage,
-    /// The program could not run, or the batch is paused.
-    Blocked,
-    /// Ctrl-C.
-    Interrupted,
-    /// SIGTERM.
-    Terminated,
-    /// SIGHUP.
-    HungUp,
+/// Declares the exit statuses; the docstrings are what help and reference show.
+macro_rules! exits {
+    ($(#[$meta:meta])* pub enum $name:ident { $($(#[doc = $doc:literal])+ $variant:ident = $code:literal),+ $(,)? }) => {
+        $(#[$meta])*
+        pub enum $name { $($(#[doc = $doc])+ $variant),+ }
+
+        impl $name {
+            /// Every status with its meaning.
+            pub const ALL: &'static [(Self, &'static str)] = &[$((Self::$variant, concat!($($doc),+))),+];
+
+            /// The status for the shell.
+            #[must_use]
+            pub const fn code(self) -> u8 {
+                match self { $(Self::$variant => $code),+ }
+            }
+        }
+    };
+}
+
+exits! {
+    /// The exit status of the program. Documented, and never changed in meaning.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum Exit {
+        /// Every line succeeded, or the failures are within `tolerate`.
+        Success = 0,
+        /// The batch finished, but lines failed, are suspect, or were cancelled.
+        Lines = 1,
+        /// Usage, definition or manifest is wrong: nothing was started.
+        Usage = 2,
+        /// The command could not run, or the batch is paused or not wholly submitted.
+        Blocked = 3,
+        /// Interrupted by Ctrl-C. The same command goes on.
+        Interrupted = 130,
+        /// Interrupted by SIGTERM. The same command goes on.
+        Terminated = 143,
+        /// Interrupted by SIGHUP. The same command goes on.
+        HungUp = 129,
+    }
 }
 
 impl Exit {
-    /// The status for the shell.
-    #[must_use]
-    pub const fn code(self) -> u8 {
-        match self {
-            Self::Success => 0,
-            Self::Lines => 1,
-            Self::Usage => 2,
-            Self::Blocked => 3,
-            Self::Interrupted => 130,
-            Self::Terminated => 143,
-            Self::HungUp => 129,
-        }
-    }
-
     /// The status after a signal.
     #[must_use]
     pub const fn of_signal(signal: Option<Signal>) -> Self {

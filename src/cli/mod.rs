@@ -14,6 +14,7 @@ mod find;
 mod jobs;
 mod kept;
 mod lines;
+mod man;
 mod messages;
 mod missing;
 mod notify;
@@ -23,6 +24,7 @@ mod pause;
 mod progress;
 mod prune;
 mod reading;
+pub mod reference;
 mod report;
 mod resume;
 mod retry;
@@ -78,18 +80,20 @@ Environment:
                        /etc/wavebatch/wavebatch.toml
 
 Exit status:
-  0    every line succeeded, or the failures are within --tolerate
-  1    finished, but lines failed, are suspect, or were cancelled
-  2    usage, definition or manifest wrong: nothing was started
-  3    could not run, or the batch is paused
-  130  interrupted by Ctrl-C (143: SIGTERM, 129: SIGHUP); run the same command to go on";
+";
+
+/// The end of the program's help.
+fn epilogue() -> String {
+    let rows = Exit::ALL.iter().map(|(exit, meaning)| format!("  {:<4} {}", exit.code(), meaning.trim()));
+    format!("{EXAMPLES}{}", rows.collect::<Vec<_>>().join("\n"))
+}
 
 /// Durable batch runner for Smallest AI's Waves speech API.
 ///
 /// A definition says how, a manifest says what; together they make a batch of jobs, kept in a ledger and resumed by
 /// the same command.
 #[derive(Debug, Parser)]
-#[command(name = "wavebatch", version, max_term_width = 110, after_help = EXAMPLES, arg_required_else_help = true)]
+#[command(name = "wavebatch", version, max_term_width = 110, after_help = epilogue(), arg_required_else_help = true)]
 pub struct Cli {
     #[command(flatten)]
     global: Global,
@@ -145,6 +149,7 @@ enum Command {
     Serve(serve::Serve),
     Sandbox(sandbox::Sandbox),
     Completions(completions::Completions),
+    Man(man::Man),
 }
 
 /// The program: parses the command line and runs it with these tasks. Returns the exit status.
@@ -252,6 +257,7 @@ impl Command {
             Self::Serve(verb) => verb.run(&context).await,
             Self::Sandbox(verb) => verb.run(&context).await,
             Self::Completions(verb) => verb.run(&context),
+            Self::Man(verb) => verb.run(&context),
         }
     }
 }

@@ -18,8 +18,8 @@ use crate::{
 
 /// Take kept answers out of the ledger
 ///
-/// Rows and receipts stay, so nothing is paid for again; but what is pruned can be delivered again only by buying it.
-/// Answers of batches that are not finished stay. Bought speech is kept as files: `wavebatch spool prune` is for those.
+/// Rows and receipts stay, so nothing is paid for again; but what is pruned has to be paid for to be delivered again.
+/// Answers of batches that are not finished stay. Speech is kept as files: `wavebatch spool prune` is for those.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  wavebatch prune support-calls --older-than 2d")]
 pub struct Prune {

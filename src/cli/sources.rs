@@ -128,13 +128,13 @@ pub struct Sources {
     /// Captions beside the audio: srt, vtt, json
     #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Options of synthesis")]
     captions: Option<Vec<CaptionFormat>>,
-    /// The longest part of a text that is bought by itself, in characters
+    /// The longest part of a text that is one call, in characters
     #[arg(long, value_name = "N", help_heading = "Options of synthesis")]
     part_chars: Option<u32>,
     /// What voices are that the account does not have, or not for the model: fault or warn
     #[arg(long, value_name = "POLICY", help_heading = "Options of synthesis")]
     pub(super) voice_check: Option<VoiceCheck>,
-    /// Buy afresh what is to be done, even where the same was bought before
+    /// Pay for every part anew, even where its speech is kept
     #[arg(long, help_heading = "Options of synthesis")]
     no_reuse: bool,
 
@@ -220,7 +220,7 @@ pub struct Sources {
     /// Take new lines whose outputs are there already as done, as after a lost ledger (with --take-over)
     #[arg(long, help_heading = "Batch")]
     pub adopt: bool,
-    /// Buy finished lines again where the definition's options changed
+    /// Pay again for finished lines where the definition's options changed
     #[arg(long, help_heading = "Batch")]
     pub rebuy: bool,
     /// Take this manifest for the batch's own from now on, wherever it is: lines with other recordings are paid for

@@ -15,9 +15,9 @@ use crate::{
     store::SpoolLimits,
 };
 
-/// Show what bought speech is kept, or trim it
+/// Show what speech is kept, and what it takes on disk, or trim it
 ///
-/// Each part of a text is bought once and kept as a file beside the ledger: what is said again, in this batch or
+/// Each part of a text is paid for once and kept as a file beside the ledger: what is said again, in this batch or
 /// another, is taken from there.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  wavebatch spool\n  wavebatch spool prune --older-than 30d --max-size 10GB")]
@@ -36,7 +36,7 @@ enum Verb {
     Prune(Prune),
 }
 
-/// Remove bought speech, the longest unused first
+/// Remove kept speech, the longest unused first
 ///
 /// What an unfinished job needs stays, whatever the limits. What goes is paid for again if it is ever said again; outputs
 /// that are written stay as they are.

@@ -10,11 +10,64 @@ use super::{
 };
 use crate::{
     definition::{
-        Fault, Notify, notify,
+        Fault, Notify,
+        fields::{FieldTable, fields},
+        notify,
         walk::{Section, TomlWalk, Wrong},
     },
     domain::{batch::MicroUsd, cost::Rates, pool::Pool, spend::SpendRule},
 };
+
+/// The tables of `wavebatch.toml`, in the order of the reference.
+pub const TABLES: &[FieldTable] =
+    &[ROOT, LIMITS, POOL, RATES, spend::SPEND, webhook::WEBHOOK, serve::SERVE, notify::NOTIFY];
+
+fields! {
+    /// The ledger and the API.
+    ROOT = "" {
+        /// The ledger's file. A path is relative to this file.
+        "database": "a string" (= "\"sqlite://wavebatch.db\"");
+        /// The address of the API: a region's, or that of a self-hosted installation.
+        "base_url": "a string" (= "\"https://api.smallest.ai\"");
+    }
+}
+
+fields! {
+    /// What the account allows, for all processes together. A definition can only go below it.
+    LIMITS = "limits" {
+        /// The vendor's plan. It decides the limits that are not set.
+        "plan": [Plan] (= "\"standard\"");
+    }
+}
+
+fields! {
+    /// The limits of one pool: `[limits.pulse]`, `[limits.pulse-pro]`, `[limits.tts]` for all models of speech together, or the name
+    /// of a model that this release does not know. 0 is no limit.
+    POOL = "limits.POOL" {
+        /// Calls that begin in a minute.
+        "requests_per_minute": "a whole number" (or "25 for transcription, no limit for speech");
+        /// Calls in flight at the same time.
+        "concurrency": "a whole number" (or "10 for speech, no limit for transcription");
+    }
+}
+
+fields! {
+    /// List prices in US dollars, for costs, estimates and spend limits.
+    RATES = "rates" {
+        /// The day of these prices, as reports show it.
+        "as_of": "a string" (= "\"2026-09-07\"");
+        /// A minute of audio by `pulse`.
+        "pulse": "a number" (= "0.005");
+        /// A minute of audio by `pulse-pro`.
+        "pulse-pro": "a number" (= "0.004");
+        /// 10,000 characters of text by `lightning_v3.1`.
+        "lightning": "a number" (= "0.175");
+        /// 10,000 characters of text by `lightning_v3.1_pro`.
+        "lightning-pro": "a number" (= "0.195");
+        /// A model that this release does not know, by its own name: a minute of audio, or 10,000 characters.
+        "MODEL": "a number" (or "0; with a spend limit, a fault");
+    }
+}
 
 /// The content of the file, with the defaults for absent fields.
 pub(super) struct Draft {

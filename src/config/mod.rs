@@ -18,6 +18,7 @@ use url::Url;
 
 use self::file::{Draft, base_url, database_path, read};
 pub use self::{
+    file::TABLES,
     key::{KEY, KEY_FILE},
     serve::{Listen, ServeConfig},
     webhook::{WebhookConfig, public_url},
@@ -70,6 +71,38 @@ impl Plan {
         }
     }
 }
+
+/// The variables of the environment, each with its meaning for the reference.
+pub const VARIABLES: &[(&str, &str)] = &[
+    (KEY, "The account's key."),
+    (
+        KEY_FILE,
+        "A file that contains only the key, where `SMALLEST_API_KEY` is not set. Where neither is set, the key is systemd's credential `smallest-api-key` (`LoadCredential=smallest-api-key:/etc/wavebatch/key`).",
+    ),
+    (
+        "SMALLEST_BASE_URL",
+        "The address of the API, before `base_url`. Regions have hosts of their own, e.g. `https://api.india.smallest.ai`; they differ in languages and models.",
+    ),
+    (
+        "WAVEBATCH_CONFIG",
+        "The settings file (as `--config`). Default: `wavebatch.toml` in the working directory, else `/etc/wavebatch/wavebatch.toml` if it exists.",
+    ),
+    ("WAVEBATCH_DATABASE", "The ledger (as `--database`). A leading `~` is the home directory."),
+    (
+        "WAVEBATCH_WEBHOOK_SECRET",
+        "The secret of the addresses of callbacks: 64 hexadecimal digits. While it is changed, two with a comma between them: the first makes addresses, both are known. Default: a file beside the ledger.",
+    ),
+    (
+        "WAVEBATCH_NOTIFY_SECRET",
+        "The key of the signature of notifications: 64 hexadecimal digits. Default: a file beside the ledger.",
+    ),
+    ("NO_COLOR", "With any value, the log has no colours."),
+    ("HTTPS_PROXY", "The proxy for the API and for recordings; likewise `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`."),
+    (
+        "AWS_PROFILE",
+        "AWS's own variables give the credentials, the region and the endpoint of S3: `AWS_PROFILE`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `AWS_REGION`, `AWS_ENDPOINT_URL_S3` and others.",
+    ),
+];
 
 /// The flags of the command line.
 #[derive(Debug, Clone, Default)]

@@ -9,7 +9,20 @@ use std::{
 
 use toml::de::DeValue;
 
-use crate::definition::walk::{Section, TomlWalk, Wrong};
+use crate::definition::{
+    fields::fields,
+    walk::{Section, TomlWalk, Wrong},
+};
+
+fields! {
+    /// The settings of `wavebatch serve`.
+    pub(super) SERVE = "serve" {
+        /// The address of `/healthz`, `/readyz` and `/metrics`; or `off`.
+        "admin_listen": "a string" (= "\"127.0.0.1:9464\"");
+        /// The directories whose definitions run by their schedules: one, or a list. They are relative to this file.
+        "definitions": "a directory or several" (= "[]");
+    }
+}
 
 /// An address to listen on, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

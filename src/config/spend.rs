@@ -6,11 +6,25 @@ use toml::de::DeValue;
 use crate::{
     definition::{
         dates,
+        fields::fields,
         text::dollars,
         walk::{Section, TomlWalk, Wrong},
     },
     domain::{cost::MicroUsd, spend::SpendRule},
 };
+
+fields! {
+    /// The most that all batches of the account may cost together, in US dollars at list price. A call that could pass a limit
+    /// pauses its batch until the next day or month begins, or the limit is higher.
+    pub(super) SPEND = "spend" {
+        /// In a day.
+        "day_usd": "a number" (or "no limit");
+        /// In a month.
+        "month_usd": "a number" (or "no limit");
+        /// Where days and months begin, by its name in the tz database.
+        "timezone": "a string" (or "the system's");
+    }
+}
 
 /// `None` where no limit is set.
 pub(super) fn read<'t>(walk: &mut TomlWalk<'t>, mut section: Section<'t>) -> Option<SpendRule> {

@@ -8,11 +8,30 @@ use url::{Host, Url};
 use super::Listen;
 use crate::{
     definition::{
+        fields::fields,
         text::duration,
         walk::{Section, TomlWalk, Wrong},
     },
     domain::callback::Rule,
 };
+
+fields! {
+    /// Where the vendor posts the answers for long recordings.
+    pub(super) WEBHOOK = "webhook" {
+        /// The URL at which the vendor reaches you: `https`, or `http` for this machine alone. Without it no answer is posted.
+        "public_url": "a string" ();
+        /// The address to listen on, where a reverse proxy passes callbacks on to; or `off`.
+        "listen": "a string" (= "\"127.0.0.1:8080\"");
+        /// How long a callback is awaited, or three times the audio's length if that is longer.
+        "overdue": "a duration" (= "\"15m\"");
+        /// How long after that the vendor's log may still lack the call.
+        "grace": "a duration" (= "\"2m\"");
+        /// From which length on a recording is long.
+        "over": "a duration" (= "\"10m\"");
+        /// From which size on a recording is long, in MB.
+        "over_mb": "a whole number" (= "20");
+    }
+}
 
 /// The address for callbacks, and the rule for their use.
 #[derive(Debug, Clone, PartialEq, Eq)]

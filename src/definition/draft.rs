@@ -10,6 +10,7 @@ use super::{
     dialect::{Delimiter, TextEncoding, unless_auto},
     extra,
     fault::{Fault, Faults},
+    fields::fields,
     manifest::ManifestFormat,
     notify::{self, Notify},
     policy::BadLines,
@@ -20,10 +21,97 @@ use super::{
     walk::{Section, TomlWalk, Wrong},
 };
 use crate::domain::{
-    batch::{ReportSettings, RunSettings},
+    batch::{OnLostWords, OnUnknown, ReportSettings, RunSettings},
     s3::{S3Settings, SinkSettings},
     task::Tasks,
 };
+
+fields! {
+    /// What the batch is called, where its lines come from and where its outputs go. Paths are relative to the definition.
+    pub(super) ROOT = "" {
+        /// What is done with each line: `transcribe` or `synthesize`.
+        "task": "a string" (required);
+        /// The definition's name, for `{name}`, messages and notifications.
+        "name": "a string" (or "the file's name without its ending");
+        /// The day that `{date}` stands for: `today`, `yesterday` or a day like `2026-11-20`. The flag `--date` goes before it.
+        "date": "a string" ();
+        /// The time zone of `date` and `[schedule]`, by its name in the tz database, e.g. `Asia/Kolkata`.
+        "timezone": "a string" (or "the system's");
+        /// The batch's name. `{name}-{date}` makes a batch for each day.
+        "batch": "a string" (= "\"{name}\"");
+        /// Where the lines come from: a manifest, a directory or a glob, an `http(s)` URL, an `s3://` object or prefix, or `-` for stdin.
+        "manifest": "a string" (required);
+        /// The format of the manifest.
+        "manifest_format": [ManifestFormat] (or "by the ending of its name");
+        /// The character between two cells of a CSV, or `comma`, `semicolon`, `tab`, `pipe`; `auto` finds it from the content.
+        "delimiter": "a string" (= "\"auto\"");
+        /// The encoding of a manifest without a byte order mark, e.g. `windows-1252`; `auto` is UTF-8.
+        "encoding": "a string" (= "\"auto\"");
+        /// Where outputs go: a directory, or `s3://bucket/prefix/`.
+        "output": "a string" (= "\"out/{batch}/\"");
+        /// In directories, globs and prefixes: take only files whose path matches one of these patterns, e.g. `*.wav`.
+        "include": "a list of strings" ();
+        /// In directories, globs and prefixes: leave out files whose path matches one of these patterns.
+        "exclude": "a list of strings" ();
+        /// In directories and globs: follow links to folders. Each real file is one line, however many links lead to it.
+        "follow_links": "true or false" (= "false");
+        /// What happens to bad lines of the manifest.
+        "bad_lines": [BadLines] (= "\"fault\"");
+        /// Take a manifest or prefix without lines as an empty batch that ends with exit status 0. By default it is a fault.
+        "allow_empty": "true or false" (= "false");
+    }
+}
+
+fields! {
+    /// Which column of the manifest has which use, where its name does not say so. A value with braces is a template over
+    /// columns, e.g. `{call_id}-{leg}`. An option of the task may be mapped in the same way, e.g. `language = "Sprache"`.
+    pub(super) COLUMNS = "columns" {
+        /// The column of the key.
+        "key": "a string" (or "`key` or `id`, else the name of the source's file, else `line-000123`");
+    }
+}
+
+fields! {
+    /// How calls are made, tried again and paid for. Each of these fields can be changed at any time, and a change costs nothing.
+    pub(super) RUN = "run" {
+        /// Calls in flight at the same time. The account's limit may be lower.
+        "concurrency": "a whole number" (or "16");
+        /// Calls that begin in a minute. The account's limit may be lower.
+        "requests_per_minute": "a whole number" (or "what the account allows");
+        /// Tries of a line, or of a part of a text, before the line fails. Six tries after a 5xx are spread over eight minutes.
+        "max_tries": "a whole number" (= "6");
+        /// Calls of a line, or of a part, that may have been billed, before the line fails. `wavebatch retry` allows more.
+        "max_billed_calls": "a whole number" (= "4");
+        /// What happens after a call that may have been billed, if nothing proves its outcome.
+        "on_unknown": [OnUnknown] (= "\"retry\"");
+        /// What happens to a transcript that was found in the vendor's log, where a format needs word times.
+        "on_lost_words": [OnLostWords] (= "\"accept\"");
+        /// The most that the batch may cost over all its runs, in US dollars at list price. A call that could pass it pauses the batch.
+        "max_spend_usd": "a number" (or "no limit");
+        /// The share of failed or suspect lines with which the exit status is still 0.
+        "tolerate": "a share like `2.5%`" (= "\"0%\"");
+        /// The time-out of a call.
+        "call_timeout": "a duration" (or "2 min and the audio's length, at most 15 min");
+        /// How long the vendor's log may lack a lost call before it counts as not there.
+        "unknown_grace": "a duration" (or "the audio's length, from 10 s to 2 min");
+        /// An outage of this length pauses the batch.
+        "outage_limit": "a duration" (= "\"2h\"");
+        /// Pause the batch when over half of at least 100 finished lines failed or are suspect.
+        "pause_on_failures": "true or false" (= "true");
+        /// How long answers stay in the ledger after the batch has finished.
+        "keep_answers": "a duration" (= "\"14d\"");
+        /// Give uploads sizes of their own by padding, so that a lost call can be found in the vendor's log.
+        "mark_uploads": "true or false" (= "true");
+    }
+}
+
+fields! {
+    /// What the report contains, and where it goes. In S3 it goes to the store of `[sink]`, unless this table names another.
+    pub(super) REPORT = "report" {
+        /// The report's file, or `s3://bucket/key`.
+        "to": "a string" (or "`report.csv` beside the outputs");
+    }
+}
 
 /// The content of a file; `None` for each absent field.
 #[derive(Debug)]

@@ -4,10 +4,22 @@ use serde_json::Value;
 use toml::de::{DeTable, DeValue};
 
 use super::{
+    fields::fields,
     task::ExtraRules,
     walk::{Section, TomlWalk},
 };
 use crate::domain::extra::{Extra, canonical_json, check_name};
+
+fields! {
+    /// Parameters of the API that this release does not know. They are sent as they are, and are part of what makes a line the
+    /// same line. A name that wavebatch sets itself is a fault.
+    pub(super) EXTRA = "extra" {
+        /// Parameters of the query: texts, numbers, `true` or `false`.
+        "query": "a table" (= "{}");
+        /// Parameters of the body: any value of JSON. Speech alone has them, since the body of a transcription is the recording.
+        "body": "a table" (= "{}");
+    }
+}
 
 /// Reads the table.
 pub(super) fn read<'t>(walk: &mut TomlWalk<'t>, root: &mut Section<'t>, rules: ExtraRules) -> Extra {

@@ -6,15 +6,15 @@ use crate::domain::options::listed;
 listed! {
     /// The format of a manifest.
     ManifestFormat, "manifest format" {
-        /// Comma-separated, with a header.
+        /// Cells with a delimiter between them, and a header. Endings: `.csv`, `.csv.gz`.
         Csv = "csv",
-        /// Tab-separated, with a header.
+        /// Cells with tabs between them, and a header. Endings: `.tsv`, `.tsv.gz`.
         Tsv = "tsv",
-        /// One JSON object per line.
+        /// A JSON object on each line. Endings: `.jsonl`, `.ndjson`, each also with `.gz`.
         Jsonl = "jsonl",
-        /// One source per line.
+        /// A source or a text on each line. Endings: `.txt`, `.list`, each also with `.gz`.
         Lines = "lines",
-        /// A text: the whole file is what one line has elsewhere.
+        /// The whole file is one text to be spoken. No ending implies it: `--manifest-format text`.
         Text = "text",
     }
 }

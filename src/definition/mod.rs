@@ -1,6 +1,7 @@
 //! Reads definitions (`jobs/*.toml`) and manifests. Every fault has file, line and column name.
 
 pub mod fault;
+pub mod fields;
 pub mod manifest;
 mod manifest_format;
 pub mod pronunciations;
@@ -29,6 +30,7 @@ mod schedule_draft;
 mod schedule_tests;
 mod stores;
 mod synthesis;
+mod tables;
 pub(crate) mod targets;
 mod task;
 #[cfg(test)]
@@ -65,6 +67,7 @@ pub use self::{
     sample::Sample,
     schedule::Timetable,
     synthesis::Synthesizing,
+    tables::TABLES,
     task::{Built, DefinitionTask, ExtraRules, Page, TaskDefinition, TaskDraft, Transcribing},
     template::Template,
 };

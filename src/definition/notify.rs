@@ -5,9 +5,21 @@ use std::fmt;
 use url::Url;
 
 use super::{
+    fields::fields,
     text::{excerpt, some},
     walk::{Section, TomlWalk},
 };
+
+fields! {
+    /// Who is notified of how batches go. One of the two fields is enough. A definition's table goes before that of
+    /// `wavebatch.toml`.
+    pub(crate) NOTIFY = "notify" {
+        /// A command for `sh -c`. It gets the notification on its stdin, and runs in the directory of the file that names it.
+        "command": "a string" ();
+        /// A URL that the notification is posted to.
+        "url": "a string" ();
+    }
+}
 
 /// The recipient when a batch ends, pauses, cannot start, or has lines left when its window closes.
 #[derive(Clone, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use url::Url;
 
 /// Extensions of audio files, in lower case. Raw and rare telephony formats are included: the API decides what it can
 /// read.
-const AUDIO: &[&str] = &[
+pub(crate) const AUDIO: &[&str] = &[
     "wav", "wave", "mp3", "flac", "ogg", "oga", "opus", "spx", "m4a", "m4b", "mp4", "aac", "webm", "weba", "amr",
     "awb", "wma", "aif", "aiff", "aifc", "au", "snd", "gsm", "caf", "mka", "mp2", "mpga", "3gp", "3gpp", "ulaw",
     "alaw", "vox", "sln", "w64", "rf64",

@@ -3,10 +3,23 @@
 use std::time::Duration;
 
 use super::{
+    fields::fields,
     text::{duration, named},
     walk::{Section, TomlWalk},
 };
 use crate::domain::schedule::{Cron, CronFault, Missed};
+
+fields! {
+    /// When a service runs the definition by itself. Without this table it never does.
+    pub(super) SCHEDULE = "schedule" {
+        /// Minute, hour, day of the month, month and day of the week, e.g. `0 2 * * *`; or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`.
+        "cron": "a string" (required);
+        /// How long after its moment a run may begin calls. It ends at most 24 h after the next moment.
+        "window": "a duration" (or "no limit");
+        /// What happens to runs that were missed.
+        "missed": [Missed] (= "\"run\"");
+    }
+}
 
 /// The content of `[schedule]`.
 #[derive(Debug, Default)]

@@ -6,6 +6,7 @@ use toml::{Spanned, de::DeValue};
 use url::Url;
 
 use super::{
+    fields::fields,
     path_map::{PathMap, check_prefix},
     text::{duration, ticked},
     walk::{Section, TomlWalk, Wrong},
@@ -59,6 +60,50 @@ listed! {
 /// S3's limit for metadata, names and values together.
 const METADATA_BYTES: usize = 2_048;
 const PRINTABLE: RangeInclusive<char> = ' '..='~';
+
+fields! {
+    /// The last four fields say which S3 store it is. Without them, AWS's own environment and files do.
+    pub(super) STORE = "" {
+        /// The region of the store.
+        "region": "a string" (or "AWS's own settings");
+        /// The address of another store than AWS. It may have a path.
+        "endpoint_url": "a string" (or "AWS");
+        /// The profile in AWS's files that has the credentials.
+        "profile": "a string" (or "AWS's own settings");
+        /// Name the bucket in the path of the address, not in its host.
+        "path_style": "true or false" (or "true where there is an `endpoint_url`");
+    }
+}
+
+fields! {
+    /// Where recordings and manifests come from, and what identifies a recording.
+    pub(super) SOURCE = "source" {
+        /// Let servers on the internet redirect into private networks.
+        "private_redirects": "true or false" (= "false");
+        /// Parameters of URLs that are no part of a recording's identity, or `"all"`: then none is.
+        "ignore_query": "\"all\" or a list of strings" (= "[]");
+        /// Parameters of URLs that the report's column `source` shows.
+        "report_query": "a list of strings" (= "[]");
+        /// What the beginnings of paths of other machines stand for here, e.g. `{ 'C:\rec' = "/mnt/rec" }`. The longest beginning counts.
+        "path_map": "a table of texts" (= "{}");
+        /// In directories, globs and prefixes: leave out files that changed less than this long ago.
+        "settle": "a duration" (= "\"0s\"");
+    }
+}
+
+fields! {
+    /// Where outputs go if `output` is an `s3://` address, and how objects are stored.
+    pub(super) SINK = "sink" {
+        /// How the store encrypts objects.
+        "sse": [Encryption] (or "the bucket's own setting");
+        /// The KMS key, for an `sse` with KMS.
+        "kms_key_id": "a string" (or "the bucket's own key");
+        /// The storage class of objects.
+        "storage_class": [StorageClass] (or "the bucket's own setting");
+        /// Metadata of each object: names and values of ASCII, together at most 2,048 bytes.
+        "metadata": "a table of texts" (= "{}");
+    }
+}
 
 /// The content of `[source]`.
 #[derive(Debug, Default, PartialEq)]

@@ -12,6 +12,7 @@ use regex::Regex;
 use super::{
     Faults,
     build::Builder,
+    fields::FieldTable,
     manifest::{OpenManifest, RecordReader, UnnamedColumns},
     policy::NoSource,
     template::Template,
@@ -41,6 +42,16 @@ pub trait DefinitionTask: Task {
 
     /// The rules for `[extra]`.
     fn extra(&self) -> ExtraRules;
+
+    /// The rows of the reference for the fields that only this task has, and for its values of shared tables.
+    fn fields(&self) -> &'static [FieldTable] {
+        &[]
+    }
+
+    /// The contents of a line, each with the names of columns that are known to hold it, for the reference.
+    fn content_columns(&self) -> &'static [(&'static str, &'static [&'static str])] {
+        &[]
+    }
 
     /// Whether it has an option of this name.
     fn takes_option(&self, name: &str) -> bool;

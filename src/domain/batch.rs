@@ -141,9 +141,9 @@ pub struct BatchSpec {
 listed! {
     /// What happens to a call that may have been billed, if nothing proves it.
     OnUnknown, "policy for unknown outcomes" {
-        /// Call again.
+        /// Call again, and maybe pay twice.
         Retry = "retry",
-        /// Fail the line until the user retries it.
+        /// Fail the line. `wavebatch retry` calls again.
         Park = "park",
     }
 }
@@ -151,9 +151,9 @@ listed! {
 listed! {
     /// What happens if a transcript was recovered without the word times that a format needs.
     OnLostWords, "policy for lost words" {
-        /// Keep the transcript and mark the line suspect.
+        /// Keep the transcript, and mark the line suspect.
         Accept = "accept",
-        /// Call again.
+        /// Call again for the word times.
         Redo = "redo",
     }
 }

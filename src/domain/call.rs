@@ -12,75 +12,75 @@ listed! {
     ErrorKind, "error kind" {
         /// The manifest's line is wrong (`bad_lines = "skip"`).
         BadLine = "bad_line",
-        /// No such file, object or page (404, 410).
+        /// There is no such file, object or page (404, 410).
         SourceMissing = "source_missing",
         /// The recording has no bytes.
         SourceEmpty = "source_empty",
-        /// The path of the recording is a directory or a device, or it may not be read.
+        /// The recording's path is a directory or a device, or it may not be read.
         SourceUnreadable = "source_unreadable",
-        /// Over the API's 250 MB.
+        /// The recording is larger than the API's limit of 250 MB.
         SourceTooLarge = "source_too_large",
-        /// HTML, XML, JSON, PDF, ZIP: known not to be audio; or the API cannot decode it, or finds no audio in it.
+        /// The file is HTML, XML, JSON, PDF or ZIP; or the API cannot decode it or finds no audio in it.
         SourceNotAudio = "source_not_audio",
-        /// The recording's server refused (4xx), redirects in a circle, or from the internet into a private network.
+        /// The recording's server refused (other 4xx), redirects in a circle, or redirects from the internet into a private network.
         SourceRefused = "source_refused",
         /// The recording's server does not answer in time.
         SourceTimedOut = "source_timed_out",
         /// The recording's server cannot be reached, answers 429 or 5xx, or cuts the transfer.
         SourceUnavailable = "source_unavailable",
-        /// The object is in an archive (Glacier), and must be restored before it can be read.
+        /// The object is in an archive (Glacier) and must be restored before it can be read.
         SourceArchived = "source_archived",
         /// The recording changed while it was read, or since it was listed.
         SourceChanged = "source_changed",
         /// The API refused the line (400, 404, 410, 422 and other 4xx).
         BadRequest = "bad_request",
-        /// 413, or the older 400 with the same message; or audio that no WAV file can hold.
+        /// The API finds the recording too large (413), or the audio is longer than a WAV file can be.
         TooLarge = "too_large",
-        /// `LANGUAGE_NOT_ENABLED_IN_REGION`.
+        /// The region of the account does not have this language. Another region's host may have it.
         LanguageNotEnabled = "language_not_enabled",
-        /// `MODEL_DEPRECATED`: the model or its route is gone.
+        /// The vendor has retired the model or its route.
         ModelRetired = "model_retired",
-        /// 401: the key is not accepted.
+        /// The API does not accept the key (401).
         Unauthorized = "unauthorized",
-        /// 402: the account cannot pay.
+        /// The account cannot pay (402).
         PaymentRequired = "payment_required",
-        /// 403: the plan or the key does not include this.
+        /// The plan or the key does not include this (403, or a 400 that asks to upgrade the plan).
         Forbidden = "forbidden",
-        /// 429 that asks for a later retry.
+        /// There were too many requests (429). The wait costs no try.
         RateLimited = "rate_limited",
-        /// 429 that mentions quota or credit.
+        /// The account's quota or credit is used up (a 429 that says so).
         QuotaExhausted = "quota_exhausted",
-        /// A 5xx in the API's own shape.
+        /// The API failed (a 5xx in the API's own shape).
         ServerError = "server_error",
-        /// No connection to the API; nothing was sent.
+        /// There was no connection to the API. Nothing was sent.
         Unreachable = "unreachable",
-        /// This machine is out of open files, memory or ports, or a disk or mount does not respond; nothing was sent.
+        /// This machine is out of open files, memory or ports, or a disk or mount does not respond. Nothing was sent, and no try is used up.
         LocalOutage = "local_outage",
-        /// Our own time-out after the request left.
+        /// The API did not answer in time.
         TimedOut = "timed_out",
-        /// The connection broke after the request left.
+        /// The connection broke after the request had left.
         ConnectionLost = "connection_lost",
-        /// The answer is incomplete.
+        /// The answer is incomplete, or its audio ends in the middle.
         Truncated = "truncated",
-        /// 504, or a 5xx that the API did not write (a proxy's).
+        /// A proxy failed (504, or a 5xx that the API did not write).
         Gateway = "gateway",
-        /// A complete 200 that cannot be used: wrong type, not JSON, no `transcription`.
+        /// The answer is a complete 200 that cannot be used.
         UnusableAnswer = "unusable_answer",
-        /// A 200 larger than the largest answer that is read.
+        /// The answer is over 64 MB. It is billed and not read. A transcript of up to 512 MB is kept in the ledger if it packs into 64 MB.
         AnswerTooLarge = "answer_too_large",
         /// The call may have been billed, nothing proves it, and `on_unknown = "park"`.
         UnknownOutcome = "unknown_outcome",
         /// `max_billed_calls` is reached.
         BilledCap = "billed_cap",
-        /// The audio was bought, and its file is missing from the spool.
+        /// Speech was paid for, and its file in the spool is missing or damaged.
         AnswerLost = "answer_lost",
-        /// The sink can never accept this name.
+        /// The output can never have this name.
         SinkRefused = "sink_refused",
         /// `expire_content = true`, and the answer says that expiry was not applied.
         ExpiryNotApplied = "expiry_not_applied",
-        /// The ledger cannot store what the line would write: an implausible number, or a row that cannot be read.
+        /// The ledger cannot store what the line would write: an implausible length or price, or a row that cannot be read.
         LedgerRefused = "ledger_refused",
-        /// wavebatch itself failed at this line, twice.
+        /// wavebatch itself failed at this line, twice: please report it.
         Internal = "internal_error",
     }
 }

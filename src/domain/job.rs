@@ -37,11 +37,11 @@ listed! {
 listed! {
     /// Whether a job's output is wanted.
     Wanted, "wanted" {
-        /// Its line is in the manifest, and requests the output.
+        /// Its line is in the manifest and requests the output.
         Yes = "yes",
-        /// A complete reading of the manifest lacked its line. The job stays in totals, report and retry.
+        /// A complete reading of the manifest lacked its line. It stays in totals, in the report and for `retry`.
         Gone = "gone",
-        /// Its line now requests another voice or format, or another line owns its file. Not in totals, delivery or retry.
+        /// Its line now requests another voice or format, or another line owns its file. It stands in no total, and `deliver` and `retry` pass it over.
         Dropped = "dropped",
     }
 }

@@ -49,12 +49,62 @@ pub fn nearest<'a>(value: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
         .map(|(_, k)| k)
 }
 
-/// Declares an enum whose variants have one spelling each, used alike in TOML, CSV, JSON, SQL and messages.
+/// The values of a list with their meanings, for the reference.
+#[derive(Debug, Clone, Copy)]
+pub struct List {
+    /// What kind of value it lists, e.g. `language`.
+    pub what: &'static str,
+    /// Whether other values are passed on as they are.
+    pub is_open: bool,
+    /// Every spelling, in the order in which they are documented.
+    pub names: &'static [&'static str],
+    /// The docstrings of the values, in the same order.
+    docs: &'static [&'static str],
+}
+
+impl List {
+    /// A list whose values have these docstrings.
+    pub(crate) const fn new(
+        what: &'static str,
+        is_open: bool,
+        names: &'static [&'static str],
+        docs: &'static [&'static str],
+    ) -> Self {
+        Self { what, is_open, names, docs }
+    }
+
+    /// Each value with its meaning.
+    pub fn rows(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        self.names.iter().zip(self.docs).map(|(name, doc)| (*name, doc.trim()))
+    }
+
+    /// The meaning of one value; empty if the list has no such value.
+    #[must_use]
+    pub fn meaning(&self, name: &str) -> &'static str {
+        self.rows().find(|(own, _)| *own == name).map_or("", |(_, meaning)| meaning)
+    }
+}
+
+/// An enum that is a list: the docstring of each variant is the meaning that the reference shows.
+pub trait Listed {
+    /// Its values.
+    const LIST: List;
+}
+
+/// Declares an enum whose variants have one spelling each, used alike in TOML, CSV, JSON, SQL and messages. The docstring of a
+/// variant is its meaning in the reference.
 macro_rules! listed {
-    ($(#[$doc:meta])* $name:ident, $what:literal { $($(#[$vdoc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal {
+        $($(#[doc = $vdoc:literal])+ $variant:ident = $text:literal),+ $(,)?
+    }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-        pub enum $name { $($(#[$vdoc])* #[serde(rename = $text)] $variant),+ }
+        pub enum $name { $($(#[doc = $vdoc])+ #[serde(rename = $text)] $variant),+ }
+
+        impl $crate::domain::listed::Listed for $name {
+            const LIST: $crate::domain::listed::List =
+                $crate::domain::listed::List::new($what, false, &[$($text),+], &[$(concat!($($vdoc),+)),+]);
+        }
 
         impl $name {
             /// Every value, in the order in which they are documented.

@@ -10,17 +10,18 @@ const LONGEST_WAIT_MS: i64 = 15 * 60_000;
 listed! {
     /// The event that a notification reports.
     NoticeEvent, "event" {
-        /// Nothing is left to do in a batch.
+        /// Nothing is left to do in a batch. It comes again when the batch finishes once more, after `retry` or with new lines.
         Finished = "finished",
-        /// wavebatch paused a batch: no line is to blame, and somebody must act.
+        /// wavebatch paused a batch for `reason`: no line is to blame, and somebody must act.
         Paused = "paused",
-        /// A run of a definition ended with an error before its batch did.
+        /// The run of a definition ended with an error before its batch did, or a scheduled run could not be started and is tried
+        /// again. The same `reason` is told once; of `run`, once an hour.
         CouldNotStart = "could_not_start",
         /// The window of a schedule closed, and lines remain for the next window.
         WindowClosed = "window_closed",
-        /// Most of a day's or a month's spend limit is used.
+        /// 80 % of a `[spend]` limit is used. It comes once for each limit and its day or month, with the batch whose call it was.
         SpendClose = "spend_close",
-        /// The user tries out whether notifications arrive.
+        /// You try out whether notifications arrive, with `wavebatch notify test`.
         Test = "test",
     }
 }

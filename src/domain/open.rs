@@ -125,13 +125,20 @@ impl UnlistedValues {
 /// Declares an enum like [`listed!`](crate::domain::listed::listed) for a list that the vendor may extend: an unknown
 /// value is kept as written, in `Other`.
 macro_rules! open_list {
-    ($(#[$doc:meta])* $name:ident, $what:literal { $($(#[$vdoc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal {
+        $($(#[doc = $vdoc:literal])+ $variant:ident = $text:literal),+ $(,)?
+    }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum $name {
-            $($(#[$vdoc])* $variant,)+
+            $($(#[doc = $vdoc])+ $variant,)+
             /// A value that this release does not know; passed on unchanged.
             Other($crate::domain::open::OpenValue),
+        }
+
+        impl $crate::domain::listed::Listed for $name {
+            const LIST: $crate::domain::listed::List =
+                $crate::domain::listed::List::new($what, true, &[$($text),+], &[$(concat!($($vdoc),+)),+]);
         }
 
         impl $name {

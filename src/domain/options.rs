@@ -13,11 +13,11 @@ use super::{
 listed! {
     /// Whether a transcription is waited for, or posted to us when it is finished.
     WebhookMode, "way to wait" {
-        /// Posted if the recording is long.
+        /// The answer for a long recording is posted (`pulse-pro` alone); others are waited for.
         Auto = "auto",
-        /// Posted.
+        /// Every answer is posted.
         Always = "always",
-        /// Waited for.
+        /// Every answer is waited for.
         Never = "never",
     }
 }
@@ -90,7 +90,7 @@ listed! {
 listed! {
     /// Whether the vendor is asked to delete the content (`x-expire-content`, enterprise plans).
     ExpireContent, "expiry policy" {
-        /// No request for deletion.
+        /// Deletion is not requested.
         No = "false",
         /// Deletion is requested; an answer that says anything but `applied` pauses the batch.
         Required = "true",
@@ -154,11 +154,11 @@ open_list! {
         Ja = "ja",
         /// Korean.
         Ko = "ko",
-        /// Detected among European languages.
+        /// European languages (detected).
         MultiEu = "multi-eu",
-        /// Detected among East Asian languages.
+        /// East Asian languages (detected).
         MultiAsian = "multi-asian",
-        /// Detected among Indian languages.
+        /// Indian languages (detected).
         MultiIndic = "multi-indic",
     }
 }

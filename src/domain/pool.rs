@@ -12,11 +12,11 @@ use super::{
 open_list! {
     /// One set of limits of one account.
     Pool, "pool" {
-        /// `pulse`
+        /// The model `pulse`.
         Pulse = "pulse",
-        /// `pulse-pro`
+        /// The model `pulse-pro`.
         PulsePro = "pulse-pro",
-        /// `tts`: all text-to-speech models.
+        /// All text-to-speech models together.
         Tts = "tts",
     }
 }

@@ -19,35 +19,35 @@ const WAIT_MAX_MS: u64 = 30_000;
 listed! {
     /// Why a batch is paused if no line is to blame.
     PauseKind, "pause reason" {
-        /// The user paused the batch.
+        /// You paused it with `wavebatch pause`.
         User = "user",
-        /// 401 or 403 from the API.
+        /// The API does not accept the key, or not for this (401, 403).
         Credentials = "credentials",
-        /// 402, or a 429 that mentions quota or credit.
+        /// The account has no credit or quota left (402, or a 429 that says so).
         Quota = "quota",
-        /// `max_spend_usd` is reached.
+        /// Another call could pass the batch's `max_spend_usd`.
         SpendLimit = "spend_limit",
-        /// `[spend] day_usd` is reached.
+        /// Another call could pass `[spend] day_usd`. The next day lifts the pause, or a higher limit.
         SpendDay = "spend_day",
-        /// `[spend] month_usd` is reached.
+        /// Another call could pass `[spend] month_usd`. The next month lifts the pause, or a higher limit.
         SpendMonth = "spend_month",
-        /// The store that holds the recordings refuses the credentials.
+        /// The store of the recordings refuses the credentials, or no recording could be read for `outage_limit`.
         Source = "source",
-        /// The sink refuses writes.
+        /// The output cannot be written: it refuses, is no folder any more, or took nothing for `outage_limit`.
         Sink = "sink",
         /// The API was out of reach, or answered nothing but 429, for `outage_limit`.
         Outage = "outage",
-        /// Over half of the lines failed or are suspect.
+        /// Over half of at least 100 finished lines failed or are suspect (`pause_on_failures`).
         Failures = "failures",
-        /// The content's expiry was requested and not applied.
+        /// `expire_content = true`, and an answer says that deletion was not applied.
         Expiry = "expiry",
-        /// The account's dictionary has changed since the batch was submitted.
+        /// The pronunciations on the account are not those that the batch was submitted with.
         Dictionary = "dictionary",
-        /// This version of wavebatch cannot read the batch's specification.
+        /// The ledger's row of the batch or of one of its lines cannot be read or written: another version of wavebatch made it, or it is damaged.
         Specification = "specification",
-        /// The language is not available in the account's region.
+        /// The region of the account's address does not have the language. `base_url` sets another region's host.
         Region = "region",
-        /// The vendor has retired the model.
+        /// The vendor has retired the model, or the account's plan does not include it.
         Model = "model",
     }
 }

@@ -5,21 +5,21 @@ use super::{options::listed, transcript::SuspectReason};
 listed! {
     /// A line's status in the report.
     RowStatus, "status" {
-        /// Finished, without doubts about the result.
+        /// The line is finished, and nothing is wrong with its result.
         Succeeded = "succeeded",
-        /// The API said success, and the result cannot be right; the notes say why.
+        /// The API said success, and the result cannot be right. The notes say why. The outputs are there.
         Suspect = "suspect",
-        /// Failed; `error_kind` and `error` say why.
+        /// The line failed. `error_kind` and `error` say why.
         Failed = "failed",
-        /// The line names no source.
+        /// The line names no source or text, and `no_source` or `no_text` is `skip`.
         Skipped = "skipped",
-        /// Cancelled by the user.
+        /// You cancelled the line.
         Cancelled = "cancelled",
-        /// Not started, or waiting for its next try.
+        /// The line is not started, or waits for its next try.
         Queued = "queued",
-        /// In progress.
+        /// A worker works on the line.
         Running = "running",
-        /// The vendor works on it, and its answer is awaited.
+        /// The vendor works on the line, and its callback is awaited.
         Awaiting = "awaiting",
     }
 }
@@ -39,18 +39,18 @@ listed! {
         Sandbox = "sandbox",
         /// The answer was lost in transit, and its text was found in the vendor's log.
         Recovered = "recovered",
-        /// The answer has no word times; the times of captions are distributed over the recording.
+        /// Word times were requested, and the answer has none. Captions distribute the text over the recording.
         WordsLost = "words_lost",
-        /// The transcript was bought without word times, and a format that needs them was added later; times of captions are
-        /// distributed over the recording.
+        /// The transcript was paid for without word times, and captions were requested later. Captions distribute the text over
+        /// the recording.
         WordsNotAsked = "words_not_asked",
-        /// Captions have words whose times cannot be (beyond the audio, overlapping, far too long); they were mended.
+        /// Words had times that cannot be: beyond the audio, overlapping, far too long. Captions have them mended.
         TimesMended = "times_mended",
         /// A caption has more than 21 characters a second: too many to read.
         FastCaptions = "fast_captions",
-        /// The API's length of the audio differs from the file's.
+        /// The API heard another length than the file has: part of the recording may be missing.
         DurationMismatch = "duration_mismatch",
-        /// Words or utterances have times after the end of the audio.
+        /// Words have times after the end of the recording. Captions keep those times.
         WordsBeyond = "words_beyond",
         /// No text for more than two seconds of audio.
         Empty = "empty",
@@ -68,9 +68,9 @@ listed! {
         ConstantSound = "constant_sound",
         /// The level jumps between two parts of the audio.
         LevelJump = "level_jump",
-        /// The recording does not prove its own length: another one in the answer is no reason for doubt.
+        /// The recording does not prove its own length. Another length in the answer is no reason for doubt.
         LengthNotExact = "length_not_exact",
-        /// The recording's header declares another length than the file has.
+        /// The recording's header declares another length than the file has: it is cut short, or the header is wrong.
         HeaderDiffers = "header_differs",
         /// The recording has several channels, and the API processes one.
         Stereo = "stereo",
@@ -80,15 +80,15 @@ listed! {
         NoSpeakers = "no_speakers",
         /// The content's deletion was requested, and the answer says that it was not applied.
         NotExpiring = "not_expiring",
-        /// At least one of the line's calls may have been billed in vain.
+        /// At least one call for this line may have been billed in vain.
         PaidAgain = "paid_again",
-        /// The outputs existed before this ledger knew the line (`submit --adopt`); nothing was bought.
+        /// The outputs existed before this ledger knew the line (`submit --adopt`). Nothing was paid for.
         Adopted = "adopted",
-        /// The manifest no longer has the line.
+        /// The manifest no longer has the line. It stays in totals and in the report.
         Gone = "gone",
-        /// The line now requests another voice or format, or another line owns its file.
+        /// The line now requests another voice or format, or another line owns its file. Reports show it only with `--with-dropped`.
         Dropped = "dropped",
-        /// The answer was pruned; another format requires a new purchase.
+        /// The answer was pruned, and neither the earlier report nor the outputs have its transcript. Another format has to be paid for.
         AnswerPruned = "answer_pruned",
     }
 }

@@ -135,7 +135,7 @@ listed! {
 listed! {
     /// How the audio is requested.
     Transport, "transport" {
-        /// The one that is known to be better.
+        /// The one that is known to be better: `sync`.
         Auto = "auto",
         /// One answer.
         Sync = "sync",

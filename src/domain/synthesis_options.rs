@@ -19,7 +19,7 @@ open_list! {
     TtsModel, "model" {
         /// The standard model.
         Lightning = "lightning_v3.1",
-        /// The Pro pool.
+        /// The Pro model, with voices and languages of its own.
         LightningPro = "lightning_v3.1_pro",
     }
 }

@@ -183,9 +183,9 @@ listed! {
     SuspectReason, "suspect reason" {
         /// No text for more than two seconds of audio.
         Empty = "empty",
-        /// The API's length of the audio differs from the file's.
+        /// The API heard another length than the file has: part of the recording may be missing.
         DurationMismatch = "duration_mismatch",
-        /// Words or utterances have times after the end of the audio.
+        /// Words have times after the end of the recording.
         WordsBeyond = "words_beyond",
         /// The audio is shorter than its text can be.
         TooShort = "too_short",
@@ -201,7 +201,7 @@ listed! {
         ConstantSound = "constant_sound",
         /// The level jumps between two parts.
         LevelJump = "level_jump",
-        /// A format needs word times, and there are none.
+        /// A format needs word times, and the answer has none.
         WordsLost = "words_lost",
     }
 }

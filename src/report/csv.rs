@@ -174,7 +174,7 @@ pub(super) fn shown(task: &dyn ReportTask, transcript: bool) -> impl Iterator<It
 
 /// Our column names, then the manifest's: with one or more prefixes if a name is taken. `safe`: no name is a formula.
 pub(super) fn header(task: &dyn ReportTask, carried: &[String], transcript: bool, safe: bool) -> Vec<String> {
-    let own = || task.own_columns().iter().map(|name| (*name).to_owned());
+    let own = || task.own_columns().iter().map(|(name, _)| (*name).to_owned());
     let mut taken: HashSet<String> = task.columns().iter().map(ToString::to_string).chain(own()).collect();
     // A free name stays as it is, even if another column's prefixed name would equal it.
     let names: Vec<String> =

@@ -27,4 +27,7 @@ mod task;
 pub(crate) mod words;
 mod writer;
 
-pub use self::task::{BatchRequest, JobRequest, ReportTask, RequestedPart, RequestedParts, Rest, asked_of, task_of};
+pub use self::table::remedy;
+pub use self::task::{
+    BatchRequest, JobRequest, OwnColumn, ReportTask, RequestedPart, RequestedParts, Rest, asked_of, task_of,
+};

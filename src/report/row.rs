@@ -14,17 +14,17 @@ listed! {
     Column, "column" {
         /// The batch's name.
         Batch = "batch",
-        /// The manifest's line.
+        /// The number of the manifest's line.
         Line = "line",
         /// The line's key.
         Key = "key",
-        /// The name of its file.
+        /// The name of the output's file, without its ending.
         OutputName = "output_name",
-        /// Its status.
+        /// The status of the line.
         Status = "status",
-        /// The recording's address.
+        /// The recording's address, without user and password. Of its query it has only the parameters of `report_query`.
         Source = "source",
-        /// Addresses of the outputs.
+        /// The addresses of the outputs, as a JSON array.
         Outputs = "outputs",
         /// The model.
         Model = "model",
@@ -32,47 +32,47 @@ listed! {
         Language = "language",
         /// The voice.
         VoiceId = "voice_id",
-        /// The format of its file.
+        /// The audio format of the output.
         OutputFormat = "output_format",
-        /// The file's sample rate, in Hz.
+        /// The sample rate of the output, in Hz.
         SampleRate = "sample_rate",
-        /// Length of the text.
+        /// The length of the text in characters.
         Characters = "characters",
-        /// Length of the audio.
+        /// The length of the audio in seconds.
         AudioSeconds = "audio_seconds",
-        /// Channels of the recording.
+        /// The number of channels of the recording.
         Channels = "channels",
-        /// Parts that the text was cut into.
+        /// The number of parts that the text was cut into.
         Parts = "parts",
-        /// Those of them that were reused.
+        /// The parts among them that were reused from the audio cache.
         ReusedParts = "reused_parts",
-        /// Tries so far.
+        /// The number of tries so far.
         Tries = "tries",
-        /// Calls that may have been billed.
+        /// The number of calls that may have been billed.
         BilledCalls = "billed_calls",
-        /// What they cost.
+        /// What those calls cost: an estimate at list price.
         CostUsd = "cost_usd",
         /// The vendor's id of the request that counts.
         RequestId = "request_id",
         /// When the line was submitted.
         SubmittedAt = "submitted_at",
-        /// When its first call began.
+        /// When the line's first call began.
         StartedAt = "started_at",
-        /// When it was finished.
+        /// When the line was finished.
         FinishedAt = "finished_at",
-        /// How long the answered call took.
+        /// How long the answered call took, in milliseconds.
         ProcessingMs = "processing_ms",
-        /// Why it failed, from the closed list.
+        /// Why the line failed: one of the [error kinds](errors.md#error-kinds).
         ErrorKind = "error_kind",
-        /// Why it failed, as a message.
+        /// Why the line failed, as a message.
         Error = "error",
-        /// Further remarks.
+        /// What else a reader should know: [notes](#notes), joined by `;`.
         Notes = "notes",
-        /// Whether its output is still asked for: `yes`, `gone` or `dropped`.
+        /// Whether the output is still [wanted](#wanted): `yes`, `gone` or `dropped`.
         Wanted = "wanted",
         /// What the answer said about the deletion of its content.
         ContentExpiry = "content_expiry",
-        /// The transcript.
+        /// The transcript; not with `[report] transcript = false`.
         Transcript = "transcript",
     }
 }

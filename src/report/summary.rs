@@ -9,6 +9,7 @@ use crate::{
     domain::{
         call::ErrorKind,
         cost::{MicroUsd, Rates},
+        documented::documented,
         options::listed,
         row::{Note, RowStatus},
         transcript::SuspectReason,
@@ -26,13 +27,13 @@ listed! {
         Running = "running",
         /// Nothing is left to do.
         Finished = "finished",
-        /// Nothing is left to do, since the user cancelled it.
+        /// Nothing is left to do, since you cancelled it.
         Cancelled = "cancelled",
-        /// Stopped by the user, or for a reason that no line is to blame for.
+        /// No call begins: you paused it, or for a reason that no line is to blame for.
         Paused = "paused",
-        /// Stopped by a signal; the same command continues.
+        /// A signal stopped the command. The same command continues.
         Interrupted = "interrupted",
-        /// Its schedule's window closed with lines left; it continues in the next window.
+        /// Its schedule's window closed with lines left. It continues in the next window.
         Waiting = "waiting",
     }
 }
@@ -52,63 +53,65 @@ listed! {
         FirstCall = "first_call",
         /// A call after one that may or may not have been billed.
         AfterUnknown = "after_unknown_outcome",
-        /// A call after an unusable answer, or after the user's `retry`.
+        /// A call after an unusable answer, or after `wavebatch retry`.
         Retry = "retry",
     }
 }
 
-/// A batch on one page.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Summary {
-    /// [`FORMAT`]
-    pub format: u32,
-    /// The version of wavebatch that wrote it.
-    pub wavebatch: String,
-    /// The batch's name.
-    pub batch: String,
-    /// The definition's path; `None` for an ad-hoc batch.
-    pub definition: Option<String>,
-    /// The ledger that knows the batch.
-    pub ledger: LedgerRef,
-    /// Where the outputs are.
-    pub outputs: String,
-    /// Where its report is.
-    pub report: String,
-    /// Its state.
-    pub state: SummaryState,
-    /// Why it is paused.
-    pub pause_reason: Option<String>,
-    /// When its first line was begun, in milliseconds since 1970; RFC 3339 in the file.
-    #[serde(with = "time")]
-    pub started_at: Option<i64>,
-    /// When its last line was finished.
-    #[serde(with = "time")]
-    pub finished_at: Option<i64>,
-    /// Lines by status; a missing status means 0.
-    pub lines: BTreeMap<RowStatus, u64>,
-    /// Failed lines by kind.
-    pub failures: Vec<Failures>,
-    /// Suspect lines by reason.
-    pub suspects: Vec<Suspects>,
-    /// Lines by note, without notes that are reasons above.
-    #[serde(default)]
-    pub notes: BTreeMap<Note, u64>,
-    /// Length of the audio of all lines with a result.
-    pub audio_seconds: f64,
-    /// The totals of a synthesis; absent for other tasks.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub synthesis: Option<SynthesisSummary>,
-    /// Calls made.
-    pub calls: u64,
-    /// Those of them that may have been billed.
-    pub billed_calls: u64,
-    /// What they cost: an estimate at list price.
-    pub spend: Spend,
-    /// What the run that just ended did; absent in the file.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub this_run: Option<RunFigures>,
-    /// The prices used for it, in dollars per minute or per 10,000 characters.
-    pub rates: Rates,
+documented! {
+    /// A batch on one page.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct Summary {
+        /// The version of the format of this file.
+        pub format: u32,
+        /// The version of wavebatch that wrote the file.
+        pub wavebatch: String,
+        /// The batch's name.
+        pub batch: String,
+        /// The definition's path; null for a batch without a definition.
+        pub definition: Option<String>,
+        /// The ledger that knows the batch: its id, its path and its newest call.
+        pub ledger: LedgerRef,
+        /// Where the outputs are.
+        pub outputs: String,
+        /// Where its report is.
+        pub report: String,
+        /// The state of the batch.
+        pub state: SummaryState,
+        /// Why the batch is paused.
+        pub pause_reason: Option<String>,
+        /// When its first line was begun (RFC 3339).
+        #[serde(with = "time")]
+        pub started_at: Option<i64>,
+        /// When its last line was finished (RFC 3339).
+        #[serde(with = "time")]
+        pub finished_at: Option<i64>,
+        /// The number of lines by status. An absent status means 0.
+        pub lines: BTreeMap<RowStatus, u64>,
+        /// Failed lines by error kind: their number, the key of one and its message.
+        pub failures: Vec<Failures>,
+        /// Suspect lines by reason: their number and the key of one.
+        pub suspects: Vec<Suspects>,
+        /// The number of lines by note, without notes that are reasons to suspect.
+        #[serde(default)]
+        pub notes: BTreeMap<Note, u64>,
+        /// The length of the audio of all lines that have a result.
+        pub audio_seconds: f64,
+        /// The characters and parts of a synthesis; absent for other tasks.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub synthesis: Option<SynthesisSummary>,
+        /// The number of calls.
+        pub calls: u64,
+        /// The calls among them that may have been billed.
+        pub billed_calls: u64,
+        /// What they cost at list price: in total, by model, and by the reason for the expense.
+        pub spend: Spend,
+        /// What the run that just ended did. It stands in `--json` alone, not in the file.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub this_run: Option<RunFigures>,
+        /// The prices, in US dollars per minute of audio or per 10,000 characters, and their date.
+        pub rates: Rates,
+    }
 }
 
 /// What one run did with a batch.

@@ -46,7 +46,7 @@ fn table(summary: &Summary, width: usize) -> String {
         name: f.kind.as_str(),
         key: &f.key,
         words: &f.error,
-        remedy: remedy(f.kind, summary),
+        remedy: remedy_in(f.kind, summary),
     });
     out.groups("failed", failures.collect());
     let batch = shell(&summary.batch);
@@ -133,14 +133,19 @@ const fn reason_words(reason: SpendReason) -> &'static str {
     }
 }
 
-/// The command for lines that failed in this way. Failed sources and deliveries cost nothing to try again, so `run` does it; a
-/// line that the API refuses must be changed; `retry` handles everything else.
-fn remedy(kind: ErrorKind, summary: &Summary) -> String {
-    let batch = shell(&summary.batch);
+fn remedy_in(kind: ErrorKind, summary: &Summary) -> String {
     let run = match &summary.definition {
         Some(definition) => format!("wavebatch run {}", shell(definition)),
         None => "the same `wavebatch run` again".into(),
     };
+    remedy(kind, &run, &shell(&summary.batch), summary.synthesis.is_some())
+}
+
+/// The command for lines that failed in this way. Failed sources and deliveries cost nothing to try again, so `run` does it; a
+/// line that the API refuses must be changed; `retry` handles everything else. `run` is the command that made the batch, and
+/// `batch` its name, both as shell words.
+#[must_use]
+pub fn remedy(kind: ErrorKind, run: &str, batch: &str, is_synthesis: bool) -> String {
     match kind {
         ErrorKind::BadLine => format!("mend the manifest's line, then {run}"),
         ErrorKind::SourceMissing
@@ -149,10 +154,10 @@ fn remedy(kind: ErrorKind, summary: &Summary) -> String {
         | ErrorKind::SourceTooLarge
         | ErrorKind::SourceNotAudio
         | ErrorKind::SourceRefused
-        | ErrorKind::SourceArchived
         | ErrorKind::SourceChanged => format!("mend the source, then {run}"),
-        ErrorKind::SourceTimedOut | ErrorKind::SourceUnavailable => run,
-        ErrorKind::BadRequest if summary.synthesis.is_some() => format!("change the line, then {run}"),
+        ErrorKind::SourceArchived => format!("restore the object, then {run}"),
+        ErrorKind::SourceTimedOut | ErrorKind::SourceUnavailable => run.to_owned(),
+        ErrorKind::BadRequest if is_synthesis => format!("change the line, then {run}"),
         ErrorKind::LanguageNotEnabled | ErrorKind::ModelRetired => {
             format!("ask for another language, model or region host, then {run}")
         }

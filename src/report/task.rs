@@ -17,13 +17,16 @@ use crate::{
     store::{Field, JobKeys, PartKeys, ReportRow, Retried, StoreError},
 };
 
+/// A report column that only one task has: its name, and its meaning for the reference.
+pub type OwnColumn = (&'static str, &'static str);
+
 /// A task, in its report role.
 pub trait ReportTask: Task {
     /// The columns of its reports, in their order.
     fn columns(&self) -> &'static [Column];
 
     /// Columns that no other task has. They follow the task's other columns, and precede the manifest's.
-    fn own_columns(&self) -> &'static [&'static str] {
+    fn own_columns(&self) -> &'static [OwnColumn] {
         &[]
     }
 

@@ -8,36 +8,40 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// A documented shape of an error's body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ErrorShape {
-    /// `{"error", "request_id"}`
-    Stt,
-    /// `{"errors", "status": "error", "message"}`
-    SttOlder,
-    /// `{"status": "error", "error_code": "LANGUAGE_NOT_ENABLED_IN_REGION", "message", "language", "region"}`
-    SttRegion,
-    /// `{"message"}`: no token was sent.
-    NoToken,
-    /// `{"error": "unauthorized"}`
-    BadKey,
-    /// `{"error": <type>, "message"}`, by the documents
-    Tts,
-    /// `{"error": [{"code", "path", "message"}]}`, by the API itself
-    TtsLive,
-    /// `{"status": "error", "message", "code": "AudioDecodeError"}`
-    AudioDecode,
-    /// `{"status": "error", "message", "code": "NoAudio"}`
-    NoAudio,
-    /// `{"error": "MODEL_DEPRECATED", "message", "recommended_endpoint"}`
-    Retired,
-    /// `{"error": {"message", "type", "details", "request_id"}}`
-    Chat,
-    /// A proxy's page.
-    Html,
-    /// A proxy's silence.
-    Nothing,
+use crate::domain::documented::documented;
+
+documented! {
+    /// A documented shape of an error's body.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum ErrorShape {
+        /// `{"error", "request_id"}`
+        Stt,
+        /// `{"errors", "status": "error", "message"}`
+        SttOlder,
+        /// `{"status": "error", "error_code": "LANGUAGE_NOT_ENABLED_IN_REGION", "message", "language", "region"}`
+        SttRegion,
+        /// `{"message"}`: no token was sent.
+        NoToken,
+        /// `{"error": "unauthorized"}`
+        BadKey,
+        /// `{"error": <type>, "message"}`, by the documents
+        Tts,
+        /// `{"error": [{"code", "path", "message"}]}`, by the API itself
+        TtsLive,
+        /// `{"status": "error", "message", "code": "AudioDecodeError"}`
+        AudioDecode,
+        /// `{"status": "error", "message", "code": "NoAudio"}`
+        NoAudio,
+        /// `{"error": "MODEL_DEPRECATED", "message", "recommended_endpoint"}`
+        Retired,
+        /// `{"error": {"message", "type", "details", "request_id"}}`
+        Chat,
+        /// A proxy's page.
+        Html,
+        /// A proxy's silence.
+        Nothing,
+    }
 }
 
 impl ErrorShape {

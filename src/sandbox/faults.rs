@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::errors::ErrorShape;
+use crate::domain::documented::documented;
 
 /// One scripted fault. In JSON: `{"matches": {"nth": 3}, "times": 1, "what": {"status": {"code": 500}}}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,163 +36,177 @@ impl Fault {
     }
 }
 
-/// Which calls a fault befalls. Calls are counted from 1 in the order of their arrival, since the start or a reset.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Match {
-    /// Every call.
-    #[default]
-    Any,
-    /// The call with this number.
-    Nth(u64),
-    /// The calls up to this number.
-    First(u64),
-    /// The calls from this number on.
-    From(u64),
-    /// Every k-th call.
-    Every(u64),
-    /// Calls with this content: SHA-256 in hexadecimal; of a recording without its container's padding.
-    Content(String),
-    /// Calls with a content of so many bytes; of a recording without its container's padding.
-    Size(u64),
-    /// Calls of synthesis whose text contains this.
-    Text(String),
-    /// The first so many calls of each content.
-    EachContent(u64),
-    /// By chance, but the same calls each time.
-    Probability {
-        /// From 0 (never) to 1 (always).
-        p: f64,
-        /// Other calls for another seed.
-        seed: u64,
-    },
+documented! {
+    /// Which calls a fault befalls. Calls are counted from 1 in the order of their arrival, since the start or a reset.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Match {
+        /// Every call.
+        Any,
+        /// The call with this number.
+        Nth(u64),
+        /// The calls up to this number.
+        First(u64),
+        /// The calls from this number on.
+        From(u64),
+        /// Every k-th call.
+        Every(u64),
+        /// Calls with this content: SHA-256 in hexadecimal; of a recording without its container's padding.
+        Content(String),
+        /// Calls with a content of so many bytes; of a recording without its container's padding.
+        Size(u64),
+        /// Calls of synthesis whose text contains this.
+        Text(String),
+        /// The first so many calls of each content.
+        EachContent(u64),
+        /// By chance, but the same calls each time.
+        Probability {
+            /// From 0 (never) to 1 (always).
+            p: f64,
+            /// Other calls for another seed.
+            seed: u64,
+        },
+    }
 }
 
-/// What happens to a call. "Billed" faults come after the work: the call is in the books and in the log.
-///
-/// A call that is promised a callback may be befallen twice: by a fault of callbacks, and by another one, which then
-/// befalls its first answer only. What changes the transcript changes the callback's.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum What {
-    /// Answered with a status of its own.
-    Status(StatusFault),
-    /// Answered, but later by so many milliseconds (added to the latency).
-    Delay(u64),
-    /// Never answered, until released; billed.
-    Hang,
-    /// The connection is reset once the recording has arrived; not billed.
-    CutBeforeWork,
-    /// Billed, then the connection is reset instead of an answer.
-    CutAfterWork,
-    /// Billed; half of the answer, under the `Content-Length` of the whole.
-    Truncated,
-    /// A proxy's page with this status; not billed (a billed one: a status of that shape).
-    Html(u16),
-    /// Billed and complete, but in pieces with a pause of so many milliseconds before each.
-    Drip(u64),
-    /// Billed; 200 and JSON's media type, but no JSON.
-    Garbage200,
-    /// Billed; 200 and an error in JSON.
-    Json200,
-    /// Billed; 200 and nothing.
-    Empty200,
-    /// Billed; 200 and a page in HTML.
-    WrongType200,
-    /// 429 before the recording was read; matches by number only.
-    EarlyRefusal {
+documented! {
+    /// What happens to a call. "Billed" faults come after the work: the call is in the books and in the log.
+    ///
+    /// A call that is promised a callback may be befallen twice: by a fault of callbacks, and by another one, which then
+    /// befalls its first answer only. What changes the transcript changes the callback's.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum What {
+        /// Answered with a status of its own.
+        Status(StatusFault),
+        /// Answered, but later by so many milliseconds (added to the latency).
+        Delay(u64),
+        /// Never answered, until released; billed.
+        Hang,
+        /// The connection is reset once the recording has arrived; not billed.
+        CutBeforeWork,
+        /// Billed, then the connection is reset instead of an answer.
+        CutAfterWork,
+        /// Billed; half of the answer, under the `Content-Length` of the whole.
+        Truncated,
+        /// A proxy's page with this status; not billed (a billed one: a status of that shape).
+        Html(u16),
+        /// Billed and complete, but in pieces with a pause of so many milliseconds before each.
+        Drip(u64),
+        /// Billed; 200 and JSON's media type, but no JSON.
+        Garbage200,
+        /// Billed; 200 and an error in JSON.
+        Json200,
+        /// Billed; 200 and nothing.
+        Empty200,
+        /// Billed; 200 and a page in HTML.
+        WrongType200,
+        /// 429 before the recording was read; matches by number only.
+        EarlyRefusal {
+            /// `Retry-After`, as it will stand there.
+            #[serde(default)]
+            retry_after: Option<String>,
+        },
+        /// Billed; a 200 whose length is right and whose content ends in the middle.
+        Short200,
+        /// Billed; a success without words, or without a sound.
+        EmptyText,
+        /// Billed; a success that gives the length times this factor, or speaks for so long.
+        WrongDuration(f64),
+        /// Billed; speech that cannot be right.
+        BadSpeech(SpeechFlaw),
+        /// Billed; a success whose words and utterances are later by so many milliseconds.
+        LateWords(u64),
+        /// Billed; a stream of speech without its end.
+        Unended,
+        /// Billed; a stream of speech with an error in its middle.
+        ErrorEvent,
+        /// Billed; its callback is never posted.
+        CallbackLost,
+        /// Its callback is posted later by so many milliseconds; the work is done in time.
+        CallbackLate(u64),
+        /// Answered only after the first delivery of its callback.
+        CallbackEarly,
+        /// Its callback is delivered once more after it was acknowledged.
+        CallbackTwice,
+        /// The first two deliveries of its callback are made at once.
+        CallbackTwiceAtOnce,
+        /// As twice, but then with another transcript.
+        CallbackChanged,
+        /// Its callback tells of a failure; neither billed nor in the log.
+        CallbackFailed,
+        /// The first deliveries come in pieces with a pause before each.
+        CallbackDrip {
+            /// The pause, in milliseconds.
+            ms: u64,
+            /// How many deliveries.
+            deliveries: u32,
+        },
+        /// In the first so many deliveries, half of the result, under the `Content-Length` of the whole.
+        CallbackTruncated(u32),
+        /// In the first so many deliveries, JSON's media type, but no JSON.
+        CallbackGarbage(u32),
+        /// In the first so many deliveries, a success without its `transcription`.
+        CallbackWordless(u32),
+        /// The vendor's log answers 503; counted by calls of the log.
+        LogsUnavailable,
+        /// The vendor's log answers 404; counted by calls of the log.
+        LogsAbsent,
+        /// `/waves/v1/health` answers 503; not counted.
+        Unwell,
+    }
+}
+
+documented! {
+    /// What is wrong with a speech.
+    #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum SpeechFlaw {
+        /// It is silent.
+        Silent,
+        /// Its second half is silent.
+        HalfSilent,
+        /// It is so loud that its samples are cut off.
+        Clipped,
+        /// It is one tone.
+        ConstantSound,
+        /// It is louder by so many dB, or softer.
+        Level(f64),
+        /// It has as many words, and none of the text's.
+        OtherWords,
+    }
+}
+
+documented! {
+    /// An answer with a status and, where wanted, a shape or a body of its own.
+    #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct StatusFault {
+        /// HTTP status.
+        pub code: u16,
+        /// One of the documented shapes; the endpoint's own if absent.
+        #[serde(default)]
+        pub shape: Option<ErrorShape>,
+        /// The words in it.
+        #[serde(default)]
+        pub message: Option<String>,
+        /// The whole body instead, as JSON.
+        #[serde(default)]
+        pub body: Option<String>,
         /// `Retry-After`, as it will stand there.
         #[serde(default)]
-        retry_after: Option<String>,
-    },
-    /// Billed; a 200 whose length is right and whose content ends in the middle.
-    Short200,
-    /// Billed; a success without words, or without a sound.
-    EmptyText,
-    /// Billed; a success that gives the length times this factor, or speaks for so long.
-    WrongDuration(f64),
-    /// Billed; speech that cannot be right.
-    BadSpeech(SpeechFlaw),
-    /// Billed; a success whose words and utterances are later by so many milliseconds.
-    LateWords(u64),
-    /// Billed; a stream of speech without its end.
-    Unended,
-    /// Billed; a stream of speech with an error in its middle.
-    ErrorEvent,
-    /// Billed; its callback is never posted.
-    CallbackLost,
-    /// Its callback is posted later by so many milliseconds; the work is done in time.
-    CallbackLate(u64),
-    /// Answered only after the first delivery of its callback.
-    CallbackEarly,
-    /// Its callback is delivered once more after it was acknowledged.
-    CallbackTwice,
-    /// The first two deliveries of its callback are made at once.
-    CallbackTwiceAtOnce,
-    /// As twice, but then with another transcript.
-    CallbackChanged,
-    /// Its callback tells of a failure; neither billed nor in the log.
-    CallbackFailed,
-    /// The first deliveries come in pieces with a pause before each.
-    CallbackDrip {
-        /// The pause, in milliseconds.
-        ms: u64,
-        /// How many deliveries.
-        deliveries: u32,
-    },
-    /// In the first so many deliveries, half of the result, under the `Content-Length` of the whole.
-    CallbackTruncated(u32),
-    /// In the first so many deliveries, JSON's media type, but no JSON.
-    CallbackGarbage(u32),
-    /// In the first so many deliveries, a success without its `transcription`.
-    CallbackWordless(u32),
-    /// The vendor's log answers 503; counted by calls of the log.
-    LogsUnavailable,
-    /// The vendor's log answers 404; counted by calls of the log.
-    LogsAbsent,
-    /// `/waves/v1/health` answers 503; not counted.
-    Unwell,
+        pub retry_after: Option<String>,
+        /// Whether the work was done all the same.
+        #[serde(default)]
+        pub billed: bool,
+    }
 }
 
-/// What is wrong with a speech.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SpeechFlaw {
-    /// It is silent.
-    Silent,
-    /// Its second half is silent.
-    HalfSilent,
-    /// It is so loud that its samples are cut off.
-    Clipped,
-    /// It is one tone.
-    ConstantSound,
-    /// It is louder by so many dB, or softer.
-    Level(f64),
-    /// It has as many words, and none of the text's.
-    OtherWords,
-}
-
-/// An answer with a status and, where wanted, a shape or a body of its own.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StatusFault {
-    /// HTTP status.
-    pub code: u16,
-    /// One of the documented shapes; the endpoint's own if absent.
-    #[serde(default)]
-    pub shape: Option<ErrorShape>,
-    /// The words in it.
-    #[serde(default)]
-    pub message: Option<String>,
-    /// The whole body instead, as JSON.
-    #[serde(default)]
-    pub body: Option<String>,
-    /// `Retry-After`, as it will stand there.
-    #[serde(default)]
-    pub retry_after: Option<String>,
-    /// Whether the work was done all the same.
-    #[serde(default)]
-    pub billed: bool,
+#[expect(clippy::derivable_impls, reason = "the macro takes no attributes of variants")]
+impl Default for Match {
+    fn default() -> Self {
+        Self::Any
+    }
 }
 
 impl What {

@@ -21,7 +21,8 @@ use super::{
     logs, stt, tts, voices,
 };
 
-const WHAT_THIS_IS: &str = "\
+/// The sandbox's description of itself, with its addresses.
+pub const WHAT_THIS_IS: &str = "\
 This is wavebatch-sandbox, a local stand-in for the Waves API.
 It knows the text of a WAV whose LIST/INFO chunk has a comment, hears its own voices, and invents the rest.
 Its voices are tones that carry the words, as long as speech would be.

@@ -30,6 +30,7 @@ pub use self::{
     books::{Books, CallbackBooks, CallbackEnd, ContentBooks, ModelBooks, Record},
     errors::ErrorShape,
     faults::{Fault, Match, SpeechFlaw, StatusFault, What},
+    http::WHAT_THIS_IS,
 };
 use crate::domain::options::Language;
 

@@ -13,14 +13,18 @@ mod serve;
 mod supervisor;
 
 pub use admin::{Admin, AdminSettings};
-pub use metrics::Metrics;
+pub use metrics::{METRICS, MetricDoc, Metrics};
 pub use notify::{
-    NOTIFICATION, News, Notifier, NotifySettings, NotifyTimeouts, OwnTarget, SIGNATURE, TIMESTAMP, Target,
+    NOTICE_FIELDS, NOTICE_SECRETS, NOTIFICATION, News, Notifier, NotifySettings, NotifyTimeouts, OwnTarget, SIGNATURE,
+    TIMESTAMP, Target,
 };
 pub use receiver::{Receiver, ReceiverSettings};
+pub use refusal::Refusal;
 pub use schedules::{
     Folder, ScheduleState, Scheduler, SchedulerSettings, Scheduling, definitions_in, distinct, names_ahead,
 };
-pub use secret::{NOTIFY_SECRET, SecretError, WEBHOOK_SECRET, notify_secret, secrets};
+pub use secret::{
+    NOTIFY_SECRET, NOTIFY_SECRET_SUFFIX, SecretError, WEBHOOK_SECRET, WEBHOOK_SECRET_SUFFIX, notify_secret, secrets,
+};
 pub use serve::ServerTimeouts;
 pub use supervisor::{BatchNews, Supervisor};

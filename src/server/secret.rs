@@ -10,6 +10,11 @@ use std::{
 
 use crate::domain::callback::Secret;
 
+/// What the file of a ledger's secret of callbacks has behind the ledger's name.
+pub const WEBHOOK_SECRET_SUFFIX: &str = "-webhook-secret";
+/// What the file of a ledger's secret of notifications has behind the ledger's name.
+pub const NOTIFY_SECRET_SUFFIX: &str = "-notify-secret";
+
 /// The variable with one secret, or two during a rotation: the first signs new URLs, both are accepted.
 pub const WEBHOOK_SECRET: &str = "WAVEBATCH_WEBHOOK_SECRET";
 /// The variable with the secret that signs notifications.
@@ -57,7 +62,7 @@ pub enum SecretError {
 /// # Errors
 /// A secret that is invalid or cannot be read, or that others can read.
 pub fn secrets(ledger: &Path, variable: Option<&str>) -> Result<Vec<Secret>, SecretError> {
-    let Some(text) = variable else { return beside(ledger, "-webhook-secret").map(|secret| vec![secret]) };
+    let Some(text) = variable else { return beside(ledger, WEBHOOK_SECRET_SUFFIX).map(|secret| vec![secret]) };
     let message = |why| SecretError::Variable { name: WEBHOOK_SECRET, why };
     let all: Vec<Secret> =
         text.split(',').map(|one| Secret::parse(one.trim()).map_err(message)).collect::<Result<_, _>>()?;
@@ -73,7 +78,7 @@ pub fn secrets(ledger: &Path, variable: Option<&str>) -> Result<Vec<Secret>, Sec
 /// # Errors
 /// A secret that is invalid or cannot be read, or that others can read.
 pub fn notify_secret(ledger: &Path, variable: Option<&str>) -> Result<Secret, SecretError> {
-    let Some(text) = variable else { return beside(ledger, "-notify-secret") };
+    let Some(text) = variable else { return beside(ledger, NOTIFY_SECRET_SUFFIX) };
     Secret::parse(text.trim()).map_err(|why| SecretError::Variable { name: NOTIFY_SECRET, why })
 }
 

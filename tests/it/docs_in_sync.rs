@@ -1,4 +1,4 @@
-//! What the README says in closed lists and examples, held against the code.
+//! What examples, the files of `deploy/` and the guarantees say, held against the code.
 
 use std::{
     collections::BTreeMap,
@@ -11,25 +11,18 @@ use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 use wavebatch::{
+    config::{Config, Env, Flags},
     definition::{Definition, Overrides},
     domain::{
-        batch::LineOption,
-        call::ErrorKind,
         callback::Secret,
         cost::{MicroUsd, Rates},
-        notice::NoticeEvent,
-        options::Language,
         pool::{Limits, Pool},
-        retry::PauseKind,
-        row::{Note, RowStatus},
         spend::SpendRule,
-        synthesis::SynthesisOption,
     },
     server::{
-        Metrics, News, Receiver, ReceiverSettings, ScheduleState, ServerTimeouts,
+        METRICS, MetricDoc, Metrics, News, Receiver, ReceiverSettings, ScheduleState, ServerTimeouts,
         probe::{ProbeSettings, watch},
     },
-    tasks::Registry,
 };
 
 use crate::{
@@ -38,72 +31,37 @@ use crate::{
 };
 
 #[test]
-fn the_readme_lists_what_the_report_can_say() {
-    let readme = readme();
-    let report = section(&readme, "## The report");
-    for name in ErrorKind::NAMES.iter().chain(Note::NAMES).chain(RowStatus::NAMES) {
-        assert!(report.contains(&format!("`{name}`")), "`{name}` is not in \"The report\"");
-    }
-    for task in Registry::built_in().reports().iter() {
-        let columns = task.columns().iter().map(|column| column.as_str()).collect::<Vec<_>>().join(",");
-        assert!(report.contains(&columns), "the columns of {}, in their order: {columns}", task.name());
-    }
-}
-
-#[test]
-fn the_readme_lists_the_options_of_a_line() {
-    let readme = readme();
-    let definitions = section(&readme, "## Definitions and manifests");
-    for name in LineOption::NAMES {
-        assert!(definitions.contains(name), "`{name}` is not in \"Definitions and manifests\"");
-    }
-    let synthesis = section(&readme, "## Speech");
-    for name in SynthesisOption::NAMES {
-        assert!(synthesis.contains(name), "`{name}` is not in \"Speech\"");
-    }
-    for language in Language::NAMES {
-        assert!(definitions.contains(&format!("`{language}`")), "the language `{language}`");
-    }
-}
-
-#[test]
-fn every_definition_in_the_readme_is_without_fault() {
-    let readme = readme();
+fn every_definition_in_the_docs_is_without_fault() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("calls.csv"), "call_id,recording_url\n1,https://rec.example.com/1.wav\n").unwrap();
     fs::write(dir.path().join("prompts.csv"), "prompt,words,file\nhello,Hello.,\n").unwrap();
     fs::write(dir.path().join("brand-names.csv"), "word,pronunciation\nWaves,weivz\n").unwrap();
+    let (page, settings) = (reference("definition.md"), reference("settings.md"));
     let mut checked = 0;
-    for (nth, block) in blocks(&readme, "toml").into_iter().enumerate().filter(|(_, b)| b.contains("task = ")) {
+    for (nth, block) in blocks(&page, "toml").into_iter().enumerate() {
         let path = dir.path().join(format!("{nth}.toml"));
         fs::write(&path, block).unwrap();
         Definition::load(&path, wavebatch::tasks::Registry::built_in().definitions(), &Overrides::default())
             .unwrap_or_else(|faults| panic!("{faults}\n{block}"));
         checked += 1;
     }
-    assert!(checked > 1, "the README shows a definition of each task");
+    assert!(checked > 1, "the reference shows a definition of each task");
+    for block in blocks(&settings, "toml") {
+        let path = dir.path().join("settings.toml");
+        fs::write(&path, block).unwrap();
+        let flags = Flags { config: Some(path), ..Flags::default() };
+        Config::load(&flags, &Env::default(), dir.path()).unwrap_or_else(|faults| panic!("{faults}\n{block}"));
+    }
 }
 
 #[test]
-fn the_readme_shows_what_is_told() {
-    let readme = readme();
-    let message = section(&readme, "## Being told");
-    for event in NoticeEvent::NAMES {
-        assert!(message.contains(&format!("| `{event}` |")), "`{event}` is not in \"Being told\"");
-    }
-    let shown: Map<String, Value> = serde_json::from_str(blocks(message, "json")[0]).unwrap();
+fn the_reference_shows_what_a_notification_has() {
+    let page = reference("notifications.md");
+    let shown: Map<String, Value> = serde_json::from_str(blocks(&page, "json")[0]).unwrap();
     let news = News::could_not_start("d", "b", "", 0).notice("", false).body;
     let news: Map<String, Value> = serde_json::from_str(&news).unwrap();
     let fields: Vec<_> = std::iter::once("id").chain(news.keys().map(String::as_str)).collect();
     assert_eq!(shown.keys().map(String::as_str).collect::<Vec<_>>(), fields);
-}
-
-#[test]
-fn the_readme_lists_why_a_batch_pauses() {
-    let readme = readme();
-    let pauses = section(&readme, "## Pauses");
-    let listed: Vec<&str> = pauses.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
-    assert_eq!(listed, PauseKind::NAMES);
 }
 
 #[test]
@@ -114,24 +72,16 @@ fn the_gate_finds_the_readmes_two_commands() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_readme_lists_the_metrics_and_the_alerts() {
+async fn the_reference_lists_the_metrics() {
     let page = everything().await;
-    let readme = readme();
-    let watching = section(&readme, "## Watching it");
-    let cells = |line: &str| line.split('|').skip(1).map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
-    let bare = |cell: &str| cell.replace('`', "");
-    let rows = watching.lines().filter(|line| line.starts_with("| `wavebatch_")).map(cells);
-    let listed: BTreeMap<_, _> = rows
-        .map(|row| {
-            let labels = row[2].split(", ").map(bare).filter(|label| !label.is_empty()).collect::<Vec<_>>();
-            (bare(&row[0]), (row[1].clone(), labels))
-        })
-        .collect();
+    let labels = |doc: &MetricDoc| doc.labels.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let listed: BTreeMap<_, _> = METRICS.iter().map(|doc| (doc.name(), (doc.kind.to_owned(), labels(doc)))).collect();
     let mut shown = page.metrics();
     shown.get_mut("wavebatch_callback_delay_seconds").unwrap().1.retain(|label| label != "le");
     assert_eq!(listed, shown);
 
-    let alerts = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/alerts.yml")).unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let alerts = fs::read_to_string(root.join("deploy/alerts.yml")).unwrap();
     let names = page.names();
     let used: Vec<String> = alerts.match_indices("wavebatch_").map(|(at, _)| name_at(&alerts[at..])).collect();
     assert!(used.len() > 8, "{used:?}");
@@ -139,11 +89,15 @@ async fn the_readme_lists_the_metrics_and_the_alerts() {
         assert!(names.contains(&name.as_str()), "{name} in alerts.yml is no metric");
     }
     let rules: Vec<&str> = alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
-    let message: Vec<String> =
-        watching.lines().filter(|line| line.starts_with("| `Wavebatch")).map(|l| bare(&cells(l)[0])).collect();
-    assert_eq!((message, 5), (rules.iter().map(ToString::to_string).collect(), rules.len()));
+    let pages = walkdir::WalkDir::new(root.join("docs")).into_iter().filter_map(Result::ok);
+    let pages = pages.filter(|entry| entry.path().extension().is_some_and(|ending| ending == "md"));
+    let text: String =
+        pages.map(|entry| fs::read_to_string(entry.path()).unwrap()).chain([readme()]).collect::<Vec<_>>().concat();
+    for rule in &rules {
+        assert!(text.contains(&format!("`{rule}`")), "no page says what to do about {rule}");
+    }
     for part in ["expr:", "for:", "severity:", "summary:"] {
-        assert_eq!(alerts.matches(part).count(), 5, "{part}");
+        assert_eq!((alerts.matches(part).count(), rules.len()), (5, 5), "{part}");
     }
 }
 
@@ -207,8 +161,7 @@ fn deploy_names_flags_that_there_are() {
 
 #[test]
 fn deploy_names_files_and_variables_that_there_are() {
-    let (root, readme) = (Path::new(env!("CARGO_MANIFEST_DIR")), readme());
-    let settings = section(&readme, "## Settings");
+    let (root, settings) = (Path::new(env!("CARGO_MANIFEST_DIR")), reference("settings.md"));
     let guide = fs::read_to_string(root.join("deploy/README.md")).unwrap();
     for (path, text) in deployed() {
         let name = path.file_name().unwrap().to_str().unwrap();
@@ -222,7 +175,7 @@ fn deploy_names_files_and_variables_that_there_are() {
                 assert!(root.join(word).exists(), "{name}: {word}");
             }
             if word.starts_with("WAVEBATCH_") || word.starts_with("SMALLEST_") {
-                assert!(settings.contains(&format!("`{word}`")), "{name}: {word} is not in the README's \"Settings\"");
+                assert!(settings.contains(&format!("`{word}`")), "{name}: {word} is not in docs/reference/settings.md");
             }
         }
         for link in text.match_indices("](").filter_map(|(at, _)| text[at + 2..].split(')').next()) {
@@ -266,6 +219,11 @@ fn command(line: &str) -> Option<(String, Vec<String>, bool)> {
     let verb = (*words.get(at + 1)?).to_owned();
     let flags = words[at + 1..].iter().filter(|word| word.starts_with("--")).map(|word| (*word).to_owned());
     Some((verb, flags.collect(), certain))
+}
+
+/// A generated page.
+fn reference(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference").join(name)).unwrap()
 }
 
 fn readme() -> String {

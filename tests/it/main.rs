@@ -13,6 +13,7 @@ mod damaged;
 mod dated_batch;
 mod dated_fault_matrix;
 mod defects;
+mod docs;
 mod docs_in_sync;
 mod echo;
 mod fault_matrix;

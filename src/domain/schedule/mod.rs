@@ -22,7 +22,7 @@ pub const ON_TIME: Duration = Duration::from_secs(600);
 listed! {
     /// What happens to missed runs, for example while the machine was off.
     Missed, "policy for missed runs" {
-        /// Each missed date is run, at most seven.
+        /// Each missed date is run, the oldest first, at most seven.
         Run = "run",
         /// Missed runs are dropped.
         Skip = "skip",

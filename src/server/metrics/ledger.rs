@@ -7,10 +7,13 @@ use std::{
 
 use prometheus_client::{
     metrics::{family::Family, gauge::Gauge},
-    registry::{Registry, Unit},
+    registry::Registry,
 };
 
-use super::labels::{OfJob, OfKind, OfLimit, OfPeriod, OfPool, label_of};
+use super::{
+    described::register,
+    labels::{OfJob, OfKind, OfLimit, OfPeriod, OfPool, label_of},
+};
 use crate::{
     clock::Millis,
     domain::{
@@ -84,35 +87,20 @@ pub(super) struct LedgerGauges {
 
 impl LedgerGauges {
     pub(super) fn register(&self, to: &mut Registry) {
-        let (dollars, ratio) = (|| Unit::Other("dollars".into()), || Unit::Other("ratio".into()));
-        to.register(
-            "ledger_up",
-            "1 if the ledger could be read for this page; else its numbers are old",
-            self.up.clone(),
-        );
-        to.register("jobs", "Jobs of batches that are not finished", self.jobs.clone());
-        to.register("lines_left", "Jobs that are queued, running or awaiting", self.lines_left.clone());
-        let help = "How long the oldest job has been due that a worker could take now, 0 if none is due";
-        to.register_with_unit("oldest_due", help, Unit::Seconds, self.oldest_due.clone());
-        to.register("batches_paused", "Batches that are paused, by whom or why", self.batches_paused.clone());
-        to.register("calls_open", "Calls without an outcome", self.calls_open.clone());
-        to.register("calls_overdue", "Open calls whose callback should have come by now", self.calls_overdue.clone());
-        let help = "Spent at list price, in all batches of the ledger";
-        to.register_with_unit("spend", help, dollars(), self.spend.clone());
-        to.register_with_unit("reserved", "Reserved for calls without an outcome", dollars(), self.reserved.clone());
-        let help = "What a day and a month may cost, where a limit is set";
-        to.register_with_unit("spend_limit", help, dollars(), self.spend_limit.clone());
-        let help = "Spent and reserved in this day and this month, where a limit is set";
-        to.register_with_unit("spend_committed", help, dollars(), self.spend_committed.clone());
-        to.register("calls_in_flight", "Calls that hold a slot, of all processes", self.in_flight.clone());
-        let help = "What is used of a limit that is set, as slowed down by 429s";
-        to.register_with_unit("limit_use", help, ratio(), self.limit_use.clone());
-        to.register_with_unit(
-            "pool_pace",
-            "What 429s have left of the pace, 1 if all of it",
-            ratio(),
-            self.pace.clone(),
-        );
+        register(to, "ledger_up", self.up.clone());
+        register(to, "jobs", self.jobs.clone());
+        register(to, "lines_left", self.lines_left.clone());
+        register(to, "oldest_due", self.oldest_due.clone());
+        register(to, "batches_paused", self.batches_paused.clone());
+        register(to, "calls_open", self.calls_open.clone());
+        register(to, "calls_overdue", self.calls_overdue.clone());
+        register(to, "spend", self.spend.clone());
+        register(to, "reserved", self.reserved.clone());
+        register(to, "spend_limit", self.spend_limit.clone());
+        register(to, "spend_committed", self.spend_committed.clone());
+        register(to, "calls_in_flight", self.in_flight.clone());
+        register(to, "limit_use", self.limit_use.clone());
+        register(to, "pool_pace", self.pace.clone());
     }
 
     /// Marks the numbers as old after a failed read; they stay.

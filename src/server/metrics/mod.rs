@@ -1,6 +1,7 @@
-//! The metrics served at `/metrics`. Names are stable and listed in the README ("Watching it"). No label contains a
+//! The metrics served at `/metrics`. Names are stable and described in `described`. No label contains a
 //! batch, a key or an address.
 
+mod described;
 mod labels;
 mod ledger;
 mod perhaps;
@@ -14,12 +15,14 @@ use std::{
 use prometheus_client::{
     encoding::text::encode,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
-    registry::{Registry, Unit},
+    registry::Registry,
 };
 
 use tokio::time::timeout;
 
+pub use self::described::{METRICS, MetricDoc};
 use self::{
+    described::{PREFIX, register},
     labels::{OfCall, OfDefinition, OfEffect, OfPool, OfReason, OfResult, OfState, OfThen, label_of},
     ledger::{Float, LedgerGauges, seconds},
     perhaps::OptionalGauge,
@@ -97,10 +100,10 @@ impl Metrics {
     /// All metrics at zero.
     #[must_use]
     pub fn new() -> Self {
-        let mut registry = Registry::with_prefix("wavebatch");
+        let mut registry = Registry::with_prefix(PREFIX);
         let (counts, ledger) = (Counts::new(), LedgerGauges::default());
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("build", "The program that counts here", build);
+        register(&mut registry, "build", build);
         ledger.register(&mut registry);
         counts.register(&mut registry);
         counts.begin();
@@ -256,30 +259,23 @@ impl Counts {
     }
 
     fn register(&self, to: &mut Registry) {
-        to.register("calls", "Calls that ended, by how", self.calls.clone());
-        to.register("rate_limited", "Calls that were answered with 429", self.rate_limited.clone());
-        to.register("jobs_finished", "Jobs that this process finished", self.jobs_finished.clone());
-        let help = "Deliveries to the sink that failed, and what followed";
-        to.register("deliveries_failed", help, self.deliveries_failed.clone());
-        to.register("sinks_down", "Batches whose sink takes nothing just now", self.sinks_down.clone());
-        to.register("callbacks", "Callbacks that were kept, by what they did", self.callbacks.clone());
-        to.register("callbacks_refused", "Callbacks that were not kept", self.callbacks_refused.clone());
-        let help = "Callbacks that did not come in time, so that the vendor's log was asked";
-        to.register("callbacks_overdue", help, self.callbacks_overdue.clone());
-        let help = "From a call's intent to its callback";
-        to.register_with_unit("callback_delay", help, Unit::Seconds, self.callback_delay.clone());
-        to.register("probe_success", "1 if the receiver reached itself through public_url", self.probe_success.clone());
-        let help = "When it last did, since 1970";
-        to.register_with_unit("probe_last_success_timestamp", help, Unit::Seconds, self.probe_last_success.clone());
-        to.register("notifications", "Notifications, sent or given up", self.notifications.clone());
-        to.register("schedule_broken", "1 if the definition cannot be read", self.broken.clone());
-        let help = "When it runs next, since 1970";
-        to.register_with_unit("schedule_next_timestamp", help, Unit::Seconds, self.next.clone());
-        let help = "When a run was last started, since 1970";
-        to.register_with_unit("schedule_last_started_timestamp", help, Unit::Seconds, self.last_started.clone());
-        to.register("schedule_waiting", "Runs that are due and could not be started yet", self.waiting.clone());
-        let help = "Lines whose window closed before they were done";
-        to.register("schedule_lines_left_over", help, self.left_over.clone());
+        register(to, "calls", self.calls.clone());
+        register(to, "rate_limited", self.rate_limited.clone());
+        register(to, "jobs_finished", self.jobs_finished.clone());
+        register(to, "deliveries_failed", self.deliveries_failed.clone());
+        register(to, "sinks_down", self.sinks_down.clone());
+        register(to, "callbacks", self.callbacks.clone());
+        register(to, "callbacks_refused", self.callbacks_refused.clone());
+        register(to, "callbacks_overdue", self.callbacks_overdue.clone());
+        register(to, "callback_delay", self.callback_delay.clone());
+        register(to, "probe_success", self.probe_success.clone());
+        register(to, "probe_last_success_timestamp", self.probe_last_success.clone());
+        register(to, "notifications", self.notifications.clone());
+        register(to, "schedule_broken", self.broken.clone());
+        register(to, "schedule_next_timestamp", self.next.clone());
+        register(to, "schedule_last_started_timestamp", self.last_started.clone());
+        register(to, "schedule_waiting", self.waiting.clone());
+        register(to, "schedule_lines_left_over", self.left_over.clone());
     }
 
     /// A counter that appears with its first event shows no increase: all counters exist from the start.

@@ -23,8 +23,11 @@ const LISTED: usize = 300;
 /// How long stderr is read after the command ended: a background process may hold it open.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Variables with credentials, besides `WAVEBATCH_…_SECRET`.
-const SECRETS: [&str; 4] =
+pub const SECRETS: [&str; 4] =
     ["SMALLEST_API_KEY", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN"];
+
+/// The fields of a notification that the command has in its environment, as `WAVEBATCH_EVENT` and so on.
+pub const FIELDS: [&str; 6] = ["event", "batch", "definition", "state", "reason", "report"];
 
 /// Runs the command in `dir`, with `body` on its stdin and the same `news` in its environment. Dropping it kills the
 /// command.
@@ -45,7 +48,7 @@ pub(super) async fn run(
     secrets.for_each(|name| {
         shell.env_remove(name);
     });
-    for field in ["event", "batch", "definition", "state", "reason", "report"] {
+    for field in FIELDS {
         let text = news.get(field).and_then(Value::as_str).unwrap_or_default().replace('\0', "");
         shell.env(format!("WAVEBATCH_{}", field.to_ascii_uppercase()), text);
     }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 pub use self::{
+    command::{FIELDS as NOTICE_FIELDS, SECRETS as NOTICE_SECRETS},
     news::News,
     post::{NOTIFICATION, SIGNATURE, TIMESTAMP},
 };

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     clock::Millis,
-    domain::{cost::MicroUsd, notice::NoticeEvent, printable::printable, row::RowStatus},
+    domain::{cost::MicroUsd, documented::documented, notice::NoticeEvent, printable::printable, row::RowStatus},
     report::{
         summary::{Summary, SummaryState},
         words::{counted, grouped},
@@ -15,36 +15,38 @@ use crate::{
     store::{BatchRow, NewNotice, SpendNotice},
 };
 
-/// A notification about a batch. Fields may be added; none changes its meaning.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct News {
-    /// The news in one sentence, as chat services show it.
-    pub text: String,
-    /// What happened.
-    pub event: NoticeEvent,
-    /// When, RFC 3339 in UTC.
-    pub at: String,
-    /// The batch's name.
-    pub batch: String,
-    /// Its definition's name.
-    pub definition: String,
-    /// Its state, if it was started.
-    pub state: Option<SummaryState>,
-    /// Why it paused or could not start; how close a spend limit is; for a finished batch, why its report could not
-    /// be written.
-    pub reason: Option<String>,
-    /// Lines by status. An absent status means 0.
-    pub lines: BTreeMap<RowStatus, u64>,
-    /// The lines that need attention from a user.
-    pub lines_left: u64,
-    /// What the batch cost over all its runs: an estimate at list price.
-    pub spend_usd: MicroUsd,
-    /// The location of its report.
-    pub report: Option<String>,
-    /// The location of its summary.
-    pub summary: Option<String>,
-    /// Whether it belongs to the sandbox.
-    pub sandbox: bool,
+documented! {
+    /// A notification about a batch. Fields may be added; none changes its meaning.
+    #[derive(Debug, Clone, PartialEq, Serialize)]
+    pub struct News {
+        /// The news in one sentence, in the field that chat services show.
+        pub text: String,
+        /// What happened: one of the events above.
+        pub event: NoticeEvent,
+        /// When it happened: RFC 3339 in UTC.
+        pub at: String,
+        /// The batch's name.
+        pub batch: String,
+        /// Its definition's name.
+        pub definition: String,
+        /// The state of the batch (see [report](report.md#state)); null if it was not started.
+        pub state: Option<SummaryState>,
+        /// Why it paused or could not start; how close a spend limit is; for a finished batch, why its report could not
+        /// be written.
+        pub reason: Option<String>,
+        /// The number of lines by status. An absent status means 0.
+        pub lines: BTreeMap<RowStatus, u64>,
+        /// The number of lines that are not finished.
+        pub lines_left: u64,
+        /// What the batch cost over all its runs: an estimate at list price.
+        pub spend_usd: MicroUsd,
+        /// Where its report is; null if there is none.
+        pub report: Option<String>,
+        /// Where its `summary.json` is; null if there is none.
+        pub summary: Option<String>,
+        /// Whether the batch belongs to the sandbox.
+        pub sandbox: bool,
+    }
 }
 
 impl News {

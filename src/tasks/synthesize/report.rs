@@ -12,7 +12,7 @@ use crate::{
         task::{SpecError, TaskSpec},
     },
     report::{
-        BatchRequest, JobRequest, ReportTask, RequestedPart, RequestedParts,
+        BatchRequest, JobRequest, OwnColumn, ReportTask, RequestedPart, RequestedParts,
         row::Column,
         words::{counted, dollars, unpriced},
     },
@@ -54,8 +54,8 @@ impl ReportTask for Synthesize {
         COLUMNS
     }
 
-    fn own_columns(&self) -> &'static [&'static str] {
-        &["left_out"]
+    fn own_columns(&self) -> &'static [OwnColumn] {
+        &[("left_out", "What of the text's file is not spoken, e.g. `1 table, 2 images`.")]
     }
 
     fn batch(&self, spec: &TaskSpec) -> Result<Box<dyn BatchRequest>, SpecError> {

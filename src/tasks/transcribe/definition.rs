@@ -13,6 +13,7 @@ use crate::{
         Built, DefinitionTask, ExtraRules, Faults, NoSource, Page, Place, TaskDefinition, TaskDraft, Template,
         Transcribing,
         build::Builder,
+        fields::{FieldTable, fields},
         manifest::{OpenManifest, RecordReader, UnnamedColumns},
         paths::io_message,
         targets::local,
@@ -32,6 +33,77 @@ use crate::{
         transcription::Transcription,
     },
 };
+
+/// The rows of the reference.
+const FIELDS: &[FieldTable] = &[ROOT, COLUMNS, OPTIONS, REPORT];
+
+fields! {
+    /// Further fields of a transcription.
+    ROOT = "" {
+        /// A regular expression over file names. Its named groups become columns; a group `key` is the key.
+        "name_pattern": "a string" ();
+        /// The columns that override options for their line.
+        "option_columns": [LineOption, ..] (or "all columns that are named like an option");
+        /// What happens to a line that names no recording.
+        "no_source": [NoSource] (= "\"fault\"");
+    }
+}
+
+fields! {
+    /// Columns of a transcription.
+    COLUMNS = "columns" {
+        /// The column of the recording.
+        "source": "a string" (or "the first of the names that are known (see [manifests](manifests.md#columns))");
+        /// The column of an option of `[transcribe]`, by the option's name: `model`, `language`, …
+        "OPTION": "a string" (or "the option's own name");
+    }
+}
+
+fields! {
+    /// How recordings are transcribed. If a finished line would have to be paid for again after a change, the command exits with
+    /// 2 and says what it costs, until you say `--rebuy`. That is so for all options that change the answer. `send`, `redact`,
+    /// `allow_silence`, `formats` and `webhook` can be changed at any time, and a change costs nothing.
+    OPTIONS = "transcribe" {
+        /// The model.
+        "model": [SttModel] (required);
+        /// The language that is spoken.
+        "language": [Language] (required);
+        /// Ask for the time of each word. `srt`, `vtt` and `diarize` always ask for it.
+        "word_timestamps": "true or false" (or "on for `pulse`, where it costs nothing");
+        /// Distinguish speakers (`pulse`).
+        "diarize": "true or false" (= "false");
+        /// Replace personal data in the transcript (`en` and `hi`).
+        "redact_pii": "true or false" (= "false");
+        /// Replace payment card data in the transcript (`en` and `hi`).
+        "redact_pci": "true or false" (= "false");
+        /// What happens if redaction is requested in a language in which the API accepts the flag and does nothing.
+        "redact": [Redact] (= "\"strict\"");
+        /// Label emotions.
+        "emotion_detection": "true or false" (= "false");
+        /// Label the speaker's gender.
+        "gender_detection": "true or false" (= "false");
+        /// Ask the vendor to delete the content (enterprise plans). With `true`, an answer that does not say `applied` pauses the batch. With `"try"`, the answer is only noted.
+        "expire_content": "true, false or \"try\"" (= "false");
+        /// An empty transcript of a long recording is not suspect.
+        "allow_silence": "true or false" (= "false");
+        /// How a recording reaches the API.
+        "send": [SendMode] (= "\"auto\"");
+        /// Words to listen for, with weights from 1 to 3, e.g. `["Northwind:2", "GST"]`; or the name of a file with one word a line (`pulse`, at most 100 words).
+        "keywords": "a list of strings, or a file's name" (= "[]");
+        /// The files to write for each line.
+        "formats": [TranscriptFormat, ..] (= "[\"json\", \"txt\"]");
+        /// Whether answers are posted to your `public_url`.
+        "webhook": [WebhookMode] (= "\"auto\"");
+    }
+}
+
+fields! {
+    /// The report of a transcription.
+    REPORT = "report" {
+        /// Whether the report has the transcripts.
+        "transcript": "true or false" (= "true");
+    }
+}
 
 /// The fields that the file sets; `None` if it does not set one.
 #[derive(Debug, Default)]
@@ -72,6 +144,14 @@ impl DefinitionTask for Transcribe {
     fn extra(&self) -> ExtraRules {
         let no_body = "a transcription's body is the recording itself; write it in [extra.query]";
         ExtraRules { query: OWN_QUERY, body: Err(no_body) }
+    }
+
+    fn fields(&self) -> &'static [FieldTable] {
+        FIELDS
+    }
+
+    fn content_columns(&self) -> &'static [(&'static str, &'static [&'static str])] {
+        &[("the recording", &records::SOURCE_NAMES)]
     }
 
     fn takes_option(&self, name: &str) -> bool {

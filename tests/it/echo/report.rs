@@ -6,7 +6,7 @@ use wavebatch::{
         pool::Pool,
         task::{SpecError, TaskSpec},
     },
-    report::{BatchRequest, JobRequest, ReportTask, row::Column},
+    report::{BatchRequest, JobRequest, OwnColumn, ReportTask, row::Column},
     store::{ReportRow, Retried},
 };
 
@@ -31,8 +31,8 @@ impl ReportTask for Echo {
         COLUMNS
     }
 
-    fn own_columns(&self) -> &'static [&'static str] {
-        &["times"]
+    fn own_columns(&self) -> &'static [OwnColumn] {
+        &[("times", "How often the text is said.")]
     }
 
     fn batch(&self, spec: &TaskSpec) -> Result<Box<dyn BatchRequest>, SpecError> {

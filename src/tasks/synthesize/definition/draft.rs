@@ -10,6 +10,7 @@ use toml::{
 use crate::{
     definition::{
         NoSource, Page,
+        fields::{FieldTable, fields},
         prose::MarkdownReading,
         text::{did_you_mean, excerpt, named, some, ticked},
         walk::{Section, TomlWalk, Wrong},
@@ -19,9 +20,107 @@ use crate::{
             CaptionFormat, MAX_PAUSE_MS, OutputFormat, SpeechChecks, SynthesisOption, SynthesisOverrides, Transport,
             ending, part_chars,
         },
-        synthesis_options::{AudioFormat, SampleRate, TtsLanguage, voice_id},
+        synthesis_options::{AudioFormat, SampleRate, TtsLanguage, TtsModel, voice_id},
     },
 };
+
+/// The rows of the reference.
+pub(super) const FIELDS: &[FieldTable] = &[ROOT, COLUMNS, OPTIONS, PAUSE, CHECKS];
+
+fields! {
+    /// Further fields of a synthesis.
+    ROOT = "" {
+        /// The columns that override options for their line.
+        "option_columns": [SynthesisOption, ..] (or "all columns that are named like an option");
+        /// What happens to a line that has no text.
+        "no_text": [NoSource] (= "\"fault\"");
+    }
+}
+
+fields! {
+    /// Columns of a synthesis.
+    COLUMNS = "columns" {
+        /// The column of the text.
+        "text": "a string" (or "`text`");
+        /// The column of the path of a file that has the text.
+        "text_file": "a string" (or "`text_file`");
+        /// The column of an option of `[synthesize]`, by the option's name: `voice_id`, `language`, …
+        "OPTION": "a string" (or "the option's own name");
+    }
+}
+
+fields! {
+    /// How texts are spoken. If finished lines would have to be paid for again after a change, the command exits with 2 and says
+    /// what it costs, until you say `--rebuy`. That is so for the model, the voice, the language, `speed`,
+    /// `number_pronunciation_language`, `math_notation`, `part_chars` and `pronunciations`. Names, endings, pauses, captions,
+    /// checks and the way in which Markdown is read can be changed at any time: only the parts whose text changes are paid for.
+    OPTIONS = "synthesize" {
+        /// The model. Each model has voices of its own.
+        "model": [TtsModel] (required);
+        /// The voice. `voices` may stand in its place, or each line names its own in a column.
+        "voice_id": "a string" ();
+        /// Several voices, each of which speaks every line; or lists of voices by the line's language, e.g. `{ en = ["kaitlyn"], hi = ["meher"] }`.
+        "voices": "a list of strings, or a table of lists by language" ();
+        /// The language of the text.
+        "language": [TtsLanguage] (or "the model's own choice");
+        /// The pace: 0.5 to 2.
+        "speed": "a number" (= "1.0");
+        /// The language in which numbers are read out.
+        "number_pronunciation_language": [TtsLanguage] (or "that of the text");
+        /// Read `5 x 3` as a product.
+        "math_notation": "true or false" (= "false");
+        /// Ask the vendor to delete the content (enterprise plans). With `true`, an answer that does not say `applied` pauses the batch. With `"try"`, the answer is only noted.
+        "expire_content": "true, false or \"try\"" (= "false");
+        /// The formats to write for each line and voice. A format may also be a table with its `sample_rate` and `ending`, e.g. `{ format = "ulaw", sample_rate = 8000, ending = "ul" }`.
+        "formats": [AudioFormat, ..] (= "[\"wav\"]");
+        /// The outputs' names without their endings: a template over `{key}`, `{voice_id}`, `{language}`, `{format}`, `{sample_rate}` and columns. `/` makes folders.
+        "name": "a string" (or "`{key}`, and what distinguishes two outputs of a line");
+        /// The longest part of a text that is one call, in characters: at most 8,000. The vendor recommends 250.
+        "part_chars": "a whole number" (= "250");
+        /// Speech with more characters a second than this, times the speed, is suspect (`too_short`); 0 turns the check off.
+        "max_chars_per_second": "a number" (= "25");
+        /// Captions, which say when each sentence is spoken.
+        "captions": [CaptionFormat, ..] (= "[]");
+        /// A CSV with the columns `word` and `pronunciation`.
+        "pronunciations": "a string" ();
+        /// How the audio is requested.
+        "transport": [Transport] (= "\"auto\"");
+        /// How Markdown files are read.
+        "markdown": [MarkdownReading] (= "\"prose\"");
+    }
+}
+
+fields! {
+    /// The silence after parts of a text, in milliseconds: 0 to 60,000. A change joins the audio again and costs nothing.
+    PAUSE = "synthesize.pause" {
+        /// After a sentence, where a part ends there.
+        "sentence_ms": "a whole number" (= "0");
+        /// After a paragraph.
+        "paragraph_ms": "a whole number" (= "600");
+        /// After a heading of Markdown.
+        "heading_ms": "a whole number" (= "1000");
+        /// Between two scenes: a paragraph without letters and digits, or a rule of Markdown.
+        "break_ms": "a whole number" (= "1500");
+    }
+}
+
+fields! {
+    /// What makes speech suspect. 0 or `false` turns a check off. After a change, `run` judges again and pays for nothing.
+    CHECKS = "synthesize.checks" {
+        /// How many times as long as usual for its text a part may be (1 to 100).
+        "too_long": "a number" (= "2.0");
+        /// The share of a part that may be long silences (0.05 to 1).
+        "half_silent": "a number" (= "0.45");
+        /// The share of samples that may be cut off (0.0001 to 1).
+        "clipped": "a number" (= "0.005");
+        /// By how many dB two neighbouring parts may differ in level (1 to 96).
+        "level_jump_db": "a number" (= "12");
+        /// Whether silence alone is suspect.
+        "silent": "true or false" (= "true");
+        /// Whether one constant sound is suspect.
+        "constant_sound": "true or false" (= "true");
+    }
+}
 
 /// The fields that the file sets; `None` if it does not set one.
 #[derive(Debug, Default)]

@@ -17,6 +17,7 @@ use crate::{
     definition::{
         Built, DefinitionTask, ExtraRules, Faults, Page, Synthesizing, TaskDefinition, TaskDraft, Template,
         build::Builder,
+        fields::FieldTable,
         manifest::{OpenManifest, RecordReader, UnnamedColumns},
     },
     domain::{
@@ -44,6 +45,14 @@ impl DefinitionTask for Synthesize {
 
     fn extra(&self) -> ExtraRules {
         ExtraRules { query: &[], body: Ok(OWN_BODY) }
+    }
+
+    fn fields(&self) -> &'static [FieldTable] {
+        draft::FIELDS
+    }
+
+    fn content_columns(&self) -> &'static [(&'static str, &'static [&'static str])] {
+        &[("the text", &records::TEXT_NAMES), ("the path of a file with the text", &records::TEXT_FILE_NAMES)]
     }
 
     fn takes_option(&self, name: &str) -> bool {

@@ -10,6 +10,10 @@ use crate::{
     domain::{synthesis::SynthesisOption, synthesis_options::OWN_BODY},
 };
 
+/// The names of the column of the text, and of the text's file.
+pub(in crate::tasks::synthesize) const TEXT_NAMES: [&str; 1] = ["text"];
+pub(in crate::tasks::synthesize) const TEXT_FILE_NAMES: [&str; 1] = ["text_file"];
+
 /// Names that people give to a column of this option.
 const NEAR: &[(SynthesisOption, &[&str])] = &[
     (SynthesisOption::VoiceId, &["voice", "voices", "voice_name", "speaker"]),
@@ -48,8 +52,8 @@ impl TextColumns {
             rule.map_err(&mut fault).ok().flatten()
         };
         let key = rule(definition.key_column.as_ref(), &KEY_NAMES);
-        let text = rule(asked.text_column.as_ref(), &["text"]);
-        let file = rule(asked.text_file_column.as_ref(), &["text_file"]);
+        let text = rule(asked.text_column.as_ref(), &TEXT_NAMES);
+        let file = rule(asked.text_file_column.as_ref(), &TEXT_FILE_NAMES);
         let is_named = asked.text_column.is_some() || asked.text_file_column.is_some();
         if text.is_none() && file.is_none() && !is_named {
             let found = ticked(&columns);

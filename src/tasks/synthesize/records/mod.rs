@@ -11,6 +11,7 @@ mod requested_voices;
 mod tests;
 mod text_line;
 
+pub(super) use self::columns::{TEXT_FILE_NAMES, TEXT_NAMES};
 use self::{
     columns::TextColumns,
     judge::TextJudge,

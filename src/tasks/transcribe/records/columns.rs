@@ -15,7 +15,8 @@ use crate::{
     domain::{batch::LineOption, options::OWN_QUERY},
 };
 
-const SOURCE_NAMES: [&str; 8] = ["source", "url", "audio", "audio_url", "file", "path", "recording", "recording_url"];
+pub(in crate::tasks::transcribe) const SOURCE_NAMES: [&str; 8] =
+    ["source", "url", "audio", "audio_url", "file", "path", "recording", "recording_url"];
 
 /// Names that people give to a column of this option.
 const NEAR: &[(LineOption, &[&str])] = &[

@@ -6,6 +6,7 @@ mod source;
 
 use std::{borrow::Cow, collections::HashMap, path::Path, sync::Arc};
 
+pub(super) use self::columns::SOURCE_NAMES;
 pub(crate) use self::file_names::name_pattern;
 use self::{
     columns::RecordingColumns,
