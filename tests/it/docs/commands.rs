@@ -10,7 +10,7 @@ use super::{Piece, documents};
 /// The languages of blocks with commands that a reader types or copies.
 const SHELLS: [&str; 4] = ["sh", "console", "bash", "shell"];
 /// Flags of other programs, which pages name alone.
-const OF_OTHERS: [&str; 12] = [
+const OF_OTHERS: [&str; 14] = [
     "--release",
     "--locked",
     "--path",
@@ -23,6 +23,8 @@ const OF_OTHERS: [&str; 12] = [
     "--test",
     "--all-targets",
     "--version",
+    "--kills",
+    "--stop-timeout",
 ];
 
 fn program() -> Command {
@@ -34,11 +36,14 @@ fn program() -> Command {
 /// The words of a line of a shell up to the end of its first command that is `wavebatch`, without that word.
 fn words(line: &str) -> Option<Vec<String>> {
     let mut words = Vec::new();
-    let mut inside = false;
+    let (mut inside, mut before) = (false, "");
     for word in line.split_whitespace() {
         let bare = word.trim_matches(|c| "`'\"()$".contains(c));
         if !inside {
-            inside = bare == "wavebatch" || bare.ends_with("/wavebatch");
+            // After a flag it is a user, an image or a container.
+            let is_program = bare == "wavebatch" || bare.ends_with("/wavebatch") && !bare.contains(':');
+            inside = is_program && !before.starts_with('-');
+            before = bare;
             continue;
         }
         if ["|", "||", "&&", ">", "2>", ">>", "&", "#", "…"].contains(&word) || word.starts_with("2>") {
@@ -133,6 +138,8 @@ fn a_wrong_command_is_found() {
         "wavebatch report b -o -",
         "wavebatch run x.csv --diarize=false",
         "cargo run --release",
+        "sudo -u wavebatch env A=b wavebatch status",
+        "docker run -v wavebatch:/var/lib/wavebatch wavebatch run a.toml",
     ] {
         assert_eq!(of(right), None, "{right}");
     }
