@@ -69,8 +69,9 @@ fn there_is_a_manual_page_for_each_verb() {
     assert_eq!(cli::code(&output), 0, "{}", cli::stderr(&output));
     for name in ["wavebatch.1", "wavebatch-run.1", "wavebatch-spool-prune.1"] {
         let page = fs::read_to_string(dir.path().join("pages/man1").join(name)).expect(name);
-        assert!(page.contains("--database"), "{name}");
+        assert!(page.contains("database"), "{name}");
     }
+    assert!(!dir.path().join("pages/man1/wavebatch-help.1").exists(), "`help` is no verb of its own");
     fs::write(dir.path().join("file"), "").unwrap();
     let refused = cli::run(dir.path(), &["man", "file"]);
     assert_eq!(cli::code(&refused), 3);
