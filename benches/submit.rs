@@ -54,7 +54,7 @@ async fn main() {
         &definition,
         None,
         Environment::Live,
-        &PlanOptions::of(wavebatch::tasks::Registry::built_in().intakes()),
+        &PlanOptions { measure: false, ..PlanOptions::of(wavebatch::tasks::Registry::built_in().intakes()) },
     ))
     .await;
     println!("check of the same: {took:.2?}");

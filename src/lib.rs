@@ -58,7 +58,7 @@
 //!
 //! # The rooms
 //!
-//! Dependencies point down only: a room knows those below it. `ARCHITECTURE.md` has the details; a test checks it.
+//! Dependencies point down only: a room knows those below it; a test checks it. See `docs/developing/architecture.md`.
 //!
 //! | room | content |
 //! | --- | --- |

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # wavebatch beside GNU parallel with curl and beside the vendor's Python client, on one sandbox and the same files.
-# One command: it installs what it needs from the package registries, builds, and prints the tables of docs/BENCHMARKS.md.
+# One command: it installs what it needs from the package registries, builds, and prints the tables of docs/figures.md.
 #
 #   benches/compare/run.sh                # medians of five
 #   benches/compare/run.sh --runs 1       # a first look; see --help for more

@@ -207,14 +207,14 @@ fn cost(plan: &Plan, (asked, unit): (&dyn BatchRequest, Unit), config: &Config) 
     }
     let limits = limits_of(config, &plan.spec, asked);
     if limits.rate_by == LimitOrigin::Sandbox {
-        let synthesis =
-            plan.purchases.iter().flat_map(|purchases| content::purchases(purchases, unit).into_iter().take(1));
+        let synthesis = plan.purchases.iter().flat_map(|purchases| content::purchases(purchases, unit));
         let none = fact("cost", "none: the sandbox neither bills nor limits");
         return synthesis.chain([none]).chain(unproven(estimate)).collect();
     }
     let rates = &config.rates;
     if let Some(purchases) = &plan.purchases {
         let mut facts = content::purchases(purchases, unit);
+        facts.extend(content::cost(purchases));
         if purchases.parts > 0 {
             facts.push(fact("time", messages::finish(purchases.parts, &limits)));
         }

@@ -2,13 +2,13 @@
 
 use clap::ValueEnum;
 
-use super::words::{counted, dollars, fact, grouped, printable};
+use super::words::{counted, dollars, duration, fact, grouped, printable};
 use crate::{
     domain::task::Unit,
     runner::intake::{ContentFindings, LineNote, PartPreview, Purchases},
 };
 
-/// The purchases and their cost.
+/// What would be bought.
 pub(super) fn purchases(found: &Purchases, unit: Unit) -> Vec<String> {
     let all: u64 = found.all_units.values().sum();
     let new: u64 = found.units.values().sum();
@@ -22,11 +22,15 @@ pub(super) fn purchases(found: &Purchases, unit: Unit) -> Vec<String> {
         format!("{} in {}; {new} in {} are new", units(all), parts(found.all_parts), parts(found.parts))
     };
     let mut facts = vec![fact("parts", synthesis)];
-    if new > 0 {
-        let about = found.cost.map(|cost| format!("about {} ", dollars(cost.0))).unwrap_or_default();
-        facts.push(fact("cost", format!("{about}({})", found.prices.join("; "))));
-    }
+    let audio = found.all_audio_ms.filter(|audio_ms| *audio_ms > 0);
+    facts.extend(audio.map(|audio_ms| fact("audio", format!("about {} in all outputs", duration(audio_ms)))));
     facts
+}
+
+/// What the new parts cost, if there are some.
+pub(super) fn cost(found: &Purchases) -> Option<String> {
+    let about = found.cost.map(|cost| format!("about {} ", dollars(cost.0))).unwrap_or_default();
+    (found.parts > 0).then(|| fact("cost", format!("{about}({})", found.prices.join("; "))))
 }
 
 /// How many warnings the screen shows.

@@ -62,9 +62,9 @@ pub(super) async fn submit(
     let done = session.submit(definition, sources.consent(), tokio::io::stdin()).await?;
     let mut facts = messages::submitted(&done, (&*definition.of, &*asked_of(context.tasks.reports(), &done.spec)?));
     if let Some(found) = &done.purchases {
+        facts.extend(content::purchases(found, definition.of.unit()));
         // The sandbox neither bills nor limits.
-        let message = if session.environment() == Environment::Sandbox { 1 } else { usize::MAX };
-        facts.extend(content::purchases(found, definition.of.unit()).into_iter().take(message));
+        facts.extend(content::cost(found).filter(|_| session.environment() != Environment::Sandbox));
     }
     facts.extend(done.done.iter().map(|what| fact("words", what)));
     facts.extend(messages::option_columns(&done.spec.option_columns));

@@ -1,4 +1,5 @@
-//! The floor plan of ARCHITECTURE.md, held against the sources: arrows point down, and each big library has one home.
+//! The floor plan of docs/developing/architecture.md, held against the sources: arrows point down, and each big library
+//! has one home.
 //! Only production code is looked at; a test may use what it likes.
 
 use std::{

@@ -347,10 +347,12 @@ pub struct PurchasesView<'v> {
     pub new_units: &'v UnitsByModel,
     /// Their cost at list price, if all of them have a price.
     pub cost_usd: Option<MicroUsd>,
+    /// About how long the audio of all jobs is, by the usual pace of their languages.
+    pub audio_seconds: Option<Seconds>,
 }
 
 impl<'v> PurchasesView<'v> {
-    const fn of(found: &'v Purchases, unit: Unit) -> Self {
+    fn of(found: &'v Purchases, unit: Unit) -> Self {
         Self {
             outputs: found.jobs,
             unit,
@@ -359,6 +361,7 @@ impl<'v> PurchasesView<'v> {
             new_parts: found.parts,
             new_units: &found.units,
             cost_usd: found.cost,
+            audio_seconds: found.all_audio_ms.map(Seconds),
         }
     }
 }

@@ -54,7 +54,7 @@ pub(super) fn page() -> String {
         ("`shape`", "The documented shapes of an error's body, for a `status`.", ErrorShape::DOCUMENTED),
     ] {
         write!(text, "\n### {title}\n{about}\n\n").expect("a String takes everything");
-        text.push_str(&table(["value", "content", "meaning"], rows.iter().map(|row| variant(row))));
+        text.push_str(&table(["value", "content", "meaning"], rows.iter().map(variant)));
     }
     text.push_str("\n### `status`\nAn answer with a status of its own.\n\n");
     let fields = StatusFault::DOCUMENTED.iter();

@@ -2,6 +2,7 @@
 //! channels they have. Only their first bytes are read, and where a container needs them their last ones.
 
 use std::{
+    collections::HashMap,
     fs, io,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
@@ -36,6 +37,8 @@ const AT_ONCE: usize = 16;
 const HEAD: u64 = 64 << 10;
 /// The longest time that all of it may take.
 const TIMEOUT: Duration = Duration::from_secs(20);
+/// Looks that a host answers none of, before it is asked no more.
+const HOPELESS: u64 = 3;
 /// The longest silence of a server.
 const SILENCE: Duration = Duration::from_secs(5);
 
@@ -246,6 +249,21 @@ fn sources(definition: &Definition, copy: Option<&Spooled>, scan: &Scan) -> Resu
 struct Eyes {
     objects: Objects,
     fetcher: Option<Fetcher>,
+    hosts: Mutex<HashMap<String, Reached>>,
+}
+
+/// How often a host, or a bucket, could be looked at and how often not.
+#[derive(Debug, Clone, Copy, Default)]
+struct Reached {
+    there: u64,
+    away: u64,
+}
+
+impl Reached {
+    /// Whether asking again would only wait for the same silence once more.
+    const fn is_hopeless(self) -> bool {
+        self.there == 0 && self.away >= HOPELESS
+    }
 }
 
 impl Eyes {
@@ -261,10 +279,29 @@ impl Eyes {
         Self {
             objects: Objects::new(&definition.source).patient(settings),
             fetcher: fetcher.map(|fetcher| fetcher.with_private_redirects(definition.private_redirects)),
+            hosts: Mutex::default(),
         }
     }
 
+    /// Looks at a source, unless its host has not been reached so far however often it was tried.
     async fn look_at(&self, source: &str) -> Look {
+        let host = host_of(source).to_owned();
+        let hosts = || self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        if hosts().get(&host).is_some_and(|reached| reached.is_hopeless()) {
+            return Look::Unknown;
+        }
+        let look = self.try_to_look_at(source).await;
+        let mut hosts = hosts();
+        let reached = hosts.entry(host).or_default();
+        if matches!(look, Look::Unknown) {
+            reached.away += 1
+        } else {
+            reached.there += 1
+        }
+        look
+    }
+
+    async fn try_to_look_at(&self, source: &str) -> Look {
         match Source::parse(source) {
             Ok(Source::File(path)) => {
                 let read = tokio::task::spawn_blocking(move || of_file(Path::new(&path))).await;
@@ -289,6 +326,13 @@ impl Eyes {
         };
         Ok(of_ends(&head, &tail, bytes))
     }
+}
+
+/// The host or bucket of an address, with its scheme. Local files have none.
+fn host_of(source: &str) -> &str {
+    let Some((scheme, rest)) = source.split_once("://") else { return "" };
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    &source[..scheme.len() + "://".len() + host.len()]
 }
 
 fn of_file(path: &Path) -> Look {
@@ -327,5 +371,29 @@ fn judged(read: Result<Look, FetchError>) -> Look {
         Err(FetchError::Source(failure)) if failure.kind == ErrorKind::SourceMissing => Look::Missing,
         Err(FetchError::Source(failure)) => Look::Unusable(failure.message),
         Err(_) => Look::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_that_answers_nothing_is_asked_no_more() {
+        let mut reached = Reached::default();
+        for _ in 0..HOPELESS {
+            assert!(!reached.is_hopeless());
+            reached.away += 1;
+        }
+        assert!(reached.is_hopeless());
+        assert!(!Reached { there: 1, ..reached }.is_hopeless(), "one answer, and it is only slow");
+        for (source, host) in [
+            ("https://a.example/b/c.wav?x=1", "https://a.example"),
+            ("https://a.example?x", "https://a.example"),
+            ("s3://calls/2026/a.wav", "s3://calls"),
+            ("/data/a.wav", ""),
+        ] {
+            assert_eq!(host_of(source), host);
+        }
     }
 }

@@ -198,6 +198,8 @@ pub struct Purchases {
     pub parts: u64,
     /// Units of these parts.
     pub units: UnitsByModel,
+    /// How long the audio of all jobs is, in ms, by the usual pace of their languages; `None` if no audio comes of them.
+    pub all_audio_ms: Option<u64>,
     /// Their cost at list price; `None` if one of their models has no price.
     pub cost: Option<MicroUsd>,
     /// The list prices of their models, in words.

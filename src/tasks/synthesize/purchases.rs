@@ -9,8 +9,8 @@ use crate::{
         cost::{MicroUsd, Rates},
         cut::Part,
         identity::Identity,
-        synthesis::{ClipFormat, Rendition, Synthesis},
-        synthesis_options::{SynthesisOptions, TtsModel},
+        synthesis::{ClipFormat, Pace, Rendition, Synthesis},
+        synthesis_options::{SynthesisOptions, TtsLanguage, TtsModel},
     },
     runner::intake::{Purchases, Survey},
     store::{AudioCache, JobPlan, StoreError},
@@ -79,6 +79,13 @@ impl SynthesisSurvey {
     }
 }
 
+/// How long the parts take to say, in ms.
+fn expected_ms(options: &SynthesisOptions, parts: &[Part]) -> u64 {
+    let language = options.language.as_ref().map(TtsLanguage::as_str);
+    let pace = |part: &Part| Pace::of(&part.text, language, options.speed.factor(), 0.0);
+    parts.iter().map(|part| pace(part).expected_ms()).sum()
+}
+
 impl Survey for SynthesisSurvey {
     fn add(&mut self, line: &ManifestLine, jobs: &[JobPlan]) -> Result<(), StoreError> {
         let Some(text) = line.jobs.iter().find_map(|job| job.text.as_deref()) else { return Ok(()) };
@@ -93,6 +100,7 @@ impl Survey for SynthesisSurvey {
         for (output, job) in outputs.iter().zip(jobs) {
             let options = output.overrides.apply(&self.synthesis.options);
             let (voice, bought) = (output.voice_id(), output.format.bought());
+            *self.found.all_audio_ms.get_or_insert_default() += expected_ms(&options, &parts);
             if !seen.contains(&(voice, bought)) {
                 seen.push((voice, bought));
                 self.found.all_parts += parts.len() as u64;

@@ -71,6 +71,12 @@ impl Pace {
         }
     }
 
+    /// The time that the text probably takes, in ms.
+    #[must_use]
+    pub fn expected_ms(&self) -> u64 {
+        (self.usual_ms + (self.pauses_ms - BEFORE_MS - AFTER_MS).max(0.0)) as u64
+    }
+
     /// The most time that the text can take, if it may take `times` as long as usual; `None` if that is 0.
     #[must_use]
     pub fn most_ms(&self, times: f64) -> Option<u64> {
