@@ -6,12 +6,11 @@ use std::collections::BTreeMap;
 use wavebatch::domain::cut::{SentenceRules, flat};
 
 /// The corpora. Sentences of our own are written beside the code; they are no proof of what it does with others'.
-const CORPORA: &[(&str, &str)] =
-    &[
-        ("own", include_str!("sentences/own.txt")),
-        ("first blind", include_str!("sentences/blind.txt")),
-        ("second blind", include_str!("sentences/second_blind.txt")),
-    ];
+const CORPORA: &[(&str, &str)] = &[
+    ("own", include_str!("sentences/own.txt")),
+    ("first blind", include_str!("sentences/blind.txt")),
+    ("second blind", include_str!("sentences/second_blind.txt")),
+];
 /// Languages whose script has no letters of the kind that the aims are set for.
 const WITHOUT_ALPHABET: &[&str] = &["zh", "ja", "th", "lo", "km", "my"];
 
