@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{self, BufWriter},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use clap::Args;
@@ -72,7 +72,7 @@ impl Report {
             }
             Some(file) => {
                 let scope = ReportScope { lines: lines.lines, with_dropped: self.with_dropped };
-                write(context, &store, &row, file, &ReportRequest { scope, format }).await?;
+                write(context, &store, &row, file, &ReportRequest { scope, format, at: absolute(file) }).await?;
             }
             None => beside(context, &store, &settings.config.rates, &row, state).await?,
         }
@@ -183,4 +183,10 @@ async fn write(
     written?;
     context.screen.message(&format!("{}: written to {}", row.name, file.display()));
     Ok(())
+}
+
+/// The absolute path of a file; `None` for stdout and for an object.
+fn absolute(file: &Path) -> Option<String> {
+    let is_file = file.as_os_str() != "-" && !file.to_str().is_some_and(is_s3);
+    Some(std::path::absolute(file).ok().filter(|_| is_file)?.to_string_lossy().into_owned())
 }

@@ -21,7 +21,7 @@ use super::{
     walk::{Section, TomlWalk, Wrong},
 };
 use crate::domain::{
-    batch::{OnLostWords, OnUnknown, ReportSettings, RunSettings},
+    batch::{OnLostWords, OnUnknown, OutputPaths, ReportSettings, RunSettings},
     s3::{S3Settings, SinkSettings},
     task::Tasks,
 };
@@ -110,6 +110,8 @@ fields! {
     pub(super) REPORT = "report" {
         /// The report's file, or `s3://bucket/key`.
         "to": "a string" (or "`report.csv` beside the outputs");
+        /// How the report writes the paths of local outputs. `"relative"` is from the report's folder, so that a folder with outputs and report can be moved.
+        "paths": [OutputPaths] (= "\"absolute\"");
     }
 }
 
@@ -253,6 +255,10 @@ fn read_root<'t>(walk: &mut TomlWalk<'t>, table: &'t DeTable<'t>, tasks: &Tasks<
     if task.has_transcripts() {
         draft.report.transcript = walk.flag(&mut report, "transcript").unwrap_or(draft.report.transcript);
     }
+    if task.reads_texts() {
+        draft.report.text = walk.flag(&mut report, "text").unwrap_or(draft.report.text);
+    }
+    draft.report.paths = walk.text(&mut report, "paths", named).unwrap_or(draft.report.paths);
     draft.report_to = walk.text(&mut report, "to", some);
     draft.report_store = stores::read_store(walk, &mut report);
     walk.close(report);

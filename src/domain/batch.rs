@@ -217,12 +217,39 @@ impl Default for RunSettings {
     }
 }
 
+listed! {
+    /// How a report writes the paths of outputs.
+    OutputPaths, "way to write paths" {
+        /// As they are.
+        Absolute = "absolute",
+        /// From the report's folder, if both are on this machine: they stay right where the folder moves as a whole.
+        Relative = "relative",
+    }
+}
+
+impl OutputPaths {
+    const fn is_absolute(&self) -> bool {
+        matches!(self, Self::Absolute)
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
 /// A definition's `[report]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ReportSettings {
     /// Whether the report contains the transcripts.
     pub transcript: bool,
+    /// Whether the report contains the texts that are spoken.
+    #[serde(skip_serializing_if = "is_false")]
+    pub text: bool,
+    /// How the report writes the paths of local outputs.
+    #[serde(skip_serializing_if = "OutputPaths::is_absolute")]
+    pub paths: OutputPaths,
     /// The store that takes the report, and how it stores it, if the report goes to a store of its own; `None`: the same store
     /// as the outputs.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -252,7 +279,7 @@ impl BatchSpec {
 
 impl Default for ReportSettings {
     fn default() -> Self {
-        Self { transcript: true, sink: None, former: None }
+        Self { transcript: true, text: false, paths: OutputPaths::Absolute, sink: None, former: None }
     }
 }
 

@@ -7,7 +7,7 @@ use jiff::{Timestamp, fmt::temporal::DateTimePrinter};
 
 use super::{
     defuse::defuse,
-    row::{Column, Row},
+    row::{Column, LongColumns, Row},
     task::ReportTask,
 };
 use crate::domain::synthesis_options::{AudioFormat, SampleRate};
@@ -28,19 +28,19 @@ pub struct ReportWriter<W: io::Write> {
 }
 
 impl<W: io::Write> ReportWriter<W> {
-    /// Starts a report with its header: the task's columns, then the manifest's `carried` columns. Without `transcript`, that
-    /// column is left out.
+    /// Starts a report with its header: the task's columns, then the manifest's `carried` columns. Of the long columns it
+    /// has only those that are asked for.
     ///
     /// # Errors
     /// `writer` fails.
-    pub fn new(writer: W, task: &dyn ReportTask, carried: &[String], transcript: bool) -> io::Result<Self> {
+    pub fn new(writer: W, task: &dyn ReportTask, carried: &[String], long: LongColumns) -> io::Result<Self> {
         let mut csv = WriterBuilder::new()
             .terminator(Terminator::Any(b'\n'))
             .quote_style(QuoteStyle::Necessary)
             .buffer_capacity(256 * 1024)
             .from_writer(writer);
-        csv.write_record(header(task, carried, transcript, true)).map_err(cause)?;
-        let columns = shown(task, transcript).collect();
+        csv.write_record(header(task, carried, long, true)).map_err(cause)?;
+        let columns = shown(task, long).collect();
         let own = task.own_columns().len();
         Ok(Self { csv, record: ByteRecord::new(), scratch: String::new(), columns, own, carried: carried.len() })
     }
@@ -123,6 +123,7 @@ impl<W: io::Write> ReportWriter<W> {
             Column::Transcript => {
                 self.maybe(row.transcript.as_deref().filter(|text| text.len() <= LONGEST_COPIED));
             }
+            Column::Text => self.maybe(row.text.as_deref()),
         }
     }
 
@@ -168,19 +169,19 @@ pub(super) fn write_time(at: Option<i64>, cell: &mut String) {
 }
 
 /// The task's columns that the report includes.
-pub(super) fn shown(task: &dyn ReportTask, transcript: bool) -> impl Iterator<Item = Column> {
-    task.columns().iter().copied().filter(move |column| transcript || *column != Column::Transcript)
+pub(super) fn shown(task: &dyn ReportTask, long: LongColumns) -> impl Iterator<Item = Column> {
+    task.columns().iter().copied().filter(move |column| long.has(*column))
 }
 
 /// Our column names, then the manifest's: with one or more prefixes if a name is taken. `safe`: no name is a formula.
-pub(super) fn header(task: &dyn ReportTask, carried: &[String], transcript: bool, safe: bool) -> Vec<String> {
+pub(super) fn header(task: &dyn ReportTask, carried: &[String], long: LongColumns, safe: bool) -> Vec<String> {
     let own = || task.own_columns().iter().map(|(name, _)| (*name).to_owned());
     let mut taken: HashSet<String> = task.columns().iter().map(ToString::to_string).chain(own()).collect();
     // A free name stays as it is, even if another column's prefixed name would equal it.
     let names: Vec<String> =
         carried.iter().map(|name| if safe { defuse(name).into_owned() } else { name.clone() }).collect();
     let free: Vec<bool> = names.iter().map(|name| taken.insert(name.clone())).collect();
-    let mut header: Vec<String> = shown(task, transcript).map(|column| column.to_string()).chain(own()).collect();
+    let mut header: Vec<String> = shown(task, long).map(|column| column.to_string()).chain(own()).collect();
     for (mut name, free) in names.into_iter().zip(free) {
         while !free && !taken.insert(name.clone()) {
             name.insert_str(0, PREFIX);
@@ -244,6 +245,7 @@ mod tests {
             notes: vec![Note::Sandbox, Note::Stereo],
             content_expiry: Some("applied".into()),
             transcript: Some("Hello,\n\"you\"".into()),
+            text: None,
             own: vec![],
             carried: vec!["+919812345678".into(), "=1+1".into()],
         }
@@ -255,7 +257,7 @@ mod tests {
 
     fn written_for(task: &dyn ReportTask, rows: &[Row], carried: &[&str], transcript: bool) -> String {
         let carried: Vec<String> = carried.iter().map(ToString::to_string).collect();
-        let mut report = ReportWriter::new(Vec::new(), task, &carried, transcript).unwrap();
+        let mut report = ReportWriter::new(Vec::new(), task, &carried, LongColumns { transcript, text: true }).unwrap();
         rows.iter().for_each(|row| report.write(row).unwrap());
         String::from_utf8(report.finish().unwrap()).unwrap()
     }
@@ -322,6 +324,7 @@ mod tests {
             notes: vec![],
             content_expiry: None,
             transcript: None,
+            text: None,
             carried: vec![],
             ..row()
         };
@@ -351,8 +354,8 @@ mod tests {
     fn taken_names_get_a_prefix_and_another() {
         let carried = ["key", "note", "manifest_key", "note", "=a", "transcript"].map(ToOwned::to_owned);
         let names = ["manifest_manifest_key", "note", "manifest_key", "manifest_note", "'=a", "manifest_transcript"];
-        assert_eq!(header(&Transcribe, &carried, false, true)[23..], names);
-        assert_eq!(header(&Transcribe, &carried, true, true)[24..], names);
+        assert_eq!(header(&Transcribe, &carried, LongColumns::default(), true)[23..], names);
+        assert_eq!(header(&Transcribe, &carried, LongColumns { transcript: true, text: true }, true)[24..], names);
     }
 
     proptest! {

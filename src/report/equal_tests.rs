@@ -10,7 +10,7 @@ use self::back::{back, plain, seen_by};
 use super::{
     csv::ReportWriter,
     publish_tests::{Fixture, job},
-    row::Row,
+    row::{LongColumns, Row},
     summary::SummaryState,
     task::ReportTask,
 };
@@ -93,6 +93,7 @@ fn row() -> impl Strategy<Value = Row> {
         notes: ends.3,
         content_expiry: ends.4,
         transcript: ends.5,
+        text: None,
         outputs: ends.6,
         submitted_at: rest.0,
         started_at: rest.1,
@@ -129,7 +130,7 @@ proptest! {
     fn every_field_of_every_row_is_read_back(rows in vec(row(), 0..5), synthesis in any::<bool>(), transcript in any::<bool>()) {
         let task: &dyn ReportTask = if synthesis { &Synthesize } else { &Transcribe };
         let names = ["who", "key", "=who"].map(str::to_owned);
-        let mut report = ReportWriter::new(Vec::new(), task, &names, transcript).unwrap();
+        let mut report = ReportWriter::new(Vec::new(), task, &names, LongColumns { transcript, text: false }).unwrap();
         rows.iter().for_each(|row| report.write(row).unwrap());
         let report = report.finish().unwrap();
         let expected: Vec<Row> = rows.into_iter().map(|row| seen_by(row, task, transcript)).collect();

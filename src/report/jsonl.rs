@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     csv::{header, write_time},
-    row::{Column, Row},
+    row::{Column, LongColumns, Row},
     task::ReportTask,
 };
 
@@ -23,9 +23,9 @@ pub(super) struct JsonlWriter<W: io::Write> {
 }
 
 impl<W: io::Write> JsonlWriter<W> {
-    pub(super) fn new(out: W, task: &dyn ReportTask, carried: &[String], transcript: bool) -> Self {
-        let columns = super::csv::shown(task, transcript).collect();
-        let names = header(task, carried, transcript, false);
+    pub(super) fn new(out: W, task: &dyn ReportTask, carried: &[String], long: LongColumns) -> Self {
+        let columns = super::csv::shown(task, long).collect();
+        let names = header(task, carried, long, false);
         Self { out, columns, names, own: task.own_columns().len(), carried: carried.len() }
     }
 
@@ -78,6 +78,7 @@ fn cell(row: &Row, column: Column) -> Value {
         Column::Notes => json!(row.notes),
         Column::ContentExpiry => json!(row.content_expiry),
         Column::Transcript => json!(row.transcript),
+        Column::Text => json!(row.text),
     }
 }
 

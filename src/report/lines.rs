@@ -1,8 +1,11 @@
 //! Turns a row of the ledger into a row of the report.
 
+use std::path::PathBuf;
+
 use serde_json::Value;
 
 use super::{
+    place::from_folder,
     recalled::{Recalled, is_adopted},
     row::Row,
     task::{BatchRequest, JobRequest},
@@ -28,7 +31,11 @@ pub(super) struct RowContext {
     pub(super) asked: Box<dyn BatchRequest>,
     /// Whether the report has transcripts.
     pub(super) transcripts: bool,
+    /// Whether the report has the texts that are spoken.
+    pub(super) texts: bool,
     pub(super) sandbox: bool,
+    /// The folder that paths of outputs start at; `None`: they are absolute.
+    pub(super) base: Option<PathBuf>,
 }
 
 impl RowContext {
@@ -50,7 +57,7 @@ impl RowContext {
             status: status(line.state),
             wanted: line.wanted,
             source: line.source.as_deref().map(|source| self.spec.queries.shown(source)).unwrap_or_default(),
-            outputs: addresses(line.outputs.as_deref()),
+            outputs: self.outputs(&line),
             notes: self.notes(&line, recalled.is_some()),
             audio_ms: line.audio_ms.or(adopted.and_then(|recalled| recalled.audio_ms)),
             request_id: line.request_id.clone().or_else(|| adopted?.request_id.clone()),
@@ -58,6 +65,7 @@ impl RowContext {
                 Some(RowAnswer::Here(answer)) => Transcript::text_of(answer).ok(),
                 Some(RowAnswer::Apart(_)) | None => recalled.map(|recalled| recalled.transcript),
             },
+            text: line.text,
             carried: cells(line.carried.as_deref()),
             line: Some(line.line),
             key: line.key,
@@ -82,6 +90,14 @@ impl RowContext {
             error_kind: kind,
             error: line.error,
             content_expiry: line.content_expiry,
+        }
+    }
+
+    fn outputs(&self, line: &ReportRow) -> Vec<String> {
+        let addresses = addresses(line.outputs.as_deref());
+        match &self.base {
+            Some(base) => addresses.iter().map(|address| from_folder(base, address)).collect(),
+            None => addresses,
         }
     }
 

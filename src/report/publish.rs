@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{self, Write},
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -10,10 +11,10 @@ use super::{
     csv::ReportWriter,
     format::ReportFormat,
     lines::RowContext,
-    place::report_place,
+    place::{base_of, report_place},
     recall::Recall,
     recalled::Recalled,
-    row::Row,
+    row::{Column, LongColumns, Row},
     summary::{Summary, SummaryState},
     task::ReportTask,
     writer::RowWriter,
@@ -46,6 +47,16 @@ pub struct ReportRequest {
     pub scope: ReportScope,
     /// Its format.
     pub format: ReportFormat,
+    /// Its address, if it is a file: paths of outputs may start there.
+    pub at: Option<String>,
+}
+
+/// The long columns of a batch's report.
+fn long_columns(spec: &BatchSpec, task: &dyn ReportTask) -> LongColumns {
+    LongColumns {
+        transcript: spec.report.transcript && task.has_transcripts(),
+        text: spec.report.text && task.columns().contains(&Column::Text),
+    }
 }
 
 /// Writes the report and the summary of a batch beside its outputs: each of them whole, or not at all.
@@ -93,7 +104,8 @@ async fn write_report(
     sink: &Sink,
 ) -> Result<(), PublishError> {
     let place = report_place(spec, sink)?;
-    put_at(store, batch, (spec, task), &ReportRequest::default(), place).await
+    let request = ReportRequest { at: Some(spec.report_address()), ..ReportRequest::default() };
+    put_at(store, batch, (spec, task), &request, place).await
 }
 
 /// Writes the report of a batch to the object at this address, in the store that its report goes to.
@@ -108,7 +120,8 @@ pub async fn put_report(
     address: &str,
 ) -> Result<(), PublishError> {
     let place = Sink::open_file(address, spec.report_sink())?;
-    put_at(store, batch, (spec, task), request, place).await
+    let request = ReportRequest { at: Some(address.to_owned()), ..request.clone() };
+    put_at(store, batch, (spec, task), &request, place).await
 }
 
 async fn put_at(
@@ -142,7 +155,7 @@ pub async fn put_blank_report((spec, task): (&BatchSpec, &dyn ReportTask), sink:
         return place.try_out(&name).await;
     }
     let header =
-        ReportWriter::new(Vec::new(), task, &spec.carried, spec.report.transcript).and_then(ReportWriter::finish);
+        ReportWriter::new(Vec::new(), task, &spec.carried, long_columns(spec, task)).and_then(ReportWriter::finish);
     let header = header.expect("memory takes whatever is written");
     place.put(&name, Content::Bytes(header.into()), ReportFormat::default().content_type()).await.map(|_| ())
 }
@@ -166,9 +179,10 @@ pub async fn report_to<W: Write + Send + 'static>(
     request: &ReportRequest,
     out: W,
 ) -> Result<W, PublishError> {
-    let transcript = spec.report.transcript && task.has_transcripts();
-    let writer = RowWriter::new(out, request.format, task, &spec.carried, transcript).map_err(PublishError::Output)?;
-    Box::pin(write_all(store, batch, (spec, task), &request.scope, (transcript, writer))).await
+    let long = long_columns(spec, task);
+    let writer = RowWriter::new(out, request.format, task, &spec.carried, long).map_err(PublishError::Output)?;
+    let base = request.at.as_deref().and_then(|at| base_of(spec, at));
+    Box::pin(write_all(store, batch, (spec, task), &request.scope, (long, base, writer))).await
 }
 
 /// Shows each row of a batch to `each`, with its transcript if its task has them: from kept answers, else from the outputs.
@@ -183,8 +197,9 @@ pub async fn each_row(
     each: impl FnMut(Row) + Send + 'static,
 ) -> Result<(), PublishError> {
     let writer = RowWriter::Each(io::sink(), Box::new(each));
+    let long = LongColumns { transcript: task.has_transcripts(), text: false };
     // Boxed: the callers' futures are large already.
-    Box::pin(write_all(store, batch, (spec, task), scope, (task.has_transcripts(), writer))).await.map(drop)
+    Box::pin(write_all(store, batch, (spec, task), scope, (long, None, writer))).await.map(drop)
 }
 
 async fn write_all<W: Write + Send + 'static>(
@@ -192,19 +207,22 @@ async fn write_all<W: Write + Send + 'static>(
     batch: &BatchRow,
     (spec, task): (&BatchSpec, &dyn ReportTask),
     scope: &ReportScope,
-    (transcript, mut writer): (bool, RowWriter<W>),
+    (long, base, mut writer): (LongColumns, Option<PathBuf>, RowWriter<W>),
 ) -> Result<W, PublishError> {
     let unread = |e| StoreError::Unexpected(format!("the specification of `{}`: {e}", batch.name));
     let lines = RowContext {
         batch: batch.name.clone(),
         spec: spec.clone(),
         asked: task.batch(&spec.task).map_err(unread)?,
-        transcripts: transcript,
+        transcripts: long.transcript,
+        texts: long.text,
+        base,
         sandbox: batch.environment == Environment::Sandbox,
     };
     let lines = Arc::new(lines);
     let mut recall = Recall::new(spec, store.spool());
-    let limit = if transcript { PAGE_WITH_ANSWERS } else { PAGE };
+    let transcript = long.transcript;
+    let limit = if transcript || long.text { PAGE_WITH_ANSWERS } else { PAGE };
     let mut page = store.report_rows(batch.id, (0, 0), limit, transcript, scope).await?;
     while let Some(last) = page.last() {
         let after = (last.ordinal, last.job.0);
@@ -238,6 +256,9 @@ async fn write_page<W: Write + Send + 'static>(
 ) -> Result<RowWriter<W>, PublishError> {
     let mut together = Vec::with_capacity(page.len());
     for mut line in page {
+        if lines.texts {
+            line.text = store.text(line.job).await?;
+        }
         if let Some(RowAnswer::Apart(call)) = line.answer {
             writer = write_rows(writer, lines, recall, std::mem::take(&mut together), 0).await?;
             line.answer = store.answer(call).await?.map(|(body, _)| RowAnswer::Here(body));

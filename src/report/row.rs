@@ -74,6 +74,29 @@ listed! {
         ContentExpiry = "content_expiry",
         /// The transcript; not with `[report] transcript = false`.
         Transcript = "transcript",
+        /// The text that is spoken.
+        Text = "text",
+    }
+}
+
+/// The columns that a report has only if its definition asks for them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LongColumns {
+    /// The transcripts.
+    pub transcript: bool,
+    /// The texts that are spoken.
+    pub text: bool,
+}
+
+impl LongColumns {
+    /// Whether the report has this column.
+    #[must_use]
+    pub fn has(self, column: Column) -> bool {
+        match column {
+            Column::Transcript => self.transcript,
+            Column::Text => self.text,
+            _ => true,
+        }
     }
 }
 
@@ -142,6 +165,8 @@ pub struct Row {
     pub content_expiry: Option<String>,
     /// The transcript.
     pub transcript: Option<String>,
+    /// The text that is spoken.
+    pub text: Option<String>,
     /// The task's own columns.
     pub own: Vec<String>,
     /// The manifest's own columns, in the order of the carried names.

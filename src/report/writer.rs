@@ -6,7 +6,7 @@ use super::{
     csv::ReportWriter,
     format::{Packing, ReportFormat, ReportLayout},
     jsonl::JsonlWriter,
-    row::Row,
+    row::{LongColumns, Row},
     task::ReportTask,
 };
 
@@ -24,12 +24,12 @@ impl<W: Write> RowWriter<W> {
         format: ReportFormat,
         task: &dyn ReportTask,
         carried: &[String],
-        transcript: bool,
+        long: LongColumns,
     ) -> io::Result<Self> {
         let out = Packing::new(out, format.gzip);
         Ok(match format.layout {
-            ReportLayout::Csv => Self::Csv(Box::new(ReportWriter::new(out, task, carried, transcript)?)),
-            ReportLayout::Jsonl => Self::Jsonl(JsonlWriter::new(out, task, carried, transcript)),
+            ReportLayout::Csv => Self::Csv(Box::new(ReportWriter::new(out, task, carried, long)?)),
+            ReportLayout::Jsonl => Self::Jsonl(JsonlWriter::new(out, task, carried, long)),
         })
     }
 

@@ -482,3 +482,33 @@ async fn speech_goes_to_a_store_as_transcripts_do() {
     assert_eq!(dated.s3.get("acme-transcripts", "speech/bye.avery.wav").unwrap(), wav);
     assert_eq!(dated.fixture.sandbox.books().calls, calls);
 }
+
+#[test]
+fn a_report_has_the_texts_and_paths_from_its_own_folder() {
+    let dir = fixture();
+    write(dir.path(), "p.csv", PROMPTS);
+    definition(dir.path(), "voice_id = \"avery\"");
+    let toml = fs::read_to_string(dir.path().join("p.toml")).unwrap();
+    write(dir.path(), "p.toml", format!("{toml}\n[report]\ntext = true\npaths = \"relative\"\n"));
+    let done = run(dir.path(), &["run", "p.toml", "--sandbox", "-q"]);
+    assert_eq!(code(&done), 0, "{}", stderr(&done));
+    let rows = |text: &str| -> Vec<(String, String)> {
+        let mut csv = csv::Reader::from_reader(text.as_bytes());
+        let header = csv.headers().unwrap().clone();
+        let at = |name: &str| header.iter().position(|cell| cell == name).unwrap();
+        let (outputs, text) = (at("outputs"), at("text"));
+        csv.records().map(Result::unwrap).map(|row| (row[outputs].to_owned(), row[text].to_owned())).collect()
+    };
+    let own = run(dir.path(), &["report", "p", "--sandbox", "-o", "elsewhere.csv"]);
+    assert_eq!(code(&own), 0, "{}", stderr(&own));
+    let elsewhere = rows(&fs::read_to_string(dir.path().join("elsewhere.csv")).unwrap());
+    let folder = dir.path().join("sandbox-out/p");
+    let beside = rows(&fs::read_to_string(folder.join("report.csv")).unwrap());
+    assert!(!beside.is_empty() && beside.iter().all(|(_, text)| !text.is_empty()), "{beside:?}");
+    for ((near, text), (far, _)) in beside.iter().zip(&elsewhere) {
+        let near: Vec<String> = serde_json::from_str(near).unwrap();
+        let far: Vec<String> = serde_json::from_str(far).unwrap();
+        assert!(near.iter().all(|path| folder.join(path).is_file() && !path.starts_with('/')), "{near:?}: {text}");
+        assert!(far.iter().all(|path| dir.path().join(path).is_file() && path.starts_with("sandbox-out/")), "{far:?}");
+    }
+}

@@ -67,6 +67,7 @@ fn row(header: &StringRecord, record: &StringRecord, carried: usize) -> Row {
             .unwrap_or_default(),
         content_expiry: cell(Column::ContentExpiry),
         transcript: cell(Column::Transcript),
+        text: None,
         own: Vec::new(),
         carried: record.iter().skip(own).map(plain).collect(),
     }

@@ -369,6 +369,7 @@ fn report_row(row: &SqliteRow, with_answer: bool) -> Result<ReportRow, StoreErro
         Unit::Characters => (facts.audio_ms, units),
     };
     Ok(ReportRow {
+        text: None,
         job: row.try_get("id")?,
         ordinal: row.try_get("ordinal")?,
         line: rows::length(row, "line")?.unwrap_or(0),

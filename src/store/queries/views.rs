@@ -259,6 +259,8 @@ pub struct ReportRow {
     pub parts: Option<u64>,
     /// How many of those parts were in the audio cache already.
     pub reused_parts: Option<u64>,
+    /// The text that is spoken, if somebody has looked it up.
+    pub text: Option<String>,
 }
 
 impl ReportRow {

@@ -47,6 +47,7 @@ const COLUMNS: &[Column] = &[
     Column::Error,
     Column::Notes,
     Column::Wanted,
+    Column::Text,
 ];
 
 impl ReportTask for Synthesize {

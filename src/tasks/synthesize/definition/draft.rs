@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// The rows of the reference.
-pub(super) const FIELDS: &[FieldTable] = &[ROOT, COLUMNS, OPTIONS, PAUSE, CHECKS];
+pub(super) const FIELDS: &[FieldTable] = &[ROOT, COLUMNS, OPTIONS, PAUSE, CHECKS, REPORT];
 
 fields! {
     /// Further fields of a synthesis.
@@ -87,6 +87,14 @@ fields! {
         "transport": [Transport] (= "\"auto\"");
         /// How Markdown files are read.
         "markdown": [MarkdownReading] (= "\"prose\"");
+    }
+}
+
+fields! {
+    /// The report of a synthesis.
+    REPORT = "report" {
+        /// Whether the report has the texts that are spoken.
+        "text": "true or false" (= "false");
     }
 }
 
