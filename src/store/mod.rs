@@ -111,6 +111,8 @@ struct StoreShared {
     hurry: CancellationToken,
     /// Cancelled when it waits no longer.
     give_up: CancellationToken,
+    /// Whether a newer program migrated the ledger.
+    outgrown: engine::schema::Outgrown,
     /// Whether this process starts calls only within the windows of their batches.
     enforces_windows: AtomicBool,
     /// Whether this process ever claimed a line of a batch that was being probed.

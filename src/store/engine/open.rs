@@ -1,4 +1,4 @@
-//! Opening a ledger: what is refused before a byte is written, its settings, its migrations.
+//! Opening a ledger: what is refused before a byte is written, and its settings.
 
 use std::{
     fs, io,
@@ -13,8 +13,7 @@ use std::{
 };
 
 use sqlx::{
-    ConnectOptions, Connection, Row, SqliteConnection,
-    migrate::Migrator,
+    ConnectOptions, Connection, SqliteConnection,
     sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::sync::{Notify, mpsc};
@@ -22,15 +21,16 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::store::{Store, StoreError, StoreShared, Timing, engine::space::WRITER_CACHE, engine::writer};
+use crate::store::{
+    Store, StoreError, StoreShared, Timing, engine::schema, engine::schema::Outgrown, engine::space::WRITER_CACHE,
+    engine::writer,
+};
 
 /// The oldest SQLite without the WAL-reset bug.
 pub const MIN_SQLITE: (u32, u32, u32) = (3, 51, 3);
 
 /// The time between two looks at a directory in which another process opens a ledger.
 const TRY_AGAIN: Duration = Duration::from_millis(5);
-
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// How to open a ledger.
 #[derive(Debug, Clone)]
@@ -94,7 +94,7 @@ impl Store {
         }
         let mut conn = SqliteConnection::connect_with(&options).await?;
         refuse_old_sqlite(&mut conn).await?;
-        migrate(&mut conn, &path).await?;
+        schema::migrate(&mut conn, &path).await?;
         let id = ledger_id(&mut conn, opening.clock.now()).await?;
         drop(one_by_one);
 
@@ -110,6 +110,7 @@ impl Store {
             closed: CancellationToken::new(),
             hurry: CancellationToken::new(),
             give_up: CancellationToken::new(),
+            outgrown: Outgrown::of(&path),
             enforces_windows: AtomicBool::new(false),
             probes: AtomicBool::new(false),
             woken: Notify::new(),
@@ -184,36 +185,6 @@ async fn refuse_old_sqlite(conn: &mut SqliteConnection) -> Result<(), StoreError
     let mut parts = version.split('.').map(|p| u32::from_str(p).unwrap_or(0));
     let mut next = || parts.next().unwrap_or(0);
     if (next(), next(), next()) < MIN_SQLITE { Err(StoreError::OldSqlite(version)) } else { Ok(()) }
-}
-
-async fn migrate(conn: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
-    let known = MIGRATIONS.iter().map(|m| m.version).max().unwrap_or(0);
-    let table: Option<String> = sqlx::query_scalar("SELECT name FROM sqlite_schema WHERE name = '_sqlx_migrations'")
-        .fetch_optional(&mut *conn)
-        .await?;
-    if table.is_some() {
-        let found: i64 = sqlx::query("SELECT coalesce(max(version), 0) AS v FROM _sqlx_migrations")
-            .fetch_one(&mut *conn)
-            .await?
-            .get("v");
-        let first: Option<Vec<u8>> = sqlx::query_scalar("SELECT checksum FROM _sqlx_migrations WHERE version = 1")
-            .fetch_optional(&mut *conn)
-            .await?;
-        let ours = MIGRATIONS.iter().find(|m| m.version == 1).map(|m| m.checksum.to_vec());
-        if found > 0 && first != ours {
-            return Err(StoreError::Unreleased(path.to_owned()));
-        }
-        if found > known {
-            return Err(StoreError::Newer { path: path.to_owned(), found, known });
-        }
-        if found == known {
-            return Ok(());
-        }
-    }
-    MIGRATIONS.run_direct(None, conn, false).await.map_err(|e| match e {
-        sqlx::migrate::MigrateError::Execute(e) => StoreError::from(e),
-        e => StoreError::Unexpected(format!("its schema could not be brought up to date: {e}")),
-    })
 }
 
 async fn ledger_id(conn: &mut SqliteConnection, now: i64) -> Result<String, StoreError> {
