@@ -6,14 +6,14 @@ use super::{
     context::{Context, LedgerFlags},
     error::{CliError, Exit},
     kept, spend_limits,
-    words::{bytes, clock, counted, dollars, duration, grouped, moment, printable, shell, table},
+    words::{bytes, clock, command, counted, dollars, duration, grouped, moment, printable, table},
 };
 use crate::{
     app::{
         status,
         views::{BatchView, PoolUse, StatusView, SynthesisProgressView},
     },
-    domain::job::JobState,
+    domain::{environment::Environment, job::JobState},
     store::BatchPhase,
 };
 
@@ -43,11 +43,11 @@ impl Status {
         if self.json {
             screen.view(&view)?;
         } else if let ([batch], Some(_)) = (view.batches.as_slice(), &self.batch) {
-            screen.result(&(one(batch) + &rest(&view)))?;
+            screen.result(&(one(batch) + &rest(&view, settings.environment)))?;
         } else if view.batches.is_empty() {
             screen.message(&format!("{} has no batches yet", view.ledger.path));
         } else {
-            screen.result(&(list(&view.batches, screen.result_width()) + "\n" + &rest(&view)))?;
+            screen.result(&(list(&view.batches, screen.result_width()) + "\n" + &rest(&view, settings.environment)))?;
         }
         if let Some((one, other)) = view.differing {
             screen.warn(&format!(
@@ -60,7 +60,7 @@ impl Status {
 }
 
 /// The text below the batches.
-fn rest(view: &StatusView) -> String {
+fn rest(view: &StatusView, environment: Environment) -> String {
     let ledger = &view.ledger;
     let mut out = format!("ledger {}, {}", ledger.path, bytes(ledger.bytes));
     if ledger.free_bytes > ledger.bytes / 10 && ledger.free_bytes <= ledger.bytes {
@@ -72,7 +72,7 @@ fn rest(view: &StatusView) -> String {
         }
     }
     out.push('\n');
-    out.push_str(&kept::words(&ledger.answers));
+    out.push_str(&kept::words(&ledger.answers, environment));
     out.push_str(&spend_limits::words(&view.spend_limits));
     for used in &view.pools {
         if let Some(words) = pool(used) {
@@ -200,10 +200,10 @@ fn failures(batch: &BatchView) -> String {
         .iter()
         .map(|one| vec![grouped(one.count), one.state.to_string(), one.kind.clone(), format!("e.g. {}", one.key)])
         .collect();
-    let (message, name) = (table(&["", "state", "kind", ""], &rows, &[0], usize::MAX), shell(&batch.batch));
-    format!(
-        "\n{message}-> wavebatch jobs {name} --state failed  tells each; wavebatch retry {name}  tries them again\n"
-    )
+    let message = table(&["", "state", "kind", ""], &rows, &[0], usize::MAX);
+    let jobs = command(batch.environment, &["jobs", &batch.batch, "--state", "failed"]);
+    let retry = command(batch.environment, &["retry", &batch.batch]);
+    format!("\n{message}-> {jobs}  tells each; {retry}  tries them again\n")
 }
 
 /// `5,012 of 200,412 characters; 25 parts, 3 of them there already`

@@ -3,6 +3,7 @@
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 pub(crate) use crate::domain::printable::printable;
+use crate::domain::environment::Environment;
 
 /// The text cut to this many columns, with an ellipsis if something is missing.
 pub(crate) fn shorten(text: &str, columns: usize) -> String {
@@ -29,6 +30,13 @@ pub(crate) fn shell(word: &str) -> String {
     } else {
         format!("'{}'", word.replace('\'', "'\\''"))
     }
+}
+
+/// A command of this program as a hint, to be copied into a shell: `wavebatch resume night --sandbox`. Every hint is made
+/// here, so that none forgets which ledger is meant.
+pub(crate) fn command(environment: Environment, words: &[&str]) -> String {
+    let words = words.iter().map(|word| shell(word)).chain(environment.is_sandbox().then(|| "--sandbox".to_owned()));
+    std::iter::once("wavebatch".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
 /// `1,234,567`

@@ -77,7 +77,8 @@ async fn a_new_ledger_writes_over_no_report_before_it_has_read_it() {
     dated.fixture.write("night.toml", DEFINITION.replace("[\"txt\"]", "[\"srt\", \"vtt\"]"));
     dated.well(&["run", "night.toml"]).await;
     let before = dated.transcripts();
-    dated.well(&["submit", "night.toml", "--take-over", "--adopt", "--database", "fresh.db"]).await;
+    let message = dated.well(&["submit", "night.toml", "--take-over", "--adopt", "--database", "fresh.db"]).await;
+    assert!(message.contains("nothing is left to do") && !message.contains("wavebatch work"), "{message}");
     assert_eq!(dated.transcripts(), before, "submitting leaves it as it is");
     assert_eq!(dated.s3.uploads(), 0, "and nothing is left of the trial");
     dated.well(&["report", BATCH, "--database", "fresh.db"]).await;
