@@ -239,7 +239,7 @@ fn about(estimate: &Estimate) -> String {
     let (cost, audio) = (dollars(estimate.cost.0), duration(estimate.audio_ms));
     let judging = match estimate.sampled {
         0 => String::new(),
-        n => format!(", judging by {}", counted(n, "recording's header")),
+        n => format!(", judging by the headers of {}", counted(n, "recording")),
     };
     // A margin below one percent is not shown.
     if estimate.give_or_take_ms * 100 <= estimate.audio_ms {
