@@ -92,7 +92,15 @@ impl Store {
         if fs::metadata(&path).is_ok_and(|file| file.len() == 0) {
             options = options.auto_vacuum(SqliteAutoVacuum::Incremental);
         }
-        let mut conn = SqliteConnection::connect_with(&options).await?;
+        let opened = SqliteConnection::connect_with(&options).await.map_err(StoreError::from);
+        let (mut conn, common) = match opened {
+            Ok(conn) => (conn, common),
+            // What only reads needs no more. What writes is refused by SQLite.
+            Err(e @ (StoreError::ReadOnly(_) | StoreError::Unopened(_))) if !opening.create => {
+                only_to_read(&path, common).await.ok_or(e)?
+            }
+            Err(e) => return Err(e),
+        };
         refuse_old_sqlite(&mut conn).await?;
         schema::migrate(&mut conn, &path).await?;
         let id = ledger_id(&mut conn, opening.clock.now()).await?;
@@ -120,6 +128,28 @@ impl Store {
         tokio::spawn(writer::run(conn, inbox, Arc::clone(&shared)));
         Ok((Self { commands, read, shared, path: Arc::new(path), id: id.into() }, fresh))
     }
+}
+
+/// A connection to a ledger that this user may not write, and its options.
+///
+/// Beside a write-ahead log, it is read as others read it. Without one nobody has it open, so it is read as a file that
+/// does not change: else SQLite would leave files beside it that its owner may not write.
+async fn only_to_read(path: &Path, common: SqliteConnectOptions) -> Option<(SqliteConnection, SqliteConnectOptions)> {
+    let mut log = path.as_os_str().to_os_string();
+    log.push("-wal");
+    let common = common.read_only(true);
+    let ways = match fs::metadata(log).map(|log| log.len()) {
+        Err(_) => vec![common.immutable(true)],
+        Ok(0) => vec![common.clone(), common.immutable(true)],
+        Ok(_) => vec![common],
+    };
+    for options in ways {
+        let Ok(mut conn) = SqliteConnection::connect_with(&options).await else { continue };
+        if sqlx::query("SELECT 1 FROM sqlite_schema").fetch_optional(&mut conn).await.is_ok() {
+            return Some((conn, options));
+        }
+    }
+    None
 }
 
 /// The resolved path of a ledger, whatever links lead to it: everything beside the ledger is named by it. It is the given
@@ -157,7 +187,7 @@ fn prepare_file(path: &Path) -> io::Result<()> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
     }
     match fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(path) {
-        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists && !path.exists() => Err(e),
         _ => Ok(()),
     }
 }
