@@ -245,7 +245,9 @@ pub(super) fn after(screen: &Screen, published: Published, interrupted: Exit) ->
             // Not shortened: the user must act on it.
             screen.message(&fact("paused", summary.pause_reason.as_deref().unwrap_or_default()));
             screen.message(&match pause {
-                Some(kind) if kind.only_the_user_lifts() => format!("-> {}", command(environment, &["resume", &summary.batch])),
+                Some(kind) if kind.only_the_user_lifts() => {
+                    format!("-> {}", command(environment, &["resume", &summary.batch]))
+                }
                 Some(kind) if kind.ends_by_itself() => {
                     "-> the same command goes on once the limit is raised, or then".to_owned()
                 }

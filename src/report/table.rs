@@ -163,12 +163,17 @@ fn remedy(kind: ErrorKind, summary: &Summary, environment: Environment) -> Strin
             let what = "its error says which number or row the ledger does not take; mend the recording or the setting";
             format!("{what}, then {}", retry())
         }
-        ErrorKind::Internal => format!("a fault of wavebatch: please report it with its error; {} tries again", retry()),
+        ErrorKind::Internal => {
+            format!("a fault of wavebatch: please report it with its error; {} tries again", retry())
+        }
         ErrorKind::AnswerTooLarge => {
             format!("shorten the line or its recording, then {run}; {} pays for it as it is", retry())
         }
         ErrorKind::SinkRefused => {
-            format!("give the line another key, or make way for it and {}", command(environment, &["deliver", &summary.batch]))
+            format!(
+                "give the line another key, or make way for it and {}",
+                command(environment, &["deliver", &summary.batch])
+            )
         }
         _ => retry(),
     }

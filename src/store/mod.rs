@@ -59,7 +59,7 @@ pub use calls::purchase::{Clip, Purchase};
 pub use calls::spend_limits::{Lifted, SpendNotice};
 pub use calls::uploads::Upload;
 pub use engine::open::{MIN_SQLITE, Opening, real_path};
-pub use engine::processes::Enlisted;
+pub use engine::processes::{Enlisted, Life, Registered};
 pub use engine::scratch::Scratch;
 pub use error::StoreError;
 pub use jobs::claim::{ClaimRequest, Claimed, Order};

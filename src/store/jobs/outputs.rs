@@ -86,19 +86,17 @@ impl Store {
 
     /// The files that lines of a batch own, in the order of their paths, after `after`.
     pub async fn owned_files(&self, batch: BatchId, after: &str, limit: u32) -> Result<Vec<OwnedFile>, StoreError> {
-        let rows = sqlx::query(
-            concat!(
-                r"-- outputs::owned_files
+        let rows = sqlx::query(concat!(
+            r"-- outputs::owned_files
               SELECT o.path, j.key, j.state IN ('succeeded', 'suspect') AND j.wanted <> 'dropped' AS delivered, ",
-                is_kept!("j"),
-                r" AS is_kept
+            is_kept!("j"),
+            r" AS is_kept
               FROM outputs AS o
               JOIN jobs AS j ON j.id = o.job
               WHERE o.batch = $1 AND o.path > $2
               ORDER BY o.path
               LIMIT $3"
-            ),
-        )
+        ))
         .bind(batch)
         .bind(after)
         .bind(limit)

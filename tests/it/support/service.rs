@@ -96,6 +96,11 @@ impl Service {
         }
     }
 
+    /// Its number in the system.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGKILL.
     pub fn kill(mut self) {
         self.child.kill().expect("a living child");
