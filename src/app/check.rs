@@ -53,7 +53,6 @@ pub async fn check(
 ) -> Result<Checked, AppError> {
     check_public_url(definition, &settings.config, settings.is_sandbox())?;
     let store = find_ledger(settings).await?;
-    let mut unchecked = unchecked(definition, settings);
     let watch = Arc::clone(events);
     let asked = PlanOptions {
         tasks: settings.tasks.intakes().clone(),
@@ -66,15 +65,17 @@ pub async fn check(
     let planning = async |copy: Option<&Spooled>| {
         intake::plan(store.as_ref(), definition, copy, settings.environment, &asked).await
     };
-    let plan = match with_copy(definition, stdin, planning).await {
-        Ok(plan) => Some(plan),
+    let (plan, not_fetched) = match with_copy(definition, stdin, planning).await {
+        Ok(plan) => (Some(plan), None),
         // Without a network, a remote manifest cannot be checked.
         Err(e @ IntakeError::Fetch { .. }) if e.exit_class() == ExitClass::CouldNotRun => {
-            unchecked.insert(0, format!("the manifest: {}", in_words(&e)));
-            None
+            (None, Some(format!("the manifest: {}", in_words(&e))))
         }
         Err(e) => return Err(e.into()),
     };
+    let seen = plan.as_ref().and_then(|plan| plan.seen.as_ref());
+    let mut unchecked: Vec<String> = not_fetched.into_iter().collect();
+    unchecked.extend(unchecked_of(definition, settings, seen.is_some_and(intake::Seen::is_whole)));
     let judged = match &plan {
         Some(plan) => recall_account(settings, store.as_ref(), definition, plan),
         None => Some(AccountNotes::default()),
@@ -164,8 +165,9 @@ fn recall_account(
     task_of(settings, definition)?.recall_account(known, &definition.manifest, &plan.scan)
 }
 
-fn unchecked(definition: &Definition, settings: &Settings) -> Vec<String> {
-    let mut unchecked: Vec<String> = definition.task.unchecked().map(str::to_owned).into_iter().collect();
+fn unchecked_of(definition: &Definition, settings: &Settings, seen_whole: bool) -> Vec<String> {
+    let of_lines = definition.task.unchecked().filter(|_| !seen_whole);
+    let mut unchecked: Vec<String> = of_lines.map(str::to_owned).into_iter().collect();
     if !settings.is_sandbox() {
         unchecked.push(match (&settings.env.key, &settings.env.key_fault) {
             (Some(_), _) => "the key: whether the API accepts it".into(),

@@ -9,7 +9,7 @@ use crate::{
     domain::batch::BatchSpec,
     report::publish::SUMMARY,
     sink::Sink,
-    store::{BatchRow, Store},
+    store::{BatchRow, OwnedFile, Store},
 };
 
 /// Files that are read from the ledger at a time.
@@ -18,12 +18,16 @@ const PAGE: u32 = 5_000;
 const NAMED: usize = 5;
 
 /// Outputs that were written and are not there any more.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MissingFiles {
     /// How many.
     pub count: u64,
     /// How many were written.
     pub of: u64,
+    /// How many of them no kept answer can write again.
+    pub pruned: u64,
+    /// The key of a line of those.
+    pub pruned_key: Option<String>,
     /// Some of their names.
     pub some: Vec<String>,
     /// The address of the output.
@@ -57,13 +61,17 @@ pub async fn missing_outputs(store: &Store, batch: &BatchRow) -> Result<Option<M
     let sink = Sink::open(&spec.output, &spec.sink)?;
     let mut there = HashSet::new();
     sink.list_names(|name, _| there.extend([half_hash(name)])).await?;
-    let mut missing = MissingFiles { count: 0, of: 0, some: Vec::new(), output: spec.output.clone() };
-    each_owned(store, batch, |path, delivered| {
-        missing.of += u64::from(delivered);
-        if delivered && !there.contains(&half_hash(path)) {
+    let mut missing = MissingFiles { output: spec.output.clone(), ..MissingFiles::default() };
+    each_owned(store, batch, |file| {
+        missing.of += u64::from(file.delivered);
+        if file.delivered && !there.contains(&half_hash(&file.path)) {
             missing.count += 1;
+            if !file.is_kept {
+                missing.pruned += 1;
+                missing.pruned_key.get_or_insert_with(|| file.key.clone());
+            }
             if missing.some.len() < NAMED {
-                missing.some.push(path.to_owned());
+                missing.some.push(file.path.clone());
             }
         }
     })
@@ -80,9 +88,9 @@ pub async fn orphans(store: &Store, batch: &BatchRow) -> Result<Orphans, AppErro
     let spec = batch.specification()?;
     let sink = Sink::open(&spec.output, &spec.sink)?;
     let (mut owned, mut endings) = (HashSet::new(), HashSet::new());
-    each_owned(store, batch, |path, _| {
-        owned.insert(half_hash(&sink.address(path)));
-        endings.extend(ending(path).map(str::to_owned));
+    each_owned(store, batch, |file| {
+        owned.insert(half_hash(&sink.address(&file.path)));
+        endings.extend(ending(&file.path).map(str::to_owned));
     })
     .await?;
     for other in store.batches().await?.iter().filter(|other| other.id != batch.id) {
@@ -91,7 +99,7 @@ pub async fn orphans(store: &Store, batch: &BatchRow) -> Result<Orphans, AppErro
             continue;
         }
         let place = Sink::open(&theirs.output, &theirs.sink)?;
-        each_owned(store, other, |path, _| owned.extend([half_hash(&place.address(path))])).await?;
+        each_owned(store, other, |file| owned.extend([half_hash(&place.address(&file.path))])).await?;
         owned.insert(half_hash(&place.address(SUMMARY)));
         owned.insert(half_hash(&theirs.report_address()));
     }
@@ -137,11 +145,11 @@ fn ending(name: &str) -> Option<&str> {
     file.rsplit_once('.').map(|(_, ending)| ending)
 }
 
-async fn each_owned(store: &Store, batch: &BatchRow, mut each: impl FnMut(&str, bool)) -> Result<(), AppError> {
+async fn each_owned(store: &Store, batch: &BatchRow, mut each: impl FnMut(&OwnedFile)) -> Result<(), AppError> {
     let mut after = String::new();
     loop {
         let page = store.owned_files(batch.id, &after, PAGE).await?;
-        page.iter().for_each(|file| each(&file.path, file.delivered));
+        page.iter().for_each(&mut each);
         match page.last() {
             Some(last) if page.len() == PAGE as usize => after.clone_from(&last.path),
             _ => return Ok(()),

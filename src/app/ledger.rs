@@ -2,7 +2,8 @@
 
 use super::{error::AppError, settings::Settings};
 use crate::{
-    domain::options::nearest,
+    domain::{environment::Environment, options::nearest},
+    report::words::command,
     store::{BatchRow, Store, StoreError},
 };
 
@@ -40,7 +41,9 @@ pub async fn batch_of(store: &Store, name: &str) -> Result<BatchRow, AppError> {
     if let Some(row) = store.batch(name).await? {
         return Ok(row);
     }
-    let names: Vec<String> = store.batches().await?.into_iter().map(|row| row.name).collect();
+    let rows = store.batches().await?;
+    let environment = rows.first().map_or(Environment::Live, |row| row.environment);
+    let names: Vec<String> = rows.into_iter().map(|row| row.name).collect();
     let hint = match nearest(name, names.iter().map(String::as_str)) {
         Some(near) => format!("did you mean `{near}`?"),
         None => {
@@ -48,7 +51,7 @@ pub async fn batch_of(store: &Store, name: &str) -> Result<BatchRow, AppError> {
                 1 => "1 batch".to_owned(),
                 n => format!("{n} batches"),
             };
-            format!("{} has {batches}; `wavebatch status` lists them", store.path().display())
+            format!("{} has {batches}; `{}` lists them", store.path().display(), command(environment, &["status"]))
         }
     };
     Err(AppError::NoBatch { source: StoreError::NoBatch(name.to_owned()), hint })

@@ -22,7 +22,7 @@ use crate::{
     report::{
         publish::figures_so_far,
         summary::{RunFigures, SummaryState},
-        words::shell,
+        words::command,
     },
     runner::{Order, RunEnd, intake::renew_account},
     shutdown::Shutdown,
@@ -242,7 +242,7 @@ fn why_not(row: &BatchRow) -> Option<NotWorkable> {
 pub fn user_pause(row: &BatchRow) -> Option<NotWorkable> {
     let (kind, reason) = row.pause.as_ref().filter(|(kind, _)| kind.only_the_user_lifts())?;
     let why = format!("the batch `{}` is {}", row.name, kind.in_words(reason));
-    Some(NotWorkable { why, hint: format!("wavebatch resume {}", shell(&row.name)) })
+    Some(NotWorkable { why, hint: command(row.environment, &["resume", &row.name]) })
 }
 
 /// The summary's state for the end of a run.

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     clock::Millis,
     domain::{batch::MicroUsd, pool::Pool},
-    store::{BatchRow, KeptAnswers, Store, SynthesisCounts},
+    store::{BatchRow, KeptAnswers, Life, Store, SynthesisCounts},
     tasks::Registry,
 };
 
@@ -21,9 +21,16 @@ use crate::{
 /// The ledger cannot be read.
 pub async fn status(store: &Store, settings: &Settings, rows: Vec<BatchRow>) -> Result<StatusView, AppError> {
     let now = store.clock().now();
+    let registered = store.registered().await?;
+    let (dead, others): (Vec<_>, Vec<_>) = registered.into_iter().partition(|process| process.life == Life::Dead);
     let mut batches = Vec::with_capacity(rows.len());
     for row in rows {
-        batches.push(batch((store, &settings.tasks), row, now).await?);
+        let id = row.id;
+        let mut view = batch((store, &settings.tasks), row, now).await?;
+        for process in &dead {
+            view.left_behind += store.in_hand(id, process.id).await?;
+        }
+        batches.push(view);
     }
     let mut pools = Vec::new();
     // Pools belong to an account, which is unknown without a key.
@@ -34,7 +41,8 @@ pub async fn status(store: &Store, settings: &Settings, rows: Vec<BatchRow>) -> 
         }
     }
     let ledger = LedgerView::of(store.path().display().to_string(), store.sizes().await?, answers(store).await?);
-    let processes = store.live_settings().await?;
+    let at_work = others.into_iter().filter(|process| process.life == Life::AtWork);
+    let processes: Vec<_> = at_work.map(|process| (process.pid, process.settings)).collect();
     let differing = differing(&processes);
     Ok(StatusView {
         ledger,
@@ -42,6 +50,7 @@ pub async fn status(store: &Store, settings: &Settings, rows: Vec<BatchRow>) -> 
         pools,
         spend_limits: spend_limits(store, settings).await?,
         processes: processes.into_iter().map(|(pid, _)| pid).collect(),
+        died: dead.into_iter().map(|process| process.pid).collect(),
         processes_differ: differing.is_some(),
         differing,
     })
@@ -83,6 +92,7 @@ async fn batch((store, tasks): (&Store, &Registry), row: BatchRow, now: Millis) 
         outputs,
         unreadable,
         total: counts.total(),
+        left_behind: 0,
         failures: failures.collect(),
         audio_seconds: Seconds(counts.audio_ms),
         lines: counts.by_state,

@@ -6,7 +6,7 @@ use super::{
     context::{BatchArgs, Context},
     error::{CliError, Exit},
     lines::LineFlags,
-    words::{counted, shell},
+    words::{command, counted},
 };
 
 /// Take back lines that are not finished: all of them, or those that are chosen
@@ -31,7 +31,7 @@ impl Cancel {
             true => store.cancel(batch.id).await?,
             false => store.cancel_selected(batch.id, &lines).await?,
         };
-        let (screen, name) = (&context.screen, shell(&batch.name));
+        let screen = &context.screen;
         if cancelled.jobs == 0 {
             screen.message(&format!(
                 "{}: nothing to cancel, {} is finished",
@@ -40,7 +40,8 @@ impl Cancel {
             ));
         } else {
             screen.message(&format!("{}: {} cancelled", batch.name, counted(cancelled.jobs, "line")));
-            screen.message(&format!("  -> wavebatch retry {name} --state cancelled  queues them again"));
+            let again = command(batch.environment, &["retry", &batch.name, "--state", "cancelled"]);
+            screen.message(&format!("  -> {again}  queues them again"));
         }
         if cancelled.in_flight > 0 {
             screen.message(&format!(

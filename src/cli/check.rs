@@ -9,7 +9,7 @@ use super::{
     messages, reading,
     sources::Sources,
     terminal::Terminal,
-    words::{counted, dollars, duration, fact, grouped, shell},
+    words::{command, counted, dollars, duration, fact, grouped},
 };
 use crate::{
     app::{
@@ -18,7 +18,7 @@ use crate::{
     },
     config::{Config, LimitOrigin},
     definition::Definition,
-    domain::task::Unit,
+    domain::{environment::Environment, task::Unit},
     report::{BatchRequest, asked_of},
     runner::intake::{Estimate, IntakeError, Plan, Seen, Share},
     store::BatchPhase,
@@ -124,7 +124,7 @@ fn message(
     facts.push(fact("manifest", &definition.manifest));
     if let Some((plan, asked)) = plan {
         let gone = settings.tasks.reports().get(plan.spec.task.name).map_or("", |task| task.gone());
-        facts.extend(plan_facts(plan));
+        facts.extend(plan_facts(plan, settings.environment));
         facts.extend(lines(plan, asked, gone));
         facts
             .extend(messages::columns(&plan.scan.columns, if definition.of.reads_texts() { "text" } else { "source" }));
@@ -154,11 +154,11 @@ fn message(
 }
 
 /// Why the batch cannot be worked in its state in the ledger.
-fn plan_facts(plan: &Plan) -> Vec<String> {
+fn plan_facts(plan: &Plan, environment: Environment) -> Vec<String> {
     let mut facts = Vec::new();
     if let Some((kind, reason)) = &plan.pause {
         let then = match kind.only_the_user_lifts() {
-            true => format!("`wavebatch resume {}` lets it go on", shell(plan.batch.as_str())),
+            true => format!("`{}` lets it go on", command(environment, &["resume", plan.batch.as_str()])),
             false => "running it again lets it go on".to_owned(),
         };
         facts.push(fact("batch", format!("{}; {then}", kind.in_words(reason))));
@@ -239,7 +239,7 @@ fn about(estimate: &Estimate) -> String {
     let (cost, audio) = (dollars(estimate.cost.0), duration(estimate.audio_ms));
     let judging = match estimate.sampled {
         0 => String::new(),
-        n => format!(", judging by {}", counted(n, "recording's header")),
+        n => format!(", judging by the headers of {}", counted(n, "recording")),
     };
     // A margin below one percent is not shown.
     if estimate.give_or_take_ms * 100 <= estimate.audio_ms {

@@ -7,7 +7,7 @@ use super::{
     error::{CliError, Exit},
     lines::LineFlags,
     terminal::Terminal,
-    words::{counted, shell},
+    words::{command, counted},
     work,
 };
 use crate::{app::Session, runner::Order};
@@ -31,13 +31,16 @@ impl Deliver {
         let settings = context.settings(self.named.ledger.sandbox)?.without_calls().of_existing_ledger();
         let session = Session::open(settings, Terminal::events(&context.screen)).await?;
         let row = context.batch_in(session.store(), &self.named.batch).await?;
-        let (screen, name) = (&context.screen, shell(&row.name));
+        let screen = &context.screen;
+        let command_of = |words: &[&str]| command(row.environment, words);
         let unfinished = session.store().counts(row.id).await?.unfinished();
         if unfinished > 0 {
             // Working the batch now would also make the calls of other lines, which was not requested.
             return Err(CliError::usage(format!("{} of {} are not finished", counted(unfinished, "line"), row.name))
                 .hint(format!(
-                    "finish them with `wavebatch work --batch {name}`, or take them back with `wavebatch cancel {name}`"
+                    "finish them with `{}`, or take them back with `{}`",
+                    command_of(&["work", "--batch", &row.name]),
+                    command_of(&["cancel", &row.name])
                 )));
         }
         let lines = self.lines.changed(context, session.store(), &row).await?;
@@ -48,8 +51,9 @@ impl Deliver {
         screen.message(&format!("{}: {} delivered again from kept answers", row.name, counted(delivered, "line")));
         if pruned > 0 {
             screen.warn(&format!(
-                "the answers of {} are pruned, and their outputs stay as they are; `wavebatch retry {name} --key KEY` pays for one again",
-                counted(pruned, "line")
+                "the answers of {} are pruned, and their outputs stay as they are; `{}` pays for one again",
+                counted(pruned, "line"),
+                command_of(&["retry", &row.name, "--key", "KEY"])
             ));
         }
         let exit = match delivered {

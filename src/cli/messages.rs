@@ -4,7 +4,7 @@ use super::{
     error::{CliError, Exit},
     reading,
     screen::Screen,
-    words::{counted, dollars, duration, fact, grouped, shell},
+    words::{command, counted, dollars, duration, fact, grouped},
 };
 use crate::{
     app::Published,
@@ -215,11 +215,11 @@ fn log(summary: &Summary) {
 /// Prints the status of a batch after the work. Returns the exit status.
 pub(super) fn after(screen: &Screen, published: Published, interrupted: Exit) -> Exit {
     let Published { summary, spec, sandbox, pause, failed } = published;
-    let unpublished = failed.is_some();
+    let (unpublished, environment) = (failed.is_some(), Environment::sandboxed(sandbox));
     if screen.is_log() {
         log(&summary);
     } else {
-        screen.message(&format!("\n{}", summary.to_table(screen.width())));
+        screen.message(&format!("\n{}", summary.to_table(screen.width(), environment)));
     }
     match failed {
         None if screen.is_log() => {}
@@ -240,13 +240,14 @@ pub(super) fn after(screen: &Screen, published: Published, interrupted: Exit) ->
     if sandbox && !screen.is_log() {
         screen.message(&fact("note", "the sandbox is free; the spend is what the API would have asked"));
     }
-    let name = shell(&summary.batch);
     match summary.state {
         SummaryState::Paused => {
             // Not shortened: the user must act on it.
             screen.message(&fact("paused", summary.pause_reason.as_deref().unwrap_or_default()));
             screen.message(&match pause {
-                Some(kind) if kind.only_the_user_lifts() => format!("-> wavebatch resume {name}"),
+                Some(kind) if kind.only_the_user_lifts() => {
+                    format!("-> {}", command(environment, &["resume", &summary.batch]))
+                }
                 Some(kind) if kind.ends_by_itself() => {
                     "-> the same command goes on once the limit is raised, or then".to_owned()
                 }

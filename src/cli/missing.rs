@@ -3,7 +3,7 @@
 use super::{
     error::Exit,
     screen::Screen,
-    words::{counted, grouped, shell},
+    words::{command, counted, grouped},
 };
 use crate::{
     app::{MissingFiles, missing_outputs},
@@ -12,14 +12,14 @@ use crate::{
 
 /// Looks whether the outputs of a batch are where they were written, and warns of those that are not. Returns the exit
 /// status for that.
-pub(super) async fn look(screen: &Screen, store: &Store, batch: &BatchRow, sandbox: bool) -> Exit {
+pub(super) async fn look(screen: &Screen, store: &Store, batch: &BatchRow) -> Exit {
     match missing_outputs(store, batch).await {
         Ok(None) => Exit::Success,
         Ok(Some(missing)) => {
             if screen.is_log() {
-                log(&batch.name, &missing);
+                log(batch, &missing);
             } else {
-                screen.warn(&message(&batch.name, &missing, sandbox));
+                screen.warn(&message(batch, &missing));
             }
             Exit::Lines
         }
@@ -30,28 +30,49 @@ pub(super) async fn look(screen: &Screen, store: &Store, batch: &BatchRow, sandb
     }
 }
 
-fn log(batch: &str, missing: &MissingFiles) {
+fn log(batch: &BatchRow, missing: &MissingFiles) {
     tracing::warn!(
-        batch.name = batch,
+        batch.name = batch.name,
         files.missing = missing.count,
         files.written = missing.of,
         files.some = missing.some.join(", "),
         outputs = missing.output,
-        hint = format!("wavebatch deliver {}", shell(batch)),
+        hint = remedies(batch, missing).join("; "),
         "files that were written are not there any more"
     );
 }
 
-fn message(batch: &str, missing: &MissingFiles, sandbox: bool) -> String {
+fn message(batch: &BatchRow, missing: &MissingFiles) -> String {
     let more = missing.count.saturating_sub(missing.some.len() as u64);
     let more = if more > 0 { format!(" and {} more", grouped(more)) } else { String::new() };
-    let flag = if sandbox { " --sandbox" } else { "" };
+    let remedies: String = remedies(batch, missing).iter().map(|remedy| format!("\n-> {remedy}")).collect();
     format!(
-        "{} of {} that {batch} wrote are not in {} any more: {}{more}\n-> wavebatch deliver {}{flag}  writes them again from kept answers",
+        "{} of {} that {} wrote are not in {} any more: {}{more}{remedies}",
         grouped(missing.count),
         counted(missing.of, "file"),
+        batch.name,
         missing.output,
         missing.some.join(", "),
-        shell(batch)
     )
+}
+
+/// What brings the files back: a kept answer for nothing, else another call.
+fn remedies(batch: &BatchRow, missing: &MissingFiles) -> Vec<String> {
+    let kept = missing.count.saturating_sub(missing.pruned);
+    let these = |count: u64| match count == missing.count {
+        true if count == 1 => "it".to_owned(),
+        true => "them".to_owned(),
+        false => format!("{} of them", grouped(count)),
+    };
+    let mut remedies = Vec::new();
+    if kept > 0 {
+        let deliver = command(batch.environment, &["deliver", &batch.name]);
+        remedies.push(format!("{deliver}  writes {} again from kept answers", these(kept)));
+    }
+    if let Some(key) = &missing.pruned_key {
+        let retry = command(batch.environment, &["retry", &batch.name, "--key", key]);
+        let these = these(missing.pruned);
+        remedies.push(format!("{retry}  pays for one again: no answer is kept for {these}"));
+    }
+    remedies
 }

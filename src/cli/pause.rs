@@ -5,7 +5,7 @@ use clap::Args;
 use super::{
     context::{BatchArgs, Context},
     error::{CliError, Exit},
-    words::{counted, shell},
+    words::{command, counted},
 };
 use crate::domain::retry::PauseKind;
 
@@ -33,9 +33,9 @@ impl Pause {
             String::new()
         };
         context.screen.message(&format!(
-            "{} is paused{rest}. `wavebatch resume {}` lifts it",
+            "{} is paused{rest}. `{}` lifts it",
             batch.name,
-            shell(&batch.name)
+            command(batch.environment, &["resume", &batch.name])
         ));
         store.close().await;
         Ok(Exit::Success)

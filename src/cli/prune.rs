@@ -8,7 +8,7 @@ use super::{
     context::{Context, LedgerFlags},
     error::{CliError, Exit},
     kept,
-    words::{bytes, counted},
+    words::{bytes, command, counted},
 };
 use crate::{
     app::{answers, kept_until},
@@ -35,7 +35,8 @@ pub struct Prune {
 
 impl Prune {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
-        let (store, _) = context.ledger(self.ledger.sandbox).await?;
+        let (store, settings) = context.ledger(self.ledger.sandbox).await?;
+        let environment = settings.environment;
         let batch = match &self.batch {
             Some(name) => Some(context.batch_in(&store, name).await?),
             None => None,
@@ -61,7 +62,8 @@ impl Prune {
             screen.message(&format!("{} of changed lines pruned", counted(pruned.texts, "text")));
         }
         if batch.as_ref().is_some_and(|row| context.tasks.has_parts(row.task)) {
-            screen.message("speech is kept in the spool, not in the ledger: `wavebatch spool prune` trims it");
+            let trim = command(environment, &["spool", "prune"]);
+            screen.message(&format!("speech is kept in the spool, not in the ledger: `{trim}` trims it"));
         } else if pruned.answers + pruned.callbacks == 0 {
             screen.message("no answers to prune");
             if let Some(row) = batch.filter(|row| row.finished_at.is_none()) {
@@ -75,7 +77,7 @@ impl Prune {
             let answers = counted(pruned.answers, "answer");
             screen.message(&format!("{answers}{posted} pruned, {} given back", bytes(pruned.bytes)));
         }
-        let kept = kept::words(&answers(&store).await?);
+        let kept = kept::words(&answers(&store).await?, environment);
         if !kept.is_empty() {
             screen.message(&kept);
         }

@@ -76,7 +76,7 @@ impl Report {
             }
             None => beside(context, &store, &settings.config.rates, &row, state).await?,
         }
-        let missing = missing::look(&context.screen, &store, &row, self.named.ledger.sandbox).await;
+        let missing = missing::look(&context.screen, &store, &row).await;
         store.close().await;
         Ok(if exit == Exit::Success { missing } else { exit })
     }
@@ -137,7 +137,7 @@ async fn beside(
         return Err(error.into());
     }
     let screen = &context.screen;
-    screen.result(&published.summary.to_table(screen.result_width().min(200)))?;
+    screen.result(&published.summary.to_table(screen.result_width().min(200), row.environment))?;
     screen.message(&format!("  report    {}", published.summary.report));
     Ok(())
 }

@@ -10,7 +10,7 @@ use super::{
     error::{CliError, Exit},
     lines::LineFlags,
     parts::Moment,
-    words::{counted, shell},
+    words::{command, counted},
 };
 use crate::{
     app::AppError,
@@ -70,8 +70,8 @@ impl Retry {
         }
         if plan.jobs > 0 && !self.dry_run {
             store.retry(chosen).await?;
-            let sandbox = if self.named.ledger.sandbox { " --sandbox" } else { "" };
-            screen.message(&format!("queued  -> wavebatch work --batch {}{sandbox}", shell(&batch.name)));
+            let work = command(batch.environment, &["work", "--batch", &batch.name]);
+            screen.message(&format!("queued  -> {work}"));
         }
         store.close().await;
         Ok(Exit::Success)

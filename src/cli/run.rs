@@ -113,7 +113,7 @@ impl Run {
         work::print_outlook(context, &session, &this, done.purchases.is_some()).await?;
         let mut exit = work::to_the_end(context, &session, &batches, Order::OldestFirst, &show).await?;
         if done.existed && exit == Exit::Success {
-            exit = missing::look(&context.screen, session.store(), &this, sandbox).await;
+            exit = missing::look(&context.screen, session.store(), &this).await;
         }
         session.close().await;
         Ok(exit)

@@ -11,6 +11,7 @@ use super::{
     context::{Context, LedgerFlags},
     error::{CliError, Exit},
     spend_limits,
+    words::Money,
 };
 use crate::{
     app::{
@@ -109,13 +110,14 @@ impl Spend {
         } else {
             let sandbox =
                 if self.ledger.sandbox { "; the sandbox is free, and this is what the API would ask" } else { "" };
+            let money = Money::of(shown::amounts(&spent).chain(spend_limits::amounts(&limits)));
             screen.result(&format!(
                 "spent by {}, {}\n\n{}\n{}{sandbox}\n{}",
                 self.by.words(),
                 range.words(),
-                shown::lines(&spent, &self.by, screen.result_width()),
-                shown::why(&spent.total, &settings.config.rates),
-                spend_limits::words(&limits),
+                shown::lines(&spent, &self.by, money, screen.result_width()),
+                shown::why(&spent.total, money, &settings.config.rates),
+                spend_limits::words(&limits, money),
             ))?;
         }
         store.close().await;

@@ -6,14 +6,14 @@ use super::{
     context::{Context, LedgerFlags},
     error::{CliError, Exit},
     kept, spend_limits,
-    words::{bytes, clock, counted, dollars, duration, grouped, moment, printable, shell, table},
+    words::{Money, bytes, clock, command, counted, duration, grouped, moment, printable, table},
 };
 use crate::{
     app::{
         status,
         views::{BatchView, PoolUse, StatusView, SynthesisProgressView},
     },
-    domain::job::JobState,
+    domain::{environment::Environment, job::JobState},
     store::BatchPhase,
 };
 
@@ -43,11 +43,11 @@ impl Status {
         if self.json {
             screen.view(&view)?;
         } else if let ([batch], Some(_)) = (view.batches.as_slice(), &self.batch) {
-            screen.result(&(one(batch) + &rest(&view)))?;
+            screen.result(&(one(batch, money(&view)) + &rest(&view, settings.environment)))?;
         } else if view.batches.is_empty() {
             screen.message(&format!("{} has no batches yet", view.ledger.path));
         } else {
-            screen.result(&(list(&view.batches, screen.result_width()) + "\n" + &rest(&view)))?;
+            screen.result(&(list(&view, screen.result_width()) + "\n" + &rest(&view, settings.environment)))?;
         }
         if let Some((one, other)) = view.differing {
             screen.warn(&format!(
@@ -59,21 +59,26 @@ impl Status {
     }
 }
 
+/// How the amounts are written.
+fn money(view: &StatusView) -> Money {
+    let batches = view.batches.iter().flat_map(|batch| [batch.spent_usd.0, batch.reserved_usd.0]);
+    Money::of(batches.chain(spend_limits::amounts(&view.spend_limits)))
+}
+
 /// The text below the batches.
-fn rest(view: &StatusView) -> String {
+fn rest(view: &StatusView, environment: Environment) -> String {
     let ledger = &view.ledger;
-    let mut out = format!("ledger {}, {}", ledger.path, bytes(ledger.bytes));
+    // Much of a ledger at work is still in its write-ahead log.
+    let mut out = format!("ledger {}, {}", ledger.path, bytes(ledger.bytes.saturating_add(ledger.wal_bytes)));
     if ledger.free_bytes > ledger.bytes / 10 && ledger.free_bytes <= ledger.bytes {
         out.push_str(&format!(" ({} of it free)", bytes(ledger.free_bytes)));
     }
-    for (size, what) in [(ledger.wal_bytes, "write-ahead log"), (ledger.spool_bytes, "spool")] {
-        if size > 0 {
-            out.push_str(&format!(", {what} {}", bytes(size)));
-        }
+    if ledger.spool_bytes > 0 {
+        out.push_str(&format!(", spool {}", bytes(ledger.spool_bytes)));
     }
     out.push('\n');
-    out.push_str(&kept::words(&ledger.answers));
-    out.push_str(&spend_limits::words(&view.spend_limits));
+    out.push_str(&kept::words(&ledger.answers, environment));
+    out.push_str(&spend_limits::words(&view.spend_limits, money(view)));
     for used in &view.pools {
         if let Some(words) = pool(used) {
             out.push_str(&format!("pool {} {words}\n", used.pool));
@@ -82,6 +87,10 @@ fn rest(view: &StatusView) -> String {
     if !view.processes.is_empty() {
         let pids: Vec<_> = view.processes.iter().map(ToString::to_string).collect();
         out.push_str(&format!("at work: process {}\n", pids.join(", ")));
+    }
+    if !view.died.is_empty() {
+        let pids: Vec<_> = view.died.iter().map(ToString::to_string).collect();
+        out.push_str(&format!("died: process {}; the next run goes on with its lines\n", pids.join(", ")));
     }
     out
 }
@@ -116,14 +125,15 @@ fn state(batch: &BatchView) -> String {
     }
 }
 
-fn list(batches: &[BatchView], width: usize) -> String {
-    let whole = list_of(batches, &[JobState::Failed, JobState::Suspect], width);
+fn list(view: &StatusView, width: usize) -> String {
+    let whole = list_of(view, &[JobState::Failed, JobState::Suspect], width);
     // On a narrow screen what is nowhere is left out before what is somewhere is cut off.
-    if whole.lines().any(|line| line.ends_with('…')) { list_of(batches, &[], width) } else { whole }
+    if whole.lines().any(|line| line.ends_with('…')) { list_of(view, &[], width) } else { whole }
 }
 
 /// The list with these states, and with others of which a batch has lines.
-fn list_of(batches: &[BatchView], always: &[JobState], width: usize) -> String {
+fn list_of(view: &StatusView, always: &[JobState], width: usize) -> String {
+    let (batches, money) = (&view.batches, money(view));
     let of = |batch: &BatchView, state| batch.lines.get(&state).copied().unwrap_or(0);
     let is_shown = |state: &JobState| always.contains(state) || batches.iter().any(|batch| of(batch, *state) > 0);
     let bad = [JobState::Failed, JobState::Suspect, JobState::Cancelled];
@@ -137,7 +147,7 @@ fn list_of(batches: &[BatchView], always: &[JobState], width: usize) -> String {
             .chain([
                 grouped(batch.unfinished()),
                 duration(batch.audio_seconds.0),
-                dollars(batch.spent_usd.0),
+                money.words(batch.spent_usd.0),
                 moment(batch.finished_at.or(batch.started_at).unwrap_or(batch.submitted_at).0),
             ])
             .collect()
@@ -152,7 +162,7 @@ fn list_of(batches: &[BatchView], always: &[JobState], width: usize) -> String {
     table(&header, &rows, &right, width)
 }
 
-fn one(batch: &BatchView) -> String {
+fn one(batch: &BatchView, money: Money) -> String {
     let mut out = format!("{}: {}\n", batch.batch, state(batch));
     let mut fact = |name: &str, value: String| out.push_str(&format!("  {name:<10} {value}\n"));
     if batch.state == BatchPhase::CutOff {
@@ -163,18 +173,26 @@ fn one(batch: &BatchView) -> String {
     } else if let Some(fault) = &batch.unreadable {
         fact("reason", format!("its specification does not read ({})", printable(fault)));
     }
-    let by_state: Vec<_> =
-        batch.lines.iter().filter(|(_, n)| **n > 0).map(|(state, n)| format!("{} {state}", grouped(*n))).collect();
+    let alive = |state: &JobState, n: u64| match state {
+        JobState::Running => n.saturating_sub(batch.left_behind),
+        _ => n,
+    };
+    let by_state = batch.lines.iter().map(|(state, n)| (alive(state, *n), state.as_str()));
+    let by_state: Vec<_> = by_state
+        .chain([(batch.left_behind, "left by a process that died")])
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, state)| format!("{} {state}", grouped(n)))
+        .collect();
     let what = if batch.synthesis.is_some() { "jobs" } else { "lines" };
     fact(what, format!("{}: {}", grouped(batch.total), by_state.join(", ")));
     fact("audio", duration(batch.audio_seconds.0));
     batch.synthesis.iter().for_each(|synthesis| fact("speech", synthesis_words(synthesis)));
-    let limit = batch.max_spend_usd.map(|max| format!(" of at most {}", dollars(max.0))).unwrap_or_default();
+    let limit = batch.max_spend_usd.map(|max| format!(" of at most {}", money.words(max.0))).unwrap_or_default();
     let reserved = match batch.reserved_usd.0 {
-        reserved @ 1.. => format!(", {} more in flight", dollars(reserved)),
+        reserved @ 1.. => format!(", {} more in flight", money.words(reserved)),
         _ => String::new(),
     };
-    fact("spend", format!("{}{limit}{reserved}, at list price", dollars(batch.spent_usd.0)));
+    fact("spend", format!("{}{limit}{reserved}, at list price", money.words(batch.spent_usd.0)));
     for (name, place) in [("manifest", &batch.manifest), ("outputs", &batch.outputs)] {
         place.iter().for_each(|place| fact(name, place.clone()));
     }
@@ -200,10 +218,10 @@ fn failures(batch: &BatchView) -> String {
         .iter()
         .map(|one| vec![grouped(one.count), one.state.to_string(), one.kind.clone(), format!("e.g. {}", one.key)])
         .collect();
-    let (message, name) = (table(&["", "state", "kind", ""], &rows, &[0], usize::MAX), shell(&batch.batch));
-    format!(
-        "\n{message}-> wavebatch jobs {name} --state failed  tells each; wavebatch retry {name}  tries them again\n"
-    )
+    let message = table(&["", "state", "kind", ""], &rows, &[0], usize::MAX);
+    let jobs = command(batch.environment, &["jobs", &batch.batch, "--state", "failed"]);
+    let retry = command(batch.environment, &["retry", &batch.batch]);
+    format!("\n{message}-> {jobs}  tells each; {retry}  tries them again\n")
 }
 
 /// `5,012 of 200,412 characters; 25 parts, 3 of them there already`

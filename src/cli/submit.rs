@@ -10,7 +10,7 @@ use super::{
     messages,
     sources::Sources,
     terminal::Terminal,
-    words::{fact, shell},
+    words::{command, fact},
 };
 use crate::{
     app::{Session, check_public_url},
@@ -41,8 +41,12 @@ impl Submit {
         check_public_url(&definition, &settings.config, sandbox)?;
         let session = Session::open(settings, Terminal::events(&context.screen)).await?;
         let done = submit(context, &session, &definition, &self.sources).await?;
-        let sandbox = if sandbox { " --sandbox" } else { "" };
-        context.screen.message(&format!("-> wavebatch work --batch {}{sandbox}", shell(&done.name)));
+        // All lines may be done already, for example by outputs that are there.
+        let next = match session.store().counts(done.batch).await?.unfinished() {
+            0 => "nothing is left to do".to_owned(),
+            _ => format!("-> {}", command(session.environment(), &["work", "--batch", &done.name])),
+        };
+        context.screen.message(&next);
         session.close().await;
         Ok(Exit::Success)
     }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use unicode_width::UnicodeWidthStr;
 
 pub(super) use crate::domain::printable::printable_lines;
-pub(super) use crate::report::words::{counted, dollars, duration, grouped, printable, shell, shorten};
+pub(super) use crate::report::words::{Money, command, counted, dollars, duration, grouped, printable, shell, shorten};
 
 /// One fact after its name, on one line.
 pub(super) fn fact(name: &str, value: impl AsRef<str>) -> String {

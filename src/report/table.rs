@@ -6,19 +6,19 @@ use unicode_width::UnicodeWidthStr;
 
 use super::{
     summary::{RunFigures, SpendReason, Summary, SummaryState, SynthesisSummary},
-    words::{self, grouped, printable, shell, shorten},
+    words::{self, command, grouped, printable, shorten},
 };
-use crate::domain::{call::ErrorKind, cost::MicroUsd, row::RowStatus};
+use crate::domain::{call::ErrorKind, cost::MicroUsd, environment::Environment, row::RowStatus};
 
 impl Summary {
-    /// The summary on one page, for a terminal of `width` columns.
+    /// The summary on one page, for a terminal of `width` columns. Its hints name the ledger of this environment.
     #[must_use]
-    pub fn to_table(&self, width: usize) -> String {
-        table(self, width)
+    pub fn to_table(&self, width: usize, environment: Environment) -> String {
+        table(self, width, environment)
     }
 }
 
-fn table(summary: &Summary, width: usize) -> String {
+fn table(summary: &Summary, width: usize, environment: Environment) -> String {
     let mut out = Table { text: String::new(), width: width.max(40) };
     out.line(&headline(summary));
     out.fact(if summary.synthesis.is_some() { "jobs" } else { "lines" }, &lines(summary));
@@ -46,16 +46,16 @@ fn table(summary: &Summary, width: usize) -> String {
         name: f.kind.as_str(),
         key: &f.key,
         words: &f.error,
-        remedy: remedy_in(f.kind, summary),
+        remedy: remedy_in(f.kind, summary, environment),
     });
     out.groups("failed", failures.collect());
-    let batch = shell(&summary.batch);
+    let again = command(environment, &["retry", &summary.batch, "--state", "suspect"]);
     let suspects = summary.suspects.iter().map(|s| Group {
         count: s.count,
         name: s.reason.as_str(),
         key: &s.key,
         words: "",
-        remedy: format!("wavebatch retry {batch} --state suspect, which pays for them again"),
+        remedy: format!("{again}, which pays for them again"),
     });
     out.groups("suspect", suspects.collect());
     out.text
@@ -133,19 +133,24 @@ const fn reason_words(reason: SpendReason) -> &'static str {
     }
 }
 
-fn remedy_in(kind: ErrorKind, summary: &Summary) -> String {
+fn remedy_in(kind: ErrorKind, summary: &Summary, environment: Environment) -> String {
     let run = match &summary.definition {
-        Some(definition) => format!("wavebatch run {}", shell(definition)),
+        Some(definition) => command(environment, &["run", definition]),
         None => "the same `wavebatch run` again".into(),
     };
-    remedy(kind, &run, &shell(&summary.batch), summary.synthesis.is_some())
+    remedy(kind, &run, (environment, &summary.batch), summary.synthesis.is_some())
 }
 
 /// The command for lines that failed in this way. Failed sources and deliveries cost nothing to try again, so `run` does it; a
-/// line that the API refuses must be changed; `retry` handles everything else. `run` is the command that made the batch, and
-/// `batch` its name, both as shell words.
+/// line that the API refuses must be changed; `retry` handles everything else. `run` is the command that made the batch.
 #[must_use]
-pub fn remedy(kind: ErrorKind, run: &str, batch: &str, is_synthesis: bool) -> String {
+pub fn remedy(
+    kind: ErrorKind,
+    run: &str,
+    (environment, batch): (Environment, &str),
+    is_synthesis: bool,
+) -> String {
+    let retry = || command(environment, &["retry", batch, "--state", "failed"]);
     match kind {
         ErrorKind::BadLine => format!("mend the manifest's line, then {run}"),
         ErrorKind::SourceMissing
@@ -165,19 +170,22 @@ pub fn remedy(kind: ErrorKind, run: &str, batch: &str, is_synthesis: bool) -> St
             format!("change the line or its recording, then {run}")
         }
         ErrorKind::LedgerRefused => {
-            "its error says which number or row the ledger does not take; mend the recording or the setting, then wavebatch retry"
-                .into()
+            let what = "its error says which number or row the ledger does not take; mend the recording or the setting";
+            format!("{what}, then {}", retry())
         }
-        ErrorKind::Internal => "a fault of wavebatch: please report it with its error; wavebatch retry tries again".into(),
+        ErrorKind::Internal => {
+            format!("a fault of wavebatch: please report it with its error; {} tries again", retry())
+        }
         ErrorKind::AnswerTooLarge => {
-            format!(
-                "shorten the line or its recording, then {run}; wavebatch retry {batch} --state failed pays for it as it is"
-            )
+            format!("shorten the line or its recording, then {run}; {} pays for it as it is", retry())
         }
         ErrorKind::SinkRefused => {
-            format!("give the line another key, or make way for it and wavebatch deliver {batch}")
+            format!(
+                "give the line another key, or make way for it and {}",
+                command(environment, &["deliver", batch])
+            )
         }
-        _ => format!("wavebatch retry {batch} --state failed"),
+        _ => retry(),
     }
 }
 
@@ -241,9 +249,26 @@ mod tests {
     use super::*;
     use crate::report::summary::tests::summary;
 
+    fn live(summary: &Summary, width: usize) -> String {
+        table(summary, width, Environment::Live)
+    }
+
+    #[test]
+    fn every_command_names_the_sandboxs_ledger() {
+        let mut s = summary();
+        for kind in ErrorKind::ALL {
+            s.failures[0].kind = *kind;
+            for command in table(&s, 200, Environment::Sandbox).split("wavebatch ").skip(1) {
+                let command = command.lines().next().unwrap_or_default();
+                let is_one = ["run ", "retry ", "deliver "].iter().any(|verb| command.starts_with(verb));
+                assert!(!is_one || command.contains(" --sandbox"), "{kind}: {command}");
+            }
+        }
+    }
+
     #[test]
     fn the_table_says_what_failed_and_what_to_do() {
-        insta::assert_snapshot!(table(&summary(), 80), @"
+        insta::assert_snapshot!(live(&summary(), 80), @"
         support-calls: finished in 3 min 13 s
           lines     1,221: 1,204 succeeded, 3 suspect, 14 failed
           notes     1,200 stereo, 5 paid_again
@@ -274,7 +299,7 @@ mod tests {
         let mut run = RunFigures { took_ms: 50, calls: 2, billed_calls: 1, spend_usd: MicroUsd(25) };
         let mut shown = |run| {
             s.this_run = Some(run);
-            table(&s, 200)
+            live(&s, 200)
         };
         let text = shown(run);
         assert!(text.starts_with("support-calls: finished in 50 ms; the batch took 3 min 13 s\n"), "{text}");
@@ -292,7 +317,7 @@ mod tests {
         s.failures.truncate(1);
         s.failures[0].kind = ErrorKind::BadRequest;
         s.synthesis = Some(SynthesisSummary { characters: 200_412, parts: 1_003, reused_parts: 12 });
-        let text = table(&s, 100);
+        let text = live(&s, 100);
         assert!(text.contains("\n  jobs      1,221: 1,204 succeeded"), "{text}");
         assert!(text.contains("\n  speech    200,412 characters in 1,003 parts, 12 of them there already\n"), "{text}");
         assert!(text.contains("-> change the line, then wavebatch run"), "{text}");
@@ -311,7 +336,7 @@ mod tests {
         s.failures.truncate(1);
         s.failures[0].kind = ErrorKind::TimedOut;
         s.failures[0].key = "很长的钥匙".repeat(20);
-        let text = table(&s, 50);
+        let text = live(&s, 50);
         assert!(!text.contains('\u{1b}'));
         assert!(text.contains("wavebatch retry 'it'\\''s' --state failed"));
         let group = text.lines().find(|l| l.contains("timed_out")).unwrap();

@@ -3,6 +3,7 @@
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 pub(crate) use crate::domain::printable::printable;
+use crate::domain::{cost::MicroUsd, environment::Environment};
 
 /// The text cut to this many columns, with an ellipsis if something is missing.
 pub(crate) fn shorten(text: &str, columns: usize) -> String {
@@ -29,6 +30,13 @@ pub(crate) fn shell(word: &str) -> String {
     } else {
         format!("'{}'", word.replace('\'', "'\\''"))
     }
+}
+
+/// A command of this program as a hint, to be copied into a shell: `wavebatch resume night --sandbox`. Every hint is made
+/// here, so that none forgets which ledger is meant.
+pub(crate) fn command(environment: Environment, words: &[&str]) -> String {
+    let words = words.iter().map(|word| shell(word)).chain(environment.is_sandbox().then(|| "--sandbox".to_owned()));
+    std::iter::once("wavebatch".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
 /// `1,234,567`
@@ -63,6 +71,31 @@ pub(crate) fn duration(ms: u64) -> String {
         60..3_600 => format!("{} min {} s", s / 60, s % 60),
         3_600..172_800 => format!("{} h {} min", s / 3_600, s / 60 % 60),
         _ => format!("{} d {} h", grouped(s / 86_400), s / 3_600 % 24),
+    }
+}
+
+/// One way of writing the amounts of one message: in cents, unless one of them is below a cent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Money {
+    /// `$6.24`
+    Cents,
+    /// `$6.235000`
+    Exact,
+}
+
+impl Money {
+    /// The way for these amounts, in micro-dollars.
+    pub(crate) fn of(amounts: impl IntoIterator<Item = i64>) -> Self {
+        let below_a_cent = |amount: i64| (1..10_000).contains(&amount.unsigned_abs());
+        if amounts.into_iter().any(below_a_cent) { Self::Exact } else { Self::Cents }
+    }
+
+    /// An amount in micro-dollars.
+    pub(crate) fn words(self, micros: i64) -> String {
+        match self {
+            Self::Cents => dollars(micros),
+            Self::Exact => format!("{}${}", if micros < 0 { "-" } else { "" }, MicroUsd(micros.saturating_abs())),
+        }
     }
 }
 

@@ -128,7 +128,14 @@ pub(super) async fn run(
     let tell = tokio::spawn({
         let (drain, shared) = (drain.clone(), Arc::clone(&shared));
         async move {
-            drain.cancelled().await;
+            tokio::select! {
+                () = drain.cancelled() => {}
+                () = shared.store().outgrown() => {
+                    let message = "a newer wavebatch migrated the ledger: no call is begun any more, and what is in flight is finished";
+                    shared.emit(Event::Warning(message.into()));
+                    drain.cancel();
+                }
+            }
             shared.drain.cancel();
             shared.store().hurry();
         }
@@ -154,6 +161,7 @@ pub(super) async fn run(
         }
         left => left,
     };
+    shared.store().refuse_outgrown()?;
     match end.and_then(|end| left.map(|()| end)) {
         // The message was sent already; the next process finds this process's lock free, and takes over its leases.
         Err(e) if e.is_passing() && drain.is_cancelled() => {

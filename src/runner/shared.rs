@@ -64,7 +64,7 @@ impl RunnerShared {
     /// Pauses a batch, and reports it once, however many workers meet the same cause.
     pub(super) async fn pause(&self, batch: BatchId, kind: PauseKind, reason: &str) -> Result<(), StoreError> {
         self.store().pause(batch, kind, reason.to_owned()).await?;
-        self.report_paused(batch, kind, reason);
+        self.report_paused(batch, kind, reason).await;
         Ok(())
     }
 
@@ -78,13 +78,15 @@ impl RunnerShared {
         let Some(rule) = &self.config.spend else { return Ok(()) };
         let reason = limit.reached(rule);
         self.store().pause_for_spend(batch, limit, reserve, reason.clone()).await?;
-        self.report_paused(batch, limit.period.pause(), &reason);
+        self.report_paused(batch, limit.period.pause(), &reason).await;
         Ok(())
     }
 
-    fn report_paused(&self, batch: BatchId, kind: PauseKind, reason: &str) {
-        if self.paused().insert(batch) {
-            tracing::warn!(batch.id = batch.0, kind = %kind, "batch paused");
+    async fn report_paused(&self, batch: BatchId, kind: PauseKind, reason: &str) {
+        let is_new = self.paused().insert(batch);
+        if is_new {
+            let name = self.store().batch_by_id(batch).await.map(|row| row.name).ok();
+            tracing::warn!(batch.name = name, batch.id = batch.0, kind = %kind, reason, "batch paused");
             self.emit(Event::Paused { batch, kind, reason: reason.to_owned() });
         }
     }

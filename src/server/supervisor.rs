@@ -114,9 +114,9 @@ where
                     if let Some(batch) = written.remove(&id) {
                         self.writing.remove(&batch);
                         match result {
-                            Ok(unpublished) => self.note(batch, unpublished),
+                            Ok(unpublished) => self.note(batch, unpublished).await,
                             // One batch that cannot be read must not stop the others.
-                            Err(e) if !e.is_fatal() => self.note(batch, Some(e.reason())),
+                            Err(e) if !e.is_fatal() => self.note(batch, Some(e.reason())).await,
                             Err(e) => return Err(e),
                         }
                     }
@@ -160,7 +160,8 @@ where
     /// Tries one line of each batch that wavebatch paused, from time to time.
     async fn probe(&self) -> Result<(), StoreError> {
         for (batch, kind) in self.store.probe_paused(self.environment).await? {
-            tracing::info!(batch.id = batch.0, kind = %kind, "one line of a paused batch is tried");
+            let name = self.store.batch_by_id(batch).await.map(|row| row.name).ok();
+            tracing::info!(batch.name = name, batch.id = batch.0, kind = %kind, "one line of a paused batch is tried");
         }
         Ok(())
     }
@@ -210,14 +211,21 @@ where
         }
     }
 
-    fn note(&mut self, batch: BatchId, unpublished: Option<String>) {
+    async fn note(&mut self, batch: BatchId, unpublished: Option<String>) {
         let Some(why) = unpublished else {
             self.failed.remove(&batch);
             return;
         };
         let times = self.failed.get(&batch).map_or(0, |failed| failed.times) + 1;
         let wait = FIRST_WAIT.saturating_mul(1 << (times - 1).min(10)).min(LONGEST_WAIT);
-        tracing::warn!(batch.id = batch.0, error = why, retry_s = wait.as_secs(), "a report could not be written");
+        let name = self.store.batch_by_id(batch).await.map(|row| row.name).ok();
+        tracing::warn!(
+            batch.name = name,
+            batch.id = batch.0,
+            error = why,
+            retry_s = wait.as_secs(),
+            "a report could not be written"
+        );
         self.failed.insert(batch, Failed { times, again: Instant::now() + wait });
     }
 }

@@ -94,14 +94,14 @@ impl StoreError {
                 "find who has it open (another wavebatch, a sqlite3 shell, a backup), or wait and run the same command again"
             }
             Self::ReadOnly(_) => {
-                "make the ledger and its directory writable for this user, or name another with WAVEBATCH_DATABASE=sqlite:///path/wavebatch.db"
+                "make the ledger, its -wal and -shm files and their folder writable for this user, or name another with WAVEBATCH_DATABASE=sqlite:///path/wavebatch.db"
             }
             Self::Corrupt(_) => {
                 "restore it from a backup, or check it with `sqlite3 FILE 'PRAGMA integrity_check'`; with a new ledger nothing would be known of what was bought"
             }
             Self::Full(_) => "free some space and run the same command again; nothing that was bought is lost",
             Self::Unopened(_) => {
-                "close what has many files open, or raise the limit (`ulimit -n`); and see that this user may read and write it"
+                "see that this user may read and write the ledger, its -wal and -shm files and their folder; or close what has many files open, or raise the limit (`ulimit -n`)"
             }
             Self::Unreleased(_) => "move it away together with its -spool folder, or name another with --database",
             Self::Newer { .. } => "use the wavebatch that wrote it, or a newer one",
@@ -114,7 +114,10 @@ impl StoreError {
             }
             Self::Spool { .. } => "make the folder writable for this user; nothing in it is lost",
             Self::NoBatch(_) => "`wavebatch status` lists the batches",
-            Self::Path { .. } | Self::Closed | Self::Unexpected(_) | Self::Panicked(_) | Self::Other(_) => return None,
+            Self::Path { .. } => {
+                "make the ledger, its -wal and -shm files and their folder readable and writable for this user; or name another with --database"
+            }
+            Self::Closed | Self::Unexpected(_) | Self::Panicked(_) | Self::Other(_) => return None,
         })
     }
 

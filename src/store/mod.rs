@@ -59,7 +59,7 @@ pub use calls::purchase::{Clip, Purchase};
 pub use calls::spend_limits::{Lifted, SpendNotice};
 pub use calls::uploads::Upload;
 pub use engine::open::{MIN_SQLITE, Opening, real_path};
-pub use engine::processes::Enlisted;
+pub use engine::processes::{Enlisted, Life, Registered};
 pub use engine::scratch::Scratch;
 pub use error::StoreError;
 pub use jobs::claim::{ClaimRequest, Claimed, Order};
@@ -111,6 +111,8 @@ struct StoreShared {
     hurry: CancellationToken,
     /// Cancelled when it waits no longer.
     give_up: CancellationToken,
+    /// Whether a newer program migrated the ledger.
+    outgrown: engine::schema::Outgrown,
     /// Whether this process starts calls only within the windows of their batches.
     enforces_windows: AtomicBool,
     /// Whether this process ever claimed a line of a batch that was being probed.

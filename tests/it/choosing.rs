@@ -211,6 +211,37 @@ fn outputs_that_are_gone_are_noticed_and_deliver_brings_them_back() {
 }
 
 #[test]
+fn every_hint_names_the_ledger_that_is_meant_and_what_helps() {
+    let dir = worked();
+    let dir = dir.path();
+    let said = |args: &[&str]| stderr(&run(dir, args));
+    let pause = said(&["pause", "calls", "--sandbox"]);
+    assert!(pause.contains("`wavebatch resume calls --sandbox` lifts it"), "{pause}");
+    let paused = stderr(&run_batch(dir, &[]));
+    assert!(paused.contains("hint: wavebatch resume calls --sandbox\n"), "{paused}");
+    said(&["resume", "calls", "--sandbox"]);
+    let summary = stderr(&run(dir, &["report", "calls", "--sandbox", "-o", "-", "--state", "failed"]));
+    assert!(!summary.contains("wavebatch retry calls\n"), "{summary}");
+    let status = stdout(&run(dir, &["status", "calls", "--sandbox"]));
+    assert!(status.contains("wavebatch retry calls --sandbox  tries them again"), "{status}");
+    let unknown = said(&["status", "nobody-knows-this", "--sandbox"]);
+    assert!(unknown.contains("`wavebatch status --sandbox` lists them"), "{unknown}");
+    // What was pruned is not delivered again.
+    let out = dir.join("sandbox-out/calls");
+    fs::remove_file(out.join("k1.txt")).unwrap();
+    said(&["prune", "calls", "--older-than", "0s", "--sandbox"]);
+    let told = said(&["report", "calls", "--sandbox"]);
+    let again = "-> wavebatch retry calls --key k1 --sandbox  pays for one again: no answer is kept for it\n";
+    assert!(told.contains(again) && !told.contains("wavebatch deliver"), "{told}");
+    let delivered = said(&["deliver", "calls", "--sandbox"]);
+    assert!(delivered.contains("`wavebatch retry calls --key KEY --sandbox` pays for one again"), "{delivered}");
+    let queued = said(&["retry", "calls", "--key", "k1", "--sandbox"]);
+    assert!(queued.contains("queued  -> wavebatch work --batch calls --sandbox"), "{queued}");
+    said(&["work", "--batch", "calls", "--sandbox"]);
+    assert!(out.join("k1.txt").exists());
+}
+
+#[test]
 fn a_file_that_no_line_owns_is_listed_and_removed() {
     let dir = worked();
     let dir = dir.path();

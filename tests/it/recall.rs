@@ -59,7 +59,10 @@ async fn a_report_in_a_bucket_keeps_what_it_had_when_answers_are_pruned() {
     dated.s3.remove("acme-bi", REPORT);
     let (code, message) = dated.run(BEFORE, &["report", BATCH]).await;
     assert_eq!(code, 1, "the output that is gone is told: {message}");
-    assert!(message.contains("3_ann_1763625603.txt") && message.contains("wavebatch deliver"), "{message}");
+    assert!(
+        message.contains("3_ann_1763625603.txt") && message.contains("--key 3_ann_1763625603  pays for one again"),
+        "{message}"
+    );
     let mut expected = words(0..20);
     let lost = dated.report(BATCH).iter().position(|row| &row[20] == "answer_pruned").expect("neither has it");
     assert!(dated.report(BATCH)[lost][2].starts_with("3_"), "{:?}", dated.report(BATCH)[lost]);
@@ -77,7 +80,8 @@ async fn a_new_ledger_writes_over_no_report_before_it_has_read_it() {
     dated.fixture.write("night.toml", DEFINITION.replace("[\"txt\"]", "[\"srt\", \"vtt\"]"));
     dated.well(&["run", "night.toml"]).await;
     let before = dated.transcripts();
-    dated.well(&["submit", "night.toml", "--take-over", "--adopt", "--database", "fresh.db"]).await;
+    let message = dated.well(&["submit", "night.toml", "--take-over", "--adopt", "--database", "fresh.db"]).await;
+    assert!(message.contains("nothing is left to do") && !message.contains("wavebatch work"), "{message}");
     assert_eq!(dated.transcripts(), before, "submitting leaves it as it is");
     assert_eq!(dated.s3.uploads(), 0, "and nothing is left of the trial");
     dated.well(&["report", BATCH, "--database", "fresh.db"]).await;

@@ -123,6 +123,76 @@ async fn sigterm_ends_it_in_time_though_the_ledger_is_locked_and_somebody_has_on
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_process_whose_ledger_is_migrated_by_a_newer_program_drains_and_says_so() {
+    let fixture = Fixture::with(latency(0)).await;
+    fixture.provable_calls(6);
+    let batch = fixture.submit(&fixture.definition("", "concurrency = 2")).await;
+    fixture.sandbox.hold();
+    let run = Service::of(program(&fixture, &["work", "--batch", "night", "--listen", "off"]));
+    fixture.sandbox.arrivals(2).await;
+    let admin = format!("127.0.0.1:{}", free_port());
+    let serve = Service::with(&fixture, &["--no-workers", "--listen", "127.0.0.1:0", "--admin-listen", &admin]);
+    serve.says("workers   none").await;
+    let idle = Service::start(&fixture, &NO_PORTS);
+    idle.says("workers   at work").await;
+    let row = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+               VALUES (99, 'x', 1, x'00', 0)";
+    sqlx::query(row).execute(&mut fixture.ledger().await).await.expect("a ledger");
+    run.says("no call is begun any more").await;
+    fixture.sandbox.release();
+    for process in [run, serve, idle] {
+        let (status, log) = process.ends().await;
+        assert_eq!(status.code(), Some(3), "{log}");
+        let error = "was written by a newer wavebatch (its schema is version 99, this program knows 1)";
+        assert_eq!(log.matches(error).count(), 1, "{log}");
+        assert!(log.contains("hint: use the wavebatch that wrote it, or a newer one"), "{log}");
+    }
+    // What was in flight came to its end.
+    assert_eq!(fixture.sandbox.books().calls, 2);
+    assert_eq!(fixture.store.counts(batch).await.expect("a ledger").unfinished(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_process_is_not_at_work_any_more() {
+    let fixture = Fixture::with(latency(0)).await;
+    fixture.provable_calls(6);
+    fixture.submit(&fixture.definition("", "concurrency = 2")).await;
+    fixture.sandbox.hold();
+    let run = Service::of(program(&fixture, &["work", "--batch", "night", "--listen", "off"]));
+    fixture.sandbox.arrivals(2).await;
+    let pid = run.pid();
+    let status = || {
+        let output = program(&fixture, &["status", "night"]).stdout(Stdio::piped()).output().expect("the program");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let alive = status();
+    assert!(alive.contains(&format!("at work: process {pid}\n")) && !alive.contains("died"), "{alive}");
+    assert!(alive.contains(" running") && !alive.contains("write-ahead log"), "{alive}");
+    run.kill();
+    let dead = status();
+    assert!(dead.contains(&format!("died: process {pid}; the next run goes on with its lines\n")), "{dead}");
+    assert!(!dead.contains("at work") && !dead.contains(" running"), "{dead}");
+    assert!(dead.contains(" left by a process that died"), "{dead}");
+    fixture.sandbox.release();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_names_the_batch_that_is_paused_and_why() {
+    let fixture = Fixture::with(latency(0)).await;
+    fixture.provable_calls(2);
+    fixture.sandbox.script([Fault::new(Match::Any, What::status(402))]);
+    fixture.submit(&fixture.definition("", "concurrency = 1")).await;
+    let run = Service::of(program(&fixture, &["work", "--batch", "night", "--log-format", "json", "--listen", "off"]));
+    let (status, log) = run.ends().await;
+    assert_eq!(status.code(), Some(3), "{log}");
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let paused: Vec<Value> =
+        lines.map(|line| line["fields"].clone()).filter(|line| line["message"] == "batch paused").collect();
+    assert_eq!((paused.len(), &paused[0]["batch.name"], &paused[0]["kind"]), (1, &json!("night"), &json!("quota")));
+    assert!(paused[0]["reason"].as_str().is_some_and(|reason| reason.contains("402")), "{paused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn several_serve_one_ledger_and_buy_each_line_once() {
     let fixture = Fixture::with(latency(20)).await;
     fixture.provable_calls(80);

@@ -83,8 +83,8 @@ async fn a_service_goes_on_at_midnight() {
     fixture.until("the limit", rests).await;
     let counts = fixture.counts(batch).await;
     assert_eq!((counts.of(Succeeded), counts.of(Queued)), (7, 3));
-    let settings = fixture.store.live_settings().await.unwrap();
-    assert!(settings[0].1.contains(r#""spend":{"day_usd":0.0006"#), "others compare it: {}", settings[0].1);
+    let settings = &fixture.store.registered().await.unwrap()[0].settings;
+    assert!(settings.contains(r#""spend":{"day_usd":0.0006"#), "others compare it: {settings}");
     fixture.clock.advance(12 * HOUR - 60_000);
     // It looks each second.
     tokio::time::sleep(Duration::from_millis(1_200)).await;

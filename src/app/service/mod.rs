@@ -238,10 +238,11 @@ async fn until_stopped(session: &Session, tasks: &mut Tasks, stop: &Cancellation
         session.store.give_up();
         let _ = timeout(CLOSE_TIME, rest).await;
     }
+    let broken = broken.unwrap_or(Ok(Ok(()))).map(|ended| ended.and_then(|()| session.store.refuse_outgrown()));
     match broken {
-        None | Some(Ok(Ok(()))) => Ok(()),
-        Some(Ok(Err(e))) => Err(AppError::of_ledger(e, &session.config().database)),
-        Some(Err(e)) => Err(AppError::ServicePanicked(e)),
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(e)) => Err(AppError::of_ledger(e, &session.config().database)),
+        Err(e) => Err(AppError::ServicePanicked(e)),
     }
 }
 

@@ -31,6 +31,8 @@ pub struct StatusView {
     pub spend_limits: Vec<SpendLimitView>,
     /// Processes at work, by their ids.
     pub processes: Vec<i64>,
+    /// Processes that died at work, by their ids: the next process at work finds that, and goes on with their lines.
+    pub died: Vec<i64>,
     /// Whether processes run with different limits.
     pub processes_differ: bool,
     /// Two processes with different limits.
@@ -90,6 +92,9 @@ pub struct BatchView {
     pub unreadable: Option<String>,
     /// Jobs by state.
     pub lines: BTreeMap<JobState, u64>,
+    /// Running jobs of processes that died.
+    #[serde(skip)]
+    pub left_behind: u64,
     /// The total number of jobs.
     pub total: u64,
     /// Failed and suspect jobs by kind.

@@ -79,7 +79,7 @@ fn action(kind: ErrorKind) -> String {
         _ if matches!(decision(kind, TRIES), RetryDecision::Again | RetryDecision::Later(_)) => {
             "nothing: it goes on by itself".to_owned()
         }
-        _ => with_code(&remedy(kind, "the same `wavebatch run` again", "BATCH", false)),
+        _ => with_code(&remedy(kind, "the same `wavebatch run` again", (Environment::Live, "BATCH"), false)),
     }
 }
 

@@ -1,23 +1,28 @@
 //! The amounts spent, as a table.
 
 use super::{
-    super::words::{counted, dollars, fact, grouped, shorten, table},
+    super::words::{Money, counted, fact, grouped, shorten, table},
     By,
 };
 use crate::{
-    domain::{batch::MicroUsd, cost::Rates},
+    domain::cost::Rates,
     store::{SpendGroup, SpendSums, Spent},
 };
 
 const EMPTY: &str = "(empty)";
 const NO_COLUMN: &str = "(no such column)";
 
+/// The amounts that `lines` and `why` write.
+pub(super) fn amounts(spent: &Spent) -> impl Iterator<Item = i64> {
+    let all = spent.groups.iter().map(|group| &group.sums).chain([&spent.others.1, &spent.total]);
+    all.flat_map(|sums| {
+        let SpendSums { cost, first, unknown, retry, lost, surplus, replaced, reserved, .. } = sums;
+        [cost, first, unknown, retry, lost, surplus, replaced, reserved].map(|amount| *amount)
+    })
+}
+
 /// One row per group, and the total.
-pub(super) fn lines(spent: &Spent, by: &By, width: usize) -> String {
-    // Amounts below one cent would all be $0.00.
-    let costs = spent.groups.iter().map(|group| group.sums.cost).filter(|cost| *cost > 0);
-    let exact = costs.min().is_some_and(|least| least < 10_000);
-    let money = |micros: i64| if exact { format!("${}", MicroUsd(micros)) } else { dollars(micros) };
+pub(super) fn lines(spent: &Spent, by: &By, money: Money, width: usize) -> String {
     // Minutes belong to transcriptions, characters to syntheses. A column of zeros is left out.
     let spoken = spent.total.characters > 0;
     let heard = spent.total.audio_ms > 0 || !spoken;
@@ -25,7 +30,7 @@ pub(super) fn lines(spent: &Spent, by: &By, width: usize) -> String {
         let mut cells = vec![name, grouped(sums.lines), grouped(sums.billed)];
         cells.extend(heard.then(|| minutes(sums.audio_ms)));
         cells.extend(spoken.then(|| grouped(sums.characters)));
-        cells.extend([money(sums.cost), money(sums.unknown.saturating_add(sums.retry))]);
+        cells.extend([money.words(sums.cost), money.words(sums.unknown.saturating_add(sums.retry))]);
         cells
     };
     // Numbers are never cut; names may be.
@@ -69,15 +74,14 @@ fn minutes(ms: u64) -> String {
 }
 
 /// The cost by reason, and a note about these numbers.
-pub(super) fn why(total: &SpendSums, rates: &Rates) -> String {
+pub(super) fn why(total: &SpendSums, money: Money, rates: &Rates) -> String {
     let mut facts = Vec::new();
-    let mut print =
-        |name: &str, parts: &[(i64, &str)]| {
-            let parts = parts.iter().filter(|(cost, _)| *cost > 0).enumerate();
-            facts.extend(parts.map(|(nth, (cost, words))| {
-                fact(if nth == 0 { name } else { "" }, format!("{} {words}", dollars(*cost)))
-            }));
-        };
+    let mut print = |name: &str, parts: &[(i64, &str)]| {
+        let parts = parts.iter().filter(|(cost, _)| *cost > 0).enumerate();
+        facts.extend(parts.map(|(nth, (cost, words))| {
+            fact(if nth == 0 { name } else { "" }, format!("{} {words}", money.words(*cost)))
+        }));
+    };
     print(
         "why",
         &[
@@ -104,6 +108,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn all_amounts_are_written_in_one_way() {
+        let sums = |cost| SpendSums { lines: 1, billed: 1, cost, first: cost, ..SpendSums::default() };
+        let of = |cost| SpendGroup { name: Some("pulse".into()), sums: sums(cost) };
+        let shown = |costs: &[i64]| {
+            let groups: Vec<_> = costs.iter().map(|cost| of(*cost)).collect();
+            let spent = Spent { groups, total: sums(costs.iter().sum()), ..Spent::default() };
+            let money = Money::of(amounts(&spent));
+            lines(&spent, &By::Model, money, 100) + &why(&spent.total, money, &Rates::default())
+        };
+        let exact = shown(&[653, 55_000]);
+        assert!(exact.contains("$0.055653 for first calls") && !exact.contains("$0.06"), "{exact}");
+        let cents = shown(&[50_000, 55_000]);
+        assert!(cents.contains("$0.11 for first calls") && !cents.contains("$0.105000"), "{cents}");
+    }
+
+    #[test]
     fn what_was_heard_and_what_was_spoken_have_their_columns() {
         let group = |name: &str, audio_ms, characters| SpendGroup {
             name: Some(name.into()),
@@ -112,7 +132,7 @@ mod tests {
         let header = |groups: Vec<SpendGroup>| {
             let mut spent = Spent { groups, ..Spent::default() };
             spent.groups.iter().for_each(|group| spent.total += group.sums);
-            let shown = lines(&spent, &By::Model, 100);
+            let shown = lines(&spent, &By::Model, Money::of(amounts(&spent)), 100);
             let cells = shown.lines().next().unwrap_or_default().split("  ").map(str::trim);
             cells.filter(|cell| !cell.is_empty()).collect::<Vec<_>>().join("|")
         };

@@ -112,6 +112,39 @@ fn ticked(names: &[String]) -> String {
     names.join(" and ")
 }
 
+/// A ledger as an error names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedLedger {
+    /// Where it is, or was.
+    pub path: String,
+    /// The id that was generated with it.
+    pub id: String,
+}
+
+impl NamedLedger {
+    /// Whether the other one is at its path now.
+    fn was_replaced_by(&self, other: &Self) -> bool {
+        self.path == other.path && self.id != other.id
+    }
+
+    /// Its name, if the other one is the one that is open.
+    fn gone_or_there(&self, open: &Self) -> String {
+        match self.was_replaced_by(open) {
+            true => format!("another ledger that stood at {} (its id was {})", self.path, self.id),
+            false => self.beside(open),
+        }
+    }
+
+    /// Its name where the other one is named too: of two that were at one path, it is the
+    /// one that is there.
+    fn beside(&self, other: &Self) -> String {
+        match self.was_replaced_by(other) {
+            true => format!("the ledger that is there now (its id is {})", self.id),
+            false => format!("the ledger {}", self.path),
+        }
+    }
+}
+
 /// Why a batch was not submitted.
 #[derive(Debug, thiserror::Error)]
 pub enum IntakeError {
@@ -171,7 +204,8 @@ pub enum IntakeError {
     },
     /// The output belongs to another batch, or to a batch of another ledger.
     #[error(
-        "the output {output} belongs to batch `{their_batch}` of the ledger {their_ledger}, not to batch `{our_batch}` of the ledger {our_ledger}"
+        "the output {output} belongs to batch `{their_batch}` of {}, not to batch `{our_batch}` of {}",
+        their_ledger.gone_or_there(our_ledger), our_ledger.beside(their_ledger)
     )]
     Owned {
         /// The output's address.
@@ -179,11 +213,11 @@ pub enum IntakeError {
         /// The batch that its summary names.
         their_batch: String,
         /// The ledger that its summary names.
-        their_ledger: String,
+        their_ledger: Box<NamedLedger>,
         /// The batch to be submitted.
         our_batch: String,
         /// The open ledger.
-        our_ledger: String,
+        our_ledger: Box<NamedLedger>,
     },
     /// The ledger does not know the newest call behind the output.
     #[error(
@@ -295,6 +329,9 @@ impl IntakeError {
             }
             Self::WouldRebuy { .. } => {
                 "take the options back; or pay for them again with --rebuy; or start a batch beside it with --batch NAME"
+            }
+            Self::Owned { their_ledger, our_ledger, .. } if their_ledger.was_replaced_by(our_ledger) => {
+                "restore that ledger from its backup if there is one; or choose another output with --output; --take-over writes over what is there, and with --adopt takes lines whose outputs are there as done"
             }
             Self::Owned { .. } => {
                 "choose another output with --output, or open that ledger with --database; --take-over writes over what is there, and with --adopt takes lines whose outputs are there as done"

@@ -1,6 +1,6 @@
 //! Who owns an output: the summary beside the outputs names its batch and its ledger.
 
-use super::IntakeError;
+use super::{IntakeError, error::NamedLedger};
 use crate::{
     domain::job::CallId,
     report::{publish::SUMMARY, summary::Owner},
@@ -18,9 +18,9 @@ pub(super) async fn check(store: &Store, batch: &str, sink: &Sink) -> Result<(),
         return Err(IntakeError::Owned {
             output: sink.root(),
             their_batch: owner.batch,
-            their_ledger: owner.ledger.path,
+            their_ledger: NamedLedger { path: owner.ledger.path, id: owner.ledger.id }.into(),
             our_batch: batch.to_owned(),
-            our_ledger: store.path().display().to_string(),
+            our_ledger: NamedLedger { path: store.path().display().to_string(), id: store.id().to_owned() }.into(),
         });
     }
     let Some(call) = owner.ledger.newest_call else { return Ok(()) };

@@ -62,6 +62,12 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// Whether all recordings were looked at.
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        self.looked >= self.lines
+    }
+
     /// Whether lines would fail, as far as was looked.
     #[must_use]
     pub const fn has_unusable(&self) -> bool {

@@ -13,6 +13,7 @@ use crate::{
         environment::Environment,
         schedule::{MAX_MISSED, Missed},
     },
+    report::words::command,
     runner::intake::{self, IntakeError, ManifestCopy, Submission, SubmitOptions},
     store::{StoreError, TakenRun},
 };
@@ -146,7 +147,8 @@ async fn waits(
         && kind.only_the_user_lifts()
     {
         let paused = kind.in_words(reason);
-        return Ok(Some(format!("the batch `{name}` is {paused}; `wavebatch resume {name}` lets it go on")));
+        let resume = command(row.environment, &["resume", name]);
+        return Ok(Some(format!("the batch `{name}` is {paused}; `{resume}` lets it go on")));
     }
     // A half-submitted batch must be submitted again, and so must a batch that this run itself began.
     if row.finished_at.is_some()

@@ -35,7 +35,7 @@ pub(in crate::store) async fn grant(
     now: &Moment,
 ) -> Result<Granted, StoreError> {
     let mut granted = Granted::default();
-    if shared.process.load(Ordering::Acquire) == 0 {
+    if shared.process.load(Ordering::Acquire) == 0 || shared.outgrown.is_noticed() {
         return Ok(granted);
     }
     let asks: Vec<(usize, &PermitRequest)> =

@@ -11,7 +11,11 @@ const CLOCK_SLACK_MS: i64 = 2_000;
 impl Store {
     /// Checks whether the wall clock was set back since the last write, even while no process ran. If so, stamps in its
     /// future are pulled back. Records the current time. For processes that have no heartbeat.
+    ///
+    /// # Errors
+    /// Also where a newer program migrated the ledger.
     pub async fn watch_clock(&self) -> Result<(), StoreError> {
+        self.watch_schema().await?;
         let newest: Millis = sqlx::query_scalar("SELECT newest_at FROM ledger").fetch_one(&self.read).await?;
         let ahead = self.now() - newest;
         if (-CLOCK_SLACK_MS..self.timing().beat_ms).contains(&ahead) {
@@ -44,6 +48,7 @@ pub(in crate::store) async fn beat(
     now: &Moment,
 ) -> Result<(), StoreError> {
     let Moment { wall, boot, boot_id } = *now;
+    shared.outgrown.watch(&mut *conn).await?;
     watch_clock(conn, shared.timing.lease_ms, wall).await?;
     let until = wall + shared.timing.lease_ms;
     for statement in [

@@ -7,6 +7,7 @@ pub(super) mod open;
 pub(super) mod packed;
 pub(super) mod processes;
 pub(super) mod rows;
+pub(super) mod schema;
 pub(super) mod scratch;
 pub(super) mod space;
 pub(super) mod sql;

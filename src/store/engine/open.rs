@@ -1,4 +1,4 @@
-//! Opening a ledger: what is refused before a byte is written, its settings, its migrations.
+//! Opening a ledger: what is refused before a byte is written, and its settings.
 
 use std::{
     fs, io,
@@ -13,8 +13,7 @@ use std::{
 };
 
 use sqlx::{
-    ConnectOptions, Connection, Row, SqliteConnection,
-    migrate::Migrator,
+    ConnectOptions, Connection, SqliteConnection,
     sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::sync::{Notify, mpsc};
@@ -22,15 +21,16 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::store::{Store, StoreError, StoreShared, Timing, engine::space::WRITER_CACHE, engine::writer};
+use crate::store::{
+    Store, StoreError, StoreShared, Timing, engine::schema, engine::schema::Outgrown, engine::space::WRITER_CACHE,
+    engine::writer,
+};
 
 /// The oldest SQLite without the WAL-reset bug.
 pub const MIN_SQLITE: (u32, u32, u32) = (3, 51, 3);
 
 /// The time between two looks at a directory in which another process opens a ledger.
 const TRY_AGAIN: Duration = Duration::from_millis(5);
-
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// How to open a ledger.
 #[derive(Debug, Clone)]
@@ -92,9 +92,17 @@ impl Store {
         if fs::metadata(&path).is_ok_and(|file| file.len() == 0) {
             options = options.auto_vacuum(SqliteAutoVacuum::Incremental);
         }
-        let mut conn = SqliteConnection::connect_with(&options).await?;
+        let opened = SqliteConnection::connect_with(&options).await.map_err(StoreError::from);
+        let (mut conn, common) = match opened {
+            Ok(conn) => (conn, common),
+            // What only reads needs no more. What writes is refused by SQLite.
+            Err(e @ (StoreError::ReadOnly(_) | StoreError::Unopened(_))) if !opening.create => {
+                only_to_read(&path, common).await.ok_or(e)?
+            }
+            Err(e) => return Err(e),
+        };
         refuse_old_sqlite(&mut conn).await?;
-        migrate(&mut conn, &path).await?;
+        schema::migrate(&mut conn, &path).await?;
         let id = ledger_id(&mut conn, opening.clock.now()).await?;
         drop(one_by_one);
 
@@ -110,6 +118,7 @@ impl Store {
             closed: CancellationToken::new(),
             hurry: CancellationToken::new(),
             give_up: CancellationToken::new(),
+            outgrown: Outgrown::of(&path),
             enforces_windows: AtomicBool::new(false),
             probes: AtomicBool::new(false),
             woken: Notify::new(),
@@ -119,6 +128,28 @@ impl Store {
         tokio::spawn(writer::run(conn, inbox, Arc::clone(&shared)));
         Ok((Self { commands, read, shared, path: Arc::new(path), id: id.into() }, fresh))
     }
+}
+
+/// A connection to a ledger that this user may not write, and its options.
+///
+/// Beside a write-ahead log, it is read as others read it. Without one nobody has it open, so it is read as a file that
+/// does not change: else SQLite would leave files beside it that its owner may not write.
+async fn only_to_read(path: &Path, common: SqliteConnectOptions) -> Option<(SqliteConnection, SqliteConnectOptions)> {
+    let mut log = path.as_os_str().to_os_string();
+    log.push("-wal");
+    let common = common.read_only(true);
+    let ways = match fs::metadata(log).map(|log| log.len()) {
+        Err(_) => vec![common.immutable(true)],
+        Ok(0) => vec![common.clone(), common.immutable(true)],
+        Ok(_) => vec![common],
+    };
+    for options in ways {
+        let Ok(mut conn) = SqliteConnection::connect_with(&options).await else { continue };
+        if sqlx::query("SELECT 1 FROM sqlite_schema").fetch_optional(&mut conn).await.is_ok() {
+            return Some((conn, options));
+        }
+    }
+    None
 }
 
 /// The resolved path of a ledger, whatever links lead to it: everything beside the ledger is named by it. It is the given
@@ -156,7 +187,7 @@ fn prepare_file(path: &Path) -> io::Result<()> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
     }
     match fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(path) {
-        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists && !path.exists() => Err(e),
         _ => Ok(()),
     }
 }
@@ -184,36 +215,6 @@ async fn refuse_old_sqlite(conn: &mut SqliteConnection) -> Result<(), StoreError
     let mut parts = version.split('.').map(|p| u32::from_str(p).unwrap_or(0));
     let mut next = || parts.next().unwrap_or(0);
     if (next(), next(), next()) < MIN_SQLITE { Err(StoreError::OldSqlite(version)) } else { Ok(()) }
-}
-
-async fn migrate(conn: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
-    let known = MIGRATIONS.iter().map(|m| m.version).max().unwrap_or(0);
-    let table: Option<String> = sqlx::query_scalar("SELECT name FROM sqlite_schema WHERE name = '_sqlx_migrations'")
-        .fetch_optional(&mut *conn)
-        .await?;
-    if table.is_some() {
-        let found: i64 = sqlx::query("SELECT coalesce(max(version), 0) AS v FROM _sqlx_migrations")
-            .fetch_one(&mut *conn)
-            .await?
-            .get("v");
-        let first: Option<Vec<u8>> = sqlx::query_scalar("SELECT checksum FROM _sqlx_migrations WHERE version = 1")
-            .fetch_optional(&mut *conn)
-            .await?;
-        let ours = MIGRATIONS.iter().find(|m| m.version == 1).map(|m| m.checksum.to_vec());
-        if found > 0 && first != ours {
-            return Err(StoreError::Unreleased(path.to_owned()));
-        }
-        if found > known {
-            return Err(StoreError::Newer { path: path.to_owned(), found, known });
-        }
-        if found == known {
-            return Ok(());
-        }
-    }
-    MIGRATIONS.run_direct(None, conn, false).await.map_err(|e| match e {
-        sqlx::migrate::MigrateError::Execute(e) => StoreError::from(e),
-        e => StoreError::Unexpected(format!("its schema could not be brought up to date: {e}")),
-    })
 }
 
 async fn ledger_id(conn: &mut SqliteConnection, now: i64) -> Result<String, StoreError> {

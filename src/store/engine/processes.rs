@@ -1,7 +1,7 @@
 //! Which processes work on the ledger: each has a row, and an OS lock that the kernel releases when it dies.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{File, OpenOptions, TryLockError},
     io,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
@@ -10,8 +10,8 @@ use std::{
 
 use sqlx::{Row, SqliteConnection};
 
-use crate::clock::Millis;
 use crate::store::{Store, StoreError, batches::control, batches::pauses, engine::beat};
+use crate::{clock::Millis, domain::job::BatchId};
 
 /// Proof that this process works on the ledger. Once it is dropped or the process dies, others can claim its jobs.
 #[derive(Debug)]
@@ -26,6 +26,30 @@ impl Enlisted {
     pub fn id(&self) -> i64 {
         self.id
     }
+}
+
+/// A process that registered for work and did not leave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registered {
+    /// Its number in the ledger.
+    pub id: i64,
+    /// Its number in the system.
+    pub pid: i64,
+    /// Its limits.
+    pub settings: String,
+    /// Whether it lives.
+    pub life: Life,
+}
+
+/// Whether a registered process lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Life {
+    /// It has a heartbeat, and nothing proves that it is dead.
+    AtWork,
+    /// It holds its lock, or its lock cannot be looked at, and its heartbeat is older than a lease.
+    Silent,
+    /// Nobody holds its lock.
+    Dead,
 }
 
 fn lock_path(ledger: &Path, process: i64) -> PathBuf {
@@ -100,21 +124,64 @@ impl Store {
             sqlx::query_as("SELECT id, beat_at FROM processes WHERE id <> $1").bind(me).fetch_all(&self.read).await?;
         let mut reaped = 0;
         for (id, beat_at) in others {
-            let is_dead = match OpenOptions::new().write(true).open(lock_path(&self.path, id)) {
-                Ok(lock) => lock.try_lock().map(|()| Some(lock)).ok(),
-                // Another process reaped it and died just then; or the file of a live process was removed, and its
-                // heartbeat shows that it lives.
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                    (self.now() - beat_at > self.timing().lease_ms).then_some(None)
-                }
-                Err(_) => None,
-            };
-            if let Some(_lock) = is_dead {
+            let locked = OpenOptions::new().write(true).open(lock_path(&self.path, id));
+            if let Some(_lock) = self.proof_of_death(locked, beat_at, File::try_lock) {
                 self.reap_process(id).await?;
                 reaped += 1;
             }
         }
         Ok(reaped)
+    }
+
+    /// `Some` where a process is proved dead, with the lock that it does not hold any more.
+    fn proof_of_death(
+        &self,
+        lock: io::Result<File>,
+        beat_at: Millis,
+        take: impl FnOnce(&File) -> Result<(), TryLockError>,
+    ) -> Option<Option<File>> {
+        match lock {
+            Ok(lock) => take(&lock).is_ok().then_some(Some(lock)),
+            // Another process reaped it and died just then; or the file of a live process was removed, and its
+            // heartbeat shows that it lives.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                (self.now() - beat_at > self.timing().lease_ms).then_some(None)
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// The processes that registered for work on this ledger and did not leave it. It changes nothing: the locks of dead
+    /// ones are only looked at.
+    pub async fn registered(&self) -> Result<Vec<Registered>, StoreError> {
+        let rows: Vec<(i64, i64, Millis, String)> =
+            sqlx::query_as("SELECT id, pid, beat_at, settings FROM processes ORDER BY id")
+                .fetch_all(&self.read)
+                .await?;
+        let me = self.shared.process.load(Ordering::Acquire);
+        let look = |(id, pid, beat_at, settings)| {
+            let lock = File::open(lock_path(&self.path, id));
+            // A shared lock, so that two that look at once do not take each other for the process.
+            let is_dead = id != me && self.proof_of_death(lock, beat_at, File::try_lock_shared).is_some();
+            let life = match is_dead {
+                true => Life::Dead,
+                false if self.now() - beat_at > self.timing().lease_ms => Life::Silent,
+                false => Life::AtWork,
+            };
+            Registered { id, pid, settings, life }
+        };
+        Ok(rows.into_iter().map(look).collect())
+    }
+
+    /// How many lines of a batch a process has in hand.
+    pub async fn in_hand(&self, batch: BatchId, process: i64) -> Result<u64, StoreError> {
+        let lines: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM jobs WHERE process = $1 AND batch = $2 AND state = 'running'")
+                .bind(process)
+                .bind(batch)
+                .fetch_one(&self.read)
+                .await?;
+        Ok(u64::try_from(lines).unwrap_or(0))
     }
 
     /// The lock file is removed before the row. A row without its file belongs to a dead process; nobody would ever look
@@ -174,7 +241,7 @@ async fn reap_process(conn: &mut SqliteConnection, process: i64, now: Millis) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::tests::ledger;
+    use crate::store::tests::{batch, claim, ledger};
     use crate::store::{Opening, Store};
 
     #[tokio::test]
@@ -183,10 +250,12 @@ mod tests {
         let other = Store::open(Opening::new(&l.path)).await.unwrap().0;
         let alive = other.enlist("{}".into()).await.unwrap();
         assert_eq!(l.store.reap().await.unwrap(), 0);
+        assert_eq!(l.store.registered().await.unwrap()[0].life, Life::AtWork);
         // The file was removed: as long as the process has a heartbeat, it lives.
         std::fs::remove_file(lock_path(&l.path, alive.id())).unwrap();
         assert_eq!(l.store.reap().await.unwrap(), 0);
         // Or its reaper died between the two steps.
+        assert_eq!(l.store.registered().await.unwrap()[0].life, Life::AtWork);
         drop(alive);
         other.shared.process.store(0, Ordering::Release);
         l.clock.advance(l.store.timing().lease_ms + 1_000);
@@ -197,5 +266,23 @@ mod tests {
         assert!(path.exists());
         other.leave(next).await.unwrap();
         assert!(!path.exists() && l.store.live_processes().await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_process_whose_lock_is_free_is_dead_at_once() {
+        let l = ledger().await;
+        let batch = l.submit(batch("b"), 3).await;
+        let killed = Store::open(Opening { clock: l.clock.clone(), ..Opening::new(&l.path) }).await.unwrap().0;
+        let enlisted = killed.enlist("{}".into()).await.unwrap();
+        let id = enlisted.id();
+        assert_eq!(claim(&killed, 2).await.len(), 2);
+        assert_eq!(l.store.registered().await.unwrap()[0].life, Life::AtWork);
+        drop(enlisted);
+        let found = l.store.registered().await.unwrap();
+        assert_eq!((found.len(), found[0].id, found[0].life), (1, id, Life::Dead));
+        assert_eq!(l.store.in_hand(batch, id).await.unwrap(), 2);
+        assert_eq!(l.store.registered().await.unwrap(), found, "looking changes nothing");
+        assert_eq!(l.store.reap().await.unwrap(), 1);
+        assert!(l.store.registered().await.unwrap().is_empty());
     }
 }

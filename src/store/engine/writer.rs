@@ -406,11 +406,21 @@ impl Writer {
         replies.receives = callbacks::receive(conn, &receives, now).await?;
         let settles: Vec<&Settlement> = group.settles.iter().map(|(s, _)| &**s).collect();
         replies.settles = settle::settle(conn, shared, &settles, now).await?;
+        // A verb stops where it is. A process that has noticed it may still put its work back.
+        if process == 0 && !group.works.is_empty() && !shared.outgrown.is_noticed() {
+            shared.outgrown.watch(&mut *conn).await?;
+            shared.outgrown.refuse()?;
+        }
         for work in &group.works {
             replies.works.push((work.run)(conn, now).await?);
         }
         for (want, _) in &group.claims {
-            replies.claims.push(claim::claim(conn, shared, want, now).await?);
+            // Nothing new is begun in a ledger that a newer program migrated.
+            let claimed = match shared.outgrown.is_noticed() {
+                true => Vec::new(),
+                false => claim::claim(conn, shared, want, now).await?,
+            };
+            replies.claims.push(claimed);
         }
         let look = match permits {
             Permits::None => None,

@@ -6,7 +6,7 @@ use serde_json::json;
 use sqlx::{Row, SqliteConnection};
 
 use crate::domain::job::{BatchId, JobId, Token, Wanted};
-use crate::store::{Store, StoreError, batches::wanted, engine::sql::sql};
+use crate::store::{Store, StoreError, batches::wanted, engine::sql::sql, jobs::parts::is_kept};
 
 /// A file of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +60,10 @@ pub struct OwnedFile {
     pub path: String,
     /// Whether it was written and is still wanted.
     pub delivered: bool,
+    /// The key of its line.
+    pub key: String,
+    /// Whether the answer that it was written from is kept.
+    pub is_kept: bool,
 }
 
 impl Store {
@@ -82,22 +86,31 @@ impl Store {
 
     /// The files that lines of a batch own, in the order of their paths, after `after`.
     pub async fn owned_files(&self, batch: BatchId, after: &str, limit: u32) -> Result<Vec<OwnedFile>, StoreError> {
-        let rows = sqlx::query(
+        let rows = sqlx::query(concat!(
             r"-- outputs::owned_files
-              SELECT o.path, j.state IN ('succeeded', 'suspect') AND j.wanted <> 'dropped' AS delivered
+              SELECT o.path, j.key, j.state IN ('succeeded', 'suspect') AND j.wanted <> 'dropped' AS delivered, ",
+            is_kept!("j"),
+            r" AS is_kept
               FROM outputs AS o
               JOIN jobs AS j ON j.id = o.job
               WHERE o.batch = $1 AND o.path > $2
               ORDER BY o.path
-              LIMIT $3",
-        )
+              LIMIT $3"
+        ))
         .bind(batch)
         .bind(after)
         .bind(limit)
         .fetch_all(&self.read)
         .await?;
         rows.iter()
-            .map(|row| Ok(OwnedFile { path: row.try_get("path")?, delivered: row.try_get("delivered")? }))
+            .map(|row| {
+                Ok(OwnedFile {
+                    path: row.try_get("path")?,
+                    delivered: row.try_get("delivered")?,
+                    key: row.try_get("key")?,
+                    is_kept: row.try_get("is_kept")?,
+                })
+            })
             .collect()
     }
 

@@ -282,15 +282,6 @@ impl Store {
         Ok(PoolView { account: account.to_owned(), pool, state, traffic })
     }
 
-    /// The settings of the processes that work on this ledger, as they registered them.
-    pub async fn live_settings(&self) -> Result<Vec<(i64, String)>, StoreError> {
-        let since = self.now() - self.shared.timing.lease_ms;
-        Ok(sqlx::query_as("SELECT pid, settings FROM processes WHERE beat_at >= $1")
-            .bind(since)
-            .fetch_all(&self.read)
-            .await?)
-    }
-
     /// How many calls are open, in one batch or in all.
     pub async fn open_calls(&self, batch: Option<BatchId>) -> Result<u64, StoreError> {
         let n: i64 = sqlx::query_scalar(

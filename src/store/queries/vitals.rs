@@ -122,6 +122,7 @@ impl Store {
     /// Writes to the disk without changing anything. While the ledger cannot be written, a process that works on it waits
     /// until it can, so the caller must limit the wait.
     pub async fn can_be_written(&self) -> Result<(), StoreError> {
+        self.watch_schema().await?;
         self.write(|conn, _| {
             Box::pin(async move {
                 // SQLite does not write a page whose bytes stay the same; changing a value there and back does.

@@ -96,6 +96,11 @@ impl Service {
         }
     }
 
+    /// Its number in the system.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGKILL.
     pub fn kill(mut self) {
         self.child.kill().expect("a living child");
@@ -103,13 +108,20 @@ impl Service {
     }
 
     /// SIGTERM; how it ended, how long that took, and all it said.
-    pub async fn stop(mut self) -> (ExitStatus, Duration, String) {
+    pub async fn stop(self) -> (ExitStatus, Duration, String) {
         let began = Instant::now();
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a living child");
+        let (status, log) = self.ends().await;
+        (status, began.elapsed(), log)
+    }
+
+    /// Waits until it ends by itself; how it ended, and all it said.
+    pub async fn ends(mut self) -> (ExitStatus, String) {
+        let began = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("a child") {
-                return (status, began.elapsed(), self.log());
+                return (status, self.log());
             }
             assert!(began.elapsed() < Duration::from_secs(20), "it does not stop:\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(10)).await;

@@ -48,6 +48,23 @@ async fn an_output_belongs_to_one_batch_of_one_ledger() {
 }
 
 #[tokio::test]
+async fn a_lost_ledger_is_told_apart_from_the_new_one_at_its_path() {
+    let w = Fixture::new().await;
+    w.submit().await.unwrap();
+    let summary = fs::read_to_string(w.path("out/calls/summary.json")).unwrap();
+    w.write("out/calls/summary.json", &summary.replace(w.store.id(), "0192-lost"));
+    let error = usage(w.submit().await);
+    let (at, id) = (w.store.path().display(), w.store.id());
+    let message = error.to_string();
+    assert!(
+        message.contains(&format!("`calls` of another ledger that stood at {at} (its id was 0192-lost)")),
+        "{message}"
+    );
+    assert!(message.ends_with(&format!("`calls` of the ledger that is there now (its id is {id})")), "{message}");
+    assert!(error.hint().unwrap().starts_with("restore that ledger"));
+}
+
+#[tokio::test]
 async fn an_older_copy_of_the_ledger_is_refused() {
     let w = Fixture::new().await;
     let submission = w.submit().await.unwrap();
