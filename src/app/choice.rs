@@ -4,6 +4,7 @@ use super::{
     choice_error::{ChoiceError, NAMED, UnknownValues},
     error::AppError,
 };
+use crate::domain::printable::visible;
 use crate::{
     domain::{batch::BatchSpec, call::ErrorKind, job::JobState, options::nearest, row::Note},
     report::{BatchRequest, row::Column},
@@ -137,8 +138,7 @@ async fn nearest_of(
 /// `is failed, with agent = bob or eve`
 fn in_words(lines: &Selection, names: &[String]) -> String {
     let words = lines.conditions.iter().zip(names).map(|(condition, name)| {
-        let values: Vec<String> =
-            condition.values.iter().take(NAMED).map(|v| format!("`{}`", v.escape_debug())).collect();
+        let values: Vec<String> = condition.values.iter().take(NAMED).map(|v| format!("`{}`", visible(&v))).collect();
         let more = if condition.values.len() > NAMED { ", …" } else { "" };
         format!("`{name}` = {}{more}", values.join(" or "))
     });

@@ -1,5 +1,6 @@
 //! The faults of a definition or a manifest, with the place and the remedy.
 
+use crate::domain::printable::visible;
 use std::fmt;
 
 use crate::domain::printable::printable;
@@ -18,8 +19,8 @@ pub enum Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Column(name) => write!(f, "column `{}`", name.escape_debug()),
-            Self::Field(name) | Self::Flag(name) => write!(f, "`{}`", name.escape_debug()),
+            Self::Column(name) => write!(f, "column `{}`", visible(&name)),
+            Self::Field(name) | Self::Flag(name) => write!(f, "`{}`", visible(&name)),
         }
     }
 }

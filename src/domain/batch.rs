@@ -1,5 +1,6 @@
 //! A batch as the ledger stores it: what was requested, and under which limits it runs.
 
+use crate::domain::printable::visible;
 use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
@@ -23,7 +24,7 @@ pub struct BatchName(String);
 
 /// Why a text cannot name a batch.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` cannot name a batch: {reason}", .name.escape_debug())]
+#[error("`{}` cannot name a batch: {reason}", visible(.name))]
 pub struct BatchNameFault {
     /// The text as given.
     pub name: String,

@@ -1,6 +1,7 @@
 //! API parameters that this release does not know. They are passed on as written, and they are a part of a line's
 //! identity.
 
+use crate::domain::printable::visible;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -59,7 +60,7 @@ impl Extra {
 /// # Errors
 /// The name is owned, or is not a valid name.
 pub fn check_name(name: &str, owned: &[&str]) -> Result<(), String> {
-    let shown = name.escape_debug();
+    let shown = visible(&name);
     if let Some(own) = owned.iter().find(|own| own.eq_ignore_ascii_case(name.trim_end_matches("[]"))) {
         return Err(format!("`{shown}` cannot be an extra: wavebatch sets `{own}` itself"));
     }

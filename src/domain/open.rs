@@ -1,6 +1,7 @@
 //! Open lists: values that the vendor can add between our releases. Known values have hints, rules and prices; an unknown
 //! value causes one warning and is passed on unchanged.
 
+use crate::domain::printable::visible;
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use arrayvec::ArrayString;
@@ -42,7 +43,7 @@ impl FromStr for OpenValue {
 
 /// A text that is not a valid value of an open list.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` cannot be a {what}: it takes 1 to 48 letters, digits, `-`, `_` and `.`", value.escape_debug())]
+#[error("`{}` cannot be a {what}: it takes 1 to 48 letters, digits, `-`, `_` and `.`", visible(&value))]
 pub struct NoValue {
     /// What kind of value was expected, e.g. `language`.
     pub what: &'static str,

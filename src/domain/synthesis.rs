@@ -1,6 +1,7 @@
 //! What a synthesis batch requests, as the ledger stores it; which purchases its formats need; and the identity of a
 //! part's clip.
 
+use crate::domain::printable::visible;
 mod captions;
 mod checks;
 mod line;
@@ -394,7 +395,7 @@ pub fn default_name(voices: &[String], formats: &[OutputFormat]) -> String {
 /// # Errors
 /// The rule that the text breaks.
 pub fn ending(text: &str) -> Result<(), String> {
-    let shown = text.escape_debug();
+    let shown = visible(&text);
     if text.starts_with('.') {
         return Err(format!("`{shown}`: an ending stands without its dot"));
     }

@@ -1,6 +1,7 @@
 //! The options of a synthesis: models, languages, formats, rates, and the rules between them (API page, "Text to
 //! speech").
 
+use crate::domain::printable::visible;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -147,7 +148,7 @@ impl AudioFormat {
             "wave" => "wav",
             _ => return text.parse().map_err(|e: NoValue| e.to_string()),
         };
-        Err(format!("`{}` is not what the API calls it; did you mean `{own}`?", text.escape_debug()))
+        Err(format!("`{}` is not what the API calls it; did you mean `{own}`?", visible(&text)))
     }
 
     /// The default rate, in Hz: what telephony and players expect.
@@ -327,7 +328,7 @@ pub fn voice_id(text: &str) -> Result<(), String> {
         return Err("names no voice".into());
     }
     if text.len() > 128 || !text.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c)) {
-        return Err(format!("`{}` cannot be a voice's id; `wavebatch voices` lists them", text.escape_debug()));
+        return Err(format!("`{}` cannot be a voice's id; `wavebatch voices` lists them", visible(&text)));
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The formats of a report. The ending of its file decides.
 
+use crate::domain::printable::visible;
 use std::io::{self, Write};
 
 use flate2::{Compression, write::GzEncoder};
@@ -45,7 +46,7 @@ impl ReportFormat {
                 let ending = if gzip { format!("{ending}.gz") } else { ending.to_owned() };
                 return Err(format!(
                     "a report cannot be written as `.{}`; the endings are {}",
-                    ending.escape_debug(),
+                    visible(&ending),
                     Self::ENDINGS
                 ));
             }
