@@ -224,6 +224,20 @@ async fn finished_outputs_are_bought_again_only_when_told_to() {
 }
 
 #[tokio::test]
+async fn other_pronunciations_are_named_by_their_words() {
+    let w = Fixture::new().await;
+    w.write("p.toml", &format!("{TOML}pronunciations = \"words.csv\"\n"));
+    w.write("words.csv", "word,pronunciation\nHello,he lo\nGoodbye,good bai\n");
+    w.submit().await;
+    w.speak().await;
+    w.write("words.csv", "word,pronunciation\nHello,hal lo\nGoodbye,good bai\n");
+    let options = SubmitOptions::of(crate::tasks::Registry::built_in().intakes());
+    let error = w.try_submit(&options).await.unwrap_err().to_string();
+    let words = "the definition's options have changed (`pronunciations`: `Hello` in `";
+    assert!(error.starts_with(words) && error.contains("words.csv`):") && !error.contains("hash"), "{error}");
+}
+
+#[tokio::test]
 async fn bad_lines_and_the_first_lines_are_as_ever() {
     let w = Fixture::new().await;
     w.write("p.csv", &CSV.replace("Goodbye.", " "));
