@@ -160,6 +160,9 @@ fn one(batch: &BatchView) -> String {
     }
     if let Some(pause) = &batch.pause {
         fact("reason", printable(&pause.reason).into_owned());
+        let (name, sandbox) = (shell(&batch.batch), if batch.environment.is_sandbox() { " --sandbox" } else { "" });
+        let again = format!("`wavebatch work --batch {name}{sandbox}`");
+        fact("to go on", pause.kind.remedy(&again, &format!("`wavebatch resume {name}{sandbox}`")));
     } else if let Some(fault) = &batch.unreadable {
         fact("reason", format!("its specification does not read ({})", printable(fault)));
     }
