@@ -8,7 +8,11 @@ use super::{
     summary::{RunFigures, SpendReason, Summary, SummaryState, SynthesisSummary},
     words::{self, grouped, printable, shell, shorten},
 };
-use crate::domain::{call::ErrorKind, cost::MicroUsd, row::RowStatus};
+use crate::domain::{
+    call::ErrorKind,
+    cost::MicroUsd,
+    row::{Note, RowStatus},
+};
 
 impl Summary {
     /// The summary on one page, for a terminal of `width` columns.
@@ -26,7 +30,7 @@ fn table(summary: &Summary, width: usize) -> String {
         let notes: Vec<String> = summary.notes.iter().map(|(note, n)| format!("{} {note}", grouped(*n))).collect();
         out.fact("notes", &notes.join(", "));
     }
-    out.fact("audio", &duration(summary.audio_seconds));
+    out.fact("audio", &audio(summary));
     if let Some(synthesis) = &summary.synthesis {
         out.fact("speech", &synthesis_words(synthesis));
     }
@@ -59,6 +63,18 @@ fn table(summary: &Summary, width: usize) -> String {
     });
     out.groups("suspect", suspects.collect());
     out.text
+}
+
+/// The length of the audio. An adopted line has none in the ledger.
+fn audio(summary: &Summary) -> String {
+    let known = duration(summary.audio_seconds);
+    match summary.notes.get(&Note::Adopted).copied().unwrap_or(0) {
+        0 => known,
+        adopted if summary.audio_seconds > 0.0 => {
+            format!("{known}, without {} adopted", words::counted(adopted, "line"))
+        }
+        adopted => format!("not known: {} adopted", words::counted(adopted, "line")),
+    }
 }
 
 /// The run of this summary, if the batch has calls of earlier runs: then the two are told apart.
