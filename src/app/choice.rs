@@ -4,9 +4,8 @@ use super::{
     choice_error::{ChoiceError, NAMED, UnknownValues},
     error::AppError,
 };
-use crate::domain::printable::visible;
 use crate::{
-    domain::{batch::BatchSpec, call::ErrorKind, job::JobState, options::nearest, row::Note},
+    domain::{batch::BatchSpec, call::ErrorKind, job::JobState, options::nearest, printable::visible, row::Note},
     report::{BatchRequest, row::Column},
     store::{BatchRow, Condition, Field, ReportScope, Selection, Store},
 };

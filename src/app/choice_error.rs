@@ -1,9 +1,8 @@
 //! Why no lines are chosen.
 
-use crate::domain::printable::visible;
 use std::fmt;
 
-use crate::domain::options::NotListed;
+use crate::domain::{options::NotListed, printable::visible};
 
 /// How many values one message names.
 pub(super) const NAMED: usize = 5;

@@ -255,7 +255,8 @@ pub(super) fn after(screen: &Screen, published: Published, interrupted: Exit) ->
                 Some(kind) if kind.ends_by_itself() => {
                     "-> the same command goes on once the limit is raised, or then".to_owned()
                 }
-                _ => "-> mend that, and the same command goes on".to_owned(),
+                Some(kind) => format!("-> {}", kind.remedy("the same command goes on", "")),
+                None => "-> mend that, and the same command goes on".to_owned(),
             });
             Exit::Blocked
         }

@@ -1,6 +1,5 @@
 //! The parts of a synthesis job, as text.
 
-use crate::domain::printable::visible;
 use std::str::FromStr;
 
 use super::words::{counted, grouped, shorten, table};
@@ -8,6 +7,7 @@ use crate::app::{
     JobParts, PartState, PartStatus,
     views::{JobPartView, JobPartsView},
 };
+use crate::domain::printable::visible;
 
 /// The width of a part's first words, in columns.
 const FIRST_WORDS: usize = 60;

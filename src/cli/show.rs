@@ -1,6 +1,5 @@
 //! `wavebatch show`
 
-use crate::domain::printable::visible;
 use clap::Args;
 use serde::Serialize;
 
@@ -12,7 +11,7 @@ use super::{
 };
 use crate::{
     app::{texts, views::JobView},
-    domain::options::nearest,
+    domain::{options::nearest, printable::visible},
     store::{BatchRow, Field, JobFilter, Selection, Store},
 };
 

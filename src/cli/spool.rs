@@ -1,6 +1,5 @@
 //! `wavebatch spool`
 
-use crate::domain::printable::visible;
 use std::time::{Duration, SystemTime};
 
 use clap::{ArgGroup, Args, Subcommand};
@@ -10,6 +9,7 @@ use super::{
     error::{CliError, Exit},
     words::{bytes, counted, fact, moment},
 };
+use crate::domain::printable::visible;
 use crate::{
     app::views::{ClipsView, Moment, SpoolPrunedView, SpoolView},
     definition::text,

@@ -1,11 +1,11 @@
 //! The date of a batch: explicit, or by the clock and a time zone; and its format in templates.
 
-use crate::domain::printable::visible;
 use std::{borrow::Cow, env, str::FromStr};
 
 use jiff::{Timestamp, civil::Date, fmt::strtime::BrokenDownTime, tz::TimeZone};
 
 use super::text::excerpt;
+use crate::domain::printable::visible;
 
 /// The value of `date`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

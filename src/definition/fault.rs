@@ -1,9 +1,8 @@
 //! The faults of a definition or a manifest, with the place and the remedy.
 
-use crate::domain::printable::visible;
 use std::fmt;
 
-use crate::domain::printable::printable;
+use crate::domain::printable::{printable, visible};
 
 /// The place of a fault in a file or on the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]

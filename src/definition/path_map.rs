@@ -1,9 +1,9 @@
 //! Paths as other machines write them, and where the same files are here.
 
-use crate::domain::printable::visible;
 use std::{borrow::Cow, cmp::Reverse, collections::BTreeMap};
 
 use super::paths::{is_s3, percent_decoded};
+use crate::domain::printable::visible;
 
 /// `[source] path_map`: beginnings of paths, and what stands in their place here.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

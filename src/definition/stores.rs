@@ -1,6 +1,5 @@
 //! `[source]` and `[sink]`: the S3 store, its credentials, and the storage settings of objects.
 
-use crate::domain::printable::visible;
 use std::{collections::BTreeMap, fmt, ops::RangeInclusive, str::FromStr, time::Duration};
 
 use toml::{Spanned, de::DeValue};
@@ -12,6 +11,7 @@ use super::{
     text::{duration, ticked},
     walk::{Section, TomlWalk, Wrong},
 };
+use crate::domain::printable::visible;
 use crate::domain::{
     options::{NotListed, listed},
     query::{Ignored, QueryRules},

@@ -1,9 +1,8 @@
 //! Small texts: durations, shares and amounts in a definition, and words for messages.
 
-use crate::domain::printable::visible;
 use std::time::Duration;
 
-use crate::domain::{batch::MicroUsd, options::nearest};
+use crate::domain::{batch::MicroUsd, options::nearest, printable::visible};
 
 /// A text that is not blank.
 pub(crate) fn some(text: &str) -> Result<String, String> {

@@ -1,6 +1,5 @@
 //! A batch as the ledger stores it: what was requested, and under which limits it runs.
 
-use crate::domain::printable::visible;
 use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +10,7 @@ use super::{
     s3::{S3Settings, SinkSettings},
     task::TaskSpec,
 };
+use crate::domain::printable::visible;
 
 pub use super::{
     cost::MicroUsd,

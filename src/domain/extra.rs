@@ -1,11 +1,12 @@
 //! API parameters that this release does not know. They are passed on as written, and they are a part of a line's
 //! identity.
 
-use crate::domain::printable::visible;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::domain::printable::visible;
 
 /// The longest name, in bytes.
 const LONGEST_NAME: usize = 64;

@@ -1,9 +1,10 @@
 //! Keywords that a transcription favors, with their weights (API page: `keywords`, Pulse).
 
-use crate::domain::printable::visible;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+use crate::domain::printable::visible;
 
 /// The most keywords of one request.
 pub const MAX_KEYWORDS: usize = 100;

@@ -1,4 +1,5 @@
 //! Closed lists: enums whose values have one spelling each, and the error for a value outside the list.
+
 use crate::domain::printable::visible;
 
 /// A value outside a closed list.

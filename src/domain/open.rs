@@ -1,12 +1,12 @@
 //! Open lists: values that the vendor can add between our releases. Known values have hints, rules and prices; an unknown
 //! value causes one warning and is passed on unchanged.
 
-use crate::domain::printable::visible;
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use arrayvec::ArrayString;
 
 use super::listed::nearest;
+use crate::domain::printable::visible;
 
 /// The month of the vendor's lists that this release knows.
 pub const LISTS_AS_OF: &str = "2026-11";

@@ -81,7 +81,7 @@ impl PauseKind {
                 return "the next month lets it go on, or a higher [spend] month_usd in wavebatch.toml".into();
             }
             Self::SpendLimit => {
-                "raise its max_spend_usd (--max-spend) and submit it, for with the same limit it pauses again"
+                "raise its max_spend_usd (--max-spend) and submit it again, since it pauses again with the same limit"
             }
             Self::Credentials => "check the key and the plan",
             Self::Quota => "give the account credit",

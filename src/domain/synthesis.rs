@@ -1,7 +1,6 @@
 //! What a synthesis batch requests, as the ledger stores it; which purchases its formats need; and the identity of a
 //! part's clip.
 
-use crate::domain::printable::visible;
 mod captions;
 mod checks;
 mod line;
@@ -28,6 +27,7 @@ use super::{
     synthesis_options::{AudioFormat, MAX_PART_CHARS, SampleRate, Speed, SynthesisOptions, TtsLanguage, voice_id},
     task::{Asked, TaskName, Unit},
 };
+use crate::domain::printable::visible;
 
 /// The longest pause, in milliseconds.
 pub const MAX_PAUSE_MS: u32 = 60_000;

@@ -1,7 +1,6 @@
 //! The options of a synthesis: models, languages, formats, rates, and the rules between them (API page, "Text to
 //! speech").
 
-use crate::domain::printable::visible;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -9,6 +8,7 @@ use super::{
     open::{NoValue, Unlisted, open_list},
     options::{ExpireContent, OptionFault, listed},
 };
+use crate::domain::printable::visible;
 
 /// The longest text of one call, in Unicode scalar values.
 pub const MAX_PART_CHARS: usize = 8_000;

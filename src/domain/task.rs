@@ -1,12 +1,12 @@
 //! The name of a task, and the batch's specification of it, as the ledger stores it.
 
-use crate::domain::printable::visible;
 use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::options::{listed, nearest};
+use crate::domain::printable::visible;
 
 /// The name of the task done for each line of a batch: `transcribe`, `synthesize`. Small, and `Copy`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

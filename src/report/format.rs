@@ -1,9 +1,10 @@
 //! The formats of a report. The ending of its file decides.
 
-use crate::domain::printable::visible;
 use std::io::{self, Write};
 
 use flate2::{Compression, write::GzEncoder};
+
+use crate::domain::printable::visible;
 
 /// How rows are written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

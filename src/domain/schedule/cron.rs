@@ -3,13 +3,14 @@
 //! Implemented here because the crates that use jiff (croner, jiff-cron) let a wildcard match a repeated hour twice, or
 //! have other fields. None of them reports which field is wrong and what is allowed there.
 
-use crate::domain::printable::visible;
 use std::{fmt, str::FromStr, time::Duration};
 
 use jiff::{
     ToSpan,
     civil::{Date, DateTime, Time},
 };
+
+use crate::domain::printable::visible;
 
 /// A set of minutes, as wall-clock times of some zone.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,5 @@
 //! Checks whether the account has the voices that a manifest requests.
 
-use crate::domain::printable::visible;
 use std::{
     collections::BTreeMap,
     fs,
@@ -17,6 +16,7 @@ use crate::{
     domain::{
         call::ErrorKind,
         options::nearest,
+        printable::visible,
         synthesis_options::{TtsLanguage, TtsModel},
     },
     runner::intake::{AccountCheck, AccountNotes, IntakeError, VoiceCheck},
