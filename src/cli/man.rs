@@ -24,8 +24,7 @@ pub struct Man {
 
 impl Man {
     pub(super) fn run(self, context: &Context) -> Result<Exit, CliError> {
-        let mut command = Cli::command();
-        command.build();
+        let command = Cli::command().disable_help_subcommand(true);
         let Some(dir) = self.dir else {
             let mut page = Vec::new();
             clap_mangen::Man::new(command).render(&mut page)?;

@@ -45,6 +45,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("backoff::", &["pace"]),
     ("icu_segmenter::", &["domain"]),
     ("clap::", &["cli"]),
+    ("clap_mangen::", &["cli"]),
     ("anyhow::", &["cli"]),
     ("indicatif::", &["cli", "telemetry"]),
     ("tracing_subscriber::", &["telemetry"]),

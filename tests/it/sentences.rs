@@ -6,7 +6,11 @@ use std::collections::BTreeMap;
 use wavebatch::domain::cut::{SentenceRules, flat};
 
 /// The corpora. Sentences of our own are written beside the code; they are no proof of what it does with others'.
-const CORPORA: &[(&str, &str)] = &[("own", include_str!("sentences/own.txt"))];
+const CORPORA: &[(&str, &str)] = &[
+    ("own", include_str!("sentences/own.txt")),
+    ("first blind", include_str!("sentences/blind.txt")),
+    ("second blind", include_str!("sentences/second_blind.txt")),
+];
 /// Languages whose script has no letters of the kind that the aims are set for.
 const WITHOUT_ALPHABET: &[&str] = &["zh", "ja", "th", "lo", "km", "my"];
 
@@ -43,7 +47,8 @@ fn share(right: usize, wrong: usize) -> f64 {
 fn marked(line: &str) -> (&str, String, Vec<usize>) {
     let (language, text) = line.split_once('\t').unwrap_or_else(|| panic!("no language: {line}"));
     let (mut plain, mut ends) = (String::new(), Vec::new());
-    for sentence in text.split('|') {
+    // As paragraphs are before they are cut.
+    for sentence in flat(text).split('|') {
         // A space before the mark is the one between the sentences.
         let gap = if plain.ends_with(' ') { sentence.trim_start() } else { sentence };
         plain.push_str(gap);

@@ -105,7 +105,7 @@ fn by_heading(text: &mut String, args: &[&Arg], level: usize) {
         match heading {
             Some(heading) if level > 0 => write!(text, "\n{} {heading}\n\n", "#".repeat(level)),
             Some(heading) => write!(text, "\n{heading}:\n\n"),
-            None => write!(text, "\n"),
+            None => writeln!(text),
         }
         .expect("a String takes everything");
         text.push_str(&flags(args.iter().copied().filter(|arg| arg.get_help_heading() == heading)));

@@ -54,7 +54,7 @@ pub(super) fn page() -> String {
         ("`shape`", "The documented shapes of an error's body, for a `status`.", ErrorShape::DOCUMENTED),
     ] {
         write!(text, "\n### {title}\n{about}\n\n").expect("a String takes everything");
-        text.push_str(&table(["value", "content", "meaning"], rows.iter().map(|row| variant(row))));
+        text.push_str(&table(["value", "content", "meaning"], rows.iter().map(variant)));
     }
     text.push_str("\n### `status`\nAn answer with a status of its own.\n\n");
     let fields = StatusFault::DOCUMENTED.iter();
@@ -70,4 +70,29 @@ fn variant(row: &Documented) -> [String; 3] {
         _ => json_type(row).to_owned(),
     };
     [code(&row.snake_case()), content, row.meaning().to_owned()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_of_faults_are_those_that_the_sandbox_takes() {
+        fn takes<T: serde::de::DeserializeOwned>(rows: &[Documented]) {
+            for row in rows {
+                let name = row.snake_case();
+                let read = match row.takes {
+                    "" => serde_json::from_str::<T>(&format!("\"{name}\"")),
+                    _ => serde_json::from_str(&format!("{{\"{name}\": null}}")),
+                };
+                // With the wrong content, too, the name is not what is wrong.
+                let fault = read.err().map(|e| e.to_string()).unwrap_or_default();
+                assert!(!fault.contains("unknown variant"), "{name}: {fault}");
+            }
+        }
+        takes::<Match>(Match::DOCUMENTED);
+        takes::<What>(What::DOCUMENTED);
+        takes::<SpeechFlaw>(SpeechFlaw::DOCUMENTED);
+        takes::<ErrorShape>(ErrorShape::DOCUMENTED);
+    }
 }

@@ -13,6 +13,8 @@ pub(super) enum EndMark {
     Trail,
     /// `。`, `।`: in any position.
     Full,
+    /// The last letter of a word that ends a sentence before white space: `ครับ`.
+    Particle,
 }
 
 pub(super) fn stop(c: char) -> Option<EndMark> {
@@ -32,6 +34,11 @@ pub(super) fn stop(c: char) -> Option<EndMark> {
         '。' | '！' | '？' | '．' | '｡' | '﹒' | '﹖' | '﹗' | '︒' | '︕' | '︖' => Some(EndMark::Full),
         _ => None,
     }
+}
+
+/// Whether the mark of a question or a call.
+pub(super) const fn asks(c: char) -> bool {
+    matches!(c, '!' | '?' | '‼' | '‽' | '⁇' | '⁈' | '⁉' | '⸮' | '؟' | '፧' | '！' | '？' | '﹖' | '﹗' | '︕' | '︖')
 }
 
 /// Marks inside a sentence that count only before white space: `10:30` and `1,000` have none.
@@ -108,9 +115,56 @@ pub(super) const fn closes(c: char) -> bool {
     )
 }
 
+/// The bracket that a bracket closes.
+pub(super) const fn bracket_of(c: char) -> Option<char> {
+    Some(match c {
+        ')' => '(',
+        ']' => '[',
+        '}' => '{',
+        '）' => '（',
+        '］' => '［',
+        '｝' => '｛',
+        '】' => '【',
+        '〕' => '〔',
+        '〗' => '〖',
+        '〙' => '〘',
+        _ => return None,
+    })
+}
+
+/// The quote that a quote closes, in scripts without capitals.
+pub(super) const fn quote_of(c: char) -> Option<char> {
+    Some(match c {
+        '”' => '“',
+        '“' => '”',
+        '’' => '‘',
+        '‘' => '’',
+        '»' => '«',
+        '«' => '»',
+        '›' => '‹',
+        '‹' => '›',
+        '」' => '「',
+        '』' => '『',
+        '｣' => '｢',
+        '〞' | '〟' => '〝',
+        '"' | '\'' => c,
+        _ => return None,
+    })
+}
+
+/// Whether a letter is of a script without capitals.
+pub(super) fn is_caseless(c: char) -> bool {
+    c.is_alphabetic() && !c.is_lowercase() && !c.is_uppercase()
+}
+
 /// Quotes that open in one language and close in another.
 pub(super) const fn is_either_quote(c: char) -> bool {
     matches!(c, '"' | '\'' | '“' | '‘' | '»' | '«' | '›' | '‹')
+}
+
+/// Quotes that can open.
+pub(super) const fn opens_quote(c: char) -> bool {
+    is_either_quote(c) || matches!(c, '„' | '‚' | '「' | '『' | '｢' | '〝' | '”' | '’')
 }
 
 /// Characters that can precede a sentence's first letter.
@@ -123,6 +177,12 @@ pub(super) const fn opens(c: char) -> bool {
 /// Whether the character belongs to the one before it: no part may begin with it.
 pub(super) fn hangs(c: char) -> bool {
     stop(c).is_some() || closes(c) || is_comma(c) || matches!(c, ',' | ';' | ':' | '%' | '‰')
+}
+
+/// Whether the text ends inside a title: `《摔跤吧！`.
+pub(super) fn is_in_title(text: &str) -> bool {
+    const LONGEST: usize = 40;
+    text.chars().rev().take(LONGEST).take_while(|c| *c != '》').any(|c| c == '《')
 }
 
 /// Characters of Chinese and Japanese, and their punctuation.

@@ -7,7 +7,9 @@
 //!
 //! Where a sentence ends is decided by its language ([`SentenceRules`]): by lists of abbreviations and other words
 //! (`words.txt`, which says where they are from and how they are updated), by the shapes of numbers, initials and Roman
-//! numerals (`point.rs`), and by the marks of all scripts (`marks.rs`, from Unicode's property STerm). An end after an
+//! numerals (`point.rs`), and by the marks of all scripts (`marks.rs`, from Unicode's property STerm). In scripts without
+//! capitals nothing shows whether a sentence goes on after a quoted question or call (`“谁？”他问`), or after a pause: it does,
+//! unless another quote follows, or the quote was introduced by a colon, a comma or a dash. An end after an
 //! abbreviation that can also stand inside a sentence is doubtful: a part ends there only if there is no better place in
 //! the last third of its length. Words of scripts without spaces come from the dictionaries of `icu_segmenter`
 //! (`unspaced.rs`). The corpus in `tests/it/sentences/` measures all this.

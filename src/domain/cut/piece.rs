@@ -4,8 +4,8 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use super::{
     marks::{
-        EndMark, closes, hangs, is_comma, is_dash, is_either_quote, is_inside_grapheme, is_long_dash, is_spaced_comma,
-        is_spaceless, is_unspaced, stop,
+        EndMark, closes, hangs, is_comma, is_dash, is_either_quote, is_in_title, is_inside_grapheme, is_long_dash,
+        is_spaced_comma, is_spaceless, is_unspaced, stop,
     },
     point::{Point, point},
     unspaced::{may_break, word_ends},
@@ -98,6 +98,8 @@ fn seam(text: &str, at: usize, (before, next): (char, char), words: &Words) -> O
         // Characters that separate words without a space.
         '\u{200b}' | '\u{f0b}' | '\u{1361}' => Seam::Word,
         c if is_comma(c) || closes(c) && follows_comma(done) => Seam::Clause,
+        // The stop of a quote, or a pause, where no space is written.
+        _ if is_unspaced(next) && follows_stop(done) => Seam::Clause,
         c if (is_long_dash(c) || done.ends_with("--")) && !begins_word(done) => Seam::Clause,
         _ => return None,
     };
@@ -138,6 +140,13 @@ fn seam_at_space(before: &str, after: &str, words: &Words) -> Option<Seam> {
 /// Whether a comma precedes the closing marks at the end: `，」`.
 fn follows_comma(text: &str) -> bool {
     text.trim_end_matches(closes).ends_with(is_comma)
+}
+
+/// Whether a stop that is no point precedes the closing marks at the end: `？”`; not in a title.
+fn follows_stop(text: &str) -> bool {
+    let bare = text.trim_end_matches(|c| closes(c) || is_either_quote(c));
+    let last = bare.chars().next_back().and_then(stop);
+    last.is_some_and(|stop| stop != EndMark::Point) && !is_in_title(text)
 }
 
 /// Whether the dash at the end begins a word: `—Hola`, `--flag`.

@@ -3,7 +3,7 @@
 use unicode_segmentation::UnicodeSegmentation;
 
 use super::{
-    marks::{closes, opens},
+    marks::{closes, is_comma, is_spaced_comma, opens},
     words::{Classes, Ordinals, Words, is_vowel},
 };
 
@@ -28,9 +28,9 @@ pub(super) fn point(words: &Words, before: &str, after: &str) -> Point {
     // `Mr . Smith`, as tokenizers write it.
     let before = before.trim_end();
     let delimits = |c: char| c.is_whitespace() || opens(c) && !matches!(c, '’' | '\'' | '-' | '‐') || c == '/';
-    let start = before.char_indices().rev().take(LONGEST + 1).find(|(_, c)| delimits(*c));
+    let start = before.char_indices().rev().take(LONGEST + 1).find(|(_, c)| delimits(*c) || is_comma(*c));
     let (word, lead) = match start {
-        Some((at, c)) => (&before[at + c.len_utf8()..], before[..at].trim_end_matches(delimits)),
+        Some((at, c)) => (&before[at + c.len_utf8()..], before[..at + c.len_utf8()].trim_end_matches(delimits)),
         // Either the word is the whole sentence so far, or it is too long.
         None if before.chars().nth(LONGEST).is_some() => return Point::End,
         None => (before, ""),
@@ -40,7 +40,66 @@ pub(super) fn point(words: &Words, before: &str, after: &str) -> Point {
     if word.is_empty() {
         return Point::End;
     }
-    Pointed { words, word: without_prefix(words, word), lead, next: Next::of(words, after) }.verdict()
+    let is_listed = is_list_number(before);
+    Pointed { words, word: without_prefix(words, word), lead, next: Next::of(words, after), is_listed }.verdict()
+}
+
+/// Whether the number at the end of a sentence so far is that of a point of a list: it begins the sentence or a clause.
+pub(super) fn is_list_number(before: &str) -> bool {
+    const LONGEST: usize = 3;
+    let lead = before.trim_end_matches(char::is_numeric);
+    let digits = &before[lead.len()..];
+    let lead = lead.trim_end_matches(|c: char| c.is_whitespace() || opens(c));
+    if !(1..=LONGEST).contains(&digits.chars().count()) {
+        return false;
+    }
+    match lead.chars().next_back() {
+        None | Some(';' | '；' | '؛') => true,
+        // After a colon stands a number that is no list's as well, but the first of a list is one.
+        Some(':' | '：') => value(digits) == Some(1),
+        Some(c) if is_comma(c) || is_spaced_comma(c) => value(digits).is_some_and(|number| counts_up_to(lead, number)),
+        _ => false,
+    }
+}
+
+/// Whether the sentence so far has the number of the list before this one: `1. wash, 2.`
+fn counts_up_to(lead: &str, number: u32) -> bool {
+    const FARTHEST: usize = 300;
+    let from = lead.char_indices().rev().take(FARTHEST).last().map_or(0, |(at, _)| at);
+    let mut words = lead[from..].split(|c: char| c.is_whitespace() || opens(c) || is_comma(c));
+    words.any(|word| word.strip_suffix(['.', '．']).and_then(value).is_some_and(|before| before + 1 == number))
+}
+
+/// The value of a short number in the digits of any script.
+fn value(digits: &str) -> Option<u32> {
+    let mut value = 0;
+    for digit in digits.chars() {
+        value = 10 * value + digit_value(digit)?;
+    }
+    (!digits.is_empty()).then_some(value)
+}
+
+/// The value of a decimal digit.
+fn digit_value(digit: char) -> Option<u32> {
+    const ZEROS: [u32; 16] = [
+        0x30, 0x660, 0x6f0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xe50, 0xed0, 0x1040, 0xff10,
+    ];
+    ZEROS.iter().find_map(|zero| u32::from(digit).checked_sub(*zero).filter(|value| *value < 10))
+}
+
+/// What follows a word that begins with an apostrophe and is written small where it begins a sentence: `'s Avonds`,
+/// `'s-Gravenhage`.
+pub(super) fn elided(text: &str) -> Option<&str> {
+    let rest = text.trim_start_matches(|c| opens(c) && !is_apostrophe(c));
+    let letter = rest.trim_start_matches(is_apostrophe);
+    let mut letters = letter.chars();
+    let is_one = letter.len() < rest.len() && letters.next().is_some_and(char::is_lowercase);
+    let word = letters.as_str().strip_prefix([' ', '-', '‑'])?;
+    (is_one && word.starts_with(char::is_uppercase)).then_some(word)
+}
+
+const fn is_apostrophe(c: char) -> bool {
+    matches!(c, '\'' | '’' | '‘')
 }
 
 /// An abbreviation without what is written together with it: an article or a conjunction (`l’ing.`, `وأ.`), or another
@@ -60,11 +119,13 @@ struct Next<'t> {
     is_upper: bool,
     /// A single letter with a point.
     is_initial: bool,
+    /// Whether it is an abbreviation that begins no sentence: `Ltda.`
+    is_tail: bool,
 }
 
 impl<'t> Next<'t> {
     fn of(words: &Words, after: &'t str) -> Self {
-        let text = after.trim_start_matches(opens);
+        let text = elided(after).unwrap_or_else(|| after.trim_start_matches(opens));
         let end = text.find(|c: char| !c.is_alphanumeric() && !matches!(c, '\'' | '’' | '.')).unwrap_or(text.len());
         let (text, pointed) = (text[..end].trim_end_matches('.'), text[..end].ends_with('.'));
         let classes = words.classes(text).or_elided(words, text);
@@ -74,6 +135,7 @@ impl<'t> Next<'t> {
             is_lower: text.starts_with(char::is_lowercase),
             is_upper: text.starts_with(char::is_uppercase),
             is_initial: pointed && text.chars().count() == 1,
+            is_tail: pointed && text.chars().count() > 1 && classes.ends_only(),
         }
     }
 
@@ -110,6 +172,8 @@ struct Pointed<'t> {
     /// The part of the sentence before the word.
     lead: &'t str,
     next: Next<'t>,
+    /// Whether it is the number of a point of a list.
+    is_listed: bool,
 }
 
 impl Pointed<'_> {
@@ -167,7 +231,7 @@ impl Pointed<'_> {
         }
         if classes.has(Classes::EITHER) || classes.has(Classes::YEAR) && self.closes_a_year() {
             return Some(match () {
-                () if next.is_lower || next.classes.has(Classes::FOLLOW) => Point::Inside,
+                () if next.is_lower || next.is_tail || next.classes.has(Classes::FOLLOW) => Point::Inside,
                 () if next.starts() => Point::End,
                 () if self.lead.is_empty() || self.opens_a_sentence() || self.is_part_of_measure() => Point::Inside,
                 () => Point::Doubtful,
@@ -197,19 +261,19 @@ impl Pointed<'_> {
         self.next.is_digits() && self.lead.trim_end_matches('.').ends_with(char::is_numeric)
     }
 
-    /// `… в 1984 г.`, with enough before it to be a sentence.
+    /// `… в 1984 г.`, with enough before it to be a sentence, unless a word with a capital shows that it is one.
     fn closes_a_year(&self) -> bool {
-        const FEW: usize = 3;
+        let few = if self.next.starts() { 1 } else { 3 };
         let mut before = self.lead.rsplit(' ');
         let number = before.next().unwrap_or_default();
         let is_number = number.starts_with(|c: char| c.is_numeric()) || is_roman(number);
-        is_number && before.take(FEW).count() == FEW
+        is_number && before.take(few).count() == few
     }
 
     /// `19. Jahrhundert`, `3. Mai`, and the number of a list.
     fn number(&self) -> Point {
         let digits = self.word.chars().count();
-        if self.lead.is_empty() && digits <= 3 {
+        if self.is_listed {
             return Point::Inside;
         }
         let next = &self.next;

@@ -4,9 +4,11 @@ use std::ops::{Range, RangeInclusive};
 
 use super::{
     marks::{
-        self, EndMark, closes, hangs, is_dash, is_either_quote, is_inside_grapheme, is_spaceless, is_unspaced, opens,
+        self, EndMark, closes, hangs, is_caseless, is_comma, is_dash, is_either_quote, is_in_title, is_inside_grapheme,
+        is_spaced_comma, is_spaceless, is_unspaced, is_wide, opens,
     },
-    point::{Point, point},
+    point::{Point, elided, is_list_number, point},
+    unspaced::{ends_in_particle, goes_on_after_particle},
     words::{Classes, Words},
 };
 
@@ -34,8 +36,12 @@ struct Run {
     /// Where the sentence ends, if it does.
     end: usize,
     stop: EndMark,
+    /// The stop before the last quote or bracket: of question marks and exclamation marks always `Call`.
+    last: EndMark,
     /// Whether a quote or a bracket closes after the stop.
     closed: bool,
+    /// What closes last, if no stop follows it.
+    closer: Option<char>,
 }
 
 impl<'t> Sentences<'t> {
@@ -55,6 +61,9 @@ impl<'t> Sentences<'t> {
                 ';' => self.follows(at + offset, '\u{370}'..='\u{3ff}').then_some(EndMark::Call),
                 // Often typed for the Armenian full stop.
                 ':' => self.follows(at + offset, '\u{531}'..='\u{587}').then_some(EndMark::Full),
+                _ if is_spaceless(c) && ends_in_particle(&self.text[..at + offset + c.len_utf8()], self.text) => {
+                    Some(EndMark::Particle)
+                }
                 _ => marks::stop(c),
             };
             if let Some(stop) = found {
@@ -71,8 +80,9 @@ impl<'t> Sentences<'t> {
     /// Everything that belongs to the stop at `at`: more stops, closing quotes and brackets, also after a space (`« Oui ! »`).
     fn run(&self, at: usize, stop: EndMark) -> Run {
         let first = self.text[at..].chars().next().map_or(0, char::len_utf8);
-        let mut run = Run { end: at + first, stop, closed: false };
+        let mut run = Run { end: at + first, stop, last: stop, closed: false, closer: None };
         let mut points = usize::from(stop == EndMark::Point);
+        let mut group = at;
         loop {
             let start = run.end;
             for c in self.text[run.end..].chars() {
@@ -81,8 +91,12 @@ impl<'t> Sentences<'t> {
                 run.stop = stronger(run.stop, stop);
                 run.end += c.len_utf8();
             }
+            if group < run.end {
+                (run.last, run.closer) = (last_of(&self.text[group..run.end], stop), None);
+            }
             let closing = self.closing(run.end);
             run.closed |= closing > 0;
+            run.closer = self.text[run.end..run.end + closing].chars().next_back().or(run.closer);
             run.end += closing;
             run.end += notes(&self.text[run.end..]);
             if self.text[run.end..].strip_prefix(' ').is_some_and(hangs_alone) {
@@ -90,6 +104,7 @@ impl<'t> Sentences<'t> {
             } else if run.end == start {
                 break;
             }
+            group = run.end;
         }
         if points > 1 && run.stop == EndMark::Point {
             run.stop = EndMark::Trail;
@@ -118,15 +133,19 @@ impl<'t> Sentences<'t> {
         if is_inside_grapheme(self.text, run.end + usize::from(next == ' ')) {
             return Point::Inside;
         }
+        if self.stays_open(at, run) {
+            return Point::Inside;
+        }
         if run.stop == EndMark::Full {
-            let quotes = run.closed && matches!(next, '\u{3041}'..='\u{309f}');
-            let number = next.is_numeric() && self.text[..run.end].ends_with('．');
-            return end_if(!quotes && !number && !self.is_in_title(at));
+            let is_sentence = run.closer.is_some_and(|c| marks::bracket_of(c).is_some() && !self.opened_inside(at, c));
+            let quotes = run.closed && !is_sentence && matches!(next, '\u{3041}'..='\u{309f}');
+            let said = &self.text[self.from..at];
+            let number = self.text[..run.end].ends_with('．') && (next.is_numeric() || is_list_number(said));
+            return end_if(!quotes && !number && !is_in_title(said));
         }
         if next != ' ' {
-            return end_if(
-                is_unspaced(next) && before.is_some_and(is_unspaced) && !self.is_abbreviated(before, run.stop),
-            );
+            let parts = is_unspaced(next) || run.closed && marks::opens_quote(next);
+            return end_if(parts && before.is_some_and(is_unspaced) && !self.is_abbreviated(before, run.stop));
         }
         // `[…]`, `(!)`, `(?)`
         if run.closed && before.is_some_and(|c| matches!(c, '(' | '[')) {
@@ -136,6 +155,7 @@ impl<'t> Sentences<'t> {
         let goes_on = goes_on(after);
         match run.stop {
             EndMark::Trail => end_if(!goes_on),
+            EndMark::Particle => end_if(!goes_on_after_particle(after)),
             EndMark::Call | EndMark::Full => {
                 end_if(!(goes_on && (run.closed || self.has_capitals()) || run.closed && self.is_said(after)))
             }
@@ -144,11 +164,60 @@ impl<'t> Sentences<'t> {
         }
     }
 
-    /// Whether the stop belongs to a title: `《摔跤吧！爸爸》`.
-    fn is_in_title(&self, at: usize) -> bool {
-        const LONGEST: usize = 40;
-        let before = self.text[self.from..at].chars().rev().take(LONGEST);
-        before.take_while(|c| *c != '》').any(|c| c == '《')
+    /// Whether the stop belongs to a bracket or a quote inside the sentence, or is only a pause, and nothing shows that the
+    /// sentence ends as well. Where there are capitals, they show it of quotes and pauses.
+    fn stays_open(&self, at: usize, run: &Run) -> bool {
+        let is_call = matches!(run.last, EndMark::Call | EndMark::Trail);
+        match run.closer {
+            Some(closer) if marks::bracket_of(closer).is_some() => is_call && self.opened_inside(at, closer),
+            Some(closer) if marks::quote_of(closer).is_some() => {
+                is_call && self.is_caseless(at, run.end) && !self.is_said_before(at, closer, run.end)
+            }
+            _ => !run.closed && run.stop == EndMark::Trail && self.is_caseless(at, run.end),
+        }
+    }
+
+    /// Whether a bracket that closes after `at` was opened behind some words of the sentence.
+    fn opened_inside(&self, at: usize, closer: char) -> bool {
+        let sentence = &self.text[self.from..at];
+        let letters = |before: &str| before.chars().rev().take(FARTHEST).any(char::is_alphabetic);
+        let opened = marks::bracket_of(closer).and_then(|opener| opener_before(sentence, opener, closer));
+        opened.is_some_and(|opened| letters(&sentence[..opened]))
+    }
+
+    /// Whether the letters around a stop have no case, so that they do not show whether the sentence goes on.
+    fn is_caseless(&self, at: usize, end: usize) -> bool {
+        const FAR: usize = 40;
+        let before = self.text[..at].chars().rev().take(FAR).find(|c| c.is_alphabetic());
+        let is_before = before.is_some_and(is_caseless);
+        let rest = &self.text[end..];
+        match rest.trim_start_matches(|c| c == ' ' || opens(c)).chars().next() {
+            Some(next) if is_caseless(next) => true,
+            // A name of another script, in one that has no spaces.
+            Some(next) if next.is_alphabetic() => is_before && !rest.starts_with(' '),
+            _ => is_before,
+        }
+    }
+
+    /// Whether a quote that closes after `at` ends its sentence: another quote follows, or a space where Chinese and
+    /// Japanese have none, or a colon, a comma or a dash shows that what was said before the quote introduced it.
+    fn is_said_before(&self, at: usize, closer: char, end: usize) -> bool {
+        let after = self.text[end..].trim_start_matches(' ');
+        if after.starts_with(marks::opens_quote) || after.starts_with(is_wide) && self.text[end..].starts_with(' ') {
+            return true;
+        }
+        let word = after.split(|c: char| c == ' ' || hangs(c)).next().unwrap_or_default();
+        if self.words.classes(word).has(Classes::FOLLOW) {
+            return false;
+        }
+        let before = &self.text[..at];
+        let opened = marks::quote_of(closer).and_then(|opener| opener_before(before, opener, closer));
+        let lead = before[..opened.unwrap_or_default()].trim_end();
+        // A dash in front of all is that of a dialogue.
+        let dashed = lead.trim_end_matches(is_dash);
+        let has_dash =
+            dashed.len() < lead.len() && dashed.trim_end().ends_with(|c: char| c.is_alphabetic() || c == ':');
+        has_dash || lead.ends_with(|c| is_comma(c) || is_spaced_comma(c))
     }
 
     fn point(&self, at: usize, run: &Run, after: &str) -> Point {
@@ -212,10 +281,41 @@ impl Iterator for Sentences<'_> {
 fn goes_on(after: &str) -> bool {
     // A dash with a space around it: `« Viens ! » — dit-il.`
     let after = after.strip_prefix(is_dash).and_then(|after| after.strip_prefix(' ')).unwrap_or(after);
+    if elided(after).is_some() {
+        return false;
+    }
     let after = after.trim_start_matches(opens);
     // `b)` begins a point of a list.
     let mut next = after.chars().filter(|_| after.chars().nth(1) != Some(')'));
     next.next().is_some_and(char::is_lowercase) && !next.next().is_some_and(char::is_uppercase)
+}
+
+/// How far the opening quote or bracket may be, in characters.
+const FARTHEST: usize = 1_000;
+
+/// Where a text opens the quote or bracket that closes at its end.
+fn opener_before(text: &str, opener: char, closer: char) -> Option<usize> {
+    let mut closed = 0_usize;
+    for (at, c) in text.char_indices().rev().take(FARTHEST) {
+        match c {
+            _ if c == opener && closed == 0 => return Some(at),
+            _ if c == opener => closed -= 1,
+            _ if c == closer => closed += 1,
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The stop that a group of stops ends in; `first` is the kind of the first one.
+fn last_of(group: &str, first: EndMark) -> EndMark {
+    let Some(last) = group.chars().next_back() else { return first };
+    match marks::stop(last) {
+        _ if marks::asks(last) => EndMark::Call,
+        Some(EndMark::Point) if group.ends_with("..") => EndMark::Trail,
+        Some(stop) => stop,
+        None => first,
+    }
 }
 
 /// The one of two stops in a run that decides.
@@ -224,7 +324,8 @@ const fn stronger(a: EndMark, b: EndMark) -> EndMark {
         (EndMark::Full, _) | (_, EndMark::Full) => EndMark::Full,
         (EndMark::Call, _) | (_, EndMark::Call) => EndMark::Call,
         (EndMark::Trail, _) | (_, EndMark::Trail) => EndMark::Trail,
-        (EndMark::Point, EndMark::Point) => EndMark::Point,
+        (EndMark::Point, _) | (_, EndMark::Point) => EndMark::Point,
+        (EndMark::Particle, EndMark::Particle) => EndMark::Particle,
     }
 }
 

@@ -156,7 +156,7 @@ fn scripts_without_spaces_are_cut_between_words() {
 #[test]
 fn other_scripts_have_their_own_stops() {
     ends("यह घर है। | वह ३.५ किलो है॥ | क्या? | हाँ!");
-    ends("你好。| 你好吗？| “好！”| 他走了…… | 完。");
+    ends("你好。| 你好吗？| “好！”| 他走了……完。");
     ends("「行こう。」| 「はい！」と彼は言った。| 終わり");
     ends("كيف حالك؟ | أنا بخير. | شكرا! | نعم");
     ends("یہ گھر ہے۔ | وہ آیا۔");
@@ -166,6 +166,40 @@ fn other_scripts_have_their_own_stops() {
     ends("ሰላም። | እንዴት ነህ፧ | ደህና።");
     ends("你好!| 我是.| 五是３．５");
     ends("他说。| \"好。\"| 再说。");
+}
+
+#[test]
+fn without_capitals_a_quote_a_bracket_or_a_pause_ends_no_sentence_unless_more_shows_it() {
+    for (language, marked) in [
+        ("hi", "“रुको!” सिपाही चिल्लाया। | “कौन है?” | “मैं हूँ!” उसने कहा।"),
+        ("hi", "गुरु ने पूछा, “समझ गए?” | सब चुप थे। | उसने कहा, “चलो!” और चला गया।"),
+        ("zh", "“谁？”守卫问。|“我！”|“进来！”他说：“快！”|门开了。"),
+        ("zh", "他买了车（好贵！）又卖了。|（真的吗？）|没人知道……也许吧。"),
+        ("ja", "「誰だ？」警備員が叫んだ。|「僕だ！」|「……入れ。」"),
+        ("ko", "“누구세요?” 할머니가 물었다. | 글쎄... 모르겠다."),
+        ("he", "\"מי שם?\" שאל הזקן. | הוא שאל: \"מי?\" | איש לא ענה."),
+        ("de", "Er kam (endlich!) Montag an. | (Wirklich?) | „Ja!“ | Anna lachte."),
+        ("en", "It is so... | “Why?” | Tom left (was it late?). | He did (it rained!) Monday."),
+    ] {
+        ends_in(language, marked);
+    }
+    let text = "“你要去哪儿呢？”妈妈在门口轻声问他";
+    assert_eq!(texts_in("zh", text, 12), ["“你要去哪儿呢？”", "妈妈在门口轻声问他"]);
+    assert_eq!(texts_in("zh", "我不知道她在哪儿……也许回家了", 12), ["我不知道她在哪儿……", "也许回家了"]);
+    let rules = SentenceRules::of(Some("hi"));
+    assert_eq!(rules.joint("“कौन है?” ", "उसने पूछा।"), Joint::Inside);
+    assert_eq!(rules.joint("“कौन है?” ", "“मैं हूँ।”"), Joint::End);
+}
+
+#[test]
+fn the_numbers_of_a_list_begin_a_clause_or_a_sentence() {
+    ends_in("zh", "步骤：1. 关机；2. 开盖，3. 换电池。|4. 开机。");
+    ends_in("ja", "１．電源を切る。|手順：１．ふたを外す；２．閉める。|以上です。");
+    ends_in(
+        "en",
+        "Do this: 1. wash it, 2. boil it; 3. eat it. | The answer is: 42. | Nobody asked, 7. | Then we left.",
+    );
+    ends_in("hi", "पहले: १. धोएँ, २. उबालें। | फिर खाएँ।");
 }
 
 #[test]

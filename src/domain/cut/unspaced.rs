@@ -36,6 +36,28 @@ pub(super) fn may_break(text: &str, at: usize) -> bool {
     (is_unspaced(before) || is_unspaced(after)) && !hangs_wide(after) && !opens_wide(before)
 }
 
+/// Whether Thai text ends, before a space, in a word of politeness, which stands at the end of a sentence. `คะ` also follows the
+/// name of who is spoken to; it ends a sentence after a word of a question.
+pub(super) fn ends_in_particle(text: &str, whole: &str) -> bool {
+    const PARTICLES: [&str; 13] =
+        ["ครับ", "ค่ะ", "จ้ะ", "นะคะ", "ไหมคะ", "มั้ยคะ", "ยังคะ", "หรือคะ", "เหรอคะ", "ไรคะ", "ไหนคะ", "ใครคะ", "ไงคะ"];
+    whole[text.len()..].starts_with(' ') && PARTICLES.iter().any(|particle| text.ends_with(particle))
+}
+
+/// Whether a Thai sentence goes on behind a word of politeness and a space: with a conjunction, or with what is no word.
+pub(super) fn goes_on_after_particle(after: &str) -> bool {
+    const CONJUNCTIONS: [&str; 8] = ["และ", "แต่", "หรือ", "เพราะ", "ซึ่ง", "ที่", "ว่า", "โดย"];
+    let begins = |c: char| c.is_alphabetic() && !matches!(c, 'ๆ' | 'ฯ') || c.is_numeric();
+    !after.starts_with(begins)
+        || word_ends(after_window(after)).first().is_some_and(|end| CONJUNCTIONS.contains(&&after[..*end]))
+}
+
+/// As much of a text as shows its first word.
+fn after_window(text: &str) -> &str {
+    const AHEAD: usize = 30;
+    text.char_indices().nth(AHEAD).map_or(text, |(at, _)| &text[..at])
+}
+
 fn hangs_wide(c: char) -> bool {
     hangs(c) || "ー々ゝゞ・％っゃゅょぁぃぅぇぉッャュョァィゥェォๆฯ〜".contains(c)
 }

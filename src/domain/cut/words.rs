@@ -44,6 +44,11 @@ impl Classes {
         self.has(Self(Self::ALWAYS.0 | Self::MOSTLY.0 | Self::NUMBER.0 | Self::EITHER.0 | Self::YEAR.0))
     }
 
+    /// Whether the word is an abbreviation that stands at the end of something: nothing begins with it.
+    pub(super) const fn ends_only(self) -> bool {
+        self.has(Self::EITHER) && !self.has(Self(Self::ALWAYS.0 | Self::MOSTLY.0 | Self::NUMBER.0))
+    }
+
     /// Whether it is the class of an abbreviation that needs no number and ends no sentence.
     const fn is_plain_abbreviation(self) -> bool {
         self.has(Self(Self::ALWAYS.0 | Self::MOSTLY.0))

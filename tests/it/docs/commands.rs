@@ -10,7 +10,7 @@ use super::{Piece, documents};
 /// The languages of blocks with commands that a reader types or copies.
 const SHELLS: [&str; 4] = ["sh", "console", "bash", "shell"];
 /// Flags of other programs, which pages name alone.
-const OF_OTHERS: [&str; 12] = [
+const OF_OTHERS: &[&str] = &[
     "--release",
     "--locked",
     "--path",
@@ -22,7 +22,9 @@ const OF_OTHERS: [&str; 12] = [
     "--lib",
     "--test",
     "--all-targets",
-    "--version",
+    // Of the crash harness, and of a container's engine.
+    "--kills",
+    "--stop-timeout",
 ];
 
 fn program() -> Command {
@@ -31,26 +33,19 @@ fn program() -> Command {
     program
 }
 
-/// The words of a line of a shell up to the end of its first command that is `wavebatch`, without that word.
-fn words(line: &str) -> Option<Vec<String>> {
-    let mut words = Vec::new();
-    let mut inside = false;
-    for word in line.split_whitespace() {
-        let bare = word.trim_matches(|c| "`'\"()$".contains(c));
-        if !inside {
-            inside = bare == "wavebatch" || bare.ends_with("/wavebatch");
-            continue;
-        }
-        if ["|", "||", "&&", ">", "2>", ">>", "&", "#", "…"].contains(&word) || word.starts_with("2>") {
-            break;
-        }
-        let ends = word.ends_with(';');
-        words.push(bare.trim_end_matches([';', ',', '.']).to_owned());
-        if ends {
-            break;
-        }
-    }
-    inside.then_some(words)
+/// The commands of a line that start `wavebatch`, each as the words behind that name. A user may have the name as well: in a
+/// command, the last one counts.
+fn commands(line: &str) -> Vec<Vec<String>> {
+    let is_end =
+        |word: &&str| ["|", "||", "&&", ">", ">>", "&", "#", "…", ";"].contains(word) || word.starts_with("2>");
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let bare = |word: &&str| word.trim_matches(|c| "`'\"()$".contains(c)).trim_end_matches([';', ',', '.']).to_owned();
+    let of_one = |words: &[&str]| {
+        let words: Vec<String> = words.iter().map(bare).collect();
+        let at = words.iter().rposition(|word| word == "wavebatch" || word.ends_with("/wavebatch"))?;
+        Some(words[at + 1..].to_vec())
+    };
+    words.split(is_end).filter_map(of_one).collect()
 }
 
 /// What is wrong with a command, if anything is. Where it is only quoted, what has no verb is no command.
@@ -111,7 +106,7 @@ fn the_commands_of_the_pages_exist() {
                 }
                 _ => continue,
             };
-            for command in lines.lines().filter_map(words) {
+            for command in lines.lines().flat_map(commands) {
                 checked += 1;
                 let fault = fault(&program, &command, is_typed);
                 wrong.extend(fault.map(|fault| format!("{}:{line}: {fault}: {}", page.name(), command.join(" "))));
@@ -125,12 +120,13 @@ fn the_commands_of_the_pages_exist() {
 #[test]
 fn a_wrong_command_is_found() {
     let program = program();
-    let of = |line: &str| words(line).and_then(|words| fault(&program, &words, true));
+    let of = |line: &str| commands(line).iter().find_map(|words| fault(&program, words, true));
     for right in [
         "wavebatch run jobs/a.toml --sandbox",
         "$ cd /srv && SMALLEST_API_KEY=$(cat key) /usr/bin/wavebatch run a.toml --log-format json 2>>log --no-such",
         "wavebatch spool prune --older-than 30d | sort --reverse",
         "wavebatch report b -o -",
+        "sudo -u wavebatch env WAVEBATCH_DATABASE=a.db wavebatch status",
         "wavebatch run x.csv --diarize=false",
         "cargo run --release",
     ] {
@@ -139,5 +135,6 @@ fn a_wrong_command_is_found() {
     assert_eq!(of("wavebatch rnu a.toml").unwrap(), "there is no verb `rnu`");
     assert_eq!(of("wavebatch run a.toml --sandbocks").unwrap(), "`run` has no `--sandbocks`");
     assert_eq!(of("wavebatch spool prune --oldest").unwrap(), "`prune` has no `--oldest`");
+    assert_eq!(of("wavebatch submit a.toml && wavebatch wokr").unwrap(), "there is no verb `wokr`");
     assert_eq!(of("wavebatch report b -x").unwrap(), "`report` has no `-x`");
 }

@@ -81,9 +81,7 @@ fn a_wrong_link_is_found() {
 #[test]
 fn every_page_is_in_the_books_summary() {
     let summary = root().join("docs/SUMMARY.md");
-    // Without a summary there is no book yet.
-    let Ok(text) = fs::read_to_string(&summary) else { return };
-    let listed = Document { path: summary.clone(), text };
+    let listed = Document { text: fs::read_to_string(&summary).unwrap(), path: summary.clone() };
     let links = listed.pieces().into_iter().filter_map(|piece| match piece {
         Piece::Link(link) => fs::canonicalize(summary.parent().unwrap_or(Path::new("")).join(link)).ok(),
         _ => None,

@@ -57,3 +57,23 @@ fn every_file_beside_the_ledger_is_in_the_reference() {
         assert!(is_known, "{name} is not in files.md");
     }
 }
+
+#[test]
+fn there_is_a_manual_page_for_each_verb() {
+    let dir = cli::fixture();
+    let top = cli::run(dir.path(), &["man"]);
+    assert_eq!(cli::code(&top), 0);
+    let top = String::from_utf8(top.stdout).unwrap();
+    assert!(top.starts_with(".ie") && top.contains(".TH wavebatch 1"), "{top}");
+    let output = cli::run(dir.path(), &["man", "pages/man1"]);
+    assert_eq!(cli::code(&output), 0, "{}", cli::stderr(&output));
+    for name in ["wavebatch.1", "wavebatch-run.1", "wavebatch-spool-prune.1"] {
+        let page = fs::read_to_string(dir.path().join("pages/man1").join(name)).expect(name);
+        assert!(page.contains("database"), "{name}");
+    }
+    assert!(!dir.path().join("pages/man1/wavebatch-help.1").exists(), "`help` is no verb of its own");
+    fs::write(dir.path().join("file"), "").unwrap();
+    let refused = cli::run(dir.path(), &["man", "file"]);
+    assert_eq!(cli::code(&refused), 3);
+    assert!(cli::stderr(&refused).contains("cannot write manual pages to file"), "{}", cli::stderr(&refused));
+}
