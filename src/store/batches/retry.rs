@@ -38,7 +38,7 @@ pub struct Retried {
     pub jobs: u64,
     /// How many of those only deliver their kept answer again.
     pub deliveries: u64,
-    /// How many of the others have had no call that may have been billed: they are paid for once.
+    /// How many of the others have had no call that may have been billed, and share no audio of another: they are paid for once.
     pub first: u64,
     /// What is bought, in the units of the task (milliseconds of audio, or characters), for the jobs with a known amount.
     pub units: u64,
@@ -82,7 +82,8 @@ impl Store {
                 CAST(coalesce(sum(units) FILTER (WHERE NOT kept), 0) AS BIGINT) AS units,
                 count(*) FILTER (WHERE NOT kept AND units IS NULL) AS unknown,
                 count(*) FILTER (WHERE NOT kept AND NOT EXISTS (
-                  SELECT 1 FROM calls AS k WHERE k.job = bought.id AND k.state <> 'rejected')) AS first
+                  SELECT 1 FROM calls AS k WHERE k.job = bought.id AND k.state <> 'rejected')
+                  AND NOT EXISTS (SELECT 1 FROM job_parts AS p WHERE p.job = bought.id AND p.reused = 1)) AS first
               FROM bought",
             CHOSEN = chosen_jobs(&chosen.lines, "j.id IS NOT NULL"),
             ASIDE = ASIDE,
