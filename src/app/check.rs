@@ -162,7 +162,7 @@ fn recall_account(
 ) -> Option<AccountNotes> {
     let account = settings.account();
     let known = store.zip(account.as_deref());
-    task_of(settings, definition)?.recall_account(known, &definition.manifest, &plan.scan)
+    task_of(settings, definition)?.recall_account(known, (&definition.manifest, settings.is_sandbox()), &plan.scan)
 }
 
 fn unchecked_of(definition: &Definition, settings: &Settings, seen_whole: bool) -> Vec<String> {

@@ -5,7 +5,7 @@ use super::{
     error::AppError,
 };
 use crate::{
-    domain::{batch::BatchSpec, call::ErrorKind, job::JobState, options::nearest, row::Note},
+    domain::{batch::BatchSpec, call::ErrorKind, job::JobState, options::nearest, printable::visible, row::Note},
     report::{BatchRequest, row::Column},
     store::{BatchRow, Condition, Field, ReportScope, Selection, Store},
 };
@@ -137,8 +137,7 @@ async fn nearest_of(
 /// `is failed, with agent = bob or eve`
 fn in_words(lines: &Selection, names: &[String]) -> String {
     let words = lines.conditions.iter().zip(names).map(|(condition, name)| {
-        let values: Vec<String> =
-            condition.values.iter().take(NAMED).map(|v| format!("`{}`", v.escape_debug())).collect();
+        let values: Vec<String> = condition.values.iter().take(NAMED).map(|v| format!("`{}`", visible(&v))).collect();
         let more = if condition.values.len() > NAMED { ", …" } else { "" };
         format!("`{name}` = {}{more}", values.join(" or "))
     });

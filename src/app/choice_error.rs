@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::domain::options::NotListed;
+use crate::domain::{options::NotListed, printable::visible};
 
 /// How many values one message names.
 pub(super) const NAMED: usize = 5;
@@ -21,8 +21,7 @@ pub struct UnknownValues {
 impl fmt::Display for UnknownValues {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { batch, column, values, named, near } = self;
-        let listed: Vec<String> =
-            values.iter().take(NAMED).map(|value| format!("`{}`", value.escape_debug())).collect();
+        let listed: Vec<String> = values.iter().take(NAMED).map(|value| format!("`{}`", visible(&value))).collect();
         let more = values.len().saturating_sub(NAMED);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let listed = format!("{}{more}", listed.join(", "));
@@ -32,7 +31,7 @@ impl fmt::Display for UnknownValues {
             (column, 1) => write!(f, "{batch} has no line whose `{column}` is {listed}")?,
             (column, _) => write!(f, "{batch} has no line whose `{column}` is one of these: {listed}")?,
         }
-        near.as_ref().map_or(Ok(()), |near| write!(f, "; did you mean `{}`?", near.escape_debug()))
+        near.as_ref().map_or(Ok(()), |near| write!(f, "; did you mean `{}`?", visible(&near)))
     }
 }
 
@@ -40,7 +39,7 @@ impl fmt::Display for UnknownValues {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChoiceError {
     /// There is no such column.
-    #[error("{batch}: no line has a `{}`{near}", column.escape_debug())]
+    #[error("{batch}: no line has a `{}`{near}", visible(&column))]
     NoColumn {
         /// The batch.
         batch: String,

@@ -39,7 +39,7 @@ pub enum PartState {
 impl PartState {
     const fn as_str(self) -> &'static str {
         match self {
-            Self::Bought => "bought",
+            Self::Bought => "answered",
             Self::Reused => "reused",
             Self::Missing => "missing",
             Self::Forced => "forced",

@@ -8,6 +8,7 @@ use super::{error::AppError, events::Event, session::Session};
 use crate::{
     definition::Definition,
     runner::intake::{self, ManifestCopy, ReadWatch, Submission, SubmitOptions, VoiceCheck},
+    store::FreeRetry,
 };
 
 /// The user's consents.
@@ -65,14 +66,14 @@ impl Session {
         ReadWatch::new(move |progress| events.event(Event::Reading(progress)))
     }
 
-    /// Retries the failed lines of a batch that cost nothing. Returns their number.
+    /// Retries the failed lines of a batch for which nothing is paid twice. Returns their numbers.
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub async fn retry_free(&self, submission: &Submission) -> Result<u64, AppError> {
+    pub async fn retry_free(&self, submission: &Submission) -> Result<FreeRetry, AppError> {
         match submission.existed {
             true => Ok(self.store.retry_free(submission.batch).await?),
-            false => Ok(0),
+            false => Ok(FreeRetry::default()),
         }
     }
 }

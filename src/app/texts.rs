@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::error::AppError;
 use crate::{
+    domain::cut::HEADING_GAP,
     report::{publish::each_row, task_of},
     store::{BatchRow, JobFilter, ReportScope, Selection, Store},
     tasks::Registry,
@@ -70,7 +71,10 @@ async fn spoken(
     loop {
         let page = store.jobs(batch.id, &filter).await?;
         for job in &page {
-            let Some(text) = store.text(job.row.job).await? else { continue };
+            // The mark behind a heading is for the cut, not for readers.
+            let Some(text) = store.text(job.row.job).await?.map(|text| text.replace(HEADING_GAP, "\n\n")) else {
+                continue;
+            };
             let view = super::views::JobView::of(job);
             let voice_id = view.rendition.map(|own| own.voice_id);
             let line = LineText { key: job.row.key.clone(), voice_id, text, outputs: view.outputs };

@@ -20,7 +20,7 @@ use crate::{
     definition::Definition,
     domain::{environment::Environment, task::Unit},
     report::{BatchRequest, asked_of},
-    runner::intake::{Estimate, IntakeError, Plan, Seen, Share},
+    runner::intake::{Estimate, IntakeError, PartPreview, Plan, Seen, Share},
     store::BatchPhase,
 };
 
@@ -33,7 +33,7 @@ use crate::{
 pub struct Check {
     #[command(flatten)]
     sources: Sources,
-    /// Of texts, print each part: key, voice, what is paid for, number, characters, kept or new, text
+    /// Of texts, print each part: key, voice, what is paid for, number, characters, kept, new or a pause, text
     #[arg(long)]
     parts: bool,
     /// Only the parts of this key
@@ -99,7 +99,8 @@ async fn parts(
 ) -> Result<Exit, CliError> {
     check_public_url(definition, &settings.config, settings.environment.is_sandbox())?;
     let screen = &context.screen;
-    let print = |part| match ask.json {
+    let print = |part: PartPreview| match ask.json {
+        true if part.is_pause => Ok(()),
         true => screen.views([PartView::from(&part)]),
         false => screen.result(&content::part(&part)),
     };
@@ -157,10 +158,8 @@ fn message(
 fn plan_facts(plan: &Plan, environment: Environment) -> Vec<String> {
     let mut facts = Vec::new();
     if let Some((kind, reason)) = &plan.pause {
-        let then = match kind.only_the_user_lifts() {
-            true => format!("`{}` lets it go on", command(environment, &["resume", plan.batch.as_str()])),
-            false => "running it again lets it go on".to_owned(),
-        };
+        let resume = command(environment, &["resume", plan.batch.as_str()]);
+        let then = kind.remedy("run it again", &format!("`{resume}`"));
         facts.push(fact("batch", format!("{}; {then}", kind.in_words(reason))));
     }
     let submission = match plan.phase {
@@ -185,6 +184,7 @@ fn lines(plan: &Plan, asked: &dyn BatchRequest, gone: &str) -> Vec<String> {
         parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", grouped(*n))).collect();
     let (mut facts, one) = match asked.product(plan.scan.lines, plan.scan.jobs) {
         Some(product) => (vec![fact("lines", product), fact("", parts.join(", "))], "output"),
+        None if parts.is_empty() => (vec![fact("lines", messages::NO_LINES)], "line"),
         None => (vec![fact("lines", parts.join(", "))], "line"),
     };
     let mut some = |n: u64, words: &str| {
@@ -202,6 +202,9 @@ fn lines(plan: &Plan, asked: &dyn BatchRequest, gone: &str) -> Vec<String> {
 
 fn cost(plan: &Plan, (asked, unit): (&dyn BatchRequest, Unit), config: &Config) -> Vec<String> {
     let estimate = &plan.estimate;
+    if plan.scan.lines == 0 {
+        return vec![fact("cost", messages::NO_LINES)];
+    }
     if estimate.lines == 0 {
         return vec![fact("cost", "none: nothing is left to do")];
     }

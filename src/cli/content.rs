@@ -82,7 +82,11 @@ fn list(
 
 /// A part as it would be bought.
 pub(super) fn part(part: &PartPreview) -> String {
-    let kept = if part.kept { "kept" } else { "new" };
+    let kept = match part {
+        PartPreview { is_pause: true, .. } => "pause",
+        PartPreview { kept: true, .. } => "kept",
+        _ => "new",
+    };
     let PartPreview { key, asked, number, units, text, .. } = part;
-    printable(&format!("{key} {asked}  {number:>4}  {units:>3}  {kept:<4}  {text}")).into_owned()
+    printable(&format!("{key} {asked}  {number:>4}  {units:>3}  {kept:<5}  {text}")).into_owned()
 }

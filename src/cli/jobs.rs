@@ -245,6 +245,12 @@ pub(super) fn in_full(job: &JobView, width: usize) -> String {
     if !job.calls.is_empty() {
         out.push('\n');
         out.push_str(&calls(&job.calls, own.is_some(), width));
+        let last = job.calls.iter().filter_map(|call| call.part.and_then(|part| u64::try_from(part).ok())).max();
+        if own.and_then(|own| own.parts).is_some_and(|parts| last > Some(parts)) {
+            out.push_str(
+                "(a pause between two parts, as `* * *`, is numbered too; `wavebatch jobs --parts` shows all)\n",
+            );
+        }
     }
     out
 }

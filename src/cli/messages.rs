@@ -86,6 +86,9 @@ pub(super) fn passed_over(ignored: &Ignored) -> Option<String> {
 pub(super) const WITHOUT_WORD_TIMES: &str =
     " bought without word times: their captions share the length out; `retry --key` pays for one again with them";
 
+/// For a manifest without lines.
+pub(super) const NO_LINES: &str = "none: there is nothing to do";
+
 /// The result of a submission.
 pub(super) fn submitted(done: &Submission, (task, asked): (&dyn Task, &dyn BatchRequest)) -> Vec<String> {
     let s = &done.submitted;
@@ -96,7 +99,7 @@ pub(super) fn submitted(done: &Submission, (task, asked): (&dyn Task, &dyn Batch
         }
     }
     if parts.is_empty() {
-        parts.push("none: there is nothing to do".into());
+        parts.push(NO_LINES.into());
     }
     let mut facts = Vec::new();
     let one = if task.has_parts() { "output" } else { "line" };
@@ -120,7 +123,7 @@ pub(super) fn submitted(done: &Submission, (task, asked): (&dyn Task, &dyn Batch
     };
     some(done.adopted, " whose outputs were there already: done");
     some(done.without_source, " without a source: nothing to do");
-    some(done.gone, " of the batch are not in the manifest any more; they stay in its report");
+    some(done.gone, " of the batch not in the manifest any more; kept in its report");
     some(done.dropped, " in voices or formats that are not asked for any more; `report --with-dropped` shows them");
     some(done.redelivered, " rendered and delivered again from kept answers");
     some(done.without_word_times, WITHOUT_WORD_TIMES);
@@ -155,6 +158,8 @@ pub(super) fn sandbox_outlook(counts: &Counts) -> Vec<String> {
 /// The least time, and the limit that decides it.
 pub(super) fn finish(calls: u64, limits: &PoolLimits) -> String {
     let at_once = match limits.limits.concurrency {
+        // What both limits come from is named once, behind the rate.
+        Some(n) if limits.concurrency_by == limits.rate_by => format!("{n} calls in flight"),
         Some(n) => format!("{n} calls in flight ({})", limits.concurrency_by),
         None => format!("{DEFAULT_CONCURRENCY} calls in flight"),
     };
@@ -251,7 +256,8 @@ pub(super) fn after(screen: &Screen, published: Published, interrupted: Exit) ->
                 Some(kind) if kind.ends_by_itself() => {
                     "-> the same command goes on once the limit is raised, or then".to_owned()
                 }
-                _ => "-> mend that, and the same command goes on".to_owned(),
+                Some(kind) => format!("-> {}", kind.remedy("the same command goes on", "")),
+                None => "-> mend that, and the same command goes on".to_owned(),
             });
             Exit::Blocked
         }
@@ -297,6 +303,9 @@ mod tests {
             finish(20, &limits(None, Some(4))),
             format!("as fast as 4 calls in flight (the definition's [run]) go; no limit of requests/min {preset}")
         );
+        let alike =
+            PoolLimits { concurrency_by: LimitOrigin::Preset(crate::config::Plan::Standard), ..limits(None, Some(4)) };
+        assert_eq!(finish(20, &alike), format!("as fast as 4 calls in flight go; no limit of requests/min {preset}"));
     }
 
     #[test]

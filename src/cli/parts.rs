@@ -7,6 +7,7 @@ use crate::app::{
     JobParts, PartState, PartStatus,
     views::{JobPartView, JobPartsView},
 };
+use crate::domain::printable::visible;
 
 /// The width of a part's first words, in columns.
 const FIRST_WORDS: usize = 60;
@@ -85,7 +86,7 @@ impl FromStr for Moment {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let fault = || format!("`{}` is no moment; write e.g. 00:12:34, 12:34 or 754.2", text.escape_debug());
+        let fault = || format!("`{}` is no moment; write e.g. 00:12:34, 12:34 or 754.2", visible(&text));
         let digits = |text: &str, most: usize| {
             let good = (1..=most).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
             good.then(|| text.parse::<u64>().ok()).flatten().ok_or_else(fault)

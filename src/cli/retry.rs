@@ -10,7 +10,7 @@ use super::{
     error::{CliError, Exit},
     lines::LineFlags,
     parts::Moment,
-    words::{command, counted},
+    words::{command, counted, grouped},
 };
 use crate::{
     app::AppError,
@@ -148,7 +148,12 @@ fn message(batch: &str, (task, asked): (&dyn Task, &dyn BatchRequest), plan: &Re
     }
     if bought > 0 {
         let price = asked.price_of_retry(plan, rates);
-        parts.push(format!("{} to be paid for, {price} (list price of {})", counted(bought, one), rates.as_of));
+        let first = match plan.first {
+            0 => String::new(),
+            all if all == bought => ", for the first time".to_owned(),
+            some => format!(", {} of them for the first time", grouped(some)),
+        };
+        parts.push(format!("{} to be paid for{first}, {price} (list price of {})", counted(bought, one), rates.as_of));
     }
     format!("{batch}: {}", parts.join("; "))
 }
@@ -192,6 +197,12 @@ mod tests {
             message(3, 1, 600_000, 1),
             "b: 1 line delivered from kept answers, for nothing; 2 lines to be paid for, about $0.05 for 10 min 0 s of audio, and 1 line of unknown length (list price of 2026-09-07)"
         );
+        let priced = |first| {
+            let plan = Retried { jobs: 2, first, units: 60_000, ..Retried::default() };
+            super::message("b", (&Transcribe, &*asked), &plan, &Rates::default())
+        };
+        assert!(priced(1).starts_with("b: 2 lines to be paid for, 1 of them for the first time, about"));
+        assert!(priced(2).starts_with("b: 2 lines to be paid for, for the first time, about"));
         assert_eq!(
             message(1, 0, 0, 1),
             "b: 1 line to be paid for, at $0.005 a minute, of unknown length (list price of 2026-09-07)"

@@ -106,8 +106,13 @@ impl Run {
         };
         let batches = self.batches(context, &session, &done).await?;
         let again = session.retry_free(&done).await?;
-        if again > 0 {
-            context.screen.message(&fact("", format!("{} tried again for nothing", counted(again, "failed line"))));
+        if again.deliveries > 0 {
+            let lines = counted(again.deliveries, "failed line");
+            context.screen.message(&fact("", format!("{lines} delivered again for nothing")));
+        }
+        if again.sources > 0 {
+            let lines = counted(again.sources, "failed line");
+            context.screen.message(&fact("", format!("{lines} tried again, whose source had failed")));
         }
         let this = session.store().batch_by_id(done.batch).await?;
         work::print_outlook(context, &session, &this, done.purchases.is_some()).await?;

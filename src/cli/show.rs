@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     app::{texts, views::JobView},
-    domain::options::nearest,
+    domain::{options::nearest, printable::visible},
     store::{BatchRow, Field, JobFilter, Selection, Store},
 };
 
@@ -109,7 +109,7 @@ impl Show {
             (None, [one]) => one.name.clone(),
             (None, several) => format!("the {} batches of this ledger", several.len()),
         };
-        Ok(CliError::lines(format!("no line of {places} has the key `{}`{near}", self.key.escape_debug())))
+        Ok(CliError::lines(format!("no line of {places} has the key `{}`{near}", visible(&self.key))))
     }
 }
 
@@ -118,6 +118,10 @@ fn message(view: &LineView, width: usize) -> String {
     out.push_str(&in_full(&view.job, width));
     if let Some(text) = &view.text {
         out.push_str(&format!("\n{}\n", printable_lines(text.trim_end())));
+        // What is spoken has fewer characters than the text with its breaks, and stands above.
+        if view.job.rendition.as_ref().is_some_and(|own| own.characters.is_some()) {
+            return out;
+        }
         out.push_str(&format!("\n({})\n", counted(text.chars().count() as u64, "character")));
     }
     out

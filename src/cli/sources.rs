@@ -103,7 +103,7 @@ pub struct Sources {
     /// How a recording travels: auto, url or bytes
     #[arg(long, value_name = "HOW", help_heading = "Options of the task")]
     send: Option<SendMode>,
-    /// Words to listen for, with weights, e.g. 'Northwind:2,GST' (pulse)
+    /// Words to listen for, with weights, e.g. 'Northwind:2,GST'; or a file with one word a line (pulse)
     #[arg(long, value_name = "LIST", help_heading = "Options of the task")]
     keywords: Option<String>,
 
@@ -431,6 +431,10 @@ mod tests {
             ),
             ("x.csv --task synthesize --model light+ning", "`--model`: `light+ning` cannot be a model"),
             ("x.wav --task transcribe --keywords GST,:2", "`--keywords`: `:2` names no word"),
+            ("x.wav --task transcribe --keywords gone.txt", "`--keywords`: `gone.txt`: there is no such file"),
+            ("x.wav --task transcribe --keywords a/b", "a word to listen for, write its weight too: 'a/b:1'"),
+            ("x.wav --task transcribe --keywords GST,words.txt", "`--keywords`: `words.txt` is a file's name"),
+            ("x.wav --task transcribe --keywords Cargo.toml", "`--keywords`: `Cargo.toml`: "),
             ("x.csv --task synthesize --keywords GST", "`--keywords`: says nothing where the task is `synthesize`"),
             ("x.csv --task synthesize --speed 3", "`--speed`: 3 is not between 0.5 and 2"),
             ("x.csv --task synthesize --part-chars 8001", "`--part-chars`: 8001 is not between 1 and 8000"),

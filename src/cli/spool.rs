@@ -9,6 +9,7 @@ use super::{
     error::{CliError, Exit},
     words::{bytes, counted, fact, moment},
 };
+use crate::domain::printable::visible;
 use crate::{
     app::views::{ClipsView, Moment, SpoolPrunedView, SpoolView},
     definition::text,
@@ -148,7 +149,7 @@ fn amount(of: ClipsView) -> String {
 
 /// Reads `10GB`, `500 MB`, `1.5GiB`, `0`.
 fn size(text: &str) -> Result<u64, String> {
-    let fault = || format!("`{}` is no size; write e.g. 10GB, 500MB or 1GiB", text.escape_debug());
+    let fault = || format!("`{}` is no size; write e.g. 10GB, 500MB or 1GiB", visible(&text));
     let at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = (text[..at].parse::<f64>().map_err(|_| fault())?, text[at..].trim());
     let (k, ki) = (1_000_f64, 1_024_f64);

@@ -170,6 +170,9 @@ fn one(batch: &BatchView, money: Money) -> String {
     }
     if let Some(pause) = &batch.pause {
         fact("reason", printable(&pause.reason).into_owned());
+        let of_batch = |words: &[&str]| format!("`{}`", command(batch.environment, words));
+        let again = of_batch(&["work", "--batch", &batch.batch]);
+        fact("to go on", pause.kind.remedy(&again, &of_batch(&["resume", &batch.batch])));
     } else if let Some(fault) = &batch.unreadable {
         fact("reason", format!("its specification does not read ({})", printable(fault)));
     }

@@ -88,10 +88,17 @@ pub(super) fn from_command_line(
     let mut builder = Builder { over, task, places, faults, others, cwd, base, date_is_wrong: false };
     let origin = origin.unwrap_or_else(|message| {
         let what = if let [one] = ad_hoc.sources.as_slice() { one.as_str() } else { "" };
-        builder.faults.push(Fault::of_file(what, message));
+        builder.faults.push(Fault::of_file(what, without_name(&message, what)));
         Origin::Files(Vec::new())
     });
     builder.build(draft, Some(origin))
+}
+
+/// A message about a file that names it at its beginning, without that name: it follows the name.
+fn without_name(message: &str, file: &str) -> String {
+    let of = |name: &str| message.strip_prefix(&format!("`{name}`")).filter(|_| !name.is_empty());
+    let rest = of(file).or_else(|| of(paths::file_name(file))).unwrap_or(message);
+    rest.trim_start_matches([':', ' ']).to_owned()
 }
 
 fn working_dir(over: &Overrides) -> Result<PathBuf, Faults> {
@@ -210,6 +217,7 @@ impl Builder<'_> {
         let run = self.run(&draft);
         let schedule = self.schedule(&draft);
         Definition {
+            is_ad_hoc: self.places.file.is_empty(),
             of: Arc::clone(&self.task),
             task,
             manifest_format: over.manifest_format.or(draft.manifest_format),
@@ -248,7 +256,7 @@ impl Builder<'_> {
 
     /// All faults together. The manifest's faults are included if the faults here leave it readable.
     fn all_faults(mut self, definition: &Definition, judged: bool) -> Faults {
-        let unreadable = ["columns", "column", "manifest", "include", "exclude", "date", "timezone", "pattern"];
+        let unreadable = ["columns", "column", "manifest", "include", "exclude", "date", "timezone", "pattern", "map"];
         let may_scan = judged
             && !definition.origin.needs_copy()
             && definition.origin != Origin::Files(Vec::new())

@@ -5,6 +5,7 @@ use std::{borrow::Cow, env, str::FromStr};
 use jiff::{Timestamp, civil::Date, fmt::strtime::BrokenDownTime, tz::TimeZone};
 
 use super::text::excerpt;
+use crate::domain::printable::visible;
 
 /// The value of `date`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,7 +105,7 @@ pub(super) fn check_format(format: &str) -> Result<(), String> {
             return message(format!("`%{conversion}` is for a time of day or a zone, and a date has none"));
         }
         if !OF_DATES.contains(conversion) {
-            return message(format!("`%{}` is no conversion of a date", conversion.escape_debug()));
+            return message(format!("`%{}` is no conversion of a date", visible(&conversion.to_string())));
         }
         any = true;
         rest = &after[conversion.len_utf8()..];

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::domain::printable::printable;
+use crate::domain::printable::{printable, visible};
 
 /// The place of a fault in a file or on the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,8 +18,8 @@ pub enum Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Column(name) => write!(f, "column `{}`", name.escape_debug()),
-            Self::Field(name) | Self::Flag(name) => write!(f, "`{}`", name.escape_debug()),
+            Self::Column(name) => write!(f, "column `{}`", visible(&name)),
+            Self::Field(name) | Self::Flag(name) => write!(f, "`{}`", visible(&name)),
         }
     }
 }

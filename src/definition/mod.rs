@@ -77,6 +77,8 @@ pub use self::{
 pub struct Definition {
     /// The definition's name; for an ad-hoc batch, a name made from its sources.
     pub name: String,
+    /// Whether it has no file: its name follows from the place of its sources.
+    pub is_ad_hoc: bool,
     /// The task of the lines.
     pub of: Arc<dyn DefinitionTask>,
     /// The settings of the task.

@@ -230,6 +230,10 @@ fn last_folder(prefix: &str) -> &str {
 }
 
 fn no_format(text: &str) -> String {
+    if matches!(paths::ending(text).as_deref(), Some("xlsx" | "xlsm" | "xls" | "ods" | "numbers")) {
+        let name = file_name(text);
+        return format!("`{name}` is a workbook; save the sheet as CSV (in Excel: \"CSV UTF-8\"), and name that file");
+    }
     format!(
         "`{}` has none of the endings of a manifest (.csv, .tsv, .jsonl, .ndjson, .txt, .list, each also with .gz); say which it is with --manifest-format, one of {}",
         file_name(text),

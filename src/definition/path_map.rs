@@ -3,6 +3,7 @@
 use std::{borrow::Cow, cmp::Reverse, collections::BTreeMap};
 
 use super::paths::{is_s3, percent_decoded};
+use crate::domain::printable::visible;
 
 /// `[source] path_map`: beginnings of paths, and what stands in their place here.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,7 +41,7 @@ impl PathMap {
 
 /// Checks one beginning and what stands in its place. Returns the beginning.
 pub(super) fn check_prefix(taken: &BTreeMap<String, String>, from: &str, to: &str) -> Result<String, String> {
-    let shown = from.escape_debug();
+    let shown = visible(&from);
     if bare(from).is_empty() {
         return Err(format!("`{shown}` is no beginning of a path; write e.g. 'C:\\rec' or '\\\\server\\rec'"));
     }

@@ -11,6 +11,7 @@ use super::{
     text::{duration, ticked},
     walk::{Section, TomlWalk, Wrong},
 };
+use crate::domain::printable::visible;
 use crate::domain::{
     options::{NotListed, listed},
     query::{Ignored, QueryRules},
@@ -148,7 +149,7 @@ fn ignored(value: &DeValue<'_>) -> Result<Ignored, Wrong> {
 /// The name of a query parameter.
 fn parameter(text: &str) -> Result<String, String> {
     if text.is_empty() || text.contains(['&', '=', '?', '#']) || text.chars().any(char::is_control) {
-        return Err(format!("`{}` is no parameter's name", text.escape_debug()));
+        return Err(format!("`{}` is no parameter's name", visible(&text)));
     }
     Ok(text.to_owned())
 }
@@ -225,10 +226,7 @@ fn endpoint(text: &str) -> Result<String, String> {
 fn check_metadata(taken: &BTreeMap<String, String>, name: &str, value: &str) -> Result<String, String> {
     let lower = name.to_ascii_lowercase();
     if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
-        return Err(format!(
-            "`{}` cannot name metadata: use ASCII letters, digits, `-`, `_` and `.`",
-            name.escape_debug()
-        ));
+        return Err(format!("`{}` cannot name metadata: use ASCII letters, digits, `-`, `_` and `.`", visible(&name)));
     }
     if !value.chars().all(|c| PRINTABLE.contains(&c)) || value.trim() != value {
         return Err(format!("the value of `{name}` must be printable ASCII, without space around it"));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::domain::{batch::MicroUsd, options::nearest};
+use crate::domain::{batch::MicroUsd, options::nearest, printable::visible};
 
 /// A text that is not blank.
 pub(crate) fn some(text: &str) -> Result<String, String> {
@@ -24,7 +24,7 @@ pub(crate) fn did_you_mean<S: AsRef<str>>(value: &str, known: &[S]) -> String {
 
 /// `a`, `b`, `c`
 pub(crate) fn ticked<S: AsRef<str>>(names: &[S]) -> String {
-    names.iter().map(|name| format!("`{}`", name.as_ref().escape_debug())).collect::<Vec<_>>().join(", ")
+    names.iter().map(|name| format!("`{}`", visible(name))).collect::<Vec<_>>().join(", ")
 }
 
 /// A text as one word of a POSIX shell.
@@ -39,11 +39,26 @@ pub(crate) fn shell_word(text: &str) -> String {
 
 /// The beginning of a text, escaped for one line of a message.
 pub(crate) fn excerpt(text: &str) -> String {
-    let mut short: String = text.chars().take(60).flat_map(char::escape_debug).collect();
+    let begin: String = text.chars().take(60).collect();
+    let mut short = visible(&begin).into_owned();
     if text.chars().nth(60).is_some() {
         short.push('…');
     }
     short
+}
+
+/// `30 s`, `1 h`, `1 h 30 min`, `14 d`: the form in messages.
+pub(crate) fn in_words(time: Duration) -> String {
+    let ms = time.as_millis();
+    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"), (1, "ms")];
+    let (mut rest, mut words) = (ms, Vec::new());
+    for (size, unit) in units {
+        if rest >= size {
+            words.push(format!("{} {unit}", rest / size));
+            rest %= size;
+        }
+    }
+    if words.is_empty() { "0 s".to_owned() } else { words.join(" ") }
 }
 
 /// Reads `30s`, `15m`, `1h30m`, `14d`, `500ms`.
@@ -108,6 +123,12 @@ pub fn dollars(text: &str) -> Result<MicroUsd, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_in_words() {
+        let times = [0, 500, 30_000, 3_600_000, 5_400_000, 1_209_600_000].map(|ms| in_words(Duration::from_millis(ms)));
+        assert_eq!(times, ["0 s", "500 ms", "30 s", "1 h", "1 h 30 min", "14 d"]);
+    }
 
     #[test]
     fn durations_have_units() {

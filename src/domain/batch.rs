@@ -10,6 +10,7 @@ use super::{
     s3::{S3Settings, SinkSettings},
     task::TaskSpec,
 };
+use crate::domain::printable::visible;
 
 pub use super::{
     cost::MicroUsd,
@@ -23,7 +24,7 @@ pub struct BatchName(String);
 
 /// Why a text cannot name a batch.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` cannot name a batch: {reason}", .name.escape_debug())]
+#[error("`{}` cannot name a batch: {reason}", visible(.name))]
 pub struct BatchNameFault {
     /// The text as given.
     pub name: String,

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::domain::printable::visible;
+
 /// The longest name, in bytes.
 const LONGEST_NAME: usize = 64;
 /// The prefix of a column that sets such a parameter.
@@ -59,7 +61,7 @@ impl Extra {
 /// # Errors
 /// The name is owned, or is not a valid name.
 pub fn check_name(name: &str, owned: &[&str]) -> Result<(), String> {
-    let shown = name.escape_debug();
+    let shown = visible(&name);
     if let Some(own) = owned.iter().find(|own| own.eq_ignore_ascii_case(name.trim_end_matches("[]"))) {
         return Err(format!("`{shown}` cannot be an extra: wavebatch sets `{own}` itself"));
     }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::printable::visible;
+
 /// The most keywords of one request.
 pub const MAX_KEYWORDS: usize = 100;
 /// Above this weight the API is known to transcribe words that nobody said.
@@ -52,6 +54,12 @@ impl Keywords {
         Self::new(lines.filter(|line| !line.is_empty() && !line.starts_with('#')))
     }
 
+    /// Whether a text is rather the name of a file of keywords than keywords. A word with its weight is a word.
+    #[must_use]
+    pub fn is_file_name(text: &str) -> bool {
+        !text.contains(',') && weight_of(text).is_none() && (text.contains('/') || is_named_like_a_list(text))
+    }
+
     /// Whether there are no keywords.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
@@ -86,7 +94,7 @@ impl fmt::Display for Keywords {
 
 /// An entry in its stored form: words separated by single spaces, weight as written.
 fn entry_of(entry: &str) -> Result<String, String> {
-    let shown = entry.trim().escape_debug().to_string();
+    let shown = visible(entry.trim()).into_owned();
     let (word, weight) = match entry.rsplit_once(':') {
         Some((word, weight)) => (word, Some(weight.trim())),
         None => (entry, None),
@@ -103,7 +111,14 @@ fn entry_of(entry: &str) -> Result<String, String> {
         };
         return Err(format!("`{shown}`: {why}"));
     }
-    let Some(weight) = weight else { return Ok(word) };
+    let Some(weight) = weight else {
+        if is_named_like_a_list(&word) {
+            return Err(format!(
+                "`{shown}` is a file's name, and no word to listen for; a file is named alone, in the definition (keywords = \"{shown}\") or by its flag (--keywords {shown})"
+            ));
+        }
+        return Ok(word);
+    };
     let is_number = weight.parse::<f64>().is_ok_and(|number| number.is_finite() && number >= 0.0);
     let plain = weight.chars().all(|c| c.is_ascii_digit() || c == '.');
     if !is_number || !plain {
@@ -112,6 +127,12 @@ fn entry_of(entry: &str) -> Result<String, String> {
         ));
     }
     Ok(format!("{word}:{weight}"))
+}
+
+/// Whether a name has the ending of a text file or a table.
+fn is_named_like_a_list(name: &str) -> bool {
+    let ending = name.trim().rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase());
+    ending.is_some_and(|ending| matches!(ending.as_str(), "txt" | "csv" | "tsv"))
 }
 
 fn word_of(entry: &str) -> &str {

@@ -1,8 +1,10 @@
 //! Closed lists: enums whose values have one spelling each, and the error for a value outside the list.
 
+use crate::domain::printable::visible;
+
 /// A value outside a closed list.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` is not a {what}{}", value.escape_debug(), self.proposal())]
+#[error("`{}` is not a {what}{}", visible(&value), self.proposal())]
 pub struct NotListed {
     /// What kind of value was expected, e.g. `language`.
     pub what: &'static str,

@@ -6,6 +6,7 @@ use std::{collections::BTreeSet, fmt, str::FromStr};
 use arrayvec::ArrayString;
 
 use super::listed::nearest;
+use crate::domain::printable::visible;
 
 /// The month of the vendor's lists that this release knows.
 pub const LISTS_AS_OF: &str = "2026-11";
@@ -42,7 +43,7 @@ impl FromStr for OpenValue {
 
 /// A text that is not a valid value of an open list.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` cannot be a {what}: it takes 1 to 48 letters, digits, `-`, `_` and `.`", value.escape_debug())]
+#[error("`{}` cannot be a {what}: it takes 1 to 48 letters, digits, `-`, `_` and `.`", visible(&value))]
 pub struct NoValue {
     /// What kind of value was expected, e.g. `language`.
     pub what: &'static str,

@@ -27,6 +27,13 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     })
 }
 
+/// `text` as a value in a message: line breaks, tabs and other steering characters are escaped, as in `\n`. All others, also
+/// backslashes and quotes, are shown as they are written.
+#[must_use]
+pub fn visible<T: AsRef<str> + ?Sized>(text: &T) -> Cow<'_, str> {
+    escaped(text.as_ref(), is_control_or_invisible, |c, out| out.extend(c.escape_default()))
+}
+
 /// `text` with steering characters escaped; line breaks and tabs stay.
 #[must_use]
 pub fn printable_lines(text: &str) -> Cow<'_, str> {

@@ -67,6 +67,36 @@ impl PauseKind {
         matches!(self, Self::SpendDay | Self::SpendMonth)
     }
 
+    /// What lets the batch go on. `again` are words for starting the same work again, and `resume` is the command that lifts a
+    /// pause.
+    #[must_use]
+    pub fn remedy(self, again: &str, resume: &str) -> String {
+        let first = match self {
+            Self::User => return format!("{resume} lets it go on"),
+            Self::Expiry => return format!("ask the vendor whether the plan deletes content; then {resume}"),
+            Self::SpendDay => {
+                return "the next day lets it go on, or a higher [spend] day_usd in wavebatch.toml".into();
+            }
+            Self::SpendMonth => {
+                return "the next month lets it go on, or a higher [spend] month_usd in wavebatch.toml".into();
+            }
+            Self::SpendLimit => {
+                "raise its max_spend_usd (--max-spend) and submit it again, since it pauses again with the same limit"
+            }
+            Self::Credentials => "check the key and the plan",
+            Self::Quota => "give the account credit",
+            Self::Source => "see that the recordings can be read, and with which credentials",
+            Self::Sink => "see that the output can be written",
+            Self::Outage => "wait until the API answers",
+            Self::Failures => "look at the failed lines (`wavebatch jobs`) and mend what they have in common",
+            Self::Dictionary => "submit it again, which puts its pronunciations on the account",
+            Self::Specification => "use the version of wavebatch that made it, or restore the ledger from a backup",
+            Self::Region => "choose a language of the region, or set another region's base_url in wavebatch.toml",
+            Self::Model => "choose another model, or a plan that includes it",
+        };
+        format!("{first}; then {again}")
+    }
+
     /// A description of a batch paused for this reason; it follows `the batch `x` is`.
     #[must_use]
     pub fn in_words(self, reason: &str) -> String {
@@ -199,6 +229,16 @@ mod tests {
 
     fn after(kind: ErrorKind, tries: u32, timed_out: u32) -> RetryDecision {
         verdict(&CallFailure::new(kind, ""), Used { tries, timed_out, limited: 0 }, 6, 1.0)
+    }
+
+    #[test]
+    fn every_pause_has_its_remedy() {
+        let remedies: Vec<String> = PauseKind::ALL.iter().map(|kind| kind.remedy("AGAIN", "RESUME")).collect();
+        for (kind, remedy) in PauseKind::ALL.iter().zip(&remedies) {
+            assert_eq!(remedy.contains("RESUME"), kind.only_the_user_lifts(), "{remedy}");
+            assert_eq!(remedy.contains("AGAIN"), !kind.only_the_user_lifts() && !kind.ends_by_itself(), "{remedy}");
+        }
+        assert_eq!(PauseKind::Quota.remedy("run it again", ""), "give the account credit; then run it again");
     }
 
     #[test]

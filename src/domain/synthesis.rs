@@ -27,6 +27,7 @@ use super::{
     synthesis_options::{AudioFormat, MAX_PART_CHARS, SampleRate, Speed, SynthesisOptions, TtsLanguage, voice_id},
     task::{Asked, TaskName, Unit},
 };
+use crate::domain::printable::visible;
 
 /// The longest pause, in milliseconds.
 pub const MAX_PAUSE_MS: u32 = 60_000;
@@ -394,7 +395,7 @@ pub fn default_name(voices: &[String], formats: &[OutputFormat]) -> String {
 /// # Errors
 /// The rule that the text breaks.
 pub fn ending(text: &str) -> Result<(), String> {
-    let shown = text.escape_debug();
+    let shown = visible(&text);
     if text.starts_with('.') {
         return Err(format!("`{shown}`: an ending stands without its dot"));
     }

@@ -8,6 +8,7 @@ use super::{
     open::{NoValue, Unlisted, open_list},
     options::{ExpireContent, OptionFault, listed},
 };
+use crate::domain::printable::visible;
 
 /// The longest text of one call, in Unicode scalar values.
 pub const MAX_PART_CHARS: usize = 8_000;
@@ -147,7 +148,7 @@ impl AudioFormat {
             "wave" => "wav",
             _ => return text.parse().map_err(|e: NoValue| e.to_string()),
         };
-        Err(format!("`{}` is not what the API calls it; did you mean `{own}`?", text.escape_debug()))
+        Err(format!("`{}` is not what the API calls it; did you mean `{own}`?", visible(&text)))
     }
 
     /// The default rate, in Hz: what telephony and players expect.
@@ -327,7 +328,7 @@ pub fn voice_id(text: &str) -> Result<(), String> {
         return Err("names no voice".into());
     }
     if text.len() > 128 || !text.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c)) {
-        return Err(format!("`{}` cannot be a voice's id; `wavebatch voices` lists them", text.escape_debug()));
+        return Err(format!("`{}` cannot be a voice's id; `wavebatch voices` lists them", visible(&text)));
     }
     Ok(())
 }

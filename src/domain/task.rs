@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::options::{listed, nearest};
+use crate::domain::printable::visible;
 
 /// The name of the task done for each line of a batch: `transcribe`, `synthesize`. Small, and `Copy`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -14,7 +15,7 @@ pub struct TaskName([u8; TaskName::MAX_BYTES]);
 
 /// A text that cannot name a task.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` cannot name a task: 1 to {} of the letters a to z, digits, `-` and `_` can", .0.escape_debug(), TaskName::MAX_BYTES)]
+#[error("`{}` cannot name a task: 1 to {} of the letters a to z, digits, `-` and `_` can", visible(.0), TaskName::MAX_BYTES)]
 pub struct TaskNameFault(String);
 
 impl TaskName {
@@ -152,7 +153,7 @@ impl<T: Task + ?Sized> Tasks<T> {
             let known = || names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
             let proposal =
                 near.map_or_else(|| format!("; known: {}", known()), |near| format!("; did you mean `{near}`?"));
-            format!("`{}` is not a task{proposal}", text.escape_debug())
+            format!("`{}` is not a task{proposal}", visible(&text))
         })
     }
 }

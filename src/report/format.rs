@@ -4,6 +4,8 @@ use std::io::{self, Write};
 
 use flate2::{Compression, write::GzEncoder};
 
+use crate::domain::printable::visible;
+
 /// How rows are written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ReportLayout {
@@ -45,7 +47,7 @@ impl ReportFormat {
                 let ending = if gzip { format!("{ending}.gz") } else { ending.to_owned() };
                 return Err(format!(
                     "a report cannot be written as `.{}`; the endings are {}",
-                    ending.escape_debug(),
+                    visible(&ending),
                     Self::ENDINGS
                 ));
             }

@@ -8,7 +8,12 @@ use super::{
     summary::{RunFigures, SpendReason, Summary, SummaryState, SynthesisSummary},
     words::{self, command, grouped, printable, shorten},
 };
-use crate::domain::{call::ErrorKind, cost::MicroUsd, environment::Environment, row::RowStatus};
+use crate::domain::{
+    call::ErrorKind,
+    cost::MicroUsd,
+    environment::Environment,
+    row::{Note, RowStatus},
+};
 
 impl Summary {
     /// The summary on one page, for a terminal of `width` columns. Its hints name the ledger of this environment.
@@ -26,7 +31,7 @@ fn table(summary: &Summary, width: usize, environment: Environment) -> String {
         let notes: Vec<String> = summary.notes.iter().map(|(note, n)| format!("{} {note}", grouped(*n))).collect();
         out.fact("notes", &notes.join(", "));
     }
-    out.fact("audio", &duration(summary.audio_seconds));
+    out.fact("audio", &audio(summary));
     if let Some(synthesis) = &summary.synthesis {
         out.fact("speech", &synthesis_words(synthesis));
     }
@@ -59,6 +64,18 @@ fn table(summary: &Summary, width: usize, environment: Environment) -> String {
     });
     out.groups("suspect", suspects.collect());
     out.text
+}
+
+/// The length of the audio. An adopted line has none in the ledger.
+fn audio(summary: &Summary) -> String {
+    let known = duration(summary.audio_seconds);
+    match summary.notes.get(&Note::Adopted).copied().unwrap_or(0) {
+        0 => known,
+        adopted if summary.audio_seconds > 0.0 => {
+            format!("{known}, without {} adopted", words::counted(adopted, "line"))
+        }
+        adopted => format!("not known: {} adopted", words::counted(adopted, "line")),
+    }
 }
 
 /// The run of this summary, if the batch has calls of earlier runs: then the two are told apart.

@@ -43,7 +43,7 @@ pub trait ReportTask: Task {
 
     /// The text after the number of jobs that are no longer requested.
     fn gone(&self) -> &'static str {
-        " of the batch are not in the manifest any more; they stay"
+        " of the batch not in the manifest any more; kept in its report"
     }
 }
 

@@ -44,7 +44,7 @@ pub use batches::begin::{Begun, NewBatch, Resubmission};
 pub use batches::control::Cancelled;
 pub use batches::diff::{AddressChange, Diff, DiffSet, JobPlan, ToRead};
 pub use batches::lines::{BadJob, BadSet, LineSet, NewJob, NewLocal, NewSynthesis};
-pub use batches::retry::{Chosen, Retried};
+pub use batches::retry::{Chosen, FreeRetry, Retried};
 pub use batches::spec::StoredSpec;
 pub use batches::submit::Submitted;
 pub use batches::wanted::{LineHash, ReadLines, WantedChanges};

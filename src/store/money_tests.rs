@@ -1,7 +1,9 @@
 //! Money, and what users and limits stop: the rules for every engine.
 
 use crate::domain::{
+    call::ErrorKind,
     cost::MicroUsd,
+    environment::Environment,
     job::{CallState, JobState, Step, Why},
     length::Length,
     pool::Limits,
@@ -106,6 +108,34 @@ async fn cancelled_lines_keep_the_answers_of_calls_in_flight() {
     let bought = again.iter().find(|c| c.job == j.job).unwrap();
     let journal = l.store.journal(bought.job, 0, bought.generation).await.unwrap();
     assert_eq!(journal.step(l.clock.now(), 15_000), Step::Deliver(p.call));
+}
+
+#[tokio::test]
+async fn a_line_that_failed_before_its_first_call_is_called_for_the_first_time() {
+    let l = ledger().await;
+    let b = l.submit(batch("b"), 2).await;
+    let _me = l.store.enlist("{}".into()).await.unwrap();
+    let jobs = claim(&l.store, 2).await;
+    let missing = Finish::failed(ErrorKind::SourceMissing, "gone".into());
+    l.store.settle(settle(&jobs[0], To::Finished(Box::new(missing)))).await.unwrap();
+    let p = l.store.permit(ask(&jobs[1], Limits::default())).await.unwrap().unwrap();
+    l.store.end(ended(p.call, answered())).await.unwrap();
+    l.store.settle(settle(&jobs[1], done(JobState::Suspect))).await.unwrap();
+    let chosen = Chosen::of(b, Selection::default());
+    let plan = l.store.plan_retry(&chosen).await.unwrap();
+    assert_eq!((plan.jobs, plan.deliveries, plan.first), (2, 0, 1));
+    assert_eq!(l.store.retry_free(b).await.unwrap(), FreeRetry { deliveries: 0, sources: 1 });
+    l.store.retry(chosen).await.unwrap();
+    for job in claim(&l.store, 2).await {
+        let again = PermitRequest { why: Why::Retry, ..ask(&job, Limits::default()) };
+        let p = l.store.permit(again).await.unwrap().unwrap();
+        l.store.end(ended(p.call, answered())).await.unwrap();
+        l.store.settle(settle(&job, done(JobState::Succeeded))).await.unwrap();
+    }
+    let all = SpendQuery { environment: Environment::Live, since: None, before: None, by: SpendBy::Batch, top: 9 };
+    let total = l.store.spent(&all).await.unwrap().total;
+    let once = total.cost / 3;
+    assert_eq!((total.billed, total.first, total.retry), (3, 2 * once, once));
 }
 
 #[tokio::test]

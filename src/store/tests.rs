@@ -446,7 +446,7 @@ async fn a_retried_line_knows_of_the_answer_that_is_kept() {
     l.store.end(ended(p.call, answered())).await.unwrap();
     let refused = Finish::failed(ErrorKind::SinkRefused, "x".into());
     l.store.settle(settle(&job, To::Finished(Box::new(refused)))).await.unwrap();
-    assert_eq!(l.store.retry_free(b).await.unwrap(), 1);
+    assert_eq!(l.store.retry_free(b).await.unwrap().jobs(), 1);
     assert!(claim(&l.store, 1).await[0].has_calls, "though its calls are of an earlier generation");
 }
 

@@ -70,7 +70,7 @@ async fn a_manifest_with_fresh_signatures_buys_only_what_failed() {
     assert_eq!(again, batch);
     assert_eq!(fixture.sandbox.books().calls, 4, "a signature is no change");
     // What failed for its source is free to be tried again, by the address that the new manifest has.
-    assert_eq!(fixture.store.retry_free(batch).await.unwrap(), 6);
+    assert_eq!(fixture.store.retry_free(batch).await.unwrap().jobs(), 6);
     fixture.run(batch).await;
     fixture.all_well(batch, LINES as u64, 1).await;
     assert_eq!(fixture.sandbox.books().calls, LINES as u64);

@@ -158,7 +158,7 @@ async fn what_changed_lately_waits_for_the_next_run() {
     definition(&fixture, "rec", "settle = \"10m\"");
     let (code, message) = run(&fixture, &["run", "calls.toml"]);
     assert_eq!((code, fixture.sandbox.books().calls), (0, 2), "{message}");
-    assert!(message.contains("1 changed less than 600s ago (settle)"), "{message}");
+    assert!(message.contains("1 changed less than 10 min ago (settle)"), "{message}");
     let mut report = csv::Reader::from_path(fixture.path("out/report.csv")).unwrap();
     let column = report.headers().unwrap().iter().position(|name| name == "key").unwrap();
     let keys: Vec<_> = report.records().map(|row| row.unwrap()[column].to_owned()).collect();

@@ -151,6 +151,16 @@ fn what_cannot_be_an_extra_or_a_keyword_is_told_before_anything_is_sent() {
     }
     let (code, message) = fault(plain, "keywords = \"few.txt\"");
     assert_eq!(code, 0, "{message}");
+    // The flag reads the file too.
+    let flag = |words: &str| {
+        let message = run(dir.path(), &["check", "c.toml", "--sandbox", "--keywords", words]);
+        (self::code(&message), stderr(&message))
+    };
+    assert_eq!(flag("few.txt").0, 0);
+    let (code, message) = flag("words.txt");
+    assert!(code == 2 && message.contains("`words.txt`: has 101 words"), "{message}");
+    let (code, message) = flag("gone.txt");
+    assert!(code == 2 && message.contains("`--keywords`: `gone.txt`: there is no such file"), "{message}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

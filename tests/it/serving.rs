@@ -465,7 +465,7 @@ async fn what_only_the_user_lifts_is_told_by_check_and_lifted_by_no_run() {
     }
     fixture.store.pause(batch, PauseKind::Quota, "no credit".into()).await.expect("a ledger");
     let (_, message, _) = says(&fixture, &["check", file]);
-    assert!(message.contains("paused (quota: no credit); running it again lets it go on"), "{message}");
+    assert!(message.contains("paused (quota: no credit); give the account credit; then run it again"), "{message}");
     let json: Value = serde_json::from_str(&says(&fixture, &["check", file, "--json"]).1).expect("JSON");
     assert_eq!((&json["plan"]["state"], &json["plan"]["pause"]["kind"]), (&json!("paused"), &json!("quota")));
 }

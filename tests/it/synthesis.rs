@@ -59,7 +59,7 @@ fn a_check_multiplies_out_and_says_what_is_new() {
     let parts = run(dir.path(), &["check", "p.toml", "--parts", "--key", "bye"]);
     let parts = stdout(&parts);
     assert_eq!(parts.lines().count(), 4, "{parts}");
-    assert!(parts.lines().next().unwrap().contains("8  new   Goodbye!"), "{parts}");
+    assert!(parts.lines().next().unwrap().contains("8  new    Goodbye!"), "{parts}");
     let unknown = run(dir.path(), &["check", "p.toml", "--parts", "--key", "byе"]);
     assert_eq!(code(&unknown), 2, "{}", stderr(&unknown));
 }
@@ -431,7 +431,10 @@ fn a_part_has_one_number_everywhere() {
     definition(dir.path(), "voice_id = \"avery\"");
     let check = stdout(&run(dir.path(), &["check", "p.toml", "--parts"]));
     let numbers: Vec<_> = check.lines().map(|line| line.split_whitespace().nth(6).unwrap()).collect();
-    assert_eq!(numbers, ["1", "3"], "as `jobs --parts` and `retry --part` count them: {check}");
+    assert_eq!(numbers, ["1", "2", "3"], "as `jobs --parts` and `retry --part` count them: {check}");
+    assert!(check.lines().nth(1).unwrap().contains("pause  * * *"), "{check}");
+    let json = stdout(&run(dir.path(), &["check", "p.toml", "--parts", "--json"]));
+    assert_eq!(json.lines().count(), 2, "what is sent: {json}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -250,13 +250,13 @@ async fn a_line_is_told_by_its_parts() {
     insta::assert_snapshot!(first, @"
     ch-1, line 1, avery, wav at 24000 Hz: succeeded, 4 parts, 00:00:05.300
     part         start  chars  state
-       1  00:00:00.000     12  bought  Hello there.
-       2  00:00:02.200      5  silent  * * *
-       3  00:00:02.200     25  bought  It was the best of times.
-       4  00:00:04.800      8  bought  The end.
+       1  00:00:00.000     12  answered  Hello there.
+       2  00:00:02.200      5  silent    * * *
+       3  00:00:02.200     25  answered  It was the best of times.
+       4  00:00:04.800      8  answered  The end.
     ");
     assert!(second.starts_with("ch-1, line 1, avery, pcm at 24000 Hz: succeeded, 4 parts, 00:00:05.300\n"), "{second}");
-    assert!(second.contains("reused") && !second.contains("bought"), "{second}");
+    assert!(second.contains("reused") && !second.contains("answered"), "{second}");
 
     let lines = book.message(&["jobs", "book", "--key", "ch-1", "--parts", "--json"]);
     let one: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
@@ -268,7 +268,7 @@ async fn a_line_is_told_by_its_parts() {
     let message = book.message(&["jobs", "book", "--key", "ch-1", "--parts"]);
     let rows: Vec<_> = message.lines().skip(2).take(4).collect();
     assert!(rows[1].contains("00:00:02.200") && rows[2].contains('?') && rows[2].contains("missing"), "{message}");
-    assert!(rows[3].contains('?') && rows[3].contains("bought"), "nobody knows when, but it is there: {message}");
+    assert!(rows[3].contains('?') && rows[3].contains("answered"), "nobody knows when, but it is there: {message}");
     assert!(book.refused(&["jobs", "book", "--parts"]).contains("--key"));
 }
 
@@ -294,7 +294,7 @@ async fn one_sentence_is_spoken_again_by_its_number_or_its_moment() {
          It was the best of times.\n",
         "both formats are made of one purchase"
     );
-    assert!(book.message(&["jobs", "book", "--key", "ch-1", "--parts"]).contains("bought"), "nothing was done");
+    assert!(book.message(&["jobs", "book", "--key", "ch-1", "--parts"]).contains("answered"), "nothing was done");
     fs::remove_file(book.store.audio_cache().path(book.cache_key(PARTS[2].1), AudioFormat::Pcm)).unwrap();
     let message = book.message(&retry(&["--part", "3"]));
     assert!(message.contains("; and 1 other part to be paid for too, 8 characters, about $0.00014 ("), "{message}");

@@ -184,7 +184,7 @@ async fn what_costs_nothing_is_tried_again_and_what_costs_is_left() {
     fs::remove_dir_all(fixture.path("out/call-0002.txt")).unwrap();
     // The answer is kept: its delivery needs no source.
     fs::remove_file(fixture.path("rec/2.wav")).unwrap();
-    assert_eq!(fixture.store.retry_free(batch).await.unwrap(), 2);
+    assert_eq!(fixture.store.retry_free(batch).await.unwrap().jobs(), 2);
     fixture.run(batch).await;
     let counts = fixture.counts(batch).await;
     assert_eq!((counts.of(Succeeded), counts.of(Failed)), (2, 1), "{:?}", fixture.ends(batch).await);

@@ -4,6 +4,7 @@ use super::markdown::{code, table};
 use crate::{
     domain::{
         call::{CallFailure, ErrorKind},
+        environment::Environment,
         listed::Listed,
         retry::{PauseKind, RetryDecision, Used, verdict},
     },
@@ -47,9 +48,10 @@ fn pauses() -> String {
             kind if kind.ends_by_itself() => "itself, in its time",
             _ => "the next `run` or `work`, or a service",
         };
-        [code(kind.as_str()), PauseKind::LIST.meaning(kind.as_str()).to_owned(), lifted.to_owned()]
+        let why = PauseKind::LIST.meaning(kind.as_str()).to_owned();
+        [code(kind.as_str()), why, lifted.to_owned(), pause_remedy(*kind)]
     });
-    table(["pause", "why", "lifted by"], rows)
+    table(["pause", "why", "lifted by", "what you can do"], rows)
 }
 
 fn decision(kind: ErrorKind, tries: u32) -> RetryDecision {
@@ -67,20 +69,16 @@ fn consequence(kind: ErrorKind) -> String {
 
 fn action(kind: ErrorKind) -> String {
     match decision(kind, 1) {
-        RetryDecision::Pause(PauseKind::Expiry) => {
-            "ask the vendor whether the plan deletes content; then `wavebatch resume BATCH`".to_owned()
-        }
-        RetryDecision::Pause(PauseKind::Credentials) => {
-            "check the key and the plan, then the same `wavebatch run` again".to_owned()
-        }
-        RetryDecision::Pause(PauseKind::Quota) => {
-            "give the account credit, then the same `wavebatch run` again".to_owned()
-        }
+        RetryDecision::Pause(pause) => pause_remedy(pause),
         _ if matches!(decision(kind, TRIES), RetryDecision::Again | RetryDecision::Later(_)) => {
             "nothing: it goes on by itself".to_owned()
         }
         _ => with_code(&remedy(kind, "the same `wavebatch run` again", (Environment::Live, "BATCH"), false)),
     }
+}
+
+fn pause_remedy(kind: PauseKind) -> String {
+    kind.remedy("the same `wavebatch run` again", "`wavebatch resume BATCH`")
 }
 
 /// The remedy with its commands as code.

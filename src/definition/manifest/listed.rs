@@ -240,7 +240,7 @@ mod tests {
         }
         assert_eq!(keys, ["old", "odd", "unknown"]);
         let ignored: Vec<_> = objects.finish().unwrap().1.into_iter().collect();
-        assert_eq!(ignored, [(".txt".to_owned(), 1), ("changed less than 30s ago (settle)".to_owned(), 1)]);
+        assert_eq!(ignored, [(".txt".to_owned(), 1), ("changed less than 30 s ago (settle)".to_owned(), 1)]);
     }
 
     #[test]

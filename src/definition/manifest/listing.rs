@@ -14,6 +14,7 @@ use globset::{GlobBuilder, GlobMatcher};
 use sha2::{Digest, Sha256};
 use walkdir::{DirEntry, WalkDir};
 
+use super::super::text::in_words;
 use super::super::{
     Filters,
     paths::{
@@ -331,7 +332,7 @@ pub(super) fn passed_over(below: &str, filters: &Filters) -> Option<String> {
 /// The reason why a file is ignored that was changed so little time ago.
 pub(super) fn unsettled(settle: Option<Duration>, apart: Option<Duration>) -> Option<String> {
     let (settle, apart) = (settle?, apart?);
-    (apart < settle).then(|| format!("changed less than {settle:?} ago (settle)"))
+    (apart < settle).then(|| format!("changed less than {} ago (settle)", in_words(settle)))
 }
 
 /// The time between a file's last change and now. A time far in the future comes from a wrong clock, and the file is settled.
@@ -460,7 +461,7 @@ mod tests {
         let (found, ignored) = keys(list(dir.path(), None, &filters));
         assert_eq!(found, ["future", "old"]);
         let ignored: Vec<_> = ignored.iter().map(|(kind, count)| (kind.as_str(), *count)).collect();
-        assert_eq!(ignored, [(".txt", 1), ("changed less than 30s ago (settle)", 2)]);
+        assert_eq!(ignored, [(".txt", 1), ("changed less than 30 s ago (settle)", 2)]);
         let all = ["old.wav", "new.wav"].map(|name| dir.path().join(name).to_str().unwrap().to_owned());
         let (named, ignored) = keys(named(&all, filters.settle));
         assert_eq!((named, ignored.values().sum::<u64>()), (vec!["old".to_owned()], 1));

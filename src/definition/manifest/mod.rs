@@ -21,6 +21,7 @@ mod property_tests;
 mod record;
 mod records;
 mod repeats;
+mod rounded;
 mod rows;
 mod scan;
 pub mod sheet;
@@ -29,11 +30,17 @@ mod sniff;
 mod tests;
 mod wrapped;
 
-use std::{collections::HashSet, io, path::PathBuf, sync::Arc};
+use std::{
+    collections::HashSet,
+    io::{self, BufRead},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use self::{
     csv::Csv,
     header::Header,
+    input::Input,
     jsonl::{Jsonl, MAX_COLUMNS},
     lines::LineReader as PlainLines,
     listing::{FoundFiles, Lister, Wanted},
@@ -206,6 +213,9 @@ fn columns_of(definition: &Definition, kind: &Kind) -> Result<Header, Faults> {
     let Kind::File(file) = kind else {
         return Ok(Header::of_names(unnamed.files.map(str::to_owned).to_vec()));
     };
+    if file.format == ManifestFormat::Lines && definition.manifest_format.is_none() {
+        refuse_table(shown, file.open().map_err(message)?, definition.of.reads_texts()).map_err(message)??;
+    }
     match file.format {
         ManifestFormat::Lines if definition.manifest_format.is_none() && definition.of.reads_texts() => {
             match wrapped::find(PlainLines::new(file.open().map_err(message)?)).map_err(message)? {
@@ -243,6 +253,19 @@ fn columns_of(definition: &Definition, kind: &Kind) -> Result<Header, Faults> {
             }
         }
     }
+}
+
+/// Refuses a file of plain lines that is a table with tabs, as Excel saves it under the name "Unicode Text". A text to be spoken
+/// may have a tab.
+fn refuse_table(shown: &str, mut file: Input, reads_texts: bool) -> io::Result<Result<(), Faults>> {
+    let is_utf16 = file.encoding().is_some();
+    let start = file.fill_buf()?;
+    let first = start.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    if !first.contains(&b'\t') || (reads_texts && !is_utf16) {
+        return Ok(Ok(()));
+    }
+    let message = "has tabs between its cells, as Excel's \"Unicode Text\": say --manifest-format tsv (manifest_format = \"tsv\"), or save it as CSV; if each line is one source all the same, say --manifest-format lines";
+    Ok(Err(Fault::of_line(shown, 1, None, message).into()))
 }
 
 fn one_text(shown: &str, sentence: &WrappedSentence) -> Faults {

@@ -16,6 +16,7 @@ use super::{
     listing::FoundFiles,
     record::{Next, Record, Unreadable},
     repeats::{About, Repeats},
+    rounded::RoundedKeys,
     rows::{Kind, Rows},
 };
 use crate::domain::{key::Key, open::UnlistedValues, printable::printable};
@@ -96,6 +97,7 @@ struct Tally {
     faults: Faults,
     repeats: Repeats,
     keys: Keys,
+    rounded: RoundedKeys,
     names: Keys,
     /// The hashes of what lines name outside the manifest.
     contents: HashMap<u64, u64>,
@@ -190,7 +192,13 @@ impl<'d> Manifest<'d> {
             bad,
             faults,
             columns: self.columns().clone(),
-            warnings: self.warnings.iter().chain(&self.columns().warnings).cloned().collect(),
+            warnings: self
+                .warnings
+                .iter()
+                .chain(&self.columns().warnings)
+                .cloned()
+                .chain(tally.rounded.warning().filter(|_| !self.definition.origin.is_listing()))
+                .collect(),
             hash,
             ignored,
             unlisted_values: unlisted_values.and(self.definition.task.unlisted()),
@@ -233,6 +241,7 @@ impl<'d> Manifest<'d> {
                     Ok(_) if without.contains(&record.number) => continue,
                     Ok(key) => {
                         tally.keys.add(&key, record.number, false);
+                        tally.rounded.look(&key, record.number);
                         tally.lines += 1;
                         tally.contents.extend(judge.content().map(|content| (record.number, content)));
                         judge.gather(&mut |name| tally.names.add(name, record.number, false));
@@ -344,19 +353,21 @@ impl<'d> Manifest<'d> {
         let wanted = listed.iter().flat_map(|(line, first)| [*line, *first]);
         let lines = self.some_lines(&wanted.filter(|number| !without.contains(number)).collect())?;
         let mut repeats = Faults::default();
-        // Outputs that clash within one line clash in all lines: one line is listed.
+        // Outputs that clash within one line clash in all lines: one line is listed, or both of two.
+        let all_within = numbers.iter().filter(|(line, first)| line == first).count();
+        let listed_within = if all_within == 2 { 2 } else { 1 };
         let mut within = 0;
         for (number, first) in listed {
             let (Some(line), Some(first)) = (lines.get(number), lines.get(first)) else { continue };
             within += u64::from(line.number == first.number);
-            if line.number != first.number || within == 1 {
+            if line.number != first.number || within <= listed_within {
                 let clash = self.records.clash(line, first, &names.of(first.number));
                 let file = names.file(line.number);
                 let clash = clash.map(|message| self.line_fault(line.number, file, LineFault::new(None, message)));
                 repeats.extend(clash.into_iter().collect());
             }
         }
-        let more_within = numbers.iter().filter(|(line, first)| line == first).count().saturating_sub(1) as u64;
+        let more_within = (all_within as u64).saturating_sub(listed_within);
         let between = numbers.iter().filter(|(line, first)| line != first).count();
         let told_between = listed.iter().filter(|(line, first)| line != first).count();
         repeats.more += more_within + (between - told_between) as u64;

@@ -328,6 +328,40 @@ fn a_gzip_cut_in_the_middle_is_told() {
 }
 
 #[test]
+fn keys_that_a_spreadsheet_has_rounded_are_told() {
+    let bench = Bench::with("key,source\n9.19812E+11,/a.wav\nx,/b.wav\n");
+    let warnings = bench.read(&["calls.csv"]).unwrap().0.warnings;
+    assert!(warnings.len() == 1 && warnings[0].starts_with("1 key looks like a long number"), "{warnings:?}");
+    assert!(warnings[0].contains("`9.19812E+11` (line 2)"), "{warnings:?}");
+    bench.write("calls.csv", "key,source\n919812345678,/a.wav\n");
+    assert_eq!(bench.read(&["calls.csv"]).unwrap().0.warnings, [""; 0]);
+}
+
+#[test]
+fn a_table_under_the_name_of_plain_lines_is_refused() {
+    let mut bench = Bench::new();
+    let utf16: Vec<u8> = "\u{feff}key\tsource\r\na\t/a.wav\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    bench.write("calls.txt", &utf16);
+    let message = bench.read(&["calls.txt"]).unwrap_err();
+    assert!(message.starts_with("calls.txt:1: has tabs between its cells") && message.contains("tsv"), "{message}");
+    bench.over.manifest_format = Some(ManifestFormat::Tsv);
+    assert_eq!(bench.read(&["calls.txt"]).unwrap().0.lines, 1);
+}
+
+#[test]
+fn what_is_not_there_is_named_once() {
+    let bench = Bench::new();
+    bench.write("x.xlsx", "PK");
+    for (source, message) in [
+        ("nofolder", "nofolder: there is no such file"),
+        ("gone.csv", "gone.csv: there is no such file"),
+        ("x.xlsx", "x.xlsx: is a workbook; save the sheet as CSV (in Excel: \"CSV UTF-8\"), and name that file"),
+    ] {
+        assert_eq!(bench.read(&[source]).unwrap_err(), message);
+    }
+}
+
+#[test]
 fn beyond_the_limit_faults_are_counted() {
     let rows: String = (0..50).map(|_| "a,/x.wav\n").collect();
     let message = Bench::with(format!("key,source\n{rows}")).fault();

@@ -10,6 +10,8 @@ use jiff::{
     civil::{Date, DateTime, Time},
 };
 
+use crate::domain::printable::visible;
+
 /// A set of minutes, as wall-clock times of some zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cron {
@@ -104,7 +106,7 @@ fn nickname(text: &str) -> Result<&'static str, CronFault> {
     let known = NICKNAMES.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
     known.map(|(_, plain)| *plain).ok_or_else(|| {
         let names: Vec<_> = NICKNAMES.iter().map(|(name, _)| *name).collect();
-        CronFault(format!("`{}` is not known; known: {}", text.escape_debug(), names.join(", ")))
+        CronFault(format!("`{}` is not known; known: {}", visible(&text), names.join(", ")))
     })
 }
 
@@ -123,7 +125,7 @@ impl Field {
             _ => String::new(),
         };
         let Self { name, least, most, .. } = self;
-        let shown = word.escape_debug();
+        let shown = visible(&word);
         CronFault(format!(
             "{name} `{shown}`: {what}; allowed: *, {least} to {most}{words}, lists (1,3), ranges (1-5), steps (*/2, 1-5/2)"
         ))
@@ -151,7 +153,7 @@ impl Field {
                 return Err(format!("a step of {step} leaves {from} to {to} at once, and does not go on in the next"));
             }
             Some(Some(step)) => step,
-            Some(None) => return Err(format!("`{}` is no step", step.unwrap_or_default().escape_debug())),
+            Some(None) => return Err(format!("`{}` is no step", visible(&step.unwrap_or_default()))),
         };
         Ok((from..=to).step_by(step.into()).fold(0, |set, value| set | 1 << value))
     }
@@ -183,7 +185,7 @@ impl Field {
             Some(value) if (*least..=*most).contains(&value) => Ok(value),
             Some(value) => Err(format!("{value} is not between {least} and {most}")),
             None if text.is_empty() => Err("a value is missing".into()),
-            None => Err(format!("`{}` is no value", text.escape_debug())),
+            None => Err(format!("`{}` is no value", visible(&text))),
         }
     }
 }

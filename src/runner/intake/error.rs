@@ -160,6 +160,8 @@ pub enum IntakeError {
         theirs: String,
         /// The owner according to this submission.
         ours: String,
+        /// Whether both have no file, so that their names follow from the places of their sources.
+        may_be_renamed: bool,
     },
     /// The batch was made for the sandbox and is now submitted for the live API, or the other way round.
     #[error(
@@ -317,6 +319,9 @@ impl IntakeError {
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
+            Self::OtherDefinition { may_be_renamed: true, .. } => {
+                "give this one a name of its own with --batch NAME; or, if the same sources have only moved, take the batch over with --update-source"
+            }
             Self::OtherDefinition { .. } => "give this one a name of its own with --batch NAME",
             Self::OtherEnvironment { .. } => {
                 "use a ledger for each (--database), or give this batch a name of its own with --batch NAME"
@@ -342,7 +347,9 @@ impl IntakeError {
             Self::ForeignSummary { .. } => {
                 "move it away, choose another output with --output, or write over it with --take-over"
             }
-            Self::Voices(_) => "`wavebatch voices` lists those that the account has",
+            Self::Voices(_) => {
+                "`wavebatch voices` lists those that the account has; with --sandbox, those of the sandbox"
+            }
             Self::Account(_) | Self::Dictionary(_) => {
                 "is the key whole, of an account at this address, and may it do this?"
             }

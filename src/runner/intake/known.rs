@@ -23,19 +23,23 @@ pub(super) struct ExistingBatch {
 }
 
 impl ExistingBatch {
-    /// The batch with this name, if there is one; it must have the same definition, task and environment.
+    /// The batch with this name, if there is one; it must have the same definition, task and environment. A batch of the
+    /// command line is `taken_over` under the name that its sources have now.
     pub(super) async fn find(
         store: &Store,
         (definition, task): (&Definition, &Arc<dyn IntakeTask>),
         environment: Environment,
+        taken_over: bool,
     ) -> Result<Option<Self>, IntakeError> {
         let Some(row) = store.batch(definition.batch.as_str()).await? else { return Ok(None) };
         let spec = row.specification()?.clone();
         let batch = row.name.clone();
         let named = |name: &str| format!("the definition `{name}`");
-        if row.definition != definition.name {
+        let may_be_renamed = definition.is_ad_hoc && is_from_command_line(&spec.address);
+        if row.definition != definition.name && !(may_be_renamed && taken_over) {
             return Err(IntakeError::OtherDefinition {
                 batch,
+                may_be_renamed,
                 theirs: named(&row.definition),
                 ours: named(&definition.name),
             });
@@ -44,6 +48,7 @@ impl ExistingBatch {
             let of = |task: TaskName| format!("the task `{task}`");
             return Err(IntakeError::OtherDefinition {
                 batch,
+                may_be_renamed: false,
                 theirs: of(spec.task.name),
                 ours: of(definition.task.task()),
             });
@@ -82,14 +87,21 @@ impl ExistingBatch {
             Some(words) => format!("`{}`", printable(&words)),
             None => "none".to_owned(),
         };
-        let options = matter.into_iter().map(|change| {
-            let (from, to) = (value(&change.name, &change.before), value(&change.name, &change.now));
-            format!("`{}` from {from} to {to}", change.name)
-        });
+        let mut options: Vec<String> = Vec::new();
+        for change in matter {
+            let words = self.task.change_in_words(change, before, now).unwrap_or_else(|| {
+                let (from, to) = (value(&change.name, &change.before), value(&change.name, &change.now));
+                format!("`{}` from {from} to {to}", change.name)
+            });
+            if !options.contains(&words) {
+                options.push(words);
+            }
+        }
         let is_column = |option: &&String| columns.all.contains(*option) && !spec.option_columns.contains(*option);
         let dropped = self.spec.option_columns.iter().filter(is_column);
         let taken = spec.option_columns.iter().filter(|option| self.spec.carried.contains(*option));
         options
+            .into_iter()
             .chain(dropped.map(|column| format!("the column `{}` sets no option any more", printable(column))))
             .chain(taken.map(|column| format!("the column `{}` sets an option now", printable(column))))
             .collect()
@@ -148,6 +160,11 @@ impl ExistingBatch {
             }))),
         }
     }
+}
+
+/// Whether an address is absolute, as those of all sources on the command line are; definitions mostly have relative ones.
+fn is_from_command_line(address: &str) -> bool {
+    address.starts_with('/') || address.contains("://")
 }
 
 /// Jobs in the ledger whose lines were once good, whatever their state.

@@ -131,9 +131,17 @@ pub async fn plan(
     asked: &PlanOptions,
 ) -> Result<Plan, IntakeError> {
     let PlanOptions { tasks, again, update_source, measure: may_measure, rates, watch } = asked;
-    let how = Resolving { tasks, environment, again: *again, rates, watch, depth: ScanDepth::Look };
+    let how = Resolving {
+        tasks,
+        environment,
+        again: *again,
+        update_source: *update_source,
+        rates,
+        watch,
+        depth: ScanDepth::Look,
+    };
     let resolved = Resolved::resolve(store, definition, copy, &how).await?;
-    let found = resolved.look(store, &how, *update_source).await?;
+    let found = resolved.look(store, &how).await?;
     let (spec, diff) = (resolved.spec(), found.diff);
     let preview = preview(&resolved, copy).await?;
     let Resolved { definition, task, reader, known, .. } = resolved;

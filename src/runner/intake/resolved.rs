@@ -37,6 +37,8 @@ pub(super) struct Resolving<'a> {
     pub(super) environment: Environment,
     /// A dated batch is a new one, even if the newest one has the same manifest and options.
     pub(super) again: bool,
+    /// The manifest is the batch's from now on, wherever it is.
+    pub(super) update_source: bool,
     pub(super) rates: &'a Rates,
     pub(super) watch: &'a ReadWatch,
     pub(super) depth: ScanDepth,
@@ -69,7 +71,7 @@ impl Resolved {
     ) -> Result<Self, IntakeError> {
         let task = task_of(how.tasks, definition)?;
         // A fault in its name is reported before a long manifest is read.
-        let known = find(store, (definition, &task), how.environment).await?;
+        let known = find(store, (definition, &task), how).await?;
         let reader = Reader::start(definition, copy, Arc::clone(&task), how.depth).await?;
         refuse_unpriced((definition, &*task), &reader.scan, how.rates)?;
         let older = match store.filter(|_| !how.again) {
@@ -79,7 +81,7 @@ impl Resolved {
         let is_older = older.is_some();
         let (definition, known, sources) = match older {
             Some(DatedBatch { definition, sources }) => {
-                let known = find(store, (&definition, &task), how.environment).await?;
+                let known = find(store, (&definition, &task), how).await?;
                 (definition, known, sources)
             }
             None => (definition.clone(), known, None),
@@ -95,13 +97,9 @@ impl Resolved {
 
     /// Compares every line of the manifest with the ledger. Local files are read if nothing else decides.
     ///
-    /// A manifest of other sources than the batch's is refused, unless the user has `agreed` to them.
-    pub(super) async fn look(
-        &self,
-        store: Option<&Store>,
-        how: &Resolving<'_>,
-        agreed: bool,
-    ) -> Result<JobPlan, IntakeError> {
+    /// A manifest of other sources than the batch's is refused, unless the user has agreed to them.
+    pub(super) async fn look(&self, store: Option<&Store>, how: &Resolving<'_>) -> Result<JobPlan, IntakeError> {
+        let agreed = how.update_source;
         let survey = || self.task.survey(&self.definition, store.map(Store::audio_cache), how.rates);
         let Some((store, known)) = store.zip(self.known.as_ref()) else {
             let scan = &self.reader.scan;
@@ -164,10 +162,10 @@ fn task_of(tasks: &Tasks<dyn IntakeTask>, definition: &Definition) -> Result<Arc
 async fn find(
     store: Option<&Store>,
     asked: (&Definition, &Arc<dyn IntakeTask>),
-    environment: Environment,
+    how: &Resolving<'_>,
 ) -> Result<Option<ExistingBatch>, IntakeError> {
     match store {
-        Some(store) => ExistingBatch::find(store, asked, environment).await,
+        Some(store) => ExistingBatch::find(store, asked, how.environment, how.update_source).await,
         None => Ok(None),
     }
 }

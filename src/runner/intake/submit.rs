@@ -131,10 +131,18 @@ pub async fn submit(
     options: &SubmitOptions,
 ) -> Result<Submission, IntakeError> {
     let SubmitOptions { tasks, rates, watch, .. } = options;
-    let how = Resolving { tasks, environment, again: options.again, rates, watch, depth: ScanDepth::Faults };
+    let how = Resolving {
+        tasks,
+        environment,
+        again: options.again,
+        update_source: options.update_source,
+        rates,
+        watch,
+        depth: ScanDepth::Faults,
+    };
     let mut resolved = Resolved::resolve(Some(store), definition, copy, &how).await?;
-    let warnings = check_account(store, &resolved, options).await?;
-    let found = resolved.look(Some(store), &how, options.update_source).await?;
+    let warnings = check_account(store, &resolved, (environment, options)).await?;
+    let found = resolved.look(Some(store), &how).await?;
     let known = resolved.known.take();
     if let Some(known) = known.as_ref().filter(|_| !options.rebuy)
         && let Some(rebuy) = found.rebuy
@@ -208,7 +216,7 @@ pub async fn submit(
 async fn check_account(
     store: &Store,
     resolved: &Resolved,
-    options: &SubmitOptions,
+    (environment, options): (Environment, &SubmitOptions),
 ) -> Result<Vec<String>, IntakeError> {
     let Resolved { definition, task, reader, .. } = resolved;
     let check = AccountCheck {
@@ -216,6 +224,7 @@ async fn check_account(
         account: options.account.as_ref(),
         manifest: &definition.manifest,
         scan: &reader.scan,
+        sandbox: environment.is_sandbox(),
         voice_check: options.voice_check,
     };
     let of_manifest = reader.scan.warnings.iter().map(|warning| format!("{}: {warning}", definition.manifest));

@@ -19,6 +19,16 @@ const TOML: &str = "task = \"synthesize\"\nmanifest = \"p.csv\"\noutput = \"out/
 const CSV: &str =
     "key,menu,text,voice_id\na,m,Hello there. How are you today?,\nb,m,Goodbye.,\nc,m,Hold the line.,jordan\n";
 
+fn account_of(sandbox: &Sandbox) -> Account {
+    let settings = Settings {
+        base_url: sandbox.base_url().parse().unwrap(),
+        key: "sk_test".to_owned().into(),
+        connect_timeout: std::time::Duration::from_secs(5),
+        user_agent: "test".into(),
+    };
+    Account { client: Client::new(settings).unwrap(), name: "sandbox".into(), forgets: true }
+}
+
 struct Fixture {
     dir: tempfile::TempDir,
     store: Store,
@@ -224,6 +234,25 @@ async fn finished_outputs_are_bought_again_only_when_told_to() {
 }
 
 #[tokio::test]
+async fn other_pronunciations_are_named_by_their_words() {
+    let w = Fixture::new().await;
+    w.write("p.toml", &format!("{TOML}pronunciations = \"words.csv\"\n"));
+    w.write("words.csv", "word,pronunciation\nHello,he lo\nGoodbye,good bai\n");
+    let sandbox = Sandbox::start(Config::default()).await.unwrap();
+    let options = SubmitOptions {
+        account: Some(account_of(&sandbox)),
+        ..SubmitOptions::of(crate::tasks::Registry::built_in().intakes())
+    };
+    w.try_submit(&options).await.unwrap();
+    w.speak().await;
+    w.write("words.csv", "word,pronunciation\nHello,hal lo\nGoodbye,good bai\n");
+    let error = w.try_submit(&options).await.unwrap_err().to_string();
+    let words = "the definition's options have changed (`pronunciations`: `Hello` in `";
+    assert!(error.starts_with(words) && error.contains("words.csv`):") && !error.contains("hash"), "{error}");
+    sandbox.shutdown().await;
+}
+
+#[tokio::test]
 async fn bad_lines_and_the_first_lines_are_as_ever() {
     let w = Fixture::new().await;
     w.write("p.csv", &CSV.replace("Goodbye.", " "));
@@ -305,13 +334,7 @@ async fn a_sandbox_that_knows_nothing_is_told_the_words_again() {
     let mut ids = Vec::new();
     for first in [true, false] {
         let sandbox = Sandbox::start(Config::default()).await.unwrap();
-        let settings = Settings {
-            base_url: sandbox.base_url().parse().unwrap(),
-            key: "sk_test".to_owned().into(),
-            connect_timeout: std::time::Duration::from_secs(5),
-            user_agent: "test".into(),
-        };
-        let account = Account { client: Client::new(settings).unwrap(), name: "sandbox".into(), forgets: true };
+        let account = account_of(&sandbox);
         if first {
             let options = SubmitOptions {
                 account: Some(account.clone()),

@@ -15,7 +15,7 @@ use crate::{
     domain::{
         cost::{MicroUsd, Rates},
         key::Key,
-        task::{TaskSpec, Tasks},
+        task::{SpecChange, TaskSpec, Tasks},
     },
     report::ReportTask,
     store::{AudioCache, BatchRow, JobPlan, Store, StoreError},
@@ -47,6 +47,11 @@ pub trait IntakeTask: ReportTask {
             Value::String(text) => Some(text.clone()),
             other => Some(other.to_string()),
         }
+    }
+
+    /// A change as text where its stored values would tell the user nothing, as a hash; `None` for all others.
+    fn change_in_words(&self, _change: &SpecChange, _before: &TaskSpec, _now: &TaskSpec) -> Option<String> {
+        None
     }
 
     /// Whether answered lines are presented in another way than before: they are delivered again, and nothing is bought.
@@ -96,8 +101,13 @@ pub trait IntakeTask: ReportTask {
     }
 
     /// Compares what the lines need with what the ledger remembers of the account, without a call. `None`: it remembers
-    /// nothing that could tell.
-    fn recall_account(&self, _known: Option<(&Store, &str)>, _manifest: &str, _scan: &Scan) -> Option<AccountNotes> {
+    /// nothing that could tell. `sandbox`: the account is the sandbox's.
+    fn recall_account(
+        &self,
+        _known: Option<(&Store, &str)>,
+        (_manifest, _sandbox): (&str, bool),
+        _scan: &Scan,
+    ) -> Option<AccountNotes> {
         Some(AccountNotes::default())
     }
 
@@ -157,6 +167,8 @@ pub struct AccountCheck<'a> {
     pub manifest: &'a str,
     /// What was read from it.
     pub scan: &'a Scan,
+    /// Whether the account is the sandbox's.
+    pub sandbox: bool,
     /// How voices are treated that the account lacks.
     pub voice_check: VoiceCheck,
 }
@@ -227,6 +239,8 @@ pub struct PartPreview {
     pub fields: Map<String, Value>,
     /// Its length, in units of the task.
     pub units: u64,
+    /// Whether it has no words: it is a pause, counted and not paid for.
+    pub is_pause: bool,
     /// Whether its answer is kept already.
     pub kept: bool,
     /// The text that is sent.

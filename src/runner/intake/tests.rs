@@ -313,6 +313,39 @@ async fn a_batch_is_of_one_definition_and_one_environment() {
 }
 
 #[tokio::test]
+async fn a_folder_that_was_renamed_is_taken_over_when_told_to() {
+    let w = Fixture::new().await;
+    let ad_hoc = |source: &str| {
+        let over = Overrides {
+            working_dir: Some(w.dir.path().to_owned()),
+            batch: Some("rec".into()),
+            options: vec![("model", "pulse".to_owned()), ("language", "en".to_owned())],
+            ..Overrides::default()
+        };
+        let sources = vec![source.to_owned()];
+        let ad_hoc = AdHoc { task: Transcription::TASK, sources };
+        Definition::ad_hoc(&ad_hoc, crate::tasks::Registry::built_in().definitions(), &over).unwrap()
+    };
+    let options = SubmitOptions::of(crate::tasks::Registry::built_in().intakes());
+    let go = async |definition: &Definition, update_source| {
+        let options = SubmitOptions { update_source, ..options.clone() };
+        submit(&w.store, definition, None, Environment::Live, &options).await
+    };
+    w.write("one.csv", CSV.trim_end_matches("c,,Cy\n"));
+    go(&ad_hoc("one.csv"), false).await.unwrap();
+    fs::rename(w.path("one.csv"), w.path("two.csv")).unwrap();
+    let error = go(&ad_hoc("two.csv"), false).await.unwrap_err();
+    assert!(matches!(&error, IntakeError::OtherDefinition { .. }), "{error}");
+    assert!(error.hint().unwrap().contains("--update-source"));
+    assert_eq!(go(&ad_hoc("two.csv"), true).await.unwrap().submitted.same, 2);
+    assert_eq!(go(&ad_hoc("two.csv"), false).await.unwrap().submitted.same, 2, "it is this one's now");
+    // A definition's own batch stays its own.
+    w.write("other.toml", &format!("batch = \"rec\"\n{TOML}"));
+    let error = go(&w.load("other.toml"), true).await.unwrap_err();
+    assert!(matches!(error, IntakeError::OtherDefinition { may_be_renamed: false, .. }));
+}
+
+#[tokio::test]
 async fn bad_lines_stand_in_the_report_until_they_are_mended() {
     let w = Fixture::new().await;
     w.write("calls.csv", &CSV.replace("a,https", "../a,https"));

@@ -200,7 +200,8 @@ async fn update(conn: &mut SqliteConnection, batch: &NewBatch, now: Millis) -> R
     Ok(sqlx::query_scalar(
         r"-- begin::update
           UPDATE batches
-          SET spec = $1, max_spend = $2, concurrency = $3, pause_on_failures = $4, submitting_at = $5, cancelled_at = NULL
+          SET spec = $1, max_spend = $2, concurrency = $3, pause_on_failures = $4, submitting_at = $5, cancelled_at = NULL,
+            definition = $7
           WHERE name = $6
           RETURNING id",
     )
@@ -210,6 +211,7 @@ async fn update(conn: &mut SqliteConnection, batch: &NewBatch, now: Millis) -> R
     .bind(i64::from(batch.pause_on_failures))
     .bind(now)
     .bind(&batch.name)
+    .bind(&batch.definition)
     .fetch_optional(conn)
     .await?)
 }

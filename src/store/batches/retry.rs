@@ -38,12 +38,31 @@ pub struct Retried {
     pub jobs: u64,
     /// How many of those only deliver their kept answer again.
     pub deliveries: u64,
+    /// How many of the others have had no call that may have been billed, and share no audio of another: they are paid for once.
+    pub first: u64,
     /// What is bought, in the units of the task (milliseconds of audio, or characters), for the jobs with a known amount.
     pub units: u64,
     /// How many jobs have an unknown amount.
     pub unknown: u64,
     /// How many other outputs share audio with what is bought: they are joined again, free of charge.
     pub joined: u64,
+}
+
+/// What was put back in the queue because it is not paid for again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FreeRetry {
+    /// Jobs whose kept answer is delivered again.
+    pub deliveries: u64,
+    /// The others: their source failed, and they are called now.
+    pub sources: u64,
+}
+
+impl FreeRetry {
+    /// How many jobs there are.
+    #[must_use]
+    pub const fn jobs(self) -> u64 {
+        self.deliveries + self.sources
+    }
 }
 
 impl Store {
@@ -61,7 +80,10 @@ impl Store {
                   FROM chosen AS c)
               SELECT count(*) AS jobs, count(*) FILTER (WHERE kept) AS deliveries,
                 CAST(coalesce(sum(units) FILTER (WHERE NOT kept), 0) AS BIGINT) AS units,
-                count(*) FILTER (WHERE NOT kept AND units IS NULL) AS unknown
+                count(*) FILTER (WHERE NOT kept AND units IS NULL) AS unknown,
+                count(*) FILTER (WHERE NOT kept AND NOT EXISTS (
+                  SELECT 1 FROM calls AS k WHERE k.job = bought.id AND k.state <> 'rejected')
+                  AND NOT EXISTS (SELECT 1 FROM job_parts AS p WHERE p.job = bought.id AND p.reused = 1)) AS first
               FROM bought",
             CHOSEN = chosen_jobs(&chosen.lines, "j.id IS NOT NULL"),
             ASIDE = ASIDE,
@@ -103,6 +125,7 @@ impl Store {
             deliveries: u64::from(rows::count(&row, "deliveries")?),
             units: rows::length(&row, "units")?.unwrap_or(0),
             unknown: u64::from(rows::count(&row, "unknown")?),
+            first: u64::from(rows::count(&row, "first")?),
         })
     }
 
@@ -118,11 +141,11 @@ impl Store {
         let ids = self.selected(chosen.batch, &condition, &chosen.lines).await?;
         let retried = self.retry_in_steps(&ids, chosen, false).await?;
         self.wake();
-        Ok(retried)
+        Ok(retried.jobs())
     }
 
-    /// Puts back the jobs that can be tried again free of charge: source errors, and deliveries whose answer is kept.
-    pub async fn retry_free(&self, batch: BatchId) -> Result<u64, StoreError> {
+    /// Puts back the jobs for which nothing is paid twice: source errors, and deliveries whose answer is kept.
+    pub async fn retry_free(&self, batch: BatchId) -> Result<FreeRetry, StoreError> {
         self.finish_cancel(batch).await?;
         let ids: Vec<i64> = sqlx::query_scalar(
             r"-- retry::retry_free
@@ -138,12 +161,12 @@ impl Store {
         self.retry_in_steps(&ids, chosen, true).await
     }
 
-    /// Puts these jobs back in the queue, some at a time; `free`: only those that buy nothing. Returns how many.
-    async fn retry_in_steps(&self, ids: &[i64], chosen: Chosen, free: bool) -> Result<u64, StoreError> {
-        let mut retried = 0;
+    /// Puts these jobs back in the queue, some at a time; `free`: only those that buy nothing twice. Returns how many.
+    async fn retry_in_steps(&self, ids: &[i64], chosen: Chosen, free: bool) -> Result<FreeRetry, StoreError> {
+        let mut retried = FreeRetry::default();
         for some in ids.chunks(JOBS_AT_ONCE) {
             let (ids, chosen) = (id_rows(some), chosen.clone());
-            retried += self
+            let done = self
                 .write(move |conn, now| {
                     let (ids, chosen) = (ids.clone(), chosen.clone());
                     Box::pin(async move {
@@ -152,13 +175,15 @@ impl Store {
                     })
                 })
                 .await?;
+            retried.deliveries += done.deliveries;
+            retried.sources += done.sources;
             self.let_others_write().await?;
         }
         Ok(retried)
     }
 }
 
-/// Those of these failed jobs that buy nothing when they are tried again.
+/// Those of these failed jobs that buy nothing twice when they are tried again.
 async fn free_of(conn: &mut SqliteConnection, ids: &str) -> Result<String, StoreError> {
     let free: Vec<i64> = sqlx::query_scalar(sql(concat!(
         r"-- retry::free_of
@@ -219,7 +244,12 @@ fn state_rows(chosen: &Chosen) -> String {
 }
 
 /// Puts some of the chosen jobs back in the queue, with kept answers or with new calls.
-async fn retry_some(conn: &mut SqliteConnection, chosen: &Chosen, ids: &str, now: Millis) -> Result<u64, StoreError> {
+async fn retry_some(
+    conn: &mut SqliteConnection,
+    chosen: &Chosen,
+    ids: &str,
+    now: Millis,
+) -> Result<FreeRetry, StoreError> {
     let which = "j.id IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($5) AS r)";
     let jobs: Vec<(i64, bool)> = sqlx::query_as(sql(&format!(
         r"-- retry::retry_some: which of them, and which of their parts are set aside.
@@ -264,7 +294,8 @@ async fn retry_some(conn: &mut SqliteConnection, chosen: &Chosen, ids: &str, now
     if !jobs.is_empty() {
         unfinish(conn, chosen.batch).await?;
     }
-    Ok(u64::try_from(jobs.len()).unwrap_or(0))
+    let deliveries = jobs.iter().filter(|(_, kept)| *kept).count();
+    Ok(FreeRetry { deliveries: deliveries as u64, sources: (jobs.len() - deliveries) as u64 })
 }
 
 /// Sets parts aside, bought or reused: `[[job, part], …]`. Clips that the audio cache has had until now do not count.

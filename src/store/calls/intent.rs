@@ -51,11 +51,18 @@ pub(in crate::store) async fn insert(
     .execute(&mut *conn)
     .await?;
     sqlx::query(sql(
-        r"-- intent::insert
+        r"-- intent::insert: a part that the user queued again is called for the first time all the same, if nothing was paid for it.
           INSERT INTO calls (id, job, part, batch, generation, account, pool, state, why, sent_at, boot_id, boot_ms, timeout_ms,
             grace_ms, slot_until, process, overdue_at, reserve, units, log_cursor, request, upload_bytes, cache_key)
           SELECT unhex(v ->> 'id'), j.id, CAST(v ->> 'part' AS BIGINT), CAST(v ->> 'batch' AS BIGINT), j.generation,
-            v ->> 'account', v ->> 'pool', 'sent', v ->> 'why', $2, $3, CASE WHEN $3 IS NULL THEN NULL ELSE $4 END,
+            v ->> 'account', v ->> 'pool', 'sent',
+            CASE WHEN v ->> 'why' = 'retry'
+              AND NOT EXISTS (SELECT 1 FROM calls AS k
+                WHERE k.job = j.id AND k.part = CAST(v ->> 'part' AS BIGINT) AND k.state <> 'rejected')
+              AND NOT EXISTS (SELECT 1 FROM job_parts AS p
+                WHERE p.job = j.id AND p.part = CAST(v ->> 'part' AS BIGINT) AND p.forced_at IS NOT NULL)
+              THEN 'first' ELSE v ->> 'why' END,
+            $2, $3, CASE WHEN $3 IS NULL THEN NULL ELSE $4 END,
             CAST(v ->> 'timeout' AS BIGINT), CAST(v ->> 'grace' AS BIGINT), $5, $6, CAST(v ->> 'overdue' AS BIGINT),
             CAST(v ->> 'reserve' AS BIGINT), CAST(v ->> 'units' AS BIGINT), v ->> 'cursor', v ->> 'request',
             CAST(v ->> 'upload' AS BIGINT), unhex(v ->> 'clip')

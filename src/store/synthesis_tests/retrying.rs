@@ -53,7 +53,7 @@ async fn of_a_failed_job_only_what_is_missing_is_bought() {
     let call = permit(&l.store, ask(&job, 0, "Nought.")).await.unwrap();
     l.store.end(ended(call, synthesis_counts(false))).await.unwrap();
     l.store.settle(settle(&job, finished(JobState::Failed, 2))).await.unwrap();
-    assert_eq!(l.store.retry_free(b).await.unwrap(), 0);
+    assert_eq!(l.store.retry_free(b).await.unwrap().jobs(), 0);
     let chosen = Chosen::of(b, Selection::default());
     assert_eq!(l.store.plan_retry(&chosen).await.unwrap().units, 93);
     l.store.retry(chosen).await.unwrap();

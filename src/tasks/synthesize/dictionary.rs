@@ -9,6 +9,8 @@ use crate::{
     },
     domain::{
         call::{CallFailure, ErrorKind},
+        printable::printable,
+        pronunciation::Pronunciation,
         synthesis::{Dictionary, Synthesis},
         task::{Asked, TaskSpec},
     },
@@ -18,6 +20,29 @@ use crate::{
     },
     store::{BatchRow, NewBatch, Resubmission, Store},
 };
+
+/// The words that are pronounced in another way in one of two dictionaries, as text.
+pub(super) fn changed_words(before: &Dictionary, now: &Dictionary) -> String {
+    /// The most words that are named.
+    const NAMED: usize = 5;
+    let [before, now] = [before, now].map(|one| Vec::<Pronunciation>::from(one.words.clone()));
+    if before.is_empty() || now.is_empty() {
+        return "other words".to_owned();
+    }
+    let only_in = |these: &[Pronunciation], those: &[Pronunciation]| -> Vec<String> {
+        these.iter().filter(|one| !those.contains(one)).map(|one| one.word.clone()).collect()
+    };
+    let mut words = only_in(&before, &now);
+    words.extend(only_in(&now, &before));
+    words.sort_unstable();
+    words.dedup();
+    let named = words.iter().take(NAMED).map(|word| format!("`{}`", printable(word))).collect::<Vec<_>>().join(", ");
+    match words.len().saturating_sub(NAMED) {
+        0 if words.is_empty() => "the order of the words".to_owned(),
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
+}
 
 /// Puts the words on the account if they are not there yet, and their dictionary's id into the definition. Returns what was
 /// done.

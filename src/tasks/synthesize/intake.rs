@@ -13,8 +13,9 @@ use crate::{
     definition::{Definition, Scan, Spooled, manifest::JobDraft},
     domain::{
         cost::Rates,
-        synthesis::{CaptionFormat, Synthesis},
-        task::TaskSpec,
+        printable::printable,
+        synthesis::{CaptionFormat, Dictionary, Synthesis},
+        task::{SpecChange, TaskSpec},
     },
     runner::intake::{
         Account, AccountCheck, AccountNotes, ContentFindings, IntakeError, IntakeTask, OutputEndings, Parts, Survey,
@@ -59,6 +60,25 @@ impl IntakeTask for Synthesize {
         }
     }
 
+    /// Another dictionary is another hash of its file.
+    fn change_in_words(&self, change: &SpecChange, before: &TaskSpec, now: &TaskSpec) -> Option<String> {
+        if !matches!(change.name.as_str(), "dictionary" | "hash" | "words" | "file") {
+            return None;
+        }
+        let of = |spec: &TaskSpec| spec.read::<Synthesis>().ok().and_then(|asked| asked.dictionary);
+        let file = |dictionary: &Dictionary| format!("`{}`", printable(&dictionary.file));
+        match (of(before), of(now)) {
+            (Some(before), Some(now)) => {
+                let words = dictionary::changed_words(&before, &now);
+                Some(format!("`pronunciations`: {words} in {}", file(&now)))
+            }
+            (before, now) => {
+                let [before, now] = [before, now].map(|one| one.as_ref().map_or_else(|| "none".into(), file));
+                Some(format!("`pronunciations` from {before} to {now}"))
+            }
+        }
+    }
+
     /// Names are excluded: each job has its own, which is compared line by line.
     fn needs_redelivery(&self, before: &TaskSpec, now: &TaskSpec) -> bool {
         let presented = |spec: &TaskSpec| {
@@ -97,8 +117,8 @@ impl IntakeTask for Synthesize {
         TextFindings::of(scan).map(TextFindings::shown).unwrap_or_default()
     }
 
-    fn recall_account(&self, known: Option<(&Store, &str)>, manifest: &str, scan: &Scan) -> Option<AccountNotes> {
-        voices::recall(known, manifest, scan)
+    fn recall_account(&self, known: Option<(&Store, &str)>, about: (&str, bool), scan: &Scan) -> Option<AccountNotes> {
+        voices::recall(known, about, scan)
     }
 
     fn check_account<'a>(&'a self, check: AccountCheck<'a>) -> BoxFuture<'a, Result<Vec<String>, IntakeError>> {

@@ -57,8 +57,9 @@ fn cut_all(
             }
             seen.push((output.voice_id().to_owned(), bought));
             // Numbered as everywhere: a part without words counts too.
-            for (part, number) in asked.synthesis.parts(&options, text).zip(1..).filter(|(part, _)| part.has_words()) {
+            for (part, number) in asked.synthesis.parts(&options, text).zip(1..) {
                 let cache_key = asked.synthesis.cache_key(&options, &part.text, bought);
+                let is_pause = !part.has_words();
                 let kept =
                     audio_cache.map_or(Ok(false), |audio_cache| audio_cache.is_kept(cache_key, bought.format))?;
                 let part = PartPreview {
@@ -68,6 +69,7 @@ fn cut_all(
                     asked: format!("{} {} at {} Hz", output.voice_id(), bought.format, bought.sample_rate),
                     fields: fields_of(output.voice_id(), bought),
                     units: part.chars() as u64,
+                    is_pause,
                     kept,
                     text: part.text,
                 };

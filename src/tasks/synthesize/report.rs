@@ -68,7 +68,7 @@ impl ReportTask for Synthesize {
     }
 
     fn gone(&self) -> &'static str {
-        " of the batch are of lines that are gone, or of voices or formats that are not asked for any more"
+        " of the batch belonging to lines that are gone, or to voices or formats that are not asked for any more"
     }
 }
 

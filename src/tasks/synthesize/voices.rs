@@ -16,6 +16,7 @@ use crate::{
     domain::{
         call::ErrorKind,
         options::nearest,
+        printable::visible,
         synthesis_options::{TtsLanguage, TtsModel},
     },
     runner::intake::{AccountCheck, AccountNotes, IntakeError, VoiceCheck},
@@ -46,7 +47,8 @@ impl From<&Voice> for KnownVoice {
 }
 
 /// Compares the requested voices with those that an account has. Cloned voices belong to the account, and pass.
-fn judge(manifest: &str, requested: &RequestedVoices, voices: &[KnownVoice]) -> AccountNotes {
+/// `list` is the command that lists them.
+fn judge((manifest, list): (&str, &str), requested: &RequestedVoices, voices: &[KnownVoice]) -> AccountNotes {
     let known: BTreeMap<&str, &KnownVoice> = voices.iter().map(|voice| (voice.id.as_str(), voice)).collect();
     let mut judged = AccountNotes::default();
     let (mut unknown, mut unlike, mut more) = (None, None, 0_usize);
@@ -57,11 +59,11 @@ fn judge(manifest: &str, requested: &RequestedVoices, voices: &[KnownVoice]) -> 
         }
         let Some(voice) = known.get(asked.voice_id.as_str()) else {
             if unknown.replace(&asked.voice_id) != Some(&asked.voice_id) {
-                judged.faults.push(fault(manifest, asked, *seen, known.keys().copied()));
+                judged.faults.push(fault((manifest, list), asked, *seen, known.keys().copied()));
             }
             continue;
         };
-        if let Some(message) = other_model(asked, voice) {
+        if let Some(message) = other_model(asked, voice, list) {
             if unlike.replace((&asked.voice_id, asked.model)) != Some((&asked.voice_id, asked.model)) {
                 judged.faults.push(placed(manifest, *seen, message));
             }
@@ -78,7 +80,12 @@ fn judge(manifest: &str, requested: &RequestedVoices, voices: &[KnownVoice]) -> 
     judged
 }
 
-fn fault<'v>(manifest: &str, asked: &RequestedVoice, seen: VoiceUse, known: impl Iterator<Item = &'v str>) -> Fault {
+fn fault<'v>(
+    (manifest, list): (&str, &str),
+    asked: &RequestedVoice,
+    seen: VoiceUse,
+    known: impl Iterator<Item = &'v str>,
+) -> Fault {
     let mut left: Vec<&str> = known.collect();
     let count = left.len();
     let mut near = Vec::new();
@@ -87,10 +94,10 @@ fn fault<'v>(manifest: &str, asked: &RequestedVoice, seen: VoiceUse, known: impl
         near.push(format!("`{next}`"));
     }
     let near = match near.as_slice() {
-        [] => format!("; `wavebatch voices` lists the {count} that it has"),
+        [] => format!("; `{list}` lists the {count} that it has"),
         near => format!("; did you mean {}?", near.join(" or ")),
     };
-    let message = format!("the account has no voice `{}`{near}", asked.voice_id.escape_debug());
+    let message = format!("the account has no voice `{}`{near}", visible(&asked.voice_id));
     placed(manifest, seen, message)
 }
 
@@ -100,6 +107,11 @@ fn placed(manifest: &str, seen: VoiceUse, message: String) -> Fault {
     } else {
         Fault::of_field("synthesize.voice_id", message)
     }
+}
+
+/// The command that lists the voices of an account.
+const fn list_command(sandbox: bool) -> &'static str {
+    if sandbox { "wavebatch voices --sandbox" } else { "wavebatch voices" }
 }
 
 /// Warns that the voice was not trained on the requested language.
@@ -113,11 +125,11 @@ fn language(asked: &RequestedVoice, voice: &KnownVoice) -> Option<String> {
 }
 
 /// Reports that the voice belongs to the other model: the call costs the same, is not refused, and sounds wrong.
-fn other_model(asked: &RequestedVoice, voice: &KnownVoice) -> Option<String> {
+fn other_model(asked: &RequestedVoice, voice: &KnownVoice, list: &str) -> Option<String> {
     let own = voice.models.first().filter(|_| !voice.models.contains(&asked.model))?;
     let RequestedVoice { voice_id, model, .. } = asked;
     Some(format!(
-        "`{voice_id}` is a voice of {own}, and here it is to speak by {model}: the API does not refuse that, and the audio is wrong; set model = \"{own}\", or take a voice of {model} (`wavebatch voices --model {model}`)"
+        "`{voice_id}` is a voice of {own}, and here it is to speak by {model}: the API does not refuse that, and the audio is wrong; set model = \"{own}\", or take a voice of {model} (`{list} --model {model}`)"
     ))
 }
 
@@ -139,16 +151,21 @@ fn remembered(store: &Store, account: &str) -> Option<Vec<KnownVoice>> {
 }
 
 /// Compares the requested voices with those that an account had within the last day. `None`: these are not known.
-pub(super) fn recall(known: Option<(&Store, &str)>, manifest: &str, scan: &Scan) -> Option<AccountNotes> {
+pub(super) fn recall(
+    known: Option<(&Store, &str)>,
+    (manifest, sandbox): (&str, bool),
+    scan: &Scan,
+) -> Option<AccountNotes> {
     let Some(found) = TextFindings::of(scan) else { return Some(AccountNotes::default()) };
     let (store, account) = known?;
-    Some(judge(manifest, &found.voices, &remembered(store, account)?))
+    Some(judge((manifest, list_command(sandbox)), &found.voices, &remembered(store, account)?))
 }
 
 /// Fetches the account's voices, unless they were fetched within the last day, and judges by them. If a voice is missing, they
 /// are fetched once more: it may be younger than a day.
 pub(super) async fn check(check: AccountCheck<'_>) -> Result<Vec<String>, IntakeError> {
-    let AccountCheck { store, account, manifest, scan, voice_check } = check;
+    let AccountCheck { store, account, manifest, scan, sandbox, voice_check } = check;
+    let about = (manifest, list_command(sandbox));
     let Some(TextFindings { voices: requested, .. }) = TextFindings::of(scan) else { return Ok(Vec::new()) };
     if requested.0.keys().all(|voice| voice.voice_id.starts_with("voice_")) {
         return Ok(Vec::new());
@@ -156,7 +173,7 @@ pub(super) async fn check(check: AccountCheck<'_>) -> Result<Vec<String>, Intake
     let Some(account) = account else {
         return Ok(vec!["voices were not checked: there is no key to ask the account by".to_owned()]);
     };
-    let remembered = remembered(store, &account.name).map(|voices| judge(manifest, requested, &voices));
+    let remembered = remembered(store, &account.name).map(|voices| judge(about, requested, &voices));
     let judged = match remembered {
         Some(judged) if judged.faults.is_empty() => judged,
         stale => match account.client.voices().await {
@@ -164,7 +181,7 @@ pub(super) async fn check(check: AccountCheck<'_>) -> Result<Vec<String>, Intake
                 let voices: Vec<KnownVoice> = voices.iter().map(KnownVoice::from).collect();
                 // If caching fails, the voices are only fetched again next time.
                 let _ = remember(store, &account.name, &voices);
-                judge(manifest, requested, &voices)
+                judge(about, requested, &voices)
             }
             Err(failure) if matches!(failure.kind, ErrorKind::Unauthorized | ErrorKind::Forbidden) => {
                 return Err(IntakeError::Account(failure));
@@ -227,13 +244,15 @@ mod tests {
             ("zzzzzz", "line", Lightning, None),
             ("jordan", "line", Lightning, Some(TtsLanguage::Hi)),
         ]);
-        let judged = judge("p.csv", &requested, &voices());
+        let judged = judge(("p.csv", list_command(false)), &requested, &voices());
         assert_eq!(
             judged.faults.to_string(),
             "`synthesize.voice_id`: the account has no voice `avrey`; did you mean `avery`?\n\
              p.csv:5: column `voice_id`: the account has no voice `zzzzzz`; `wavebatch voices` lists the 3 that it has"
         );
         assert!(judged.warnings.is_empty());
+        let there = judge(("p.csv", list_command(true)), &requested, &voices()).faults.to_string();
+        assert!(there.ends_with("`wavebatch voices --sandbox` lists the 3 that it has"), "{there}");
     }
 
     #[test]
@@ -249,7 +268,7 @@ mod tests {
             ("meher", "definition", LightningPro, Some(TtsLanguage::Hi)),
             ("jordan", "definition", LightningPro, None),
         ]);
-        let judged = judge("p.csv", &requested, &voices());
+        let judged = judge(("p.csv", list_command(false)), &requested, &voices());
         assert_eq!(judged.warnings, ["p.csv:2: `avery` is to speak `hi`, and the catalog has it for en"]);
         let message = judged.faults.to_string();
         let message: Vec<_> = message.lines().collect();

@@ -1,6 +1,6 @@
 //! `[transcribe]`, and the other fields of a definition that concern a transcription.
 
-use std::{fs, io, sync::Arc};
+use std::{fs, io, path::Path, sync::Arc};
 
 use jiff::civil::Date;
 use regex::Regex;
@@ -198,10 +198,16 @@ impl TaskDraft for Draft {
 impl Draft {
     fn options(&self, on: &mut Builder<'_>) -> Option<TranscribeOptions> {
         let mut said = self.options.clone();
-        if let Some(file) = &self.keywords_file {
-            said.keywords = keywords_of(on, file);
+        let flag = keywords_flag(on);
+        match (&flag, &self.keywords_file) {
+            (Some(file), _) => said.keywords = keywords_of(on, file, Path::new("")),
+            (None, Some(file)) => said.keywords = keywords_of(on, file, &on.base.clone()),
+            (None, None) => {}
         }
-        on.set_options("transcribe", |option, text| said.set(option, text));
+        on.set_options("transcribe", |option, text| match option {
+            LineOption::Keywords if flag.is_some() => Ok(()),
+            _ => said.set(option, text),
+        });
         for (field, missing, example) in [
             ("transcribe.model", said.model.is_none(), "model = \"pulse\""),
             ("transcribe.language", said.language.is_none(), "language = \"en\""),
@@ -242,19 +248,24 @@ impl Draft {
     }
 }
 
-/// The keywords of a file; what is wrong with the file is a fault.
-fn keywords_of(on: &mut Builder<'_>, file: &str) -> Option<Keywords> {
+/// The file of keywords that the flag names, if it names one and not the words themselves.
+fn keywords_flag(on: &Builder<'_>) -> Option<String> {
+    let (_, text) = on.over.options.iter().find(|(name, _)| *name == LineOption::Keywords.as_str())?;
+    let is_there = || !text.trim().is_empty() && on.cwd.join(text.as_str()).is_file();
+    (Keywords::is_file_name(text) || is_there()).then(|| text.clone())
+}
+
+/// The keywords of a file below `base`; what is wrong with the file is a fault.
+fn keywords_of(on: &mut Builder<'_>, file: &str, base: &Path) -> Option<Keywords> {
     /// No list of a hundred words comes near this size; a recording named by mistake exceeds it.
     const LIMIT: u64 = 1 << 16;
     let field = "transcribe.keywords";
-    let shown = on.base.join(file);
-    let read = local(file, on.cwd.join(&on.base)).and_then(|path| match fs::metadata(&path) {
+    let shown = base.join(file);
+    let read = local(file, on.cwd.join(base)).and_then(|path| match fs::metadata(&path) {
         Ok(meta) if !meta.is_file() => Err("is no file".to_owned()),
         Ok(meta) if meta.len() > LIMIT => Err("has over 64 KiB, and so is no list of words".to_owned()),
         Ok(_) => fs::read(&path).map_err(|e| io_message(&e)),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            Err("there is no such file; words themselves are written as a list, [\"Northwind:2\", \"GST\"]".to_owned())
-        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(no_keywords_file(on, file)),
         Err(e) => Err(io_message(&e)),
     });
     let words = read.and_then(|bytes| {
@@ -262,6 +273,15 @@ fn keywords_of(on: &mut Builder<'_>, file: &str) -> Option<Keywords> {
         Keywords::of_lines(&text)
     });
     words.map_err(|message| on.fault(field, format!("`{}`: {message}", shown.display()))).ok()
+}
+
+/// What to write if a name of keywords is not a file's.
+fn no_keywords_file(on: &Builder<'_>, file: &str) -> String {
+    let by_flag = on.over.options.iter().any(|(name, text)| *name == LineOption::Keywords.as_str() && text == file);
+    match by_flag {
+        false => "there is no such file; words themselves are written as a list, [\"Northwind:2\", \"GST\"]".to_owned(),
+        true => format!("there is no such file; if it is a word to listen for, write its weight too: '{file}:1'"),
+    }
 }
 
 /// The defaults of all options but model and language, which have none.

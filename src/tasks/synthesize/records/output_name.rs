@@ -56,8 +56,10 @@ impl OutputName {
             names.text(segment).map(Part::Text).map_err(|fault| match name.as_str() {
                 "date" => fault.to_string(),
                 _ => {
-                    let known: Vec<&str> =
-                        Of::ALL.iter().map(|of| of.as_str()).chain(uses.columns.iter().map(String::as_str)).collect();
+                    let mut known: Vec<&str> = Of::ALL.iter().map(|of| of.as_str()).collect();
+                    let columns = uses.columns.iter().map(String::as_str);
+                    // A column that is called like an attribute of the output cannot be named.
+                    known.extend(columns.filter(|column| column.parse::<Of>().is_err()));
                     let near = did_you_mean(name, &known);
                     format!("nothing is called `{}`{near}; known: {}", excerpt(name), ticked(&known))
                 }

@@ -205,7 +205,12 @@ fn two_outputs_of_one_name_are_told_with_a_way_out() {
     assert!(
         message.starts_with("prompts.csv:2: `1.wav` would be the name of two outputs: b in wav at 24000 Hz, and a in")
     );
-    assert!(message.ends_with("of line 2; add `{voice_id}` to `name` in [synthesize]\n… and 1 more"), "{message}");
+    assert_eq!(message.lines().count(), 2, "{message}");
+    assert!(message.lines().all(|line| line.contains("add `{voice_id}` to `name` in [synthesize]")), "{message}");
+    bench.write("prompts.csv", "key,menu,text\n1,m,Hi\n2,m,Ho\n3,m,Hey\n");
+    let message = bench.fault();
+    assert!(message.ends_with("of line 2; add `{voice_id}` to `name` in [synthesize]\n… and 2 more"), "{message}");
+    bench.write("prompts.csv", "key,menu,text\n1,m,Hi\n2,m,Ho\n");
     bench.fields = "voice_id = \"a\"\nname = \"{menu}\"".into();
     let message = bench.fault();
     assert!(
