@@ -101,6 +101,39 @@ async fn the_reference_lists_the_metrics() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_dashboard_asks_for_metrics_and_labels_that_there_are() {
+    let page = everything().await;
+    let (names, metrics) = (page.names(), page.metrics());
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/grafana-dashboard.json");
+    let dashboard: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    assert!(dashboard["schemaVersion"].as_u64().unwrap() >= 36, "Grafana 10 reads it");
+    let panels = dashboard["panels"].as_array().unwrap();
+    assert!(panels.len() > 8, "{panels:?}");
+    for panel in panels {
+        let title = panel["title"].as_str().unwrap();
+        let targets = panel["targets"].as_array().unwrap();
+        assert!(!targets.is_empty(), "{title}");
+        for target in targets {
+            let expr = target["expr"].as_str().unwrap();
+            assert_eq!(target["datasource"]["uid"], "${datasource}", "{title}");
+            let used: Vec<String> = expr.match_indices("wavebatch_").map(|(at, _)| name_at(&expr[at..])).collect();
+            assert!(!used.is_empty(), "{title}: {expr}");
+            for name in used {
+                assert!(names.contains(&name.as_str()), "{title}: {name} is no metric");
+                let Some((_, labels)) = metrics.get(name.trim_end_matches("_bucket")) else {
+                    panic!("{title}: {name} has no type");
+                };
+                for by in expr.split("by (").skip(1).filter_map(|rest| rest.split(')').next()) {
+                    for label in by.split(", ") {
+                        assert!(labels.iter().any(|l| l == label) || label == "le", "{title}: {name} has no {label}");
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// A page on which every metric has a number.
 async fn everything() -> Page {
     let mut fixture = Fixture::new().await;
