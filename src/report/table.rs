@@ -161,12 +161,7 @@ fn remedy_in(kind: ErrorKind, summary: &Summary, environment: Environment) -> St
 /// The command for lines that failed in this way. Failed sources and deliveries cost nothing to try again, so `run` does it; a
 /// line that the API refuses must be changed; `retry` handles everything else. `run` is the command that made the batch.
 #[must_use]
-pub fn remedy(
-    kind: ErrorKind,
-    run: &str,
-    (environment, batch): (Environment, &str),
-    is_synthesis: bool,
-) -> String {
+pub fn remedy(kind: ErrorKind, run: &str, (environment, batch): (Environment, &str), is_synthesis: bool) -> String {
     let retry = || command(environment, &["retry", batch, "--state", "failed"]);
     match kind {
         ErrorKind::BadLine => format!("mend the manifest's line, then {run}"),
@@ -197,10 +192,7 @@ pub fn remedy(
             format!("shorten the line or its recording, then {run}; {} pays for it as it is", retry())
         }
         ErrorKind::SinkRefused => {
-            format!(
-                "give the line another key, or make way for it and {}",
-                command(environment, &["deliver", batch])
-            )
+            format!("give the line another key, or make way for it and {}", command(environment, &["deliver", batch]))
         }
         _ => retry(),
     }
