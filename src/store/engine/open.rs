@@ -93,7 +93,7 @@ impl Store {
             options = options.auto_vacuum(SqliteAutoVacuum::Incremental);
         }
         // Asked without opening the file: closing it again would drop this process's locks on it.
-        let may_write = opening.create || rustix::fs::access(&path, rustix::fs::Access::WRITE_OK).is_ok();
+        let may_write = fresh || rustix::fs::access(&path, rustix::fs::Access::WRITE_OK).is_ok();
         // What only reads needs no more. What writes is refused by SQLite.
         let read_only = match may_write {
             true => None,
@@ -103,7 +103,7 @@ impl Store {
             Some(opened) => opened,
             None => match SqliteConnection::connect_with(&options).await.map_err(StoreError::from) {
                 Ok(conn) => (conn, common),
-                Err(e @ (StoreError::ReadOnly(_) | StoreError::Unopened(_))) if !opening.create => {
+                Err(e @ (StoreError::ReadOnly(_) | StoreError::Unopened(_))) if !fresh => {
                     only_to_read(&path, common).await.ok_or(e)?
                 }
                 Err(e) => return Err(e),
