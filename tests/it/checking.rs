@@ -55,6 +55,8 @@ async fn sources_of_every_kind_are_looked_at() {
     let said = String::from_utf8_lossy(&text.stdout).into_owned() + &stderr(&text);
     assert!(said.contains("missing   3 of 8 recordings are not there, e.g. "), "{said}");
     assert!(said.contains("unusable  1 of 8 recordings cannot be used, e.g. "), "{said}");
+    assert!(said.contains(", judging by the headers of 4 recordings, and 3 lines"), "{said}");
+    assert!(said.contains("\nnot checked\n") && !said.contains("not looked at"), "all were: {said}");
     assert!(!dir.path().join("wavebatch.db").exists(), "nothing is left behind");
 }
 

@@ -186,8 +186,8 @@ async fn the_log_names_the_batch_that_is_paused_and_why() {
     let (status, log) = run.ends().await;
     assert_eq!(status.code(), Some(3), "{log}");
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let paused: Vec<Value> =
-        lines.map(|line| line["fields"].clone()).filter(|line| line["message"] == "batch paused").collect();
+    let paused: Vec<Value> = lines.filter(|line| line["message"] == "batch paused").collect();
+    assert!(!paused.is_empty(), "{log}");
     assert_eq!((paused.len(), &paused[0]["batch.name"], &paused[0]["kind"]), (1, &json!("night"), &json!("quota")));
     assert!(paused[0]["reason"].as_str().is_some_and(|reason| reason.contains("402")), "{paused:?}");
 }

@@ -92,14 +92,22 @@ impl Store {
         if fs::metadata(&path).is_ok_and(|file| file.len() == 0) {
             options = options.auto_vacuum(SqliteAutoVacuum::Incremental);
         }
-        let opened = SqliteConnection::connect_with(&options).await.map_err(StoreError::from);
-        let (mut conn, common) = match opened {
-            Ok(conn) => (conn, common),
-            // What only reads needs no more. What writes is refused by SQLite.
-            Err(e @ (StoreError::ReadOnly(_) | StoreError::Unopened(_))) if !opening.create => {
-                only_to_read(&path, common).await.ok_or(e)?
-            }
-            Err(e) => return Err(e),
+        // Asked without opening the file: closing it again would drop this process's locks on it.
+        let may_write = fresh || rustix::fs::access(&path, rustix::fs::Access::WRITE_OK).is_ok();
+        // What only reads needs no more. What writes is refused by SQLite.
+        let read_only = match may_write {
+            true => None,
+            false => only_to_read(&path, common.clone()).await,
+        };
+        let (mut conn, common) = match read_only {
+            Some(opened) => opened,
+            None => match SqliteConnection::connect_with(&options).await.map_err(StoreError::from) {
+                Ok(conn) => (conn, common),
+                Err(e @ (StoreError::ReadOnly(_) | StoreError::Unopened(_))) if !fresh => {
+                    only_to_read(&path, common).await.ok_or(e)?
+                }
+                Err(e) => return Err(e),
+            },
         };
         refuse_old_sqlite(&mut conn).await?;
         schema::migrate(&mut conn, &path).await?;

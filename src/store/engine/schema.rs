@@ -40,6 +40,15 @@ impl Outgrown {
         Ok(())
     }
 
+    /// Refuses a newer ledger, and does not count it as noticed: each write of a verb is refused.
+    pub(in crate::store) async fn refuse_newer(&self, conn: impl SqliteExecutor<'_>) -> Result<(), StoreError> {
+        let (found, known) = (found(conn).await?, known());
+        if found > known {
+            return Err(StoreError::Newer { path: self.ledger.clone(), found, known });
+        }
+        Ok(())
+    }
+
     /// Refuses a ledger of which it was noticed.
     pub(in crate::store) fn refuse(&self) -> Result<(), StoreError> {
         match self.found.get() {

@@ -406,10 +406,9 @@ impl Writer {
         replies.receives = callbacks::receive(conn, &receives, now).await?;
         let settles: Vec<&Settlement> = group.settles.iter().map(|(s, _)| &**s).collect();
         replies.settles = settle::settle(conn, shared, &settles, now).await?;
-        // A verb stops where it is. A process that has noticed it may still put its work back.
+        // A verb stops where it is. A process at work that has noticed it may still put its work back.
         if process == 0 && !group.works.is_empty() && !shared.outgrown.is_noticed() {
-            shared.outgrown.watch(&mut *conn).await?;
-            shared.outgrown.refuse()?;
+            shared.outgrown.refuse_newer(&mut *conn).await?;
         }
         for work in &group.works {
             replies.works.push((work.run)(conn, now).await?);
