@@ -75,6 +75,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_value_keeps_its_backslashes_and_shows_its_control_characters() {
+        assert_eq!(visible(r"\d+ \\pbx\rec 'x'"), r"\d+ \\pbx\rec 'x'");
+        assert_eq!(visible("a\nb\tc\u{1b}\u{200b}"), r"a\nb\tc\u{1b}\u{200b}");
+    }
+
+    #[test]
     fn what_steers_is_written_out() {
         assert_eq!(printable("x.\u{1b}]0;pwned\u{7}"), "x.\\u{1b}]0;pwned\\u{7}");
         assert_eq!(printable("a\tb\r\nc\u{7f}"), "a b  c\\u{7f}");
