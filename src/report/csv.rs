@@ -257,7 +257,8 @@ mod tests {
 
     fn written_for(task: &dyn ReportTask, rows: &[Row], carried: &[&str], transcript: bool) -> String {
         let carried: Vec<String> = carried.iter().map(ToString::to_string).collect();
-        let mut report = ReportWriter::new(Vec::new(), task, &carried, LongColumns { transcript, text: true }).unwrap();
+        let mut report =
+            ReportWriter::new(Vec::new(), task, &carried, LongColumns { transcript, text: false }).unwrap();
         rows.iter().for_each(|row| report.write(row).unwrap());
         String::from_utf8(report.finish().unwrap()).unwrap()
     }

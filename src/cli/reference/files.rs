@@ -63,7 +63,7 @@ pub(super) fn page() -> String {
         ("/etc/wavebatch/wavebatch.toml", "The settings of the machine, where the working directory has none."),
         (
             "/etc/wavebatch/key",
-            "The API key, where a unit of systemd has `LoadCredential=smallest-api-key:/etc/wavebatch/key`.",
+            "The API key of the packages' services: their units name it by `SMALLEST_API_KEY_FILE`.",
         ),
     ];
     let read = table(["file", "what it is"], read.map(|(file, meaning)| [code(file), meaning.to_owned()]));
