@@ -122,8 +122,17 @@ enum Look {
     There(Probe),
     Missing,
     Unusable(String),
+    /// It answered, and says nothing of itself: it comes packed.
+    Packed,
     /// It could not be looked at now: an outage, or no time.
     Unknown,
+}
+
+impl Look {
+    /// Whether anything is known of it.
+    const fn is_told(&self) -> bool {
+        !matches!(self, Self::Packed | Self::Unknown)
+    }
 }
 
 /// Looks at some recordings of a manifest.
@@ -174,7 +183,7 @@ pub(super) async fn measure(
         lines,
         guess: guesses.into_iter().filter_map(|(guess, _)| guess).reduce(Guess::and),
         measured,
-        looked: all.iter().filter(|(_, look)| !matches!(look, Look::Unknown)).count() as u64 + missing,
+        looked: all.iter().filter(|(_, look)| look.is_told()).count() as u64 + missing,
         unusable,
         stereo: stereo(&all, lines.saturating_sub(share.about)),
         missing: share,
@@ -194,7 +203,7 @@ fn lengths(seen: &[(String, Look)]) -> Vec<Sampled> {
 
 /// The number of these lines whose recordings are there.
 fn there(seen: &[(String, Look)], lines: u64) -> u64 {
-    let looked = seen.iter().filter(|(_, look)| !matches!(look, Look::Unknown)).count() as u64;
+    let looked = seen.iter().filter(|(_, look)| look.is_told()).count() as u64;
     let missing = seen.iter().filter(|(_, look)| matches!(look, Look::Missing)).count() as u64;
     lines - extrapolate(missing, looked, lines).min(lines)
 }
@@ -205,7 +214,7 @@ fn share_of(
     is_one: impl Fn(&Look) -> bool,
     shown: &impl Fn(&str) -> String,
 ) -> Share {
-    let of = seen.iter().filter(|(_, look)| !matches!(look, Look::Unknown)).count() as u64;
+    let of = seen.iter().filter(|(_, look)| look.is_told()).count() as u64;
     let mut found = seen.iter().filter(|(_, look)| is_one(look));
     let example = found.clone().next().map(|(source, look)| match look {
         Look::Unusable(why) => format!("{}: {why}", shown(source)),
@@ -352,8 +361,7 @@ fn of_file(path: &Path) -> Look {
 /// A recording by its ends. Without a size nothing proves its length.
 fn of_ends(head: &[u8], tail: &[u8], bytes: Option<u64>) -> Look {
     if head.is_empty() && bytes.is_none() {
-        // It comes packed.
-        return Look::Unknown;
+        return Look::Packed;
     }
     match (bytes, of_probe(probe_ends(head, tail, bytes.unwrap_or(head.len() as u64)))) {
         (None, Look::There(probe)) => Look::There(Probe { length: Length::Unknown, ..probe }),
@@ -393,6 +401,7 @@ mod tests {
         }
         assert!(reached.is_hopeless());
         assert!(!Reached { there: 1, ..reached }.is_hopeless(), "one answer, and it is only slow");
+        assert!(matches!(of_ends(&[], &[], None), Look::Packed), "packed content is an answer, too");
         for (source, host) in [
             ("https://a.example/b/c.wav?x=1", "https://a.example"),
             ("https://a.example?x", "https://a.example"),
