@@ -31,7 +31,7 @@ use wavebatch::{
     definition::{Definition, Overrides},
     domain::{
         call::LogFlags,
-        callback::{Secret, address},
+        callback::{Secret, SecretPurpose, address},
         cost::MicroUsd,
         cost::Rates,
         environment::Environment,
@@ -41,7 +41,7 @@ use wavebatch::{
     },
     runner::intake::{SubmitOptions, submit},
     sandbox::{Config, Fault, Match, Sandbox, What},
-    server::{Metrics, Receiver, ReceiverSettings, ServerTimeouts, secrets},
+    server::{Metrics, Receiver, ReceiverSettings, Secrets, ServerTimeouts},
     store::{ClaimRequest, End, Ended, Opening, PermitRequest, Purchase, Settlement, Store, To},
     waves::account,
 };
@@ -194,7 +194,8 @@ async fn connect(addr: SocketAddr) -> TcpStream {
 }
 
 fn first_secret(store: &Store) -> Secret {
-    secrets(store.path(), None).expect("a secret").remove(0)
+    let secrets = Secrets::beside(store.file().expect("a ledger in a file"), SecretPurpose::Webhook).expect("a secret");
+    secrets.keyring().newest().expect("a secret")
 }
 
 async fn rate(dir: &Path, n: usize, bytes: usize) {
@@ -202,7 +203,7 @@ async fn rate(dir: &Path, n: usize, bytes: usize) {
     let secret = first_secret(&store);
     let settings = ReceiverSettings {
         listen: ([127, 0, 0, 1], 0).into(),
-        secrets: vec![secret.clone()],
+        secrets: Secrets::new(vec![secret.clone()]),
         rates: Rates::default(),
         timeouts: ServerTimeouts::default(),
         metrics: Metrics::new(),

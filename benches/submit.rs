@@ -1,6 +1,9 @@
 //! What submitting, claiming and counting cost with a million lines. `cargo bench --bench submit [-- LINES]`
 #![expect(clippy::print_stdout, reason = "a bench is there to print")]
 
+#[path = "support/claims.rs"]
+mod claims;
+
 use std::{
     fs::{self, File},
     io::{BufWriter, Write},
@@ -8,18 +11,18 @@ use std::{
     time::{Duration, Instant},
 };
 
+use claims::claims;
 use wavebatch::{
     definition::{Definition, Overrides},
-    domain::{batch::BatchSpec, cost::Rates, environment::Environment, job::BatchId, pool::Pool},
+    domain::{batch::BatchSpec, cost::Rates, environment::Environment, job::BatchId},
     report::{
         publish::{ReportRequest, report_to, summarize},
         summary::SummaryState,
     },
     runner::intake::{PlanOptions, SubmitOptions, plan, submit},
-    store::{ClaimRequest, Opening, Store},
+    store::{Opening, Store},
 };
 
-const CLAIMS: usize = 300;
 const FEW: u64 = 10_000;
 
 #[tokio::main]
@@ -121,29 +124,6 @@ fn write_manifest(path: &Path, lines: u64) -> std::io::Result<()> {
         )?;
     }
     out.flush()
-}
-
-/// Claims as one worker with room for 20 would; gives the 99th percentile.
-async fn claims(store: &Store, queued: u64) -> Duration {
-    let me = store.enlist("{}".into()).await.expect("enlisted");
-    let mut took = Vec::with_capacity(CLAIMS);
-    for turn in 0..CLAIMS {
-        let want = ClaimRequest {
-            environment: Environment::Live,
-            free: 20,
-            calls: vec![(Pool::Pulse, 20)],
-            turn,
-            ..ClaimRequest::default()
-        };
-        let (one, claimed) = timed(store.claim(want)).await;
-        assert!(!claimed.expect("claimed").is_empty(), "there are lines enough");
-        took.push(one);
-    }
-    took.sort_unstable();
-    let (p50, p99) = (took[CLAIMS / 2], took[CLAIMS * 99 / 100]);
-    println!("claim of 20 with {queued} queued: p50 {p50:.2?}, p99 {p99:.2?}");
-    store.leave(me).await.expect("left");
-    p99
 }
 
 async fn timed<T>(work: impl Future<Output = T>) -> (Duration, T) {

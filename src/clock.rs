@@ -22,6 +22,8 @@ pub struct Clock {
     moved: Arc<Notify>,
     /// The readings of both clocks while nobody moves them; `None`: they run.
     stands_at: Option<(Millis, Millis)>,
+    /// Whether the time is a server's: it goes on with the monotonic clock, from what the server said last.
+    of_server: bool,
 }
 
 impl Clock {
@@ -37,9 +39,27 @@ impl Clock {
         Self { stands_at: Some((wall_ms(), boot_ms())), ..Self::default() }
     }
 
+    /// The clock of a server, as [`Clock::follow`] hears it. Until then it is the system's.
+    #[must_use]
+    pub fn of_server() -> Self {
+        let clock = Self { of_server: true, ..Self::default() };
+        clock.follow(wall_ms());
+        clock
+    }
+
+    /// The server says that it is `now`, in ms since 1970. Other clocks do not listen.
+    pub fn follow(&self, now: Millis) {
+        if self.of_server {
+            self.wall_offset_ms.store(now - boot_ms(), Ordering::Relaxed);
+        }
+    }
+
     /// Now, in milliseconds since 1970.
     #[must_use]
     pub fn now(&self) -> Millis {
+        if self.of_server {
+            return boot_ms() + self.wall_offset_ms.load(Ordering::Relaxed);
+        }
         self.stands_at.map_or_else(wall_ms, |(wall, _)| wall) + self.wall_offset_ms.load(Ordering::Relaxed)
     }
 
@@ -130,6 +150,17 @@ mod tests {
         assert!(!task.is_finished());
         clock.advance(5);
         tokio::time::timeout(Duration::from_secs(5), task).await.expect("woken").unwrap();
+    }
+
+    #[test]
+    fn a_servers_clock_goes_on_from_what_the_server_said() {
+        let clock = Clock::of_server();
+        assert!((clock.now() - wall_ms()).abs() < 1_000);
+        clock.follow(5_000_000);
+        assert!((5_000_000..5_001_000).contains(&clock.now()));
+        let ours = Clock::system();
+        ours.follow(5_000_000);
+        assert!(ours.now() > 1_000_000_000_000);
     }
 
     #[test]

@@ -13,21 +13,47 @@ CREATE TABLE ledger (
     -- The newest time that any process wrote here. A clock that is behind it was set back, also while nobody ran.
     newest_at  INTEGER NOT NULL,
     -- The number of the newest change of a line (`jobs.seq`). Only the holder of the write lock counts it up.
-    seq        INTEGER NOT NULL DEFAULT 0
+    seq        INTEGER NOT NULL DEFAULT 0,
+    -- Where bought audio is kept: the address of a store of objects, or the path of a folder that machines share. NULL: beside
+    -- the ledger, or nowhere yet.
+    spool      TEXT,
+    -- What `wavebatch ledger copy` made of it. `source`: it is being copied. `target`: it is an unfinished copy. `moved`: its
+    -- copy took its place. NULL: it is in use.
+    copy       TEXT    CHECK (copy IN ('source', 'target', 'moved')),
+    -- The address of the other ledger, and the id of the copying, by which one that was cut off goes on.
+    copy_with  TEXT,
+    copy_id    TEXT,
+    CHECK ((copy IS NULL) = (copy_with IS NULL)),
+    CHECK ((copy IS NULL) = (copy_id IS NULL))
 ) STRICT;
 
--- A process that works on the ledger. It holds an OS lock on a file of its own beside the ledger while it lives.
+-- A process that works on the ledger. It holds an OS lock on a file of its own beside the ledger while it lives; on a server,
+-- a lock of its session.
 -- AUTOINCREMENT: a token begins with the process's id, so no id may ever come again.
 CREATE TABLE processes (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
-    -- The operating system's id of it.
+    -- The operating system's id of it, and the name of its machine.
     pid        INTEGER NOT NULL,
+    host       TEXT    NOT NULL DEFAULT '',
     started_at INTEGER NOT NULL,
     -- Its last heartbeat.
     beat_at    INTEGER NOT NULL,
+    -- The wavebatch that it is.
+    version    TEXT    NOT NULL,
     -- JSON: its account and limits, for `status` to compare.
     settings   TEXT    NOT NULL
 ) STRICT;
+
+-- The secrets of callbacks and notifications, where the ledger is on a server; beside a file they are files. The newest one
+-- signs, and those before it are known until they are removed.
+CREATE TABLE secrets (
+    purpose TEXT    NOT NULL CHECK (purpose IN ('webhook', 'notify')),
+    number  INTEGER NOT NULL,
+    -- 64 hexadecimal digits.
+    secret  TEXT    NOT NULL CHECK (length(secret) = 64),
+    made_at INTEGER NOT NULL,
+    PRIMARY KEY (purpose, number)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE batches (
     id                INTEGER PRIMARY KEY,
@@ -67,6 +93,8 @@ CREATE TABLE batches (
     max_spend         INTEGER,
     -- The most calls in flight.
     concurrency       INTEGER,
+    -- Its weight, where definitions wait for calls of the same pool.
+    priority          INTEGER NOT NULL DEFAULT 10 CHECK (priority BETWEEN 1 AND 100),
     -- Whether it pauses when over half of its lines go wrong.
     pause_on_failures INTEGER NOT NULL CHECK (pause_on_failures IN (0, 1)),
     -- What its ended calls cost.
@@ -108,6 +136,27 @@ CREATE TABLE texts (
     characters INTEGER NOT NULL,
     body       BLOB    NOT NULL
 ) STRICT;
+
+-- One run of `forget`, or of a retention: what it is to remove, and how far it is. It stays, as the proof of its receipt.
+CREATE TABLE forgets (
+    id          INTEGER PRIMARY KEY,
+    -- By which its receipt names it.
+    uid         TEXT    NOT NULL UNIQUE,
+    -- JSON: what it removes.
+    spec        TEXT    NOT NULL,
+    -- `marking`: its lines are being marked. `working`: it removes. `done`: its receipt is final.
+    state       TEXT    NOT NULL CHECK (state IN ('marking', 'working', 'done')),
+    asked_at    INTEGER NOT NULL,
+    finished_at INTEGER,
+    -- The process that works on it. One that is not registered any more has died.
+    process     INTEGER,
+    -- Where its receipt is written, and the SHA-256 of the receipt, in hex.
+    receipt     TEXT,
+    digest      TEXT,
+    CHECK ((finished_at IS NOT NULL) = (state = 'done'))
+) STRICT;
+
+CREATE INDEX forgets_open ON forgets (id) WHERE state <> 'done';
 
 -- A line of a manifest, or one of its variants. The states are on one page in `domain/job.rs`.
 CREATE TABLE jobs (
@@ -185,16 +234,22 @@ CREATE TABLE jobs (
     content_expiry TEXT,
     -- JSON array of addresses.
     outputs        TEXT,
+    -- The `forget` that it is marked for, and when its content went. It is then a tombstone: key, state, cost and times stay,
+    -- so that nothing is bought again and the books add up.
+    forget         INTEGER REFERENCES forgets (id),
+    forgotten_at   INTEGER,
     -- A dropped line that waits has no moment of its own. One whose call is under way ends it.
     CHECK ((due_at IS NOT NULL) = (state IN ('running', 'awaiting') OR (state = 'queued' AND wanted <> 'dropped'))),
     -- A superseded job keeps its token until its worker has stopped.
     CHECK (CASE state WHEN 'running' THEN token IS NOT NULL WHEN 'superseded' THEN 1 = 1 ELSE token IS NULL END),
     CHECK ((token IS NULL) = (process IS NULL)),
     CHECK (state <> 'failed' OR error_kind IS NOT NULL),
+    CHECK (forgotten_at IS NULL OR (forget IS NOT NULL AND due_at IS NULL)),
     CHECK (state NOT IN ('succeeded', 'suspect', 'failed') OR finished_at IS NOT NULL)
 ) STRICT;
 
 CREATE UNIQUE INDEX jobs_by_key ON jobs (batch, key, variant) WHERE state <> 'superseded';
+CREATE INDEX jobs_superseded ON jobs (batch, key) WHERE state = 'superseded';
 CREATE INDEX jobs_by_due ON jobs (batch, lane, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX jobs_by_ordinal ON jobs (batch, ordinal);
 CREATE INDEX jobs_by_state ON jobs (batch, state, error_kind, wanted, units);
@@ -205,6 +260,8 @@ CREATE INDEX jobs_by_after ON jobs (after) WHERE after IS NOT NULL;
 CREATE INDEX jobs_by_text ON jobs (text) WHERE text IS NOT NULL;
 CREATE INDEX jobs_by_wait ON jobs (waits_for) WHERE waits_for IS NOT NULL;
 CREATE INDEX jobs_by_seq ON jobs (batch, seq) WHERE seq IS NOT NULL;
+CREATE INDEX jobs_to_forget ON jobs (forget, id) WHERE forget IS NOT NULL;
+CREATE INDEX jobs_forgotten ON jobs (batch, key) WHERE forget IS NOT NULL;
 
 -- The parts of a job as they were planned, before the first of its calls. A recording has one, and it is 0.
 CREATE TABLE job_parts (
@@ -228,6 +285,18 @@ CREATE TABLE job_parts (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX job_parts_reused ON job_parts (cache_key) WHERE reused = 1;
+
+-- Bought audio that is kept as objects of a store: a row is written when its object is there, and removed before it. Audio
+-- that is kept as files has no rows.
+CREATE TABLE clips (
+    cache_key BLOB    PRIMARY KEY,
+    -- Which object it is: one that was bought again is another object.
+    take      INTEGER NOT NULL CHECK (take >= 0),
+    -- Its length.
+    bytes     INTEGER NOT NULL CHECK (bytes >= 0),
+    -- The day of its last use, counted from 1970.
+    used_day  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 
 -- The journal: one row a call, on disk before its first byte leaves. The states are on one page in `domain/job.rs`.
 CREATE TABLE calls (
@@ -380,6 +449,45 @@ CREATE TABLE outputs (
 
 CREATE INDEX outputs_by_job ON outputs (job);
 
+-- What a `forget` removes, one by one. The rows go when its receipt is final: a path often has a key in it.
+CREATE TABLE forget_items (
+    forget      INTEGER NOT NULL REFERENCES forgets (id),
+    nth         INTEGER NOT NULL,
+    job         INTEGER NOT NULL REFERENCES jobs (id),
+    -- What it is: `row`, `answer`, `callback`, `text`, `output`, `clip`, `vendor`.
+    kind        TEXT    NOT NULL,
+    -- Where it is: a path below the output, a cache key, the vendor's id of a request. Of a call without one: JSON of what its
+    -- entry in the vendor's log shows.
+    place       TEXT    NOT NULL,
+    -- SHA-256 of what was there, in hex, if that is known; and its length in bytes.
+    checksum    TEXT,
+    bytes       INTEGER,
+    -- `waiting`: still to be removed. `removed`. `absent`: it was gone already. `kept`: another line uses it. `unknown`: it cannot be
+    -- found. `refused`: it is tried again.
+    state       TEXT    NOT NULL CHECK (state IN ('waiting', 'removed', 'absent', 'kept', 'unknown', 'refused')),
+    at          INTEGER,
+    -- Why it was not removed, in words.
+    why         TEXT,
+    PRIMARY KEY (forget, nth)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX forget_items_by_job ON forget_items (forget, job);
+CREATE INDEX forget_items_open ON forget_items (forget, nth) WHERE state IN ('waiting', 'refused');
+
+-- Which definitions wait for calls of a pool, as each process says with the calls that it begins, and at least each
+-- heartbeat. A row that is older than a lease counts no more.
+CREATE TABLE demand (
+    account    TEXT    NOT NULL,
+    pool       TEXT    NOT NULL,
+    definition TEXT    NOT NULL,
+    process    INTEGER NOT NULL REFERENCES processes (id) ON DELETE CASCADE,
+    priority   INTEGER NOT NULL CHECK (priority BETWEEN 1 AND 100),
+    -- How many lines wait.
+    waiting    INTEGER NOT NULL CHECK (waiting > 0),
+    seen_at    INTEGER NOT NULL,
+    PRIMARY KEY (account, pool, definition, process)
+) STRICT;
+
 -- What all processes share about the limits of one pool of an account. The meaning of each column is in `domain/pool.rs`.
 CREATE TABLE pools (
     account            TEXT    NOT NULL,
@@ -463,8 +571,25 @@ CREATE TABLE schedules (
     settled_to   INTEGER NOT NULL,
     window_from  INTEGER,
     window_until INTEGER,
+    -- SHA-256 of the file whose content is in force, in hex, and a JSON array of those that were before it.
+    content      TEXT,
+    former       TEXT    NOT NULL DEFAULT '[]',
     PRIMARY KEY (definition, environment),
     CHECK ((window_from IS NULL) = (window_until IS NULL))
+) STRICT, WITHOUT ROWID;
+
+-- Which content of a definition each service has that keeps its schedule.
+CREATE TABLE schedule_nodes (
+    definition  TEXT    NOT NULL,
+    environment TEXT    NOT NULL CHECK (environment IN ('live', 'sandbox')),
+    -- Made when the service starts.
+    node        TEXT    NOT NULL,
+    pid         INTEGER NOT NULL,
+    host        TEXT    NOT NULL,
+    content     TEXT    NOT NULL,
+    -- When the service said so last.
+    seen_at     INTEGER NOT NULL,
+    PRIMARY KEY (definition, environment, node)
 ) STRICT, WITHOUT ROWID;
 
 -- One run of a definition: noticed in one transaction, and due until its batch was submitted. `at` is the scheduled moment.
@@ -492,3 +617,95 @@ CREATE TABLE runs (
 
 CREATE INDEX runs_by_due ON runs (environment, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX runs_by_batch ON runs (batch, ended_at) WHERE state = 'started';
+
+-- Views for psql, DuckDB and BI tools: the same columns on both engines, described in docs/reference/views.md. They have no
+-- texts and no transcripts. Times are ISO 8601 in UTC, money is US dollars at list price.
+
+-- One row a batch.
+CREATE VIEW v_batches AS
+    SELECT b.name AS batch, b.definition AS definition, b.task AS task, b.environment AS environment,
+        CAST(CASE
+            WHEN b.submitting_at IS NOT NULL THEN 'submitting'
+            WHEN coalesce(n.unfinished, 0) = 0 AND b.cancelled_at IS NOT NULL THEN 'cancelled'
+            WHEN b.state = 'paused' THEN 'paused'
+            WHEN coalesce(n.unfinished, 0) = 0 THEN 'finished'
+            ELSE 'open'
+        END AS TEXT) AS state,
+        b.pause_kind AS pause_kind, b.pause_reason AS pause_reason,
+        CAST(coalesce(n.lines, 0) AS BIGINT) AS lines,
+        CAST(coalesce(n.unfinished, 0) AS BIGINT) AS unfinished,
+        CAST(coalesce(n.succeeded, 0) AS BIGINT) AS succeeded,
+        CAST(coalesce(n.suspect, 0) AS BIGINT) AS suspect,
+        CAST(coalesce(n.failed, 0) AS BIGINT) AS failed,
+        CAST(coalesce(n.skipped, 0) AS BIGINT) AS skipped,
+        CAST(coalesce(n.cancelled, 0) AS BIGINT) AS cancelled,
+        CAST(b.spent / 1000000.0 AS DOUBLE PRECISION) AS cost_usd,
+        CAST(b.reserved / 1000000.0 AS DOUBLE PRECISION) AS reserved_usd,
+        CAST(b.max_spend / 1000000.0 AS DOUBLE PRECISION) AS max_spend_usd,
+        CAST(strftime('%Y-%m-%dT%H:%M:%S', b.submitted_at / 1000, 'unixepoch') || printf('.%03dZ', b.submitted_at % 1000) AS TEXT) AS submitted_at,
+        CAST(strftime('%Y-%m-%dT%H:%M:%S', b.started_at / 1000, 'unixepoch') || printf('.%03dZ', b.started_at % 1000) AS TEXT) AS started_at,
+        CAST(strftime('%Y-%m-%dT%H:%M:%S', b.finished_at / 1000, 'unixepoch') || printf('.%03dZ', b.finished_at % 1000) AS TEXT) AS finished_at
+    FROM batches AS b
+    LEFT JOIN (
+        SELECT batch, count(*) AS lines,
+            sum(CASE WHEN state IN ('queued', 'running', 'awaiting') THEN 1 ELSE 0 END) AS unfinished,
+            sum(CASE WHEN state = 'succeeded' THEN 1 ELSE 0 END) AS succeeded,
+            sum(CASE WHEN state = 'suspect' THEN 1 ELSE 0 END) AS suspect,
+            sum(CASE WHEN state = 'failed' THEN 1 ELSE 0 END) AS failed,
+            sum(CASE WHEN state = 'skipped' THEN 1 ELSE 0 END) AS skipped,
+            sum(CASE WHEN state = 'cancelled' THEN 1 ELSE 0 END) AS cancelled
+        FROM jobs
+        WHERE state <> 'superseded' AND wanted <> 'dropped'
+        GROUP BY batch
+    ) AS n ON n.batch = b.id;
+
+-- One row a line, or one of its variants, as it counts in `status` and in the report.
+CREATE VIEW v_lines AS
+    SELECT b.name AS batch, j.line AS line, j.key AS key, j.variant AS variant, j.kind AS task, j.state AS state,
+        j.wanted AS wanted,
+        CAST(coalesce(j.overrides ->> 'model', b.model) AS TEXT) AS model,
+        CAST(coalesce(j.overrides ->> 'language', b.language) AS TEXT) AS language,
+        CAST(coalesce(j.overrides ->> 'voice_id', b.voice_id) AS TEXT) AS voice_id,
+        CAST(coalesce(CAST(j.facts ->> 'audio_ms' AS BIGINT), CASE b.unit WHEN 'audio_ms' THEN j.units END) / 1000.0
+            AS DOUBLE PRECISION) AS audio_seconds,
+        CAST(CASE b.unit WHEN 'characters' THEN j.units END AS BIGINT) AS characters,
+        CAST((SELECT coalesce(sum(c.cost), 0) FROM calls AS c WHERE c.job = j.id) / 1000000.0 AS DOUBLE PRECISION) AS cost_usd,
+        CAST(j.source_tries + (SELECT coalesce(sum(c.counts), 0) FROM calls AS c WHERE c.job = j.id AND c.generation = j.generation)
+            AS BIGINT) AS tries,
+        CAST((SELECT count(*) FROM calls AS c WHERE c.job = j.id AND c.state NOT IN ('sent', 'accepted', 'rejected'))
+            AS BIGINT) AS billed_calls,
+        j.error_kind AS error_kind, j.notes AS notes, j.request_id AS request_id,
+        CAST(strftime('%Y-%m-%dT%H:%M:%S', j.submitted_at / 1000, 'unixepoch') || printf('.%03dZ', j.submitted_at % 1000) AS TEXT) AS submitted_at,
+        CAST(strftime('%Y-%m-%dT%H:%M:%S', j.started_at / 1000, 'unixepoch') || printf('.%03dZ', j.started_at % 1000) AS TEXT) AS started_at,
+        CAST(strftime('%Y-%m-%dT%H:%M:%S', j.finished_at / 1000, 'unixepoch') || printf('.%03dZ', j.finished_at % 1000) AS TEXT) AS finished_at
+    FROM jobs AS j
+    JOIN (
+        SELECT id, name, unit, spec ->> '$.asked.options.model' AS model, spec ->> '$.asked.options.language' AS language, spec ->> '$.asked.options.voice_id' AS voice_id
+        FROM batches
+    ) AS b ON b.id = j.batch
+    WHERE j.state <> 'superseded' AND j.wanted <> 'dropped';
+
+-- One row a call.
+CREATE VIEW v_calls AS
+    SELECT b.name AS batch, j.key AS key, j.variant AS variant, c.part AS part, b.environment AS environment, c.account AS account,
+        c.pool AS pool, CAST(c.request ->> 'model' AS TEXT) AS model, CAST(c.request ->> 'language' AS TEXT) AS language,
+        c.state AS state, c.why AS why,
+        CAST(CASE b.unit WHEN 'audio_ms' THEN c.units END / 1000.0 AS DOUBLE PRECISION) AS audio_seconds,
+        CAST(CASE b.unit WHEN 'characters' THEN c.units END AS BIGINT) AS characters,
+        CAST(c.cost / 1000000.0 AS DOUBLE PRECISION) AS cost_usd,
+        CAST(c.reserve / 1000000.0 AS DOUBLE PRECISION) AS reserved_usd,
+        c.status AS status, c.error_kind AS error_kind, c.request_id AS request_id,
+        CAST(strftime('%Y-%m-%dT%H:%M:%S', c.sent_at / 1000, 'unixepoch') || printf('.%03dZ', c.sent_at % 1000) AS TEXT) AS sent_at,
+        CAST(strftime('%Y-%m-%dT%H:%M:%S', c.ended_at / 1000, 'unixepoch') || printf('.%03dZ', c.ended_at % 1000) AS TEXT) AS ended_at,
+        CAST((c.ended_at - c.sent_at) / 1000.0 AS DOUBLE PRECISION) AS seconds
+    FROM calls AS c
+    JOIN jobs AS j ON j.id = c.job
+    JOIN batches AS b ON b.id = c.batch;
+
+-- One row a quarter of an hour of an account.
+CREATE VIEW v_spend AS
+    SELECT s.account AS account, s.environment AS environment,
+        CAST(strftime('%Y-%m-%dT%H:%M:%S', s.quarter / 1000, 'unixepoch') || printf('.%03dZ', s.quarter % 1000) AS TEXT) AS from_at,
+        CAST(s.spent / 1000000.0 AS DOUBLE PRECISION) AS cost_usd,
+        CAST(s.reserved / 1000000.0 AS DOUBLE PRECISION) AS reserved_usd
+    FROM spending AS s;

@@ -9,7 +9,7 @@ use std::{
 
 use secrecy::ExposeSecret;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use url::Url;
 
 use super::{
@@ -21,13 +21,12 @@ use super::{
 use crate::{
     config::{Config, Listen},
     definition::Definition,
-    domain::{callback::Secret, job::BatchId},
+    domain::{callback::SecretPurpose, job::BatchId},
     report::asked_of,
     runner::Webhook,
     server::{
-        Metrics, Receiver, ReceiverSettings, ServerTimeouts,
+        Metrics, Receiver, ReceiverSettings, Secrets, ServerTimeouts,
         probe::{self, ProbeSettings},
-        secrets,
     },
     store::Store,
 };
@@ -44,6 +43,8 @@ pub(super) struct Callbacks {
     pub(super) webhook: Option<Webhook>,
     pub(super) receiver: Option<Receiver>,
     standby: Option<Standby>,
+    /// While it is there, new secrets of the ledger are noticed.
+    _following: Option<DropGuard>,
 }
 
 impl Callbacks {
@@ -54,21 +55,28 @@ impl Callbacks {
         if webhook.public_url.is_none() && !settings.is_sandbox() || !may_be_posted(session, batches).await? {
             return Ok(Self::default());
         }
-        let secrets = webhook_secrets(settings, store)?;
-        let Some(secret) = secrets.first().cloned() else { return Ok(Self::default()) };
-        let receiving =
-            Receiving { secrets, timeouts: ServerTimeouts::default(), metrics: Metrics::new(), service: false };
-        let asked_by = |public_url| Some(Webhook { public_url, secret: secret.clone(), rule: webhook.rule });
+        let secrets = webhook_secrets(settings, store).await?;
+        let keyring = secrets.keyring().clone();
+        let following = follow(&secrets, store);
+        let metrics = session.metrics_file.as_ref().map_or_else(Metrics::new, |file| file.metrics().clone());
+        let receiving = Receiving { secrets, timeouts: ServerTimeouts::default(), metrics, service: false };
+        let asked_by = |public_url| Some(Webhook { public_url, secrets: keyring.clone(), rule: webhook.rule });
         if settings.is_sandbox() {
             let receiver = receiving.start(session, ANY_PORT).await?;
-            return Ok(Self { webhook: asked_by(address_of(&receiver)), receiver: Some(receiver), standby: None });
+            return Ok(Self {
+                webhook: asked_by(address_of(&receiver)),
+                receiver: Some(receiver),
+                _following: Some(following),
+                ..Self::default()
+            });
         }
         let (Some(public_url), listen) = (webhook.public_url.clone(), webhook.listen) else {
             return Ok(Self::default());
         };
-        let mut callbacks = Self { webhook: asked_by(public_url.clone()), ..Self::default() };
+        let mut callbacks =
+            Self { webhook: asked_by(public_url.clone()), _following: Some(following), ..Self::default() };
         let Listen::On(here) = listen else { return Ok(callbacks) };
-        let probe = ProbeSettings::new(public_url.clone(), secret.clone(), store.clock().clone());
+        let probe = ProbeSettings::new(public_url.clone(), keyring.clone(), store.clock().clone());
         let probe = ProbeSettings { timeouts: PROBE_TIME, ..probe };
         let taking_over = receiving.settings(here, &settings.config);
         let standby = || Standby::new(store.clone(), taking_over.clone(), probe.clone(), Arc::clone(&session.events));
@@ -100,8 +108,9 @@ impl Callbacks {
         metrics: Metrics,
     ) -> Result<Self, AppError> {
         let (settings, webhook) = (&session.settings, &session.settings.config.webhook);
-        let secrets = webhook_secrets(settings, &session.store)?;
-        let secret = secrets.first().cloned();
+        let secrets = webhook_secrets(settings, &session.store).await?;
+        let keyring = secrets.keyring().clone();
+        let following = Some(follow(&secrets, &session.store));
         let listen = match listen {
             None if settings.is_sandbox() => Listen::On(ANY_PORT),
             given => given.unwrap_or(webhook.listen),
@@ -114,9 +123,8 @@ impl Callbacks {
         };
         let here = receiver.as_ref().map(address_of).filter(|_| settings.is_sandbox());
         let public_url = webhook.public_url.clone().or(here);
-        let asked_by = public_url.zip(secret);
-        let webhook = asked_by.map(|(public_url, secret)| Webhook { public_url, secret, rule: webhook.rule });
-        Ok(Self { webhook, receiver, standby: None })
+        let webhook = public_url.map(|public_url| Webhook { public_url, secrets: keyring, rule: webhook.rule });
+        Ok(Self { webhook, receiver, standby: None, _following: following })
     }
 
     /// Closes the receiver and any standby.
@@ -138,14 +146,20 @@ fn address_of(receiver: &Receiver) -> Url {
     Url::parse(&format!("http://{}", receiver.addr())).expect("an address and a port are a URL")
 }
 
-fn webhook_secrets(settings: &Settings, store: &Store) -> Result<Vec<Secret>, AppError> {
+async fn webhook_secrets(settings: &Settings, store: &Store) -> Result<Secrets, AppError> {
     let given = settings.env.webhook_secret.as_ref().map(ExposeSecret::expose_secret);
-    Ok(secrets(store.path(), given)?)
+    Ok(Secrets::of_ledger(store, SecretPurpose::Webhook, given).await?)
+}
+
+fn follow(secrets: &Secrets, store: &Store) -> DropGuard {
+    let stop = CancellationToken::new();
+    tokio::spawn(secrets.clone().follow(store.clone(), stop.clone()));
+    stop.drop_guard()
 }
 
 /// The settings of a receiver, without its address.
 struct Receiving {
-    secrets: Vec<Secret>,
+    secrets: Secrets,
     timeouts: ServerTimeouts,
     metrics: Metrics,
     service: bool,

@@ -113,8 +113,11 @@ pub async fn each_part(
     let store = find_ledger(settings).await?;
     let (mut found, mut broken) = (false, None);
     let reading = async |copy: Option<&Spooled>| {
-        let audio_cache = store.as_ref().map(Store::audio_cache);
-        let Some(mut parts) = task.parts(definition, copy, key, audio_cache) else { return Ok(()) };
+        let kept = match &store {
+            Some(store) => Some(store.audio_cache().snapshot().await?),
+            None => None,
+        };
+        let Some(mut parts) = task.parts(definition, copy, key, kept) else { return Ok(()) };
         while let Some(part) = parts.recv().await {
             found = true;
             if let Err(e) = each(part?) {
@@ -129,7 +132,7 @@ pub async fn each_part(
 }
 
 /// Copies a remote manifest here, for the time of `work`.
-async fn with_copy<T>(
+pub(super) async fn with_copy<T>(
     definition: &Definition,
     stdin: impl AsyncRead + Unpin,
     work: impl AsyncFnOnce(Option<&Spooled>) -> Result<T, IntakeError>,

@@ -25,7 +25,7 @@ pub struct Choice {
     pub states: Vec<JobState>,
     /// Columns with the value that they must have.
     pub cells: Vec<(String, String)>,
-    /// Whether outputs in voices or formats that are not asked for any more are meant as well.
+    /// Whether outputs in voices, formats or languages that are not asked for any more are meant as well.
     pub with_dropped: bool,
 }
 

@@ -2,7 +2,7 @@
 
 use std::{error::Error, io, net::SocketAddr, path::PathBuf};
 
-use super::choice_error::ChoiceError;
+use super::{choice_error::ChoiceError, forget::ForgetError, metrics_file::MetricsFileError};
 use crate::{
     config::{KEY, KEY_FILE, LEDGER, SANDBOX_LEDGER},
     definition::Faults,
@@ -16,7 +16,7 @@ use crate::{
     server::SecretError,
     shutdown::Signal,
     sink::SinkError,
-    store::StoreError,
+    store::{BackupError, CopyError, LedgerAddress, StoreError},
     waves::ClientError,
 };
 
@@ -48,10 +48,10 @@ pub enum AppError {
     #[error("{}", .0.message)]
     Api(CallFailure),
     /// The ledger cannot be opened, or the service lost it. The source error does not name the ledger.
-    #[error("{}: {source}", path.display())]
+    #[error("{ledger}: {source}")]
     Ledger {
-        /// The path of the ledger.
-        path: PathBuf,
+        /// The address of the ledger.
+        ledger: String,
         /// The cause.
         source: StoreError,
     },
@@ -66,6 +66,12 @@ pub enum AppError {
     /// A ledger operation failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A ledger is not copied.
+    #[error(transparent)]
+    Copy(#[from] CopyError),
+    /// A backup is not made, or not put back.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     /// The ledger has no batch of this name.
     #[error("{source}")]
     NoBatch {
@@ -107,6 +113,9 @@ pub enum AppError {
         /// The system's error.
         source: io::Error,
     },
+    /// The metrics of a run cannot be written to their file.
+    #[error(transparent)]
+    MetricsFile(#[from] MetricsFileError),
     /// A path for definitions is not a directory.
     #[error("{} is no directory", .0.display())]
     NoDirectory(PathBuf),
@@ -133,6 +142,9 @@ pub enum AppError {
     /// The batch's task has no parts.
     #[error("{0} is no batch of speech: its lines have no parts")]
     NoParts(String),
+    /// Nothing is forgotten.
+    #[error(transparent)]
+    Forget(#[from] ForgetError),
     /// The system refuses an operation.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -150,16 +162,16 @@ pub struct NotWorkable {
 impl AppError {
     /// An error of the ledger at `path`, with the path if the source error lacks it.
     #[must_use]
-    pub fn of_ledger(source: StoreError, path: &std::path::Path) -> Self {
+    pub fn of_ledger(source: StoreError, ledger: &LedgerAddress) -> Self {
         if let StoreError::Missing(missing) = &source
             && let Some(meant) = other_ledger(missing)
         {
             let hint = source.hint().map(|hint| format!(" Else {hint}")).unwrap_or_default();
             return Self::NoLedger { hint: format!("{meant}{hint}"), source };
         }
-        match source.to_string().contains(&*path.to_string_lossy()) {
+        match source.to_string().contains(&ledger.to_string()) {
             true => Self::Store(source),
-            false => Self::Ledger { path: path.to_owned(), source },
+            false => Self::Ledger { ledger: ledger.to_string(), source },
         }
     }
 
@@ -175,8 +187,11 @@ impl AppError {
             Self::BadKey(_) => format!("set {KEY} again, e.g. {KEY}=\"$(tr -d '\\n' < key-file)\""),
             Self::Api(failure) => return hint_of_question(failure),
             Self::Ledger { source, .. } | Self::Store(source) => return source.hint().map(str::to_owned),
+            Self::Copy(error) => return error.hint().map(str::to_owned),
+            Self::Backup(error) => return error.hint().map(str::to_owned),
             Self::NoBatch { hint, .. } | Self::NoLedger { hint, .. } => hint.clone(),
             Self::Intake(error) => return error.hint().map(str::to_owned),
+            Self::Forget(error) => return error.hint().map(str::to_owned),
             Self::Publish(error) => return hint_of_report(error),
             Self::Sink(error) => return error.hint().map(str::to_owned),
             Self::CallbackListen { service: false, .. } => {
@@ -185,6 +200,7 @@ impl AppError {
             }
             Self::CallbackListen { service: true, .. } => "choose another address with --listen or in wavebatch.toml, [webhook] listen; --listen off receives none".into(),
             Self::AdminListen { .. } => "choose another address with --admin-listen or in wavebatch.toml, [serve] admin_listen; --admin-listen off serves none".into(),
+            Self::MetricsFile(error) => error.hint(),
             Self::NoDirectory(_) => "--definitions names the directory that the definitions are in".into(),
             Self::Interrupted(_) => "run the same command to go on".into(),
             Self::NotWorkable(NotWorkable { hint, .. }) => hint.clone(),

@@ -7,6 +7,7 @@ use url::Url;
 
 use crate::{
     domain::{
+        environment::Environment,
         job::BatchId,
         pool::{Limits, Pool},
         retry::PauseKind,
@@ -74,6 +75,8 @@ pub struct Watched {
     pub store: Store,
     /// The account's name in the ledger.
     pub account: String,
+    /// The environment of its calls.
+    pub environment: Environment,
     /// The account's limits by pool.
     pub limits: HashMap<Pool, Limits>,
     /// The batches being worked.

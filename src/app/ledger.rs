@@ -2,7 +2,10 @@
 
 use super::{error::AppError, settings::Settings};
 use crate::{
-    domain::{environment::Environment, options::nearest},
+    domain::{
+        environment::{Environment, LedgerChoice},
+        options::nearest,
+    },
     report::words::command,
     store::{BatchRow, Store, StoreError},
 };
@@ -33,11 +36,11 @@ pub async fn find_ledger(settings: &Settings) -> Result<Option<Store>, AppError>
     }
 }
 
-/// One batch by name.
+/// One batch by name. Hints name the ledger as the user chose it.
 ///
 /// # Errors
 /// There is no such batch; the hint has the nearest name.
-pub async fn batch_of(store: &Store, name: &str) -> Result<BatchRow, AppError> {
+pub async fn batch_of(store: &Store, name: &str, choice: &LedgerChoice) -> Result<BatchRow, AppError> {
     if let Some(row) = store.batch(name).await? {
         return Ok(row);
     }
@@ -51,7 +54,7 @@ pub async fn batch_of(store: &Store, name: &str) -> Result<BatchRow, AppError> {
                 1 => "1 batch".to_owned(),
                 n => format!("{n} batches"),
             };
-            format!("{} has {batches}; `{}` lists them", store.path().display(), command(environment, &["status"]))
+            format!("{} has {batches}; `{}` lists them", store.address(), command((choice, environment), &["status"]))
         }
     };
     Err(AppError::NoBatch { source: StoreError::NoBatch(name.to_owned()), hint })

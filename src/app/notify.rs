@@ -23,11 +23,13 @@ use crate::{
     clock::{Clock, Millis},
     config::{Config, Env},
     definition::{Definition, Notify},
-    domain::{callback::Secret, environment::Environment, notice::NoticeEvent, retry::PauseKind},
+    domain::{
+        callback::SecretPurpose, causes::in_words, environment::Environment, notice::NoticeEvent, retry::PauseKind,
+    },
     report::summary::{Summary, SummaryState},
-    server::{News, Notifier, NotifySettings, OwnTarget, Target, notify_secret},
+    server::{News, Notifier, NotifySettings, OwnTarget, SecretError, Secrets, Target},
     shutdown::Shutdown,
-    store::{BatchRow, NewNotice, SpendNotice, Store, StoreError, real_path},
+    store::{BatchRow, LedgerAddress, NewNotice, SpendNotice, Store, StoreError, real_path},
 };
 
 /// The time limit of delivery at the end of a command.
@@ -78,17 +80,39 @@ impl Known<'_> {
         named.map(|(to, file)| target(to, file)).filter(hears(self.sandbox))
     }
 
-    fn secret(self, events: &Events) -> Option<Secret> {
-        let given = self.env.notify_secret.as_ref().map(ExposeSecret::expose_secret);
-        let ledger = self.config.map(|config| config.database.as_path());
-        let ledger = ledger.or(given.is_some().then_some(Path::new("/")))?;
-        match notify_secret(&real_path(ledger), given) {
-            Ok(secret) => Some(secret),
+    /// The secrets that sign notifications. `store`: the ledger, if it is open.
+    async fn secrets(self, store: Option<&Store>, events: &Events) -> Option<Secrets> {
+        match self.find_secrets(store).await? {
+            Ok(secrets) => Some(secrets),
             Err(e) => {
-                events.event(Event::Warning(format!("notifications cannot be signed: {e}")));
+                let why = in_words(&e);
+                events.event(Event::Warning(format!("notifications cannot be signed: {why}")));
                 None
             }
         }
+    }
+
+    /// `None`: nobody knows where the ledger is.
+    async fn find_secrets(self, store: Option<&Store>) -> Option<Result<Secrets, SecretError>> {
+        const PURPOSE: SecretPurpose = SecretPurpose::Notify;
+        if let Some(given) = &self.env.notify_secret {
+            return Some(Secrets::given(PURPOSE, given.expose_secret()));
+        }
+        let config = self.config?;
+        Some(match (&config.database, store) {
+            (_, Some(store)) => Secrets::of_ledger(store, PURPOSE, None).await,
+            (LedgerAddress::File(path), None) => Secrets::beside(&real_path(path), PURPOSE),
+            (LedgerAddress::Server(_), None) => match Store::open(config.opening(true)).await {
+                Ok((store, _)) => {
+                    // A ledger that cannot be written now is no reason to wait.
+                    store.give_up();
+                    let secrets = Secrets::of_ledger(&store, PURPOSE, None).await;
+                    store.close().await;
+                    secrets
+                }
+                Err(e) => Err(e.into()),
+            },
+        })
     }
 }
 
@@ -102,14 +126,24 @@ pub(super) struct Occasion {
 
 impl Session {
     /// The recipients from the settings and from the current definition, which is given with its file.
-    #[must_use]
-    pub fn notifications(&self, definition: Option<(&Definition, &Path)>) -> Notifications {
-        Notifications::of_known(Known::from(&self.settings), definition, &self.events)
+    pub async fn notifications(&self, definition: Option<(&Definition, &Path)>) -> Notifications {
+        let (known, ledger) = (Known::from(&self.settings), Some(&self.store));
+        let mut notifications = Notifications::of_known(known, ledger, definition, &self.events).await;
+        if let (Some(file), Some(settings)) = (&self.metrics_file, &mut notifications.settings) {
+            let metrics = file.metrics().clone();
+            settings.on_sent = Arc::new(move |well| metrics.notice(well));
+        }
+        notifications
     }
 }
 
 impl Notifications {
-    fn of_known(known: Known<'_>, definition: Option<(&Definition, &Path)>, events: &Events) -> Self {
+    async fn of_known(
+        known: Known<'_>,
+        store: Option<&Store>,
+        definition: Option<(&Definition, &Path)>,
+        events: &Events,
+    ) -> Self {
         let named = definition
             .and_then(|(definition, file)| Some((definition.name.clone(), target(definition.notify.clone()?, file))));
         let own: OwnTarget = Arc::new(move |definition: &str| {
@@ -123,28 +157,31 @@ impl Notifications {
             return Self { own: Some(own), sandbox, ..Self::default() };
         }
         let posts = targets.into_iter().flatten().any(|target| matches!(target.to, Notify::Url(_)));
-        let secret = posts.then(|| known.secret(events)).flatten();
-        Self::new(own, everybodys, secret, sandbox)
+        let secrets = match posts {
+            true => known.secrets(store, events).await,
+            false => None,
+        };
+        Self::new(own, everybodys, secrets, sandbox)
     }
 
     /// The recipients for a service: from the settings and all its definitions. `on_sent` is called with the success
     /// of each try.
-    pub(super) fn of_service(
-        settings: &Settings,
+    pub(super) async fn of_service(
+        session: &Session,
         own: OwnTarget,
         on_sent: Arc<dyn Fn(bool) + Send + Sync>,
-        events: &Events,
     ) -> Self {
-        let known = Known::from(settings);
-        let mut this = Self::new(own, known.target(), known.secret(events), known.sandbox);
+        let known = Known::from(&session.settings);
+        let secrets = known.secrets(Some(&session.store), &session.events).await;
+        let mut this = Self::new(own, known.target(), secrets, known.sandbox);
         this.settings.iter_mut().for_each(|settings| settings.on_sent = Arc::clone(&on_sent));
         Self { complete: true, ..this }
     }
 
-    fn new(own: OwnTarget, everybodys: Option<Target>, secret: Option<Secret>, sandbox: bool) -> Self {
+    fn new(own: OwnTarget, everybodys: Option<Target>, secrets: Option<Secrets>, sandbox: bool) -> Self {
         let (names, heard) = (Arc::clone(&own), hears(sandbox));
         let heard: OwnTarget = Arc::new(move |definition: &str| names(definition).filter(&heard));
-        let settings = Some(NotifySettings::new(everybodys, heard, secret));
+        let settings = Some(NotifySettings::new(everybodys, heard, secrets));
         Self { settings, own: Some(own), complete: false, sandbox }
     }
 
@@ -325,7 +362,7 @@ pub async fn try_notification(settings: &Settings, definition: Option<(&Definiti
     let named = definition.and_then(|(definition, _)| definition.notify.as_ref());
     let Some(to) = named.or(settings.config.notify.as_ref()) else { return Tried::Nobody };
     let to = to.in_words();
-    let notifications = Notifications::of_known(Known::from(settings), definition, events);
+    let notifications = Notifications::of_known(Known::from(settings), None, definition, events).await;
     let name = definition.map_or("wavebatch", |(definition, _)| definition.name.as_str());
     let news = News::test(name, Clock::system().now());
     let Some(notice) = notifications.notice(&news, String::new()) else { return Tried::NotHere(to) };
@@ -342,7 +379,7 @@ pub async fn try_notification(settings: &Settings, definition: Option<(&Definiti
 pub async fn could_not_start(run: NotStarted<'_>, events: &Events) {
     let NotStarted { config, env, environment, file, definition, reason } = run;
     let known = Known { config, env, sandbox: environment.is_sandbox() };
-    let notifications = Notifications::of_known(known, definition.map(|one| (one, file)), events);
+    let notifications = Notifications::of_known(known, None, definition.map(|one| (one, file)), events).await;
     let (name, batch) = match definition {
         Some(definition) => (definition.name.clone(), definition.batch.to_string()),
         None => {

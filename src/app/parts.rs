@@ -1,22 +1,23 @@
 //! The parts of a synthesis job: the start, the length and the state of each part's clip.
 
-use std::{fs::File, io, io::BufReader, path::PathBuf};
+use std::io::{self, BufReader};
 
 use super::{
     error::AppError,
     views::{JobPartView, JobPartsView, Seconds},
 };
 use crate::{
-    audio::{check, ms_to_sample, sample_to_ms},
+    audio::{Source, check, ms_to_sample, sample_to_ms},
     domain::{
         cost::{MicroUsd, Rates},
         cut::Part,
         identity::Identity,
         job::{CallState, Journals},
-        synthesis::{ClipFormat, Timeline},
+        synthesis::{ClipFormat, Rendition, Timeline},
+        synthesis_options::TtsLanguage,
     },
     report::{BatchRequest, JobRequest},
-    store::{JobDetail, Store},
+    store::{ClipSource, JobDetail, Store},
 };
 
 /// The state of a part.
@@ -65,6 +66,8 @@ pub struct PartStatus {
 pub struct JobParts {
     /// What the job requests.
     pub request: JobRequest,
+    /// The language that its line or its column sets.
+    pub language: Option<TtsLanguage>,
     /// The parts, in order.
     pub parts: Vec<PartStatus>,
     bought: ClipFormat,
@@ -88,11 +91,9 @@ impl JobParts {
         let Some(requested) = batch.parts(own, &text, rates) else { return Ok(None) };
         let journals = store.journals(job.row.job, job.generation).await?;
         let bought = requested.clip;
-        let audio_cache = store.audio_cache();
-        let file = |cache_key| audio_cache.path(cache_key, bought.format);
-        let files: Vec<_> =
-            requested.parts.iter().map(|one| one.part.has_words().then(|| file(one.cache_key))).collect();
-        let lengths = tokio::task::spawn_blocking(move || files.into_iter().map(|file| length(file, bought)).collect());
+        let said: Vec<_> = requested.parts.iter().map(|one| one.part.has_words().then_some(one.cache_key)).collect();
+        let clips = store.audio_cache().sources(&said, bought.format).await?;
+        let lengths = tokio::task::spawn_blocking(move || clips.into_iter().map(|clip| length(clip, bought)).collect());
         let lengths: Vec<Option<u64>> = lengths.await.map_err(io::Error::other)?;
         let pauses = requested.parts.iter().map(|one| ms_to_sample(one.pause_ms.into(), bought.sample_rate));
         let timeline = Timeline::of(lengths.iter().copied().zip(pauses));
@@ -105,7 +106,8 @@ impl JobParts {
             };
             parts.push(PartStatus { part: one.part, cache_key: one.cache_key, state, cost: one.cost });
         }
-        Ok(Some(Self { request: requested.request, parts, bought, timeline }))
+        let language = serde_json::from_str::<Rendition>(own).ok().and_then(|own| own.overrides.language);
+        Ok(Some(Self { request: requested.request, language, parts, bought, timeline }))
     }
 
     /// The start of a part, in ms. `part` counts from 0.
@@ -148,6 +150,7 @@ impl JobParts {
             key: job.row.key.clone(),
             state: job.row.state,
             voice_id: self.request.voice_id.clone().unwrap_or_default(),
+            language: self.language,
             output_format: self.request.output_format.unwrap_or(self.bought.format),
             sample_rate: self.request.sample_rate.unwrap_or(self.bought.sample_rate).hz(),
             output_name: self.request.output_name.clone().unwrap_or_default(),
@@ -158,10 +161,10 @@ impl JobParts {
 }
 
 /// The length of a part's clip, in samples; 0 for a part without words. `None`: the clip is missing or incomplete.
-fn length(file: Option<PathBuf>, bought: ClipFormat) -> Option<u64> {
-    let Some(file) = file else { return Some(0) };
-    let mut file = BufReader::new(File::open(file).ok()?);
-    check(&mut file, bought.format, bought.sample_rate).ok().map(|checked| checked.samples)
+fn length(clip: Option<ClipSource>, bought: ClipFormat) -> Option<u64> {
+    let Some(clip) = clip else { return Some(0) };
+    let mut clip = BufReader::new(clip.open().ok()?);
+    check(&mut clip, bought.format, bought.sample_rate).ok().map(|checked| checked.samples)
 }
 
 async fn state(

@@ -18,9 +18,9 @@ use super::{
     session::Session,
 };
 use crate::{
-    domain::{cost::MicroUsd, job::BatchId},
+    domain::{cost::MicroUsd, environment::LedgerChoice, job::BatchId},
     report::{
-        publish::figures_so_far,
+        publish::{PublishError, figures_so_far},
         summary::{RunFigures, SummaryState},
         words::command,
     },
@@ -42,10 +42,10 @@ pub struct Workable {
 }
 
 impl Workable {
-    fn of(rows: impl Iterator<Item = BatchRow>) -> Self {
+    fn of(rows: impl Iterator<Item = BatchRow>, choice: &LedgerChoice) -> Self {
         let mut found = Self::default();
         for row in rows {
-            match why_not(&row) {
+            match why_not(&row, choice) {
                 None => found.batches.push(row),
                 Some(why) => found.left.push(why),
             }
@@ -61,7 +61,8 @@ impl Session {
     /// The ledger cannot be read.
     pub async fn unfinished(&self) -> Result<Workable, AppError> {
         let rows = self.store.batches().await?.into_iter();
-        Ok(Workable::of(rows.filter(|row| row.environment == self.environment() && row.finished_at.is_none())))
+        let rows = rows.filter(|row| row.environment == self.environment() && row.finished_at.is_none());
+        Ok(Workable::of(rows, &self.config().choice))
     }
 
     /// A definition's unfinished batches, except one.
@@ -76,7 +77,7 @@ impl Session {
                 && row.environment == self.environment()
                 && row.finished_at.is_none()
         });
-        Ok(Workable::of(found.into_iter()))
+        Ok(Workable::of(found.into_iter(), &self.config().choice))
     }
 
     /// Checks a batch that the user asked to work.
@@ -87,7 +88,7 @@ impl Session {
         if row.environment != self.environment() {
             return Err(AppError::OtherEnvironment { batch: row.name, environment: row.environment });
         }
-        match why_not(&row) {
+        match why_not(&row, &self.config().choice) {
             Some(why) => Err(AppError::NotWorkable(why)),
             None => Ok(row),
         }
@@ -107,6 +108,10 @@ impl Session {
     ) -> Result<(), AppError> {
         let mut before = HashMap::new();
         for row in batches {
+            // Refused before its first call: what it buys must outlive this machine.
+            if self.settings.tasks.intakes().get(row.task).is_some_and(|task| task.has_parts()) {
+                self.store.audio_cache().try_out().await?;
+            }
             before.insert(row.id, figures_so_far(&self.store, row.id).await?);
         }
         let began = Instant::now();
@@ -124,7 +129,8 @@ impl Session {
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         notifications.note_spend_limits(self).await;
         for id in ids {
-            let mut published = self.conclude(id, end, notifications).await?;
+            let concluded = self.conclude(id, end, notifications).await;
+            let mut published = concluded.map_err(|error| self.unless_given_up(end, error))?;
             let (now, before) = (&published.summary, before.get(&id).copied().unwrap_or_default());
             published.summary.this_run = Some(RunFigures {
                 took_ms,
@@ -135,6 +141,9 @@ impl Session {
             ended(published)?;
         }
         notifications.flush(&self.store, &self.shutdown).await;
+        if !self.shutdown.drain.is_cancelled() {
+            Box::pin(self.forget_what_is_due()).await;
+        }
         Ok(())
     }
 
@@ -164,9 +173,14 @@ impl Session {
         let watched = Watched {
             store: self.store.clone(),
             account: self.account_name().to_owned(),
+            environment: self.environment(),
             limits: self.config().pool_limits(),
             batches: batches.to_vec(),
             tasks: self.settings.tasks.clone(),
+        };
+        let heard = match &self.metrics_file {
+            Some(file) => file.counted(heard),
+            None => heard,
         };
         let watching = tokio::spawn(Arc::clone(&self.events).follow(watched, heard));
         let runner = self.runner(callbacks.webhook.clone(), events).in_order(order);
@@ -178,6 +192,16 @@ impl Session {
         draining.abort();
         callbacks.close().await;
         Ok(end?)
+    }
+
+    /// Who was interrupted and waited for its ledger in vain is still that: interrupted. It was logged what it left.
+    fn unless_given_up(&self, end: RunEnd, error: AppError) -> AppError {
+        let is_out_of_reach = match &error {
+            AppError::Store(e) | AppError::Publish(PublishError::Store(e)) => e.is_passing(),
+            _ => false,
+        };
+        let is_interrupted = end == RunEnd::Interrupted && self.store.has_given_up();
+        if is_interrupted && is_out_of_reach { self.interrupted() } else { error }
     }
 
     /// Writes a batch's report after the work, and posts notifications.
@@ -224,7 +248,7 @@ async fn say_draining(events: Events, shutdown: Shutdown) {
 }
 
 /// Why a batch cannot be worked, and what to do.
-fn why_not(row: &BatchRow) -> Option<NotWorkable> {
+fn why_not(row: &BatchRow, choice: &LedgerChoice) -> Option<NotWorkable> {
     let half = || {
         let name = &row.name;
         row.submitting_at.is_some().then(|| NotWorkable {
@@ -234,15 +258,15 @@ fn why_not(row: &BatchRow) -> Option<NotWorkable> {
             hint: "submit it again: that finishes it".into(),
         })
     };
-    user_pause(row).or_else(half)
+    user_pause(row, choice).or_else(half)
 }
 
 /// The reason and the hint, if only the user can resume the batch.
 #[must_use]
-pub fn user_pause(row: &BatchRow) -> Option<NotWorkable> {
+pub fn user_pause(row: &BatchRow, choice: &LedgerChoice) -> Option<NotWorkable> {
     let (kind, reason) = row.pause.as_ref().filter(|(kind, _)| kind.only_the_user_lifts())?;
     let why = format!("the batch `{}` is {}", row.name, kind.in_words(reason));
-    Some(NotWorkable { why, hint: command(row.environment, &["resume", &row.name]) })
+    Some(NotWorkable { why, hint: command((choice, row.environment), &["resume", &row.name]) })
 }
 
 /// The summary's state for the end of a run.

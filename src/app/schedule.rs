@@ -11,8 +11,8 @@ use super::{
     error::AppError,
     settings::{Settings, limits_of},
     views::{
-        BrokenView, LastRunView, ListingView, LoadView, RunView, SameBatchView, ScheduledView, WaitingRunView,
-        ZonedView,
+        BrokenView, LastRunView, ListingView, LoadView, RunView, SameBatchView, ScheduleNodeView, ScheduledView,
+        WaitingRunView, ZonedView,
     },
 };
 use crate::{
@@ -29,8 +29,8 @@ use crate::{
     },
     report::asked_of,
     runner::intake::{self, IntakeError, Plan, PlanOptions, ReadWatch},
-    server::names_ahead,
-    store::{ScheduleView, Store},
+    server::{content_of, names_ahead},
+    store::{ScheduleNode, ScheduleView, Store},
 };
 
 /// The maximum number of runs listed per definition: a schedule may run every minute.
@@ -53,7 +53,9 @@ pub struct Listing {
 pub struct Planned {
     /// Its file.
     pub file: String,
-    /// The content of its file.
+    /// SHA-256 of its file, in hex.
+    pub content: String,
+    /// What its file says.
     pub table: Timetable,
     /// Its schedule.
     pub times: Times,
@@ -164,7 +166,8 @@ impl ScheduleContext<'_> {
             Err(faults) => return Err(faults),
         };
         let view = self.views.iter().find(|view| view.definition == table.name).cloned();
-        Ok(ListingItem::Planned(Box::new(Planned { file, table, times, runs, more, load, notes, view })))
+        let content = content_of(path).map_err(|e| Fault::of_file(file.as_str(), e.to_string()))?;
+        Ok(ListingItem::Planned(Box::new(Planned { file, content, table, times, runs, more, load, notes, view })))
     }
 
     /// The runs of these days, or else the next run; and the number of further runs.
@@ -295,9 +298,16 @@ fn view_of_planned(planned: &Planned) -> ScheduledView<'_> {
         last: last.map(|last| LastRunView { at: when(last.at), started: when(last.started_at), batch: &last.batch }),
         waiting: waiting.collect(),
         left_over: view.map_or(0, |view| view.left_over),
+        content: &planned.content,
+        nodes: view.into_iter().flat_map(|view| &view.nodes).map(view_of_node).collect(),
         calls: view_of_load(&planned.load),
         notes: &planned.notes,
     }
+}
+
+fn view_of_node(node: &ScheduleNode) -> ScheduleNodeView<'_> {
+    let ScheduleNode { process, content, is_in_force } = node;
+    ScheduleNodeView { host: &process.host, pid: process.pid, content, in_force: *is_in_force }
 }
 
 fn view_of_load(load: &Load) -> LoadView {

@@ -6,6 +6,7 @@ use super::{
     api::{Api, fetcher},
     error::AppError,
     events::{Event, Events},
+    metrics_file::MetricsFile,
     settings::Settings,
 };
 use crate::{
@@ -14,6 +15,7 @@ use crate::{
     media::fetch::Fetcher,
     process,
     runner::{self, Means, Runner, RunnerConfig, Webhook, intake::Account},
+    server::WatchedLedger,
     shutdown::Shutdown,
     store::Store,
 };
@@ -25,6 +27,8 @@ pub struct Session {
     pub(super) store: Store,
     pub(super) shutdown: Shutdown,
     pub(super) fetcher: Fetcher,
+    /// Where the metrics of its work are written to.
+    pub(super) metrics_file: Option<MetricsFile>,
     fresh: bool,
     api: Api,
 }
@@ -48,7 +52,17 @@ impl Session {
             opened = Store::open(settings.config.opening(settings.create)) => opened,
         };
         let (store, fresh) = opened.map_err(|e| AppError::of_ledger(e, &settings.config.database))?;
-        Ok(Self { settings, events, store, shutdown, fetcher, fresh, api })
+        Ok(Self { settings, events, store, shutdown, fetcher, metrics_file: None, fresh, api })
+    }
+
+    /// The same, with its work counted in this file.
+    #[must_use]
+    pub fn measured_in(mut self, file: Option<&MetricsFile>) -> Self {
+        self.metrics_file = file.cloned();
+        if let Some(file) = file {
+            file.watch(self.watched_ledger());
+        }
+        self
     }
 
     /// The ledger.
@@ -81,6 +95,10 @@ impl Session {
         &self.shutdown
     }
 
+    pub(super) const fn api(&self) -> &Api {
+        &self.api
+    }
+
     /// The account, if there is a key.
     pub(super) fn account(&self) -> Option<Account> {
         self.api.account()
@@ -89,6 +107,18 @@ impl Session {
     /// The account's name in the ledger.
     pub(super) fn account_name(&self) -> &str {
         self.api.account_name()
+    }
+
+    /// The ledger, and what of it metrics are about.
+    pub(super) fn watched_ledger(&self) -> WatchedLedger {
+        WatchedLedger {
+            store: self.store.clone(),
+            account: self.account_name().to_owned(),
+            environment: self.environment(),
+            limits: self.config().pool_limits(),
+            spend: self.config().spend.clone(),
+            tasks: self.settings.tasks.reports().iter().map(|task| task.name()).collect(),
+        }
     }
 
     pub(super) fn say(&self, event: Event) {
@@ -114,6 +144,7 @@ impl Session {
             environment: self.environment(),
             account: self.account_name().to_owned(),
             limits: self.config().pool_limits(),
+            share: self.config().share.unwrap_or(1.0),
             spend: self.config().spend.clone(),
             rates: self.config().rates.clone(),
             webhook,
@@ -125,6 +156,9 @@ impl Session {
 
     /// Closes everything in order.
     pub async fn close(self) {
+        if let Some(file) = &self.metrics_file {
+            file.unwatch().await;
+        }
         self.api.close().await;
         self.store.close().await;
     }

@@ -4,14 +4,18 @@ use super::{
     error::AppError,
     settings::Settings,
     views::{
-        AnswersView, BatchView, FailureView, KeptView, LedgerView, Moment, PauseView, PoolUse, Seconds, SpendLimitView,
-        StatusView, SynthesisProgressView, WindowView,
+        AnswersView, BatchView, DifferenceView, FailureView, KeptView, LedgerView, Moment, PauseView, PoolUse,
+        ProcessView, Seconds, SpendLimitView, StatusView, SynthesisProgressView, WindowView,
     },
 };
 use crate::{
     clock::Millis,
-    domain::{batch::MicroUsd, pool::Pool},
-    store::{BatchRow, KeptAnswers, Life, Store, SynthesisCounts},
+    domain::{
+        batch::MicroUsd,
+        pool::Pool,
+        process::{ProcessName, differences},
+    },
+    store::{BatchRow, KeptAnswers, Life, Registered, Store, SynthesisCounts},
     tasks::Registry,
 };
 
@@ -22,13 +26,14 @@ use crate::{
 pub async fn status(store: &Store, settings: &Settings, rows: Vec<BatchRow>) -> Result<StatusView, AppError> {
     let now = store.clock().now();
     let registered = store.registered().await?;
-    let (dead, others): (Vec<_>, Vec<_>) = registered.into_iter().partition(|process| process.life == Life::Dead);
+    let dead: Vec<_> =
+        registered.iter().filter(|process| process.life == Life::Dead).map(|process| process.id).collect();
     let mut batches = Vec::with_capacity(rows.len());
     for row in rows {
         let id = row.id;
         let mut view = batch((store, &settings.tasks), row, now).await?;
         for process in &dead {
-            view.left_behind += store.in_hand(id, process.id).await?;
+            view.left_behind += store.in_hand(id, *process).await?;
         }
         batches.push(view);
     }
@@ -40,27 +45,23 @@ pub async fn status(store: &Store, settings: &Settings, rows: Vec<BatchRow>) -> 
             pools.push(PoolUse::of(&store.pool(&account, *pool, &limits).await?, limits, now));
         }
     }
-    let ledger = LedgerView::of(store.path().display().to_string(), store.sizes().await?, answers(store).await?);
-    let at_work = others.into_iter().filter(|process| process.life == Life::AtWork);
-    let processes: Vec<_> = at_work.map(|process| (process.pid, process.settings)).collect();
-    let differing = differing(&processes);
+    let ledger = LedgerView::of(store.address().to_owned(), store.sizes().await?, answers(store).await?);
+    let named = |process: &Registered| {
+        let name = ProcessName { host: process.host.clone(), pid: process.pid };
+        (name, process.settings.clone())
+    };
+    let at_work: Vec<_> = registered.iter().filter(|process| process.life == Life::AtWork).map(named).collect();
+    let differences = differences(&at_work);
     Ok(StatusView {
         ledger,
         batches,
         pools,
         spend_limits: spend_limits(store, settings).await?,
-        processes: processes.into_iter().map(|(pid, _)| pid).collect(),
-        died: dead.into_iter().map(|process| process.pid).collect(),
-        processes_differ: differing.is_some(),
-        differing,
+        processes: registered.into_iter().map(|process| ProcessView::of(process, now)).collect(),
+        processes_differ: !differences.is_empty(),
+        differing_settings: differences.iter().map(DifferenceView::from).collect(),
+        differences,
     })
-}
-
-/// Two processes that work under different limits.
-fn differing(processes: &[(i64, String)]) -> Option<(i64, i64)> {
-    let (first, rest) = processes.split_first()?;
-    let other = rest.iter().find(|(_, settings)| *settings != first.1)?;
-    Some((first.0, other.0))
 }
 
 async fn batch((store, tasks): (&Store, &Registry), row: BatchRow, now: Millis) -> Result<BatchView, AppError> {
@@ -143,17 +144,4 @@ pub async fn spend_limits(store: &Store, settings: &Settings) -> Result<Vec<Spen
     let Some(rule) = &settings.config.spend else { return Ok(Vec::new()) };
     let uses = store.spend_uses(settings.account().as_deref(), settings.environment, rule).await?;
     Ok(uses.iter().map(|one| SpendLimitView::of(one, rule)).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn processes_that_differ_are_found() {
-        let mut processes = vec![(1, "a".to_owned()), (2, "a".to_owned())];
-        assert_eq!(differing(&processes), None);
-        processes.push((3, "b".into()));
-        assert_eq!(differing(&processes), Some((1, 3)));
-    }
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::error::AppError;
 use crate::{
-    domain::cut::HEADING_GAP,
+    domain::{cut::HEADING_GAP, job::JobId, synthesis_options::TtsLanguage},
     report::{publish::each_row, task_of},
     store::{BatchRow, JobFilter, ReportScope, Selection, Store},
     tasks::Registry,
@@ -22,6 +22,8 @@ pub struct LineText {
     pub key: String,
     /// The voice, for speech.
     pub voice_id: Option<String>,
+    /// The language that the line or its column sets, for speech.
+    pub language: Option<TtsLanguage>,
     /// The text.
     pub text: String,
     /// The addresses of its outputs.
@@ -50,7 +52,7 @@ pub async fn texts(
     let kept = Arc::clone(&found);
     let reading = each_row(store, batch, (spec, &*task), &scope, move |row| {
         let Some(text) = row.transcript else { return };
-        let line = LineText { key: row.key, voice_id: row.voice_id, text, outputs: row.outputs };
+        let line = LineText { key: row.key, voice_id: row.voice_id, language: None, text, outputs: row.outputs };
         if keep(&line) {
             kept.lock().unwrap_or_else(PoisonError::into_inner).push(line);
         }
@@ -58,6 +60,15 @@ pub async fn texts(
     Box::pin(reading).await?;
     let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
     Ok(std::mem::take(&mut *found))
+}
+
+/// The text that a job speaks, for readers. `None`: it speaks none.
+///
+/// # Errors
+/// The ledger cannot be read.
+pub async fn spoken_text(store: &Store, job: JobId) -> Result<Option<String>, AppError> {
+    // The mark behind a heading is for the cut.
+    Ok(store.text(job).await?.map(|text| text.replace(HEADING_GAP, "\n\n")))
 }
 
 async fn spoken(
@@ -71,13 +82,11 @@ async fn spoken(
     loop {
         let page = store.jobs(batch.id, &filter).await?;
         for job in &page {
-            // The mark behind a heading is for the cut, not for readers.
-            let Some(text) = store.text(job.row.job).await?.map(|text| text.replace(HEADING_GAP, "\n\n")) else {
-                continue;
-            };
+            let Some(text) = spoken_text(store, job.row.job).await? else { continue };
             let view = super::views::JobView::of(job);
-            let voice_id = view.rendition.map(|own| own.voice_id);
-            let line = LineText { key: job.row.key.clone(), voice_id, text, outputs: view.outputs };
+            let (voice_id, language) = view.rendition.map(|own| (own.voice_id, own.language)).unzip();
+            let language = language.flatten();
+            let line = LineText { key: job.row.key.clone(), voice_id, language, text, outputs: view.outputs };
             if keep(&line) {
                 found.push(line);
             }

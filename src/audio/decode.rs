@@ -1,6 +1,9 @@
 //! Decodes files that have a header of their own, as a stream: WAV, MP3, AAC, MP4.
 
-use std::ops::ControlFlow;
+use std::{
+    io::{self, Read, Seek, SeekFrom},
+    ops::ControlFlow,
+};
 
 pub use symphonia::core::io::MediaSource;
 use symphonia::core::{
@@ -40,6 +43,34 @@ impl DecodedBlock<'_> {
         let full = 32_768.0 * self.channels as f32;
         let mean = |frame: &[i16]| frame.iter().map(|sample| f32::from(*sample)).sum::<f32>() / full;
         self.samples.chunks_exact(self.channels.max(1)).map(mean).collect()
+    }
+}
+
+/// A reader whose length is known.
+pub(super) struct Whole<R> {
+    pub(super) reader: R,
+    pub(super) bytes: u64,
+}
+
+impl<R: Read> Read for Whole<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.reader.read(into)
+    }
+}
+
+impl<R: Seek> Seek for Whole<R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.reader.seek(to)
+    }
+}
+
+impl<R: Read + Seek + Send + Sync> MediaSource for Whole<R> {
+    fn is_seekable(&self) -> bool {
+        true
+    }
+
+    fn byte_len(&self) -> Option<u64> {
+        Some(self.bytes)
     }
 }
 

@@ -1,6 +1,9 @@
 //! Measures speech while it is read: one pass over the samples, in memory that does not grow with the length.
 
-use std::{fs::File, ops::ControlFlow, path::Path};
+use std::{
+    io::{Read, Seek, SeekFrom},
+    ops::ControlFlow,
+};
 
 use super::decode;
 use crate::domain::{
@@ -133,9 +136,11 @@ impl Meter {
     }
 }
 
-/// Measures a file with a header of its own, by decoding it; `None` if it cannot be decoded, or not at this rate.
+/// Measures audio with a header of its own, by decoding it; `None` if it cannot be decoded, or not at this rate.
 #[must_use]
-pub fn measure_file(path: &Path, rate: SampleRate) -> Option<Measured> {
+pub fn measure_decoded<R: Read + Seek + Send + Sync + 'static>(mut reader: R, rate: SampleRate) -> Option<Measured> {
+    let bytes = reader.seek(SeekFrom::End(0)).ok()?;
+    reader.rewind().ok()?;
     let mut meter = Meter::new(rate);
     let mut mono = Vec::new();
     let mut is_other = false;
@@ -150,7 +155,7 @@ pub fn measure_file(path: &Path, rate: SampleRate) -> Option<Measured> {
         }
         if is_other { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    decode::decode(File::open(path).ok()?, &mut each).ok()?;
+    decode::decode(decode::Whole { reader, bytes }, &mut each).ok()?;
     (!is_other).then(|| meter.finish())
 }
 

@@ -16,7 +16,7 @@ pub mod wav;
 
 pub use decode::{DecodeError, DecodedBlock, MediaSource, decode};
 pub use join::{Joined, Joiner};
-pub use meter::{Meter, measure_file};
+pub use meter::{Meter, measure_decoded};
 pub use part::{Checked, Source, check};
 pub use verify::verify;
 

@@ -303,14 +303,18 @@ fn chunks_fill<R: Read + Seek>(reader: &mut R, mut at: u64, file_len: u64) -> io
         }
         let declared = u64::from(u32_at(&chunk, 4));
         let next = at + 8 + declared + declared % 2;
-        let is_name = chunk[..4].iter().all(|byte| matches!(byte, b' '..=b'~')) && !chunk.starts_with(b"RIFF");
-        let is_chunk = is_name && next <= file_len + 1;
+        let is_chunk = is_chunk_name(&chunk[..4]) && next <= file_len + 1;
         if !is_chunk {
             return is_zero(reader, at, file_len);
         }
         at = next;
     }
     Ok(false)
+}
+
+/// Whether a chunk behind the samples may have this name. What has another one may be samples.
+pub(crate) fn is_chunk_name(name: &[u8]) -> bool {
+    name.iter().all(|byte| matches!(byte, b' '..=b'~')) && !name.starts_with(b"RIFF")
 }
 
 /// Whether the bytes from `at` on are zeros, as far as some of them show it.

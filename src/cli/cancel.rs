@@ -6,7 +6,7 @@ use super::{
     context::{BatchArgs, Context},
     error::{CliError, Exit},
     lines::LineFlags,
-    words::{command, counted},
+    words::counted,
 };
 
 /// Take back lines that are not finished: all of them, or those that are chosen
@@ -40,7 +40,7 @@ impl Cancel {
             ));
         } else {
             screen.message(&format!("{}: {} cancelled", batch.name, counted(cancelled.jobs, "line")));
-            let again = command(batch.environment, &["retry", &batch.name, "--state", "cancelled"]);
+            let again = context.hint(batch.environment, &["retry", &batch.name, "--state", "cancelled"]);
             screen.message(&format!("  -> {again}  queues them again"));
         }
         if cancelled.in_flight > 0 {

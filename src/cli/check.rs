@@ -18,7 +18,7 @@ use crate::{
     },
     config::{Config, LimitOrigin},
     definition::Definition,
-    domain::{environment::Environment, task::Unit},
+    domain::{batch::RunSettings, environment::NamedLedger, task::Unit},
     report::{BatchRequest, asked_of},
     runner::intake::{Estimate, IntakeError, PartPreview, Plan, Seen, Share},
     store::BatchPhase,
@@ -125,7 +125,7 @@ fn message(
     facts.push(fact("manifest", &definition.manifest));
     if let Some((plan, asked)) = plan {
         let gone = settings.tasks.reports().get(plan.spec.task.name).map_or("", |task| task.gone());
-        facts.extend(plan_facts(plan, settings.environment));
+        facts.extend(plan_facts(plan, (&config.choice, settings.environment)));
         facts.extend(lines(plan, asked, gone));
         facts
             .extend(messages::columns(&plan.scan.columns, if definition.of.reads_texts() { "text" } else { "source" }));
@@ -134,6 +134,7 @@ fn message(
     }
     facts.push(fact("outputs", definition.output.as_str()));
     facts.extend(definition.report_to.as_ref().map(|to| fact("report", to)));
+    facts.extend(kept_for(&definition.run).map(|words| fact("kept", words)));
     facts.extend(definition.task.facts().into_iter().map(|(title, what)| fact(title, what)));
     facts.extend(definition.notes().iter().map(|note| fact("note", note)));
     facts.extend(voices.iter().map(|warning| fact("voices", warning)));
@@ -154,11 +155,23 @@ fn message(
     facts.join("\n")
 }
 
+/// What goes some time after the batch has finished, if the definition says so.
+fn kept_for(run: &RunSettings) -> Option<String> {
+    let goes = |what: &str, keep: Option<std::time::Duration>| {
+        keep.map(|keep| format!("{what} {}", duration(u64::try_from(keep.as_millis()).unwrap_or(u64::MAX))))
+    };
+    let said: Vec<String> = goes("content of lines in the ledger", run.keep_rows)
+        .into_iter()
+        .chain(goes("outputs and report", run.keep_outputs))
+        .collect();
+    (!said.is_empty()).then(|| format!("after the batch has finished: {}; then removed", said.join(", ")))
+}
+
 /// Why the batch cannot be worked in its state in the ledger.
-fn plan_facts(plan: &Plan, environment: Environment) -> Vec<String> {
+fn plan_facts(plan: &Plan, ledger: NamedLedger<'_>) -> Vec<String> {
     let mut facts = Vec::new();
     if let Some((kind, reason)) = &plan.pause {
-        let resume = command(environment, &["resume", plan.batch.as_str()]);
+        let resume = command(ledger, &["resume", plan.batch.as_str()]);
         let then = kind.remedy("run it again", &format!("`{resume}`"));
         facts.push(fact("batch", format!("{}; {then}", kind.in_words(reason))));
     }
@@ -210,13 +223,13 @@ fn cost(plan: &Plan, (asked, unit): (&dyn BatchRequest, Unit), config: &Config) 
     }
     let limits = limits_of(config, &plan.spec, asked);
     if limits.rate_by == LimitOrigin::Sandbox {
-        let synthesis = plan.purchases.iter().flat_map(|purchases| content::purchases(purchases, unit));
+        let synthesis = plan.purchases.iter().flat_map(|purchases| content::purchases(purchases, unit, false));
         let none = fact("cost", "none: the sandbox neither bills nor limits");
         return synthesis.chain([none]).chain(unproven(estimate)).collect();
     }
     let rates = &config.rates;
     if let Some(purchases) = &plan.purchases {
-        let mut facts = content::purchases(purchases, unit);
+        let mut facts = content::purchases(purchases, unit, true);
         facts.extend(content::cost(purchases));
         if purchases.parts > 0 {
             facts.push(fact("time", messages::finish(purchases.parts, &limits)));

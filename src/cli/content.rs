@@ -8,23 +8,32 @@ use crate::{
     runner::intake::{ContentFindings, LineNote, PartPreview, Purchases},
 };
 
-/// What would be bought.
-pub(super) fn purchases(found: &Purchases, unit: Unit) -> Vec<String> {
+/// What would be bought. `priced`: whether the costs of the groups are told.
+pub(super) fn purchases(found: &Purchases, unit: Unit, priced: bool) -> Vec<String> {
     let all: u64 = found.all_units.values().sum();
     let new: u64 = found.units.values().sum();
-    let (parts, units) = (|n: u64| counted(n, "part"), |n: u64| counted(n, unit.one()));
-    let synthesis = if new == 0 {
-        format!("{} in {}: nothing of it is new", units(all), parts(found.all_parts))
-    } else if found.parts == found.all_parts {
-        format!("{} in {}, all of them new", units(all), parts(found.all_parts))
-    } else {
-        let new = grouped(new);
-        format!("{} in {}; {new} in {} are new", units(all), parts(found.all_parts), parts(found.parts))
-    };
-    let mut facts = vec![fact("parts", synthesis)];
+    let mut facts = vec![fact("parts", in_parts(unit, (all, found.all_parts), (new, found.parts)))];
+    facts.extend(found.groups.iter().map(|group| {
+        let all_and_new = ((group.all_units, group.all_parts), (group.units, group.parts));
+        let cost = group.cost.filter(|_| priced && group.parts > 0);
+        let cost = cost.map(|cost| format!(": about {}", dollars(cost.0))).unwrap_or_default();
+        fact("", format!("{}: {}{cost}", group.name, in_parts(unit, all_and_new.0, all_and_new.1)))
+    }));
     let audio = found.all_audio_ms.filter(|audio_ms| *audio_ms > 0);
     facts.extend(audio.map(|audio_ms| fact("audio", format!("about {} in all outputs", duration(audio_ms)))));
     facts
+}
+
+/// All units and their parts, and what of them is new.
+fn in_parts(unit: Unit, (all, all_parts): (u64, u64), (new, new_parts): (u64, u64)) -> String {
+    let (parts, units) = (|n: u64| counted(n, "part"), |n: u64| counted(n, unit.one()));
+    if new == 0 {
+        format!("{} in {}: nothing of it is new", units(all), parts(all_parts))
+    } else if new_parts == all_parts {
+        format!("{} in {}, all of them new", units(all), parts(all_parts))
+    } else {
+        format!("{} in {}; {} in {} are new", units(all), parts(all_parts), grouped(new), parts(new_parts))
+    }
 }
 
 /// What the new parts cost, if there are some.

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Global, error::CliError, screen::Screen};
+use super::{Global, error::CliError, screen::Screen, words::command};
 use crate::{
     app::{Settings, batch_of, open_ledger},
     config::{Config, Env, Flags},
-    domain::environment::Environment,
+    domain::environment::{Environment, LedgerChoice},
     store::{BatchPhase, BatchRow, Store},
     tasks::Registry,
 };
@@ -48,9 +48,24 @@ impl Context {
         Self { global, screen, env: Env::read(), tasks }
     }
 
+    /// The flags by which the user chose the ledger: hints repeat them.
+    pub fn choice(&self) -> LedgerChoice {
+        self.flags(false).choice()
+    }
+
+    fn flags(&self, sandbox: bool) -> Flags {
+        let Global { config, database, spool, .. } = &self.global;
+        Flags { config: config.clone(), database: database.clone(), spool: spool.clone(), sandbox }
+    }
+
+    /// A command as a hint, for the ledger that the user chose.
+    pub(super) fn hint(&self, environment: Environment, words: &[&str]) -> String {
+        command((&self.choice(), environment), words)
+    }
+
     /// The settings.
     pub fn config(&self, sandbox: bool) -> Result<Config, CliError> {
-        let flags = Flags { config: self.global.config.clone(), database: self.global.database.clone(), sandbox };
+        let flags = self.flags(sandbox);
         let cwd = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
         Ok(Config::load(&flags, &self.env, &cwd)?)
     }
@@ -68,7 +83,7 @@ impl Context {
 
     /// One batch of a ledger. If its submission was cut off, warns first that lines are missing.
     pub async fn batch_in(&self, store: &Store, name: &str) -> Result<BatchRow, CliError> {
-        let row = batch_of(store, name).await?;
+        let row = batch_of(store, name, &self.choice()).await?;
         // The number of unfinished lines does not matter here.
         if row.phase(0, store.clock().now()) == BatchPhase::CutOff {
             self.screen.message(&format!(

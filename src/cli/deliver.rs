@@ -6,11 +6,15 @@ use super::{
     context::{BatchArgs, Context},
     error::{CliError, Exit},
     lines::LineFlags,
+    metrics_file::MetricsFlags,
     terminal::Terminal,
-    words::{command, counted},
+    words::counted,
     work,
 };
-use crate::{app::Session, runner::Order};
+use crate::{
+    app::{MetricsFile, Session},
+    runner::Order,
+};
 
 /// Write outputs of a batch again from kept answers
 ///
@@ -24,15 +28,21 @@ pub struct Deliver {
     named: BatchArgs,
     #[command(flatten)]
     lines: LineFlags,
+    #[command(flatten)]
+    metrics: MetricsFlags,
 }
 
 impl Deliver {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
+        self.metrics.around(context, self.named.ledger.sandbox, async |file| self.deliver(context, file).await).await
+    }
+
+    async fn deliver(&self, context: &Context, file: Option<&MetricsFile>) -> Result<Exit, CliError> {
         let settings = context.settings(self.named.ledger.sandbox)?.without_calls().of_existing_ledger();
-        let session = Session::open(settings, Terminal::events(&context.screen)).await?;
+        let session = Session::open(settings, Terminal::events(&context.screen)).await?.measured_in(file);
         let row = context.batch_in(session.store(), &self.named.batch).await?;
         let screen = &context.screen;
-        let command_of = |words: &[&str]| command(row.environment, words);
+        let command_of = |words: &[&str]| context.hint(row.environment, words);
         let unfinished = session.store().counts(row.id).await?.unfinished();
         if unfinished > 0 {
             // Working the batch now would also make the calls of other lines, which was not requested.

@@ -8,8 +8,9 @@ use crate::{
     domain::{call::CallFailure, causes::in_words},
     report::publish::PublishError,
     runner::intake::{ExitClass, IntakeError},
+    server::SecretError,
     shutdown::Signal,
-    store::StoreError,
+    store::{BackupError, CopyError, StoreError},
     waves::ClientError,
 };
 
@@ -38,7 +39,7 @@ exits! {
     pub enum Exit {
         /// Every line succeeded, or the failures are within `tolerate`.
         Success = 0,
-        /// The batch finished, but lines failed, are suspect, or were cancelled.
+        /// The batch finished, but lines failed, are suspect, or were cancelled. `ledger check` or `doctor` found something.
         Lines = 1,
         /// Usage, definition or manifest is wrong: nothing was started.
         Usage = 2,
@@ -54,6 +55,16 @@ exits! {
 }
 
 impl Exit {
+    /// The status of a verb that has ended. A closed output is no failure of it.
+    #[must_use]
+    pub fn of(done: &Result<Self, CliError>) -> Self {
+        match done {
+            Ok(exit) => *exit,
+            Err(error) if error.is_closed_pipe() => Self::Success,
+            Err(error) => error.exit,
+        }
+    }
+
     /// The status after a signal.
     #[must_use]
     pub const fn of_signal(signal: Option<Signal>) -> Self {
@@ -161,8 +172,19 @@ const fn exit_of(error: &AppError) -> Exit {
         | AppError::NoPublicUrl
         | AppError::NoBatch { .. }
         | AppError::Store(StoreError::NoBatch(_))
+        | AppError::Copy(CopyError::Same { .. })
+        | AppError::Backup(
+            BackupError::Exists(_)
+            | BackupError::NotReplaced { .. }
+            | BackupError::NoBackup(_)
+            | BackupError::OtherLedger { .. }
+            | BackupError::Older { .. }
+            | BackupError::OfFile { .. }
+            | BackupError::OfServer { .. },
+        )
         | AppError::Intake(IntakeError::Voices(_))
         | AppError::NoDirectory(_)
+        | AppError::Secret(SecretError::Variable { .. })
         | AppError::Choice(ChoiceError::NoColumn { .. } | ChoiceError::NotListed { .. })
         | AppError::OtherEnvironment { .. }
         | AppError::NoParts(_) => Exit::Usage,
@@ -170,6 +192,8 @@ const fn exit_of(error: &AppError) -> Exit {
             ExitClass::Usage => Exit::Usage,
             ExitClass::CouldNotRun => Exit::Blocked,
         },
+        AppError::Forget(error) if error.is_usage() => Exit::Usage,
+        AppError::Forget(error) if error.is_of_lines() => Exit::Lines,
         AppError::Choice(_) => Exit::Lines,
         AppError::Interrupted(signal) | AppError::InterruptedOpening(signal) => Exit::of_signal(*signal),
         _ => Exit::Blocked,

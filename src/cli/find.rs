@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     app::{LineText, place_of, texts},
+    domain::synthesis_options::TtsLanguage,
     store::Selection,
 };
 
@@ -44,6 +45,9 @@ struct FoundView<'f> {
     /// The voice, for speech.
     #[serde(skip_serializing_if = "Option::is_none")]
     voice_id: Option<&'f str>,
+    /// The language that the line or its column sets, for speech.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    language: Option<TtsLanguage>,
     /// The words with some before and after.
     text: String,
     /// The addresses of the line's outputs.
@@ -89,10 +93,11 @@ impl Find {
         let screen = &context.screen;
         let text = format!("{before}{words}{after}");
         if self.json {
-            let (key, voice_id) = (line.key.as_str(), line.voice_id.as_deref());
-            screen.views([FoundView { batch, key, voice_id, text, outputs: &line.outputs }])?;
+            let (key, voice_id, language) = (line.key.as_str(), line.voice_id.as_deref(), line.language);
+            screen.views([FoundView { batch, key, voice_id, language, text, outputs: &line.outputs }])?;
         } else {
-            let voice = line.voice_id.as_ref().map(|voice| format!(" ({voice})")).unwrap_or_default();
+            let language = line.language.map(|language| format!(", {language}")).unwrap_or_default();
+            let voice = line.voice_id.as_ref().map(|voice| format!(" ({voice}{language})")).unwrap_or_default();
             screen.result(&shorten(&format!("{batch}  {}{voice}  {text}", line.key), screen.result_width()))?;
         }
         Ok(())

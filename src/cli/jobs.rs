@@ -6,7 +6,7 @@ use super::{
     context::{BatchArgs, Context},
     error::{CliError, Exit},
     lines::LineFlags,
-    parts,
+    parts::{self, spoken_by},
     words::{clock, counted, dollars, duration, grouped, moment, printable, table},
 };
 use crate::{
@@ -40,7 +40,7 @@ pub struct Jobs {
     /// At most so many; 0 for all [default: 100, with --json or --key all]
     #[arg(long, value_name = "N")]
     limit: Option<u32>,
-    /// Also outputs in voices or formats that are not asked for any more
+    /// Also outputs in voices, formats or languages that are not asked for any more
     #[arg(long)]
     with_dropped: bool,
     /// One JSON object a line
@@ -186,7 +186,7 @@ fn synthesis_words(jobs: &[JobView], width: usize) -> String {
         vec![
             job.line.to_string(),
             job.key.clone(),
-            own.map(|own| own.voice_id.clone()).unwrap_or_default(),
+            own.map(voice).unwrap_or_default(),
             own.map(|own| format!("{} {}", own.output_format, own.sample_rate)).unwrap_or_default(),
             state(job),
             own.and_then(|own| own.characters).map(grouped).unwrap_or_default(),
@@ -214,6 +214,10 @@ fn what(job: &JobView) -> String {
     }
 }
 
+fn voice(own: &RenditionView) -> String {
+    spoken_by(&own.voice_id, own.language)
+}
+
 /// `312 characters in 2 parts, 1 of them there already`
 fn text(own: &RenditionView) -> Option<String> {
     let parts = own.parts.map(|n| format!(" in {}", counted(n, "part"))).unwrap_or_default();
@@ -230,7 +234,7 @@ pub(super) fn in_full(job: &JobView, width: usize) -> String {
         }
     };
     let own = job.rendition.as_ref();
-    fact("voice", own.map(|own| own.voice_id.clone()));
+    fact("voice", own.map(voice));
     fact("format", own.map(|own| format!("{} at {} Hz", own.output_format, own.sample_rate)));
     fact("text", own.and_then(text));
     fact("source", job.source.clone());

@@ -1,10 +1,10 @@
 //! Kept answers, and how long each batch's `keep_answers` still keeps them.
 
 use super::words::{bytes, command, counted, grouped, moment};
-use crate::{app::views::AnswersView, domain::environment::Environment};
+use crate::{app::views::AnswersView, domain::environment::NamedLedger};
 
 /// The text below the ledger's line.
-pub(super) fn words(view: &AnswersView, environment: Environment) -> String {
+pub(super) fn words(view: &AnswersView, ledger: NamedLedger<'_>) -> String {
     let AnswersView { all, past, next, next_at } = view;
     if all.count == 0 {
         return String::new();
@@ -15,7 +15,7 @@ pub(super) fn words(view: &AnswersView, environment: Environment) -> String {
         let size = bytes(past.bytes);
         out.push_str(&format!(
             "  {these} past keep_answers, about {size}: `{}` frees them now, else the next run\n",
-            command(environment, &["prune"])
+            command(ledger, &["prune"])
         ));
     }
     if let Some((next, at)) = next.zip(*next_at) {
@@ -28,10 +28,13 @@ pub(super) fn words(view: &AnswersView, environment: Environment) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::views::{KeptView, Moment};
+    use crate::{
+        app::views::{KeptView, Moment},
+        domain::environment::{Environment, LedgerChoice},
+    };
 
     fn shown(view: &AnswersView) -> String {
-        words(view, Environment::Live)
+        words(view, (&LedgerChoice::default(), Environment::Live))
     }
 
     #[test]

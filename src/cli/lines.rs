@@ -81,6 +81,15 @@ impl LineFlags {
         }
     }
 
+    /// What they say, without those that are not wanted any more.
+    pub(super) fn choice(&self) -> Result<Choice, CliError> {
+        let mut keys = self.keys.clone();
+        if let Some(file) = &self.keys_from {
+            keys.extend(keys_of(file)?);
+        }
+        Ok(Choice { keys, states: self.states.clone(), cells: self.cells.clone(), with_dropped: false })
+    }
+
     async fn find(
         &self,
         context: &Context,
@@ -88,11 +97,7 @@ impl LineFlags {
         batch: &BatchRow,
         with_dropped: bool,
     ) -> Result<Lines, CliError> {
-        let mut keys = self.keys.clone();
-        if let Some(file) = &self.keys_from {
-            keys.extend(keys_of(file)?);
-        }
-        let choice = Choice { keys, states: self.states.clone(), cells: self.cells.clone(), with_dropped };
+        let choice = Choice { with_dropped, ..self.choice()? };
         if choice.is_all() {
             return Ok(Lines { lines: Selection::default(), unknown: None });
         }

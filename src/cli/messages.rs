@@ -1,9 +1,9 @@
 //! Messages to the user before and after the work.
 
 use super::{
+    context::Context,
     error::{CliError, Exit},
     reading,
-    screen::Screen,
     words::{command, counted, dollars, duration, fact, grouped},
 };
 use crate::{
@@ -29,7 +29,7 @@ use crate::{
 /// The locations of the ledger and the settings, and the API if it is not the vendor's own.
 pub(super) fn places(config: &Config, fresh: bool) -> Vec<String> {
     let new = if fresh { " (new)" } else { "" };
-    let mut facts = vec![fact("ledger", format!("{}{new}", config.database.display()))];
+    let mut facts = vec![fact("ledger", format!("{}{new}", config.database))];
     facts.extend(config.file.as_ref().map(|file| fact("settings", file.display().to_string())));
     facts.extend(config.origin().filter(|_| !config.is_of_sandbox()).map(|origin| fact("api", origin)));
     facts
@@ -44,7 +44,9 @@ pub(super) fn option_columns(columns: &[String]) -> Option<String> {
 /// What each column of a manifest is. `content` is what the task works on: `source`, `text`.
 pub(super) fn columns(columns: &Columns, content: &str) -> Vec<String> {
     let key = columns.key.iter().map(|key| format!("key: {key}"));
-    let content = columns.content.iter().map(|column| format!("{content}: {column}"));
+    let by_language = columns.by_language.iter().map(|(language, column)| format!("{content} in {language}: {column}"));
+    let only = columns.content.iter().filter(|_| columns.by_language.is_empty());
+    let content = by_language.chain(only.map(|column| format!("{content}: {column}")));
     let set = columns.options.iter().zip(&columns.option_columns);
     let options = set.map(|(option, column)| match option == column {
         true => option.clone(),
@@ -123,8 +125,12 @@ pub(super) fn submitted(done: &Submission, (task, asked): (&dyn Task, &dyn Batch
     };
     some(done.adopted, " whose outputs were there already: done");
     some(done.without_source, " without a source: nothing to do");
+    some(done.forgotten, " of the manifest forgotten (`wavebatch forget`); they stay so, and nothing is paid for");
     some(done.gone, " of the batch not in the manifest any more; kept in its report");
-    some(done.dropped, " in voices or formats that are not asked for any more; `report --with-dropped` shows them");
+    some(
+        done.dropped,
+        " in voices, formats or languages that are not asked for any more; `report --with-dropped` shows them",
+    );
     some(done.redelivered, " rendered and delivered again from kept answers");
     some(done.without_word_times, WITHOUT_WORD_TIMES);
     some(done.pruned, " need other formats, and their answers are pruned; `retry --key` pays for one again");
@@ -218,13 +224,14 @@ fn log(summary: &Summary) {
 }
 
 /// Prints the status of a batch after the work. Returns the exit status.
-pub(super) fn after(screen: &Screen, published: Published, interrupted: Exit) -> Exit {
+pub(super) fn after(context: &Context, published: Published, interrupted: Exit) -> Exit {
+    let (screen, choice) = (&context.screen, context.choice());
     let Published { summary, spec, sandbox, pause, failed } = published;
-    let (unpublished, environment) = (failed.is_some(), Environment::sandboxed(sandbox));
+    let (unpublished, ledger) = (failed.is_some(), (&choice, Environment::sandboxed(sandbox)));
     if screen.is_log() {
         log(&summary);
     } else {
-        screen.message(&format!("\n{}", summary.to_table(screen.width(), environment)));
+        screen.message(&format!("\n{}", summary.to_table(screen.width(), ledger)));
     }
     match failed {
         None if screen.is_log() => {}
@@ -251,7 +258,7 @@ pub(super) fn after(screen: &Screen, published: Published, interrupted: Exit) ->
             screen.message(&fact("paused", summary.pause_reason.as_deref().unwrap_or_default()));
             screen.message(&match pause {
                 Some(kind) if kind.only_the_user_lifts() => {
-                    format!("-> {}", command(environment, &["resume", &summary.batch]))
+                    format!("-> {}", command(ledger, &["resume", &summary.batch]))
                 }
                 Some(kind) if kind.ends_by_itself() => {
                     "-> the same command goes on once the limit is raised, or then".to_owned()

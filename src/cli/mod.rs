@@ -1,5 +1,6 @@
 //! The command line: one file per verb. The only place that prints.
 
+mod backup;
 mod bars;
 mod callbacks;
 mod cancel;
@@ -7,15 +8,20 @@ mod check;
 mod completions;
 mod content;
 mod context;
+mod delete;
 mod deliver;
 mod dicts;
+mod doctor;
 mod error;
 mod find;
+mod forget;
 mod jobs;
 mod kept;
+mod ledger;
 mod lines;
 mod man;
 mod messages;
+mod metrics_file;
 mod missing;
 mod notify;
 mod orphans;
@@ -26,12 +32,14 @@ mod prune;
 mod reading;
 pub mod reference;
 mod report;
+mod restore;
 mod resume;
 mod retry;
 mod run;
 mod sandbox;
 mod schedule;
 mod screen;
+mod secrets;
 mod serve;
 mod show;
 mod sources;
@@ -76,6 +84,7 @@ Environment:
   SMALLEST_API_KEY     the account's key; SMALLEST_API_KEY_FILE names a file with it
   SMALLEST_BASE_URL    another address of the API
   WAVEBATCH_DATABASE   the ledger, e.g. sqlite:///srv/wavebatch.db (as --database)
+  WAVEBATCH_SPOOL      where bought speech is kept, e.g. s3://bucket/spool/ (as --spool)
   WAVEBATCH_CONFIG     the settings (as --config), else ./wavebatch.toml, else
                        /etc/wavebatch/wavebatch.toml
 
@@ -105,9 +114,12 @@ pub struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Everywhere")]
 pub struct Global {
-    /// The ledger, e.g. sqlite://wavebatch.db
+    /// The ledger, e.g. sqlite://wavebatch.db or postgres://user@host/database
     #[arg(long, global = true, value_name = "ADDRESS")]
     database: Option<String>,
+    /// Where bought speech is kept, if not beside the ledger: s3://bucket/prefix/, or a folder that machines share
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    spool: Option<String>,
     /// The settings [default: wavebatch.toml, else /etc/wavebatch/wavebatch.toml, if there is one]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -140,12 +152,19 @@ enum Command {
     Pause(pause::Pause),
     Resume(resume::Resume),
     Prune(prune::Prune),
+    Forget(forget::Forget),
+    Delete(delete::Delete),
     Orphans(orphans::Orphans),
     Voices(voices::Voices),
     Dicts(dicts::Dicts),
     Spool(spool::Spool),
+    Ledger(ledger::Ledger),
+    Backup(backup::Backup),
+    Restore(restore::Restore),
+    Doctor(doctor::Doctor),
     Schedule(schedule::Schedule),
     Notify(notify::NotifyVerb),
+    Secrets(secrets::SecretsVerb),
     Serve(serve::Serve),
     Sandbox(sandbox::Sandbox),
     Completions(completions::Completions),
@@ -164,6 +183,9 @@ pub fn main(tasks: Registry) -> ExitCode {
     let bars = bars::on_stderr();
     // A service has no bar: its users read the log.
     let service = matches!(cli.command, Command::Serve(_)) && cli.global.log_format == LogFormat::Text;
+    if matches!(cli.command, Command::Backup(_)) {
+        process::go_last();
+    }
     let verbosity = Verbosity { verbose: cli.global.verbose + u8::from(service), quiet: cli.global.quiet };
     telemetry::start(cli.global.log_format, verbosity, bars.clone());
     let screen = Screen::new(bars, cli.global.log_format, cli.global.quiet);
@@ -176,14 +198,12 @@ pub fn main(tasks: Registry) -> ExitCode {
         }
         Err(e) => Err(e.into()),
     };
-    match done {
-        Ok(exit) => exit.into(),
-        Err(stop) if stop.is_closed_pipe() => Exit::Success.into(),
-        Err(stop) => {
-            screen.error(&stop.message());
-            stop.exit.into()
-        }
+    if let Err(stop) = &done
+        && !stop.is_closed_pipe()
+    {
+        screen.error(&stop.message());
     }
+    Exit::of(&done).into()
 }
 
 /// The command line. On failure the help or the error is printed, and the exit status returned.
@@ -248,12 +268,19 @@ impl Command {
             Self::Pause(verb) => verb.run(&context).await,
             Self::Resume(verb) => verb.run(&context).await,
             Self::Prune(verb) => verb.run(&context).await,
+            Self::Forget(verb) => Box::pin(verb.run(&context)).await,
+            Self::Delete(verb) => Box::pin(verb.run(&context)).await,
             Self::Orphans(verb) => verb.run(&context).await,
             Self::Voices(verb) => verb.run(&context).await,
             Self::Dicts(verb) => verb.run(&context).await,
             Self::Spool(verb) => verb.run(&context).await,
+            Self::Ledger(verb) => verb.run(&context).await,
+            Self::Backup(verb) => verb.run(&context).await,
+            Self::Restore(verb) => verb.run(&context).await,
+            Self::Doctor(verb) => verb.run(&context).await,
             Self::Schedule(verb) => verb.run(&context).await,
             Self::Notify(verb) => verb.run(&context).await,
+            Self::Secrets(verb) => verb.run(&context).await,
             Self::Serve(verb) => verb.run(&context).await,
             Self::Sandbox(verb) => verb.run(&context).await,
             Self::Completions(verb) => verb.run(&context),

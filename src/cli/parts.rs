@@ -7,7 +7,7 @@ use crate::app::{
     JobParts, PartState, PartStatus,
     views::{JobPartView, JobPartsView},
 };
-use crate::domain::printable::visible;
+use crate::domain::{printable::visible, synthesis_options::TtsLanguage};
 
 /// The width of a part's first words, in columns.
 const FIRST_WORDS: usize = 60;
@@ -19,10 +19,16 @@ pub(super) struct Moment(pub(super) u64);
 /// `avery, wav at 24000 Hz`
 pub(super) fn who(job: &JobParts) -> String {
     let request = &job.request;
-    let voice = request.voice_id.as_deref().unwrap_or_default();
+    let voice = spoken_by(request.voice_id.as_deref().unwrap_or_default(), job.language);
     let format = request.output_format.map(|format| format!(", {format}")).unwrap_or_default();
     let rate = request.sample_rate.map(|rate| format!(" at {rate} Hz")).unwrap_or_default();
     format!("{voice}{format}{rate}")
+}
+
+/// The voice, and the language if the line has one of its own: `meher (hi)`
+pub(super) fn spoken_by(voice: &str, language: Option<TtsLanguage>) -> String {
+    let language = language.map(|language| format!(" ({language})")).unwrap_or_default();
+    format!("{voice}{language}")
 }
 
 /// The first words of a part, for one line of a message.
@@ -70,7 +76,8 @@ pub(super) fn in_full(job: &JobPartsView, width: usize) -> String {
         ]
     };
     let rows: Vec<_> = job.parts.iter().map(row).collect();
-    let who = format!("{}, {} at {} Hz", job.voice_id, job.output_format, job.sample_rate);
+    let voice = spoken_by(&job.voice_id, job.language);
+    let who = format!("{voice}, {} at {} Hz", job.output_format, job.sample_rate);
     let head = format!("{}, line {}, {who}: {}, {count}{long}\n", job.key, job.line, job.state);
     head + &table(&["part", "start", "chars", "state", ""], &rows, &[0, 1, 2], width)
 }

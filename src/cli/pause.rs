@@ -5,7 +5,7 @@ use clap::Args;
 use super::{
     context::{BatchArgs, Context},
     error::{CliError, Exit},
-    words::{command, counted},
+    words::counted,
 };
 use crate::domain::retry::PauseKind;
 
@@ -35,7 +35,7 @@ impl Pause {
         context.screen.message(&format!(
             "{} is paused{rest}. `{}` lifts it",
             batch.name,
-            command(batch.environment, &["resume", &batch.name])
+            context.hint(batch.environment, &["resume", &batch.name])
         ));
         store.close().await;
         Ok(Exit::Success)

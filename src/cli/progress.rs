@@ -105,6 +105,8 @@ pub(super) struct PoolNow {
     pub(super) effective: Limits,
     /// Calls in the last minute, including those of other processes.
     pub(super) in_window: u32,
+    /// Unfinished lines of other batches, whoever works on them.
+    pub(super) queued: u64,
 }
 
 /// Progress of a synthesis, in characters: one job may be a whole book.
@@ -259,6 +261,7 @@ impl Meter {
             spend_usd = crate::domain::cost::MicroUsd(self.spent).usd(),
             left = self.left(now).map(|left| left.to_string()),
             held = self.held(),
+            shared = self.others(),
             "progress"
         );
     }
@@ -308,6 +311,15 @@ impl Meter {
         words.join(" · ")
     }
 
+    /// What else waits for calls of the same pools.
+    pub(super) fn others(&self) -> Option<String> {
+        let shared = self.pools.iter().filter(|(_, pool)| pool.queued > 0);
+        let shared: Vec<_> = shared
+            .map(|(name, pool)| format!("{} of other batches share the limits of {name}", counted(pool.queued, "line")))
+            .collect();
+        (!shared.is_empty()).then(|| shared.join(" · "))
+    }
+
     /// Why calls are held back beyond the set limits.
     pub(super) fn held(&self) -> Option<String> {
         let why = |(pool, (bound, until)): (&Pool, &(Bound, Option<i64>))| {
@@ -329,7 +341,7 @@ mod tests {
     use crate::{domain::job::BatchId, runner::CallEnd};
 
     fn limited(limit: Option<u32>) -> PoolNow {
-        PoolNow { effective: Limits { requests_per_minute: limit, concurrency: None }, in_window: 0 }
+        PoolNow { effective: Limits { requests_per_minute: limit, concurrency: None }, in_window: 0, queued: 0 }
     }
 
     fn finished(state: JobState) -> Event {
@@ -385,7 +397,7 @@ mod tests {
     fn in_flight_is_never_over_the_cap_and_a_total_does_not_shrink() {
         let mut meter = Meter::new(0);
         let effective = Limits { requests_per_minute: None, concurrency: Some(2) };
-        meter.pools.insert(Pool::Tts, PoolNow { effective, in_window: 0 });
+        meter.pools.insert(Pool::Tts, PoolNow { effective, in_window: 0, queued: 0 });
         for _ in 0..5 {
             meter.event(&Event::CallStarted { pool: Pool::Tts }, 0);
         }
@@ -418,6 +430,9 @@ mod tests {
         assert_eq!(meter.held().unwrap(), "pulse: the API is out of reach; the next probe waits");
         meter.event(&Event::Held { pool: Pool::Pulse, by: None }, 3_000);
         assert_eq!(meter.held(), None);
+        assert_eq!(meter.others(), None);
+        meter.pools.insert(Pool::Pulse, PoolNow { queued: 1_380, ..limited(Some(25)) });
+        assert_eq!(meter.others().unwrap(), "1,380 lines of other batches share the limits of pulse");
     }
 
     #[test]
@@ -426,7 +441,7 @@ mod tests {
         let counts = Counts { by_state: [(JobState::Running, 3)].into(), ..Counts::default() };
         meter.rebase(&[counts], 0);
         let effective = Limits { requests_per_minute: None, concurrency: Some(10) };
-        meter.pools.insert(Pool::Tts, PoolNow { effective, in_window: 0 });
+        meter.pools.insert(Pool::Tts, PoolNow { effective, in_window: 0, queued: 0 });
         let spoken = |at_work| SynthesisCounts { asked: 5_000, left: 4_000, at_work, ..SynthesisCounts::default() };
         meter.update_synthesis(spoken(1_000), 10_000);
         meter.event(&Event::CallStarted { pool: Pool::Tts }, 10_000);

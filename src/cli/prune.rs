@@ -8,17 +8,17 @@ use super::{
     context::{Context, LedgerFlags},
     error::{CliError, Exit},
     kept,
-    words::{bytes, command, counted},
+    words::{bytes, counted},
 };
 use crate::{
-    app::{answers, kept_until},
+    app::{Forgetter, answers, kept_until},
     definition::text,
     store::{BatchRow, Pruned},
 };
 
 /// Take kept answers out of the ledger
 ///
-/// Rows and receipts stay, so nothing is paid for again; but what is pruned has to be paid for to be delivered again.
+/// It also carries out `keep_rows` and `keep_outputs` of each batch. /// Rows and receipts stay, so nothing is paid for again; but what is pruned has to be paid for to be delivered again.
 /// Answers of batches that are not finished stay. Speech is kept as files: `wavebatch spool prune` is for those.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  wavebatch prune support-calls --older-than 2d")]
@@ -58,11 +58,29 @@ impl Prune {
         }
         store.shrink().await?;
         let screen = &context.screen;
+        let forgetter = Forgetter::new(&store, &settings, Err("`prune` asks nobody".to_owned()));
+        let retained = Box::pin(forgetter.retain(environment, self.batch.as_deref())).await?;
+        if retained.jobs > 0 {
+            screen.message(&format!(
+                "{} past keep_rows: their content is gone from the ledger",
+                counted(retained.jobs, "job")
+            ));
+        }
+        if retained.outputs > 0 {
+            screen.message(&format!(
+                "{} past keep_outputs removed, and the reports with them",
+                counted(retained.outputs, "output")
+            ));
+        }
+        for why in &retained.failed {
+            screen.warn(why);
+        }
+        drop(forgetter);
         if pruned.texts > 0 {
             screen.message(&format!("{} of changed lines pruned", counted(pruned.texts, "text")));
         }
         if batch.as_ref().is_some_and(|row| context.tasks.has_parts(row.task)) {
-            let trim = command(environment, &["spool", "prune"]);
+            let trim = context.hint(environment, &["spool", "prune"]);
             screen.message(&format!("speech is kept in the spool, not in the ledger: `{trim}` trims it"));
         } else if pruned.answers + pruned.callbacks == 0 {
             screen.message("no answers to prune");
@@ -77,7 +95,7 @@ impl Prune {
             let answers = counted(pruned.answers, "answer");
             screen.message(&format!("{answers}{posted} pruned, {} given back", bytes(pruned.bytes)));
         }
-        let kept = kept::words(&answers(&store).await?, environment);
+        let kept = kept::words(&answers(&store).await?, (&context.choice(), environment));
         if !kept.is_empty() {
             screen.message(&kept);
         }

@@ -47,7 +47,7 @@ pub struct Report {
     format: Option<ReportLayout>,
     #[command(flatten)]
     lines: LineFlags,
-    /// Also rows of outputs in voices or formats that are not asked for any more
+    /// Also rows of outputs in voices, formats or languages that are not asked for any more
     #[arg(long, requires = "output")]
     with_dropped: bool,
     /// Print summary.json, and write nothing
@@ -76,7 +76,7 @@ impl Report {
             }
             None => beside(context, &store, &settings.config.rates, &row, state).await?,
         }
-        let missing = missing::look(&context.screen, &store, &row).await;
+        let missing = missing::look(context, &store, &row).await;
         store.close().await;
         Ok(if exit == Exit::Success { missing } else { exit })
     }
@@ -136,8 +136,8 @@ async fn beside(
     if let Some(error) = published.failed {
         return Err(error.into());
     }
-    let screen = &context.screen;
-    screen.result(&published.summary.to_table(screen.result_width().min(200), row.environment))?;
+    let (screen, choice) = (&context.screen, context.choice());
+    screen.result(&published.summary.to_table(screen.result_width().min(200), (&choice, row.environment)))?;
     screen.message(&format!("  report    {}", published.summary.report));
     Ok(())
 }

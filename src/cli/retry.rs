@@ -10,7 +10,7 @@ use super::{
     error::{CliError, Exit},
     lines::LineFlags,
     parts::Moment,
-    words::{command, counted, grouped},
+    words::{counted, grouped},
 };
 use crate::{
     app::AppError,
@@ -70,7 +70,7 @@ impl Retry {
         }
         if plan.jobs > 0 && !self.dry_run {
             store.retry(chosen).await?;
-            let work = command(batch.environment, &["work", "--batch", &batch.name]);
+            let work = context.hint(batch.environment, &["work", "--batch", &batch.name]);
             screen.message(&format!("queued  -> {work}"));
         }
         store.close().await;

@@ -9,6 +9,7 @@ use super::{
     check::{self, CheckFlags},
     context::Context,
     error::{CliError, Exit},
+    metrics_file::MetricsFlags,
     missing,
     sources::Sources,
     submit::submit,
@@ -17,7 +18,7 @@ use super::{
     work::{self, Show},
 };
 use crate::{
-    app::{AppError, NotStarted, Session, check_public_url, could_not_start, user_pause},
+    app::{AppError, MetricsFile, NotStarted, Session, check_public_url, could_not_start, user_pause},
     domain::{environment::Environment, job::BatchId},
     runner::{Order, intake::Submission},
     store::BatchRow,
@@ -46,6 +47,8 @@ pub struct Run {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    metrics: MetricsFlags,
+    #[command(flatten)]
     callbacks: CallbackFlags,
 }
 
@@ -54,7 +57,8 @@ impl Run {
         if self.dry_run {
             return check::check(context, &self.sources, CheckFlags { json: self.json, ..CheckFlags::default() }).await;
         }
-        let ended = self.work(context).await;
+        let sandbox = self.sources.sandbox;
+        let ended = self.metrics.around(context, sandbox, async |file| self.work(context, file).await).await;
         if let Err(error) = &ended {
             self.notify_not_started(context, error).await;
         }
@@ -81,16 +85,16 @@ impl Run {
         could_not_start(run, &Terminal::events(&context.screen)).await;
     }
 
-    async fn work(&self, context: &Context) -> Result<Exit, CliError> {
+    async fn work(&self, context: &Context, file: Option<&MetricsFile>) -> Result<Exit, CliError> {
         let sandbox = self.sources.sandbox;
         let settings = self.callbacks.over(context.settings(sandbox)?);
         let definition =
             self.sources.definition(&context.env, context.tasks.definitions())?.asked_at(settings.config.origin());
         check_public_url(&definition, &settings.config, sandbox)?;
-        let session = Session::open(settings, Terminal::events(&context.screen)).await?;
-        let file = self.sources.file();
-        let notifications = session.notifications(file.map(|file| (&definition, Path::new(file))));
-        let show = Show { definition: file.map(str::to_owned), json: self.json, notifications };
+        let session = Session::open(settings, Terminal::events(&context.screen)).await?.measured_in(file);
+        let source = self.sources.file();
+        let notifications = session.notifications(source.map(|file| (&definition, Path::new(file)))).await;
+        let show = Show { definition: source.map(str::to_owned), json: self.json, notifications };
         let done = match submit(context, &session, &definition, &self.sources).await {
             Ok(done) => done,
             Err(mut error) if error.is_nothing_found() => {
@@ -118,7 +122,7 @@ impl Run {
         work::print_outlook(context, &session, &this, done.purchases.is_some()).await?;
         let mut exit = work::to_the_end(context, &session, &batches, Order::OldestFirst, &show).await?;
         if done.existed && exit == Exit::Success {
-            exit = missing::look(&context.screen, session.store(), &this).await;
+            exit = missing::look(context, session.store(), &this).await;
         }
         session.close().await;
         Ok(exit)
@@ -134,7 +138,7 @@ impl Run {
         let mut batches = self.unfinished(context, session, &done.spec.definition, Some(done.batch)).await?;
         let this = session.store().batch_by_id(done.batch).await?;
         // Another process may be submitting it too; the work waits for that.
-        if let Some(paused) = user_pause(&this) {
+        if let Some(paused) = user_pause(&this, &session.config().choice) {
             return Err(AppError::NotWorkable(paused).into());
         }
         batches.push(this);

@@ -72,7 +72,7 @@ fn notify(screen: &Screen, service: &Service) {
         let address = |addr: Option<std::net::SocketAddr>| addr.map(|addr| addr.to_string());
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
-            ledger = %config.database.display(),
+            ledger = %config.database,
             settings = config.file.as_ref().map(|file| file.display().to_string()),
             callbacks = address(service.callbacks().0),
             public_url = service.callbacks().1.map(ToString::to_string),

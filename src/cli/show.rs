@@ -10,7 +10,7 @@ use super::{
     words::{counted, printable_lines},
 };
 use crate::{
-    app::{texts, views::JobView},
+    app::{spoken_text, texts, views::JobView},
     domain::{options::nearest, printable::visible},
     store::{BatchRow, Field, JobFilter, Selection, Store},
 };
@@ -86,15 +86,21 @@ impl Show {
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
-        let found = texts(store, &context.tasks, batch, &lines, |_| true).await?;
-        let text = found.into_iter().next().map(|line| line.text);
-        let view = |job| LineView {
-            batch: batch.name.clone(),
-            definition: batch.definition.clone(),
-            text: text.clone(),
-            job: JobView::of(job),
+        // The outputs of a line may speak texts in several languages; a recording has one.
+        let mut transcript = match context.tasks.has_parts(batch.task) {
+            true => None,
+            false => texts(store, &context.tasks, batch, &lines, |_| true).await?.into_iter().next(),
         };
-        Ok(jobs.iter().map(view).collect())
+        let mut views = Vec::with_capacity(jobs.len());
+        for job in &jobs {
+            let text = match transcript.take() {
+                Some(line) => Some(line.text),
+                None => spoken_text(store, job.row.job).await?,
+            };
+            let (batch, definition) = (batch.name.clone(), batch.definition.clone());
+            views.push(LineView { batch, definition, text, job: JobView::of(job) });
+        }
+        Ok(views)
     }
 
     async fn unknown(&self, store: &Store, batches: &[BatchRow]) -> Result<CliError, CliError> {

@@ -13,13 +13,13 @@ use crate::domain::printable::visible;
 use crate::{
     app::views::{ClipsView, Moment, SpoolPrunedView, SpoolView},
     definition::text,
-    store::SpoolLimits,
+    store::{SpoolLimits, is_of_objects},
 };
 
 /// Show what speech is kept, and what it takes on disk, or trim it
 ///
-/// Each part of a text is paid for once and kept as a file beside the ledger: what is said again, in this batch or
-/// another, is taken from there.
+/// Each part of a text is paid for once and kept beside the ledger, or where `spool` says: what is said again, in this
+/// batch or another, is taken from there.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  wavebatch spool\n  wavebatch spool prune --older-than 30d --max-size 10GB")]
 pub struct Spool {
@@ -72,7 +72,7 @@ impl Spool {
             return prune.run(context).await;
         }
         let (store, _) = context.ledger(self.ledger.sandbox).await?;
-        let folder = store.audio_cache().root().display().to_string();
+        let folder = store.audio_cache().place().await?;
         let view = SpoolView::of(&store.spool_view(context.tasks.reports()).await?, folder);
         let screen = &context.screen;
         if self.json {
@@ -116,7 +116,7 @@ fn shown(view: &SpoolView) -> String {
         fact("speech", amount(view.all)),
         fact("used", format!("the longest ago {}, last {}", used(view.oldest_use), used(view.newest_use))),
         fact("needed", format!("{needed}, by unfinished jobs")),
-        fact("folder", &view.folder),
+        fact(if is_of_objects(&view.folder) { "store" } else { "folder" }, &view.folder),
     ];
     facts.join("\n")
 }

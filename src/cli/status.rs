@@ -11,9 +11,13 @@ use super::{
 use crate::{
     app::{
         status,
-        views::{BatchView, PoolUse, StatusView, SynthesisProgressView},
+        views::{BatchView, PoolUse, ProcessState, ProcessView, StatusView, SynthesisProgressView},
     },
-    domain::{environment::Environment, job::JobState},
+    domain::{
+        environment::{LedgerChoice, NamedLedger},
+        job::JobState,
+        process::differences_in_words,
+    },
     store::BatchPhase,
 };
 
@@ -39,20 +43,20 @@ impl Status {
             None => store.batches().await?,
         };
         let view = status(&store, &settings, rows).await?;
-        let screen = &context.screen;
+        let (screen, choice) = (&context.screen, context.choice());
         if self.json {
             screen.view(&view)?;
         } else if let ([batch], Some(_)) = (view.batches.as_slice(), &self.batch) {
-            screen.result(&(one(batch, money(&view)) + &rest(&view, settings.environment)))?;
+            let rest = rest(&view, (&choice, settings.environment), screen.result_width());
+            screen.result(&(one(batch, money(&view), &choice) + &rest))?;
         } else if view.batches.is_empty() {
             screen.message(&format!("{} has no batches yet", view.ledger.path));
         } else {
-            screen.result(&(list(&view, screen.result_width()) + "\n" + &rest(&view, settings.environment)))?;
+            let width = screen.result_width();
+            screen.result(&(list(&view, width) + "\n" + &rest(&view, (&choice, settings.environment), width)))?;
         }
-        if let Some((one, other)) = view.differing {
-            screen.warn(&format!(
-                "processes {one} and {other} work with different limits, and the higher ones win; start them with the same wavebatch.toml"
-            ));
+        if view.processes_differ {
+            screen.warn(&differences_in_words(&view.differences));
         }
         store.close().await;
         Ok(Exit::Success)
@@ -66,7 +70,7 @@ fn money(view: &StatusView) -> Money {
 }
 
 /// The text below the batches.
-fn rest(view: &StatusView, environment: Environment) -> String {
+fn rest(view: &StatusView, named: NamedLedger<'_>, width: usize) -> String {
     let ledger = &view.ledger;
     // Much of a ledger at work is still in its write-ahead log.
     let mut out = format!("ledger {}, {}", ledger.path, bytes(ledger.bytes.saturating_add(ledger.wal_bytes)));
@@ -77,22 +81,67 @@ fn rest(view: &StatusView, environment: Environment) -> String {
         out.push_str(&format!(", spool {}", bytes(ledger.spool_bytes)));
     }
     out.push('\n');
-    out.push_str(&kept::words(&ledger.answers, environment));
+    out.push_str(&kept::words(&ledger.answers, named));
     out.push_str(&spend_limits::words(&view.spend_limits, money(view)));
     for used in &view.pools {
         if let Some(words) = pool(used) {
             out.push_str(&format!("pool {} {words}\n", used.pool));
         }
     }
-    if !view.processes.is_empty() {
-        let pids: Vec<_> = view.processes.iter().map(ToString::to_string).collect();
-        out.push_str(&format!("at work: process {}\n", pids.join(", ")));
+    out.push_str(&processes(&view.processes, width));
+    out
+}
+
+/// The processes, and what they hold.
+fn processes(processes: &[ProcessView], width: usize) -> String {
+    if processes.is_empty() {
+        return String::new();
     }
-    if !view.died.is_empty() {
-        let pids: Vec<_> = view.died.iter().map(ToString::to_string).collect();
-        out.push_str(&format!("died: process {}; the next run goes on with its lines\n", pids.join(", ")));
+    let mut out = "\n".to_owned();
+    let whole = processes_with(processes, true, width);
+    // On a narrow screen the version is left out before something is cut off.
+    let is_cut = whole.lines().any(|line| line.ends_with('…'));
+    out.push_str(&if is_cut { processes_with(processes, false, width) } else { whole });
+    match processes.iter().filter(|process| process.state == ProcessState::Died).count() {
+        0 => {}
+        1 => out.push_str("The next process at work goes on with the lines of the one that died.\n"),
+        _ => out.push_str("The next process at work goes on with the lines of those that died.\n"),
     }
     out
+}
+
+fn processes_with(processes: &[ProcessView], with_version: bool, width: usize) -> String {
+    let row = |process: &ProcessView| {
+        let state = match process.state {
+            ProcessState::AtWork => "at work",
+            ProcessState::Silent => "silent",
+            ProcessState::Died => "died",
+        };
+        let calls: Vec<_> = process.calls_in_flight.iter().map(|(pool, calls)| format!("{calls} {pool}")).collect();
+        let mut cells = vec![
+            process.pid.to_string(),
+            state.to_owned(),
+            match process.beat_age_seconds.0 / 1_000 {
+                0 => "now".to_owned(),
+                seconds => format!("{} ago", duration(seconds * 1_000)),
+            },
+            grouped(process.lines),
+            if calls.is_empty() { "-".to_owned() } else { calls.join(", ") },
+            process.host.clone(),
+        ];
+        if with_version {
+            cells.insert(2, process.version.clone());
+        }
+        cells
+    };
+    let rows: Vec<_> = processes.iter().map(row).collect();
+    let mut header = vec!["process", "state", "beat", "lines", "in flight", "host"];
+    if with_version {
+        header.insert(2, "version");
+    }
+    let is_right = |at: &usize| ["process", "beat", "lines"].contains(&header[*at]);
+    let right: Vec<usize> = (0..header.len()).filter(is_right).collect();
+    table(&header, &rows, &right, width)
 }
 
 /// Why a pool is held back, if it is.
@@ -162,7 +211,7 @@ fn list_of(view: &StatusView, always: &[JobState], width: usize) -> String {
     table(&header, &rows, &right, width)
 }
 
-fn one(batch: &BatchView, money: Money) -> String {
+fn one(batch: &BatchView, money: Money, choice: &LedgerChoice) -> String {
     let mut out = format!("{}: {}\n", batch.batch, state(batch));
     let mut fact = |name: &str, value: String| out.push_str(&format!("  {name:<10} {value}\n"));
     if batch.state == BatchPhase::CutOff {
@@ -170,7 +219,7 @@ fn one(batch: &BatchView, money: Money) -> String {
     }
     if let Some(pause) = &batch.pause {
         fact("reason", printable(&pause.reason).into_owned());
-        let of_batch = |words: &[&str]| format!("`{}`", command(batch.environment, words));
+        let of_batch = |words: &[&str]| format!("`{}`", command((choice, batch.environment), words));
         let again = of_batch(&["work", "--batch", &batch.batch]);
         fact("to go on", pause.kind.remedy(&again, &of_batch(&["resume", &batch.batch])));
     } else if let Some(fault) = &batch.unreadable {
@@ -206,13 +255,13 @@ fn one(batch: &BatchView, money: Money) -> String {
     fact("submitted", moment(batch.submitted_at.0));
     batch.started_at.into_iter().for_each(|at| fact("started", moment(at.0)));
     batch.finished_at.into_iter().for_each(|at| fact("finished", moment(at.0)));
-    out.push_str(&failures(batch));
+    out.push_str(&failures(batch, (choice, batch.environment)));
     out.push('\n');
     out
 }
 
 /// The failures and their remedies.
-fn failures(batch: &BatchView) -> String {
+fn failures(batch: &BatchView, ledger: NamedLedger<'_>) -> String {
     if batch.failures.is_empty() {
         return String::new();
     }
@@ -222,8 +271,8 @@ fn failures(batch: &BatchView) -> String {
         .map(|one| vec![grouped(one.count), one.state.to_string(), one.kind.clone(), format!("e.g. {}", one.key)])
         .collect();
     let message = table(&["", "state", "kind", ""], &rows, &[0], usize::MAX);
-    let jobs = command(batch.environment, &["jobs", &batch.batch, "--state", "failed"]);
-    let retry = command(batch.environment, &["retry", &batch.batch]);
+    let jobs = command(ledger, &["jobs", &batch.batch, "--state", "failed"]);
+    let retry = command(ledger, &["retry", &batch.batch]);
     format!("\n{message}-> {jobs}  tells each; {retry}  tries them again\n")
 }
 

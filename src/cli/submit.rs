@@ -10,7 +10,7 @@ use super::{
     messages,
     sources::Sources,
     terminal::Terminal,
-    words::{command, fact},
+    words::fact,
 };
 use crate::{
     app::{Session, check_public_url},
@@ -44,7 +44,7 @@ impl Submit {
         // All lines may be done already, for example by outputs that are there.
         let next = match session.store().counts(done.batch).await?.unfinished() {
             0 => "nothing is left to do".to_owned(),
-            _ => format!("-> {}", command(session.environment(), &["work", "--batch", &done.name])),
+            _ => format!("-> {}", context.hint(session.environment(), &["work", "--batch", &done.name])),
         };
         context.screen.message(&next);
         session.close().await;
@@ -66,10 +66,11 @@ pub(super) async fn submit(
     let done = session.submit(definition, sources.consent(), tokio::io::stdin()).await?;
     let mut facts = messages::submitted(&done, (&*definition.of, &*asked_of(context.tasks.reports(), &done.spec)?));
     if let Some(found) = &done.purchases {
-        facts.extend(content::purchases(found, definition.of.unit()));
+        facts.extend(content::purchases(found, definition.of.unit(), session.environment() != Environment::Sandbox));
         // The sandbox neither bills nor limits.
         facts.extend(content::cost(found).filter(|_| session.environment() != Environment::Sandbox));
     }
+    facts.extend(done.content.iter().map(|(title, what)| fact(title, what)));
     facts.extend(done.done.iter().map(|what| fact("words", what)));
     facts.extend(messages::option_columns(&done.spec.option_columns));
     facts.push(fact("outputs", &done.spec.output));

@@ -65,12 +65,16 @@ pub(super) async fn follow(screen: &Screen, watched: Watched, mut events: Unboun
 }
 
 async fn look(watched: &Watched, meter: &mut Meter, ticks: u64) -> Result<(), StoreError> {
-    let Watched { store, account, limits, batches, tasks } = watched;
+    let Watched { store, account, environment, limits, batches, tasks } = watched;
     for (pool, limits) in limits {
         let view = store.pool(account, *pool, limits).await?;
         if view.traffic.in_window > 0 || view.traffic.in_flight > 0 || meter.pools.contains_key(pool) {
             let effective = view.state.effective(limits, store.clock().now());
-            meter.pools.insert(*pool, PoolNow { effective, in_window: view.traffic.in_window });
+            let queued = match meter.pools.get(pool) {
+                Some(known) if !ticks.is_multiple_of(SLOWLY) => known.queued,
+                _ => store.queued_elsewhere(*environment, *pool, batches).await?,
+            };
+            meter.pools.insert(*pool, PoolNow { effective, in_window: view.traffic.in_window, queued });
         }
     }
     if ticks.is_multiple_of(SLOWLY) || meter.total <= FEW {
@@ -134,14 +138,14 @@ impl View {
                 // A full last line would wrap when the terminal echoes ^C, and the bar would be cleared one line too
                 // low.
                 let columns = self.screen.width().saturating_sub(4);
-                let lines = [Some(meter.pace(now)), meter.held()];
+                let lines = [Some(meter.pace(now)), meter.held(), meter.others()];
                 let lines: Vec<_> = lines.into_iter().flatten().map(|line| shorten(&line, columns)).collect();
                 bar.set_message(lines.join("\n"));
             }
             None if ticks > 0 && ticks.is_multiple_of(SLOWLY) && self.screen.is_log() => meter.log(now),
             None if ticks > 0 && ticks.is_multiple_of(SLOWLY) => {
-                let held = meter.held().map(|held| format!(" · {held}")).unwrap_or_default();
-                self.screen.message(&format!("{} · {}{held}", meter.lines(), meter.pace(now)));
+                let words = [Some(meter.lines()), Some(meter.pace(now)), meter.held(), meter.others()];
+                self.screen.message(&words.into_iter().flatten().collect::<Vec<_>>().join(" · "));
             }
             None => {}
         }

@@ -4,24 +4,13 @@ use jiff::Timestamp;
 use unicode_width::UnicodeWidthStr;
 
 pub(super) use crate::domain::printable::printable_lines;
-pub(super) use crate::report::words::{Money, command, counted, dollars, duration, grouped, printable, shell, shorten};
+pub(super) use crate::report::words::{
+    Money, bytes, command, counted, dollars, duration, grouped, printable, shell, shorten,
+};
 
 /// One fact after its name, on one line.
 pub(super) fn fact(name: &str, value: impl AsRef<str>) -> String {
     format!("  {name:<9} {}", printable(value.as_ref()))
-}
-
-/// `312 B`, `4.0 kB`, `1.2 GB`
-#[must_use]
-pub fn bytes(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
-    #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
-    let (mut size, mut unit) = (bytes as f64, 0);
-    while size >= 999.95 && unit + 1 < UNITS.len() {
-        size /= 1_000.0;
-        unit += 1;
-    }
-    if unit == 0 { format!("{bytes} B") } else { format!("{size:.1} {}", UNITS[unit]) }
 }
 
 /// A moment in local time: `2026-08-21 14:03:22`.

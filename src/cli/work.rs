@@ -7,11 +7,12 @@ use super::{
     context::{Context, LedgerFlags},
     error::{CliError, Exit},
     messages,
+    metrics_file::MetricsFlags,
     terminal::Terminal,
     words::{counted, fact},
 };
 use crate::{
-    app::{Notifications, Published, Session, limits_of},
+    app::{MetricsFile, Notifications, Published, Session, limits_of},
     domain::environment::Environment,
     report::asked_of,
     runner::Order,
@@ -33,13 +34,19 @@ pub struct Work {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    metrics: MetricsFlags,
+    #[command(flatten)]
     callbacks: CallbackFlags,
 }
 
 impl Work {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
+        self.metrics.around(context, self.ledger.sandbox, async |file| self.work(context, file).await).await
+    }
+
+    async fn work(&self, context: &Context, file: Option<&MetricsFile>) -> Result<Exit, CliError> {
         let settings = self.callbacks.over(context.settings(self.ledger.sandbox)?).of_existing_ledger();
-        let session = Session::open(settings, Terminal::events(&context.screen)).await?;
+        let session = Session::open(settings, Terminal::events(&context.screen)).await?.measured_in(file);
         let batches = self.batches(context, &session).await?;
         let screen = &context.screen;
         messages::places(session.config(), false).iter().for_each(|fact| screen.message(fact));
@@ -52,7 +59,7 @@ impl Work {
                 screen.message(&fact("batch", format!("{}, {} left", row.name, counted(left, "line"))));
                 print_outlook(context, &session, row, false).await?;
             }
-            let show = Show { json: self.json, notifications: session.notifications(None), ..Show::default() };
+            let show = Show { json: self.json, notifications: session.notifications(None).await, ..Show::default() };
             to_the_end(context, &session, &batches, Order::ByTurns, &show).await?
         };
         session.close().await;
@@ -98,7 +105,7 @@ pub(super) async fn to_the_end(
             screen.json(&serde_json::to_string(&published.summary).expect("a summary is JSON"))?;
         }
         published.summary.definition.clone_from(&show.definition);
-        let exit = messages::after(screen, published, Exit::of_signal(session.shutdown().signal()));
+        let exit = messages::after(context, published, Exit::of_signal(session.shutdown().signal()));
         // A signal goes before a pause, and a pause before the lines.
         worst = if exit.code() > worst.code() { exit } else { worst };
         Ok(())

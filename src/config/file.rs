@@ -6,7 +6,8 @@ use toml::de::{DeTable, DeValue};
 use url::Url;
 
 use super::{
-    BASE_URL, KEY, LimitOrigin, Plan, PoolLimits, serve, serve::ServeConfig, spend, webhook, webhook::WebhookConfig,
+    BASE_URL, KEY, LimitOrigin, Plan, PoolLimits, metrics_file::metrics_file, serve, serve::ServeConfig, spend, spool,
+    webhook, webhook::WebhookConfig,
 };
 use crate::{
     definition::{
@@ -15,20 +16,26 @@ use crate::{
         notify,
         walk::{Section, TomlWalk, Wrong},
     },
-    domain::{batch::MicroUsd, cost::Rates, pool::Pool, spend::SpendRule},
+    domain::{batch::MicroUsd, cost::Rates, pool::Pool, s3::S3Settings, spend::SpendRule},
+    store::{LedgerAddress, ServerAddress},
 };
 
 /// The tables of `wavebatch.toml`, in the order of the reference.
 pub const TABLES: &[FieldTable] =
-    &[ROOT, LIMITS, POOL, RATES, spend::SPEND, webhook::WEBHOOK, serve::SERVE, notify::NOTIFY];
+    &[ROOT, spool::S3, LIMITS, POOL, RATES, spend::SPEND, webhook::WEBHOOK, serve::SERVE, notify::NOTIFY];
 
 fields! {
     /// The ledger and the API.
     ROOT = "" {
-        /// The ledger's file. A path is relative to this file.
+        /// The ledger: a file, or a database on a server (`postgres://user@host/database`). A path is relative to this file.
         "database": "a string" (= "\"sqlite://wavebatch.db\"");
+        /// Where bought speech is kept: `s3://bucket/prefix/`, or the path of a folder that all machines of the ledger share. A path is relative to this file. The ledger remembers it.
+        "spool": "a string" (or "a folder beside the ledger; needed for speech where the ledger is on a server");
         /// The address of the API: a region's, or that of a self-hosted installation.
         "base_url": "a string" (= "\"https://api.smallest.ai\"");
+        /// The file for the metrics of `run`, `work` and `deliver`, whose name ends in `.prom`. A path is relative to this file. Each timer
+        /// needs a file of its own.
+        "metrics_file": "a string" ();
     }
 }
 
@@ -37,6 +44,8 @@ fields! {
     LIMITS = "limits" {
         /// The vendor's plan. It decides the limits that are not set.
         "plan": [Plan] (= "\"standard\"");
+        /// The share of the account that this ledger uses, where others use the account too: above 0, at most 1. It multiplies each limit, the plan's and those that are set. At least 1 is left.
+        "share": "a number" (= "1");
     }
 }
 
@@ -72,8 +81,12 @@ fields! {
 /// The content of the file, with the defaults for absent fields.
 pub(super) struct Draft {
     pub(super) database: Option<String>,
+    pub(super) spool: Option<String>,
+    pub(super) s3: S3Settings,
     pub(super) base_url: Option<Url>,
+    pub(super) metrics_file: Option<PathBuf>,
     pub(super) limits: BTreeMap<Pool, PoolLimits>,
+    pub(super) share: Option<f64>,
     pub(super) rates: Rates,
     pub(super) spend: Option<SpendRule>,
     pub(super) webhook: WebhookConfig,
@@ -85,8 +98,12 @@ impl Default for Draft {
     fn default() -> Self {
         Self {
             database: None,
+            spool: None,
+            s3: S3Settings::default(),
             base_url: None,
+            metrics_file: None,
             limits: preset(Plan::Standard),
+            share: None,
             rates: Rates::default(),
             spend: None,
             webhook: WebhookConfig::default(),
@@ -122,10 +139,14 @@ pub(super) fn read(file: &str, text: &str) -> (Draft, Vec<Fault>) {
         return (Draft::default(), walk.faults);
     }
     let mut root = Section::root(table.get_ref());
-    let database = walk.text(&mut root, "database", |text| database_path(text).map(|_| text.to_owned()));
+    let database = walk.text(&mut root, "database", |text| database(text).map(|_| text.to_owned()));
+    let spool = walk.text(&mut root, "spool", |text| spool::address(text).map(|_| text.to_owned()));
     let base_url = walk.text(&mut root, "base_url", base_url);
+    let metrics_file = walk.text(&mut root, "metrics_file", metrics_file);
+    let s3 = walk.section(&mut root, "s3");
+    let s3 = spool::read(&mut walk, s3);
     let limits = walk.section(&mut root, "limits");
-    let limits = read_limits(file, &mut walk, limits);
+    let (limits, share) = read_limits(file, &mut walk, limits);
     let rates = walk.section(&mut root, "rates");
     let rates = read_rates(&mut walk, rates);
     let spend = walk.section(&mut root, "spend");
@@ -137,14 +158,36 @@ pub(super) fn read(file: &str, text: &str) -> (Draft, Vec<Fault>) {
     let notify = notify::read(&mut walk, &mut root);
     walk.close(root);
     walk.report_unknown();
-    (Draft { database, base_url, limits, rates, spend, webhook, serve, notify }, walk.faults)
+    (
+        Draft { database, spool, s3, base_url, metrics_file, limits, share, rates, spend, webhook, serve, notify },
+        walk.faults,
+    )
 }
 
-fn read_limits<'t>(file: &str, walk: &mut TomlWalk<'t>, mut section: Section<'t>) -> BTreeMap<Pool, PoolLimits> {
+fn read_limits<'t>(
+    file: &str,
+    walk: &mut TomlWalk<'t>,
+    mut section: Section<'t>,
+) -> (BTreeMap<Pool, PoolLimits>, Option<f64>) {
     let plan = walk.text(&mut section, "plan", |text| text.parse::<Plan>().map_err(|e| e.to_string()));
     let plan = plan.unwrap_or(Plan::Standard);
+    let share = walk.take(&mut section, "share", |value| {
+        let number = match value {
+            DeValue::Integer(number) => number.as_str().parse(),
+            DeValue::Float(number) => number.as_str().parse::<f64>(),
+            _ => return Err(Wrong::Type("a number")),
+        };
+        let share = number.ok().filter(|share| *share > 0.0 && *share <= 1.0);
+        share.ok_or_else(|| Wrong::Value("it must be above 0 and at most 1, e.g. 0.5".into()))
+    });
+    let share = share.filter(|share| *share < 1.0);
     let mut limits = preset(plan);
-    for pool in section.others().iter().filter_map(|name| unknown_model(name, Pool::NAMES)?.parse::<Pool>().ok()) {
+    let may_be_pool = |value: &DeValue<'_>| value.is_table() || value.is_integer();
+    for pool in section
+        .others_with(may_be_pool)
+        .iter()
+        .filter_map(|name| unknown_model(name, Pool::NAMES)?.parse::<Pool>().ok())
+    {
         limits.insert(pool, preset_of(plan, pool));
     }
     for (pool, set) in &mut limits {
@@ -164,9 +207,12 @@ fn read_limits<'t>(file: &str, walk: &mut TomlWalk<'t>, mut section: Section<'t>
             }
         }
         walk.close(table);
+        if let Some(share) = share {
+            *set = set.clone().shared(share);
+        }
     }
     walk.close(section);
-    limits
+    (limits, share)
 }
 
 fn read_rates<'t>(walk: &mut TomlWalk<'t>, mut section: Section<'t>) -> Rates {
@@ -181,7 +227,11 @@ fn read_rates<'t>(walk: &mut TomlWalk<'t>, mut section: Section<'t>) -> Rates {
         let price = walk.take(&mut section, name, |value| price_of(value, unit));
         *rate = price.unwrap_or(*rate);
     }
-    for name in section.others() {
+    let may_be_price = |value: &DeValue<'_>| match value {
+        DeValue::String(text) => text.parse::<f64>().is_ok(),
+        value => value.is_integer() || value.is_float(),
+    };
+    for name in section.others_with(may_be_price) {
         if unknown_model(&name, &["pulse", "pulse-pro", "lightning", "lightning-pro", "as_of"]).is_none() {
             continue;
         }
@@ -203,12 +253,17 @@ fn price_of(value: &DeValue<'_>, unit: &str) -> Result<MicroUsd, Wrong> {
     price.ok_or_else(|| Wrong::Value(format!("`{text}` is not a price; write US dollars {unit}")))
 }
 
-/// The path in `sqlite://path`, or a plain path.
-pub(super) fn database_path(text: &str) -> Result<PathBuf, String> {
+/// A ledger's address: `sqlite://path`, a plain path, or that of a server.
+pub(super) fn database(text: &str) -> Result<LedgerAddress, String> {
+    if ServerAddress::is_meant(text) {
+        return ServerAddress::parse(text).map(LedgerAddress::from);
+    }
     let path = match text.split_once(':') {
         Some(("sqlite", path)) => path.strip_prefix("//").unwrap_or(path),
         Some((scheme, rest)) if rest.starts_with("//") => {
-            return Err(format!("`{scheme}://` ledgers are not supported; write sqlite://path/wavebatch.db"));
+            return Err(format!(
+                "`{scheme}://` ledgers are not supported; write sqlite://path/wavebatch.db, or postgres://user@host/database"
+            ));
         }
         _ => text,
     };
@@ -217,7 +272,7 @@ pub(super) fn database_path(text: &str) -> Result<PathBuf, String> {
         ":memory:" => Err("a ledger in memory would forget what was bought; write sqlite://path/wavebatch.db".into()),
         path if path.contains('?') => Err("takes no options after `?`".into()),
         path if path.ends_with('/') => Err("names a directory; write sqlite://path/wavebatch.db".into()),
-        path => Ok(PathBuf::from(path)),
+        path => Ok(LedgerAddress::File(path.into())),
     }
 }
 

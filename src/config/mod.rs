@@ -2,8 +2,10 @@
 
 mod file;
 mod key;
+mod metrics_file;
 mod serve;
 mod spend;
+mod spool;
 mod webhook;
 
 use std::{
@@ -16,12 +18,16 @@ use std::{
 use secrecy::SecretString;
 use url::Url;
 
-use self::file::{Draft, base_url, database_path, read};
 pub use self::{
     file::TABLES,
     key::{KEY, KEY_FILE},
+    metrics_file::metrics_file,
     serve::{Listen, ServeConfig},
     webhook::{WebhookConfig, public_url},
+};
+use self::{
+    file::{Draft, base_url, read},
+    metrics_file::METRICS_FILE,
 };
 use crate::{
     crash,
@@ -29,6 +35,7 @@ use crate::{
     domain::{
         batch::RunSettings,
         cost::Rates,
+        environment::LedgerChoice,
         home::expand,
         identity::address,
         options::listed,
@@ -37,7 +44,7 @@ use crate::{
         spend::SpendRule,
     },
     process::home,
-    store::{Opening, Timing},
+    store::{LOCAL_FILES, LedgerAddress, Opening, ServerAddress, SpoolSetting, Timing},
 };
 
 /// The file's name in the working directory.
@@ -87,14 +94,19 @@ pub const VARIABLES: &[(&str, &str)] = &[
         "WAVEBATCH_CONFIG",
         "The settings file (as `--config`). Default: `wavebatch.toml` in the working directory, else `/etc/wavebatch/wavebatch.toml` if it exists.",
     ),
+    (
+        METRICS_FILE,
+        "The file for the metrics of `run`, `work` and `deliver` (as `--metrics-file`). `--sandbox` leaves it alone.",
+    ),
     ("WAVEBATCH_DATABASE", "The ledger (as `--database`). A leading `~` is the home directory."),
+    ("WAVEBATCH_SPOOL", "Where bought speech is kept (as `--spool`). A leading `~` is the home directory."),
     (
         "WAVEBATCH_WEBHOOK_SECRET",
-        "The secret of the addresses of callbacks: 64 hexadecimal digits. While it is changed, two with a comma between them: the first makes addresses, both are known. Default: a file beside the ledger.",
+        "The secret of the addresses of callbacks: 64 hexadecimal digits. While it is changed, two with a comma between them: the first makes addresses, both are known. Default: a file beside the ledger; of a ledger on a server, in it.",
     ),
     (
         "WAVEBATCH_NOTIFY_SECRET",
-        "The key of the signature of notifications: 64 hexadecimal digits. Default: a file beside the ledger.",
+        "The key of the signature of notifications: 64 hexadecimal digits. Default: a file beside the ledger; of a ledger on a server, in it.",
     ),
     ("NO_COLOR", "With any value, the log has no colours."),
     ("HTTPS_PROXY", "The proxy for the API and for recordings; likewise `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`."),
@@ -111,8 +123,22 @@ pub struct Flags {
     pub config: Option<PathBuf>,
     /// `--database`
     pub database: Option<String>,
+    /// `--spool`
+    pub spool: Option<String>,
     /// `--sandbox`
     pub sandbox: bool,
+}
+
+impl Flags {
+    /// The flags that choose the ledger, for hints: the address of a server stands without its password.
+    #[must_use]
+    pub fn choice(&self) -> LedgerChoice {
+        let database = self.database.as_deref().and_then(|text| match ServerAddress::is_meant(text) {
+            true => ServerAddress::parse(text).ok().map(|server| LedgerAddress::Server(Box::new(server)).to_string()),
+            false => Some(text.to_owned()),
+        });
+        LedgerChoice::of(database.as_deref(), self.config.as_deref())
+    }
 }
 
 /// The variables of the environment. An empty variable counts as absent.
@@ -122,6 +148,8 @@ pub struct Env {
     pub config: Option<PathBuf>,
     /// `WAVEBATCH_DATABASE`
     pub database: Option<String>,
+    /// `WAVEBATCH_SPOOL`
+    pub spool: Option<String>,
     /// `SMALLEST_BASE_URL`
     pub base_url: Option<String>,
     /// The key: `SMALLEST_API_KEY`, else the content of the file that `SMALLEST_API_KEY_FILE` names, else systemd's
@@ -129,6 +157,8 @@ pub struct Env {
     pub key: Option<SecretString>,
     /// Why the place that is named for the key has none.
     pub key_fault: Option<String>,
+    /// `WAVEBATCH_METRICS_FILE`
+    pub metrics_file: Option<String>,
     /// `WAVEBATCH_WEBHOOK_SECRET`
     pub webhook_secret: Option<SecretString>,
     /// `WAVEBATCH_NOTIFY_SECRET`
@@ -154,9 +184,11 @@ impl Env {
         Self {
             config: variable("WAVEBATCH_CONFIG").map(PathBuf::from),
             database: text("WAVEBATCH_DATABASE"),
+            spool: text("WAVEBATCH_SPOOL"),
             base_url: text("SMALLEST_BASE_URL"),
             key,
             key_fault,
+            metrics_file: text(METRICS_FILE),
             webhook_secret: text("WAVEBATCH_WEBHOOK_SECRET").map(SecretString::from),
             notify_secret: text("WAVEBATCH_NOTIFY_SECRET").map(SecretString::from),
             lease_ms: text("WAVEBATCH_LEASE_MS").and_then(|ms| ms.parse().ok()).filter(|ms| *ms >= 500),
@@ -185,6 +217,8 @@ pub enum LimitOrigin {
     Definition,
     /// The sandbox, which has no limits.
     Sandbox,
+    /// A share of what another origin allows.
+    Share(Box<Self>, String),
 }
 
 impl fmt::Display for LimitOrigin {
@@ -194,6 +228,7 @@ impl fmt::Display for LimitOrigin {
             Self::Line(file, line) => write!(f, "{file}:{line}"),
             Self::Definition => f.write_str("the definition's [run]"),
             Self::Sandbox => f.write_str("the sandbox has none"),
+            Self::Share(of, share) => write!(f, "share {share} of {of}"),
         }
     }
 }
@@ -210,6 +245,16 @@ pub struct PoolLimits {
 }
 
 impl PoolLimits {
+    /// A share of these limits, above 0 and at most 1. At least 1 is left of each.
+    #[must_use]
+    pub fn shared(mut self, share: f64) -> Self {
+        self.limits = self.limits.shared(share);
+        for by in [&mut self.rate_by, &mut self.concurrency_by] {
+            *by = LimitOrigin::Share(Box::new(by.clone()), share.to_string());
+        }
+        self
+    }
+
     /// The same with the lower limits of a definition.
     #[must_use]
     pub fn lowered(mut self, run: &RunSettings) -> Self {
@@ -229,12 +274,22 @@ impl PoolLimits {
 pub struct Config {
     /// The file that was read, absolute.
     pub file: Option<PathBuf>,
-    /// The ledger's file, absolute.
-    pub database: PathBuf,
+    /// The ledger; a file's path is absolute.
+    pub database: LedgerAddress,
+    /// The flags by which the user chose it.
+    pub choice: LedgerChoice,
+    /// The folder for the local files of a ledger on a server, absolute.
+    pub local_files: PathBuf,
+    /// The file that the settings name for the metrics of a run, absolute.
+    pub metrics_file: Option<PathBuf>,
+    /// Where bought speech is kept, if that is said.
+    pub spool: SpoolSetting,
     /// The base URL of the API.
     pub base_url: Url,
     /// The account's limits.
     pub limits: BTreeMap<Pool, PoolLimits>,
+    /// The share of the account that this ledger uses, above 0 and at most 1, if it is not the whole. The limits have it in.
+    pub share: Option<f64>,
     /// List prices.
     pub rates: Rates,
     /// What the account may spend in a day and in a month, for all batches of the ledger together.
@@ -261,7 +316,27 @@ impl Config {
     /// How the ledger is opened.
     #[must_use]
     pub fn opening(&self, create: bool) -> Opening {
-        Opening { create, timing: self.timing, ..Opening::new(&self.database) }
+        Opening {
+            create,
+            timing: self.timing,
+            local_files: self.local_files.clone(),
+            spool: self.spool.clone(),
+            ..Opening::new(&self.database)
+        }
+    }
+
+    /// The ledger at an address of the command line, as `--database` reads it. A relative path is relative to `cwd`.
+    ///
+    /// # Errors
+    /// It is no address of a ledger; the reason as a part of a sentence.
+    pub fn ledger_at(text: &str, cwd: &Path) -> Result<LedgerAddress, String> {
+        match self::file::database(text)? {
+            LedgerAddress::File(path) => {
+                let path = expand(&path.to_string_lossy(), home().as_deref())?;
+                Ok(LedgerAddress::File(absolute(&cwd.join(path))))
+            }
+            server @ LedgerAddress::Server(_) => Ok(server),
+        }
     }
 
     /// Merges flags, environment, file and defaults. Relative paths of the first two are relative to `cwd`.
@@ -300,15 +375,28 @@ impl Config {
         let database = env.database.as_deref().map(|text| (text, cwd, Some("WAVEBATCH_DATABASE"))).or(database);
         let database = flags.database.as_deref().map(|text| (text, cwd, Some("--database"))).or(database);
         let (address, base, by) = database.unwrap_or((DATABASE, cwd, None));
-        let database = database_path(address).and_then(|path| expand(&path.to_string_lossy(), home.as_deref()));
-        let database = database.unwrap_or_else(|message| {
-            faults.push(Fault::of_file(by.unwrap_or(FILE), message));
-            PathBuf::new()
+        let ledger = self::file::database(address).and_then(|ledger| match ledger {
+            LedgerAddress::File(path) => {
+                let mut path = base.join(expand(&path.to_string_lossy(), home.as_deref())?);
+                if flags.sandbox {
+                    path.set_file_name(SANDBOX_LEDGER);
+                }
+                Ok(LedgerAddress::File(absolute(&path)))
+            }
+            LedgerAddress::Server(server) if flags.sandbox => Ok(server.of_sandbox().into()),
+            server @ LedgerAddress::Server(_) => Ok(server),
         });
-        let mut database = base.join(database);
-        if flags.sandbox {
-            database.set_file_name(SANDBOX_LEDGER);
-        }
+        let ledger = ledger.unwrap_or_else(|message| {
+            faults.push(Fault::of_file(by.unwrap_or(FILE), message));
+            LedgerAddress::File(PathBuf::new())
+        });
+        let spool = draft.spool.as_deref().map(|text| (text, &*file_dir, FILE));
+        let spool = env.spool.as_deref().map(|text| (text, cwd, "WAVEBATCH_SPOOL")).or(spool);
+        let spool = flags.spool.as_deref().map(|text| (text, cwd, "--spool")).or(spool);
+        let spool = spool.and_then(|(text, base, by)| {
+            let address = spool::absolute(text, base, home.as_deref());
+            address.map_err(|message| faults.push(Fault::of_file(by, message))).ok()
+        });
         let base_url = env.base_url.as_deref().map(|text| {
             base_url(text).map_err(|message| faults.push(Fault::of_file("SMALLEST_BASE_URL", message))).ok()
         });
@@ -319,9 +407,14 @@ impl Config {
         let limits = if flags.sandbox { sandbox_limits() } else { draft.limits };
         Ok(Self {
             file: text.is_some().then(|| absolute(&path)),
-            database: absolute(&database),
+            database: ledger,
+            choice: flags.choice(),
+            local_files: absolute(&base.join(LOCAL_FILES)),
+            metrics_file: draft.metrics_file.map(|path| absolute(&file_dir.join(path))),
+            spool: spool::setting(spool, flags.sandbox, draft.s3),
             base_url: base_url.unwrap_or_else(|| Url::parse(BASE_URL).expect("a constant that is an address")),
             limits,
+            share: draft.share.filter(|_| !flags.sandbox),
             rates: Rates { are_limited: draft.spend.is_some(), ..draft.rates },
             spend: draft.spend.map(Arc::new),
             webhook: draft.webhook,
@@ -340,7 +433,11 @@ impl Config {
     /// The limits of a pool, also for a model that this release does not know.
     #[must_use]
     pub fn limits_of(&self, pool: Pool) -> PoolLimits {
-        let unset = || if self.is_of_sandbox() { unlimited() } else { file::preset_of(Plan::Standard, pool) };
+        let unset = || match self.share {
+            _ if self.is_of_sandbox() => unlimited(),
+            None => file::preset_of(Plan::Standard, pool),
+            Some(share) => file::preset_of(Plan::Standard, pool).shared(share),
+        };
         self.limits.get(&pool).cloned().unwrap_or_else(unset)
     }
 

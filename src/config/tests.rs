@@ -20,7 +20,7 @@ fn faults(text: &str) -> String {
 fn with_nothing_said_the_standard_plan_holds() {
     let (dir, config) = load(None, &Flags::default(), &Env::default());
     let config = config.unwrap();
-    assert_eq!((config.file, config.database), (None, dir.path().join("wavebatch.db")));
+    assert_eq!((config.file, config.database), (None, dir.path().join("wavebatch.db").into()));
     assert_eq!(config.base_url.as_str(), "https://api.smallest.ai/");
     for pool in Pool::ALL {
         let set = &config.limits[pool];
@@ -46,15 +46,15 @@ fn flags_go_before_the_environment_and_that_before_the_file() {
     let flags = Flags { database: Some("sub/of-flag.db".into()), ..Flags::default() };
     let (dir, config) = load(Some(file), &flags, &env);
     let config = config.unwrap();
-    assert_eq!(config.database, dir.path().join("sub/of-flag.db"));
+    assert_eq!(config.database, dir.path().join("sub/of-flag.db").into());
     assert_eq!(config.base_url.host_str(), Some("env.example"));
     assert_eq!(config.file, Some(dir.path().join(FILE)));
     let (dir, config) = load(Some(file), &Flags::default(), &Env::default());
-    assert_eq!(config.unwrap().database, dir.path().join("of-file.db"));
+    assert_eq!(config.unwrap().database, dir.path().join("of-file.db").into());
     let sandbox = Flags { sandbox: true, ..flags };
     let (dir, config) = load(Some("[limits.pulse]\nrequests_per_minute = 3\n"), &sandbox, &env);
     let config = config.unwrap();
-    assert_eq!(config.database, dir.path().join("sub/wavebatch-sandbox.db"));
+    assert_eq!(config.database, dir.path().join("sub/wavebatch-sandbox.db").into());
     assert_eq!(config.limits[&Pool::Pulse].limits, Limits::default());
 }
 
@@ -65,10 +65,30 @@ fn a_relative_path_begins_at_the_file_that_names_it() {
     std::fs::write(dir.path().join("etc/w.toml"), "database = 'sqlite://l.db'").unwrap();
     let flags = Flags { config: Some("etc/w.toml".into()), ..Flags::default() };
     let config = Config::load(&flags, &Env::default(), dir.path()).unwrap();
-    assert_eq!(config.database, dir.path().join("etc/l.db"));
+    assert_eq!(config.database, dir.path().join("etc/l.db").into());
     let missing = Flags { config: Some("w.toml".into()), ..Flags::default() };
     let message = Config::load(&missing, &Env::default(), dir.path()).unwrap_err().to_string();
     assert!(message.starts_with("w.toml: cannot be read"), "{message}");
+}
+
+#[test]
+fn a_share_of_the_account_is_a_share_of_each_limit() {
+    let file = "[limits]\nshare = 0.3\n[limits.pulse-pro]\nrequests_per_minute = 2\n[limits.tts]\nconcurrency = 0\n";
+    let (_dir, config) = load(Some(file), &Flags::default(), &Env::default());
+    let limits = config.unwrap().limits;
+    assert_eq!(limits[&Pool::Pulse].limits, Limits { requests_per_minute: Some(7), concurrency: None });
+    assert_eq!(
+        limits[&Pool::Pulse].rate_by.to_string(),
+        "share 0.3 of preset standard; change it in wavebatch.toml [limits]"
+    );
+    assert_eq!(limits[&Pool::PulsePro].limits.requests_per_minute, Some(1), "at least one");
+    assert_eq!(limits[&Pool::Tts].limits.concurrency, None, "there is no share of no limit");
+    for wrong in ["0", "1.5", "-1", "nan"] {
+        let (_dir, config) = load(Some(&format!("[limits]\nshare = {wrong}\n")), &Flags::default(), &Env::default());
+        assert!(config.unwrap_err().to_string().contains("must be above 0 and at most 1"), "{wrong}");
+    }
+    let (_dir, config) = load(Some("[limits]\nshare = 1\n"), &Flags::default(), &Env::default());
+    assert_eq!(config.unwrap().limits[&Pool::Pulse].limits.requests_per_minute, Some(25));
 }
 
 #[test]
@@ -101,9 +121,9 @@ fn every_fault_has_its_line_and_the_nearest_name() {
     wavebatch.toml:7:15: `limits.pulse-pro.concurrency`: -1 is not between 0 (no limit) and 4294967295
     wavebatch.toml:9:9: `rates.pulse`: `-1.0` is not a price; write US dollars a minute, e.g. 0.005
     ");
-    insta::assert_snapshot!(faults("base_url = 'ftp://x'\ndatabase = 'postgres://x'"), @r"
+    insta::assert_snapshot!(faults("base_url = 'ftp://x'\ndatabase = 'mysql://x'"), @r"
     wavebatch.toml:1:12: `base_url`: must begin with https:// or http://
-    wavebatch.toml:2:12: `database`: `postgres://` ledgers are not supported; write sqlite://path/wavebatch.db
+    wavebatch.toml:2:12: `database`: `mysql://` ledgers are not supported; write sqlite://path/wavebatch.db, or postgres://user@host/database
     ");
     assert!(faults("limits = [\n").starts_with("wavebatch.toml:"));
     let env = Env { base_url: Some("https://me@x".into()), ..Env::default() };
@@ -148,4 +168,14 @@ fn a_day_and_a_month_may_have_a_limit() {
     wavebatch.toml:4:12: `spend.timezone`: `Europe/Brelin` is not a time zone; did you mean `Europe/Berlin`? (names are those of the tz database, e.g. Asia/Kolkata)
     wavebatch.toml:5:1: `spend.week_usd`: there is no such field; known here: `day_usd`, `month_usd`, `timezone`
     ");
+}
+
+#[test]
+fn a_hint_has_no_password() {
+    let choice = |database: &str| Flags { database: Some(database.into()), ..Flags::default() }.choice();
+    let words = |database: &str| choice(database).words().join(" ");
+    assert_eq!(words("sub/w.db"), "--database sub/w.db");
+    assert_eq!(words("postgres://wave:hunter2@db/ledger?schema=w"), "--database postgres://wave@db/ledger?schema=w");
+    assert_eq!(words("postgres://db/ledger?user=wave&password=hunter2"), "--database postgres://db/ledger?user=wave");
+    assert_eq!(words("postgres://wave:hunter2@"), "", "it is told as a fault of the flag");
 }

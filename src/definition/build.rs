@@ -171,7 +171,7 @@ impl Builder<'_> {
     }
 
     /// The columns that are said to set options: those of the flag, then those of the file. `contents` are the other columns
-    /// that the task can be told.
+    /// that the task can be told; one that ends in a dot stands for all names that begin with it.
     pub fn mapped<O: FromStr<Err: Display> + Copy + PartialEq>(
         &mut self,
         said: &[(O, String)],
@@ -181,7 +181,7 @@ impl Builder<'_> {
         for (name, column) in &self.over.columns {
             match name.parse::<O>() {
                 Ok(option) => mapped.push((option, column.clone())),
-                Err(_) if name == "key" || contents.contains(&name.as_str()) => {}
+                Err(_) if name == "key" || contents.iter().any(|own| is_of(own, name)) => {}
                 Err(e) => self.faults.push(Fault::of_flag("column", e.to_string())),
             }
         }
@@ -420,6 +420,11 @@ impl Builder<'_> {
         }
         Some(template)
     }
+}
+
+/// Whether `name` is `own`, or begins with it where `own` ends in a dot.
+fn is_of(own: &str, name: &str) -> bool {
+    name == own || own.ends_with('.') && name.starts_with(own)
 }
 
 /// Reads the manifest only for its faults.

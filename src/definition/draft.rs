@@ -23,6 +23,7 @@ use super::{
 use crate::domain::{
     batch::{OnLostWords, OnUnknown, OutputPaths, ReportSettings, RunSettings},
     s3::{S3Settings, SinkSettings},
+    share::PRIORITIES,
     task::Tasks,
 };
 
@@ -30,35 +31,35 @@ fields! {
     /// What the batch is called, where its lines come from and where its outputs go. Paths are relative to the definition.
     pub(super) ROOT = "" {
         /// What is done with each line: `transcribe` or `synthesize`.
-        "task": "a string" (required);
+        "task": "a string" (required) => Batch;
         /// The definition's name, for `{name}`, messages and notifications.
-        "name": "a string" (or "the file's name without its ending");
+        "name": "a string" (or "the file's name without its ending") => Batch;
         /// The day that `{date}` stands for: `today`, `yesterday` or a day like `2026-11-20`. The flag `--date` goes before it.
-        "date": "a string" ();
+        "date": "a string" () => Batch;
         /// The time zone of `date` and `[schedule]`, by its name in the tz database, e.g. `Asia/Kolkata`.
-        "timezone": "a string" (or "the system's");
+        "timezone": "a string" (or "the system's") => Batch;
         /// The batch's name. `{name}-{date}` makes a batch for each day.
-        "batch": "a string" (= "\"{name}\"");
+        "batch": "a string" (= "\"{name}\"") => Batch;
         /// Where the lines come from: a manifest, a directory or a glob, an `http(s)` URL, an `s3://` object or prefix, or `-` for stdin.
-        "manifest": "a string" (required);
+        "manifest": "a string" (required) => Lines;
         /// The format of the manifest.
-        "manifest_format": [ManifestFormat] (or "by the ending of its name");
+        "manifest_format": [ManifestFormat] (or "by the ending of its name") => Lines;
         /// The character between two cells of a CSV, or `comma`, `semicolon`, `tab`, `pipe`; `auto` finds it from the content.
-        "delimiter": "a string" (= "\"auto\"");
+        "delimiter": "a string" (= "\"auto\"") => Lines;
         /// The encoding of a manifest without a byte order mark, e.g. `windows-1252`; `auto` is UTF-8.
-        "encoding": "a string" (= "\"auto\"");
+        "encoding": "a string" (= "\"auto\"") => Lines;
         /// Where outputs go: a directory, or `s3://bucket/prefix/`.
-        "output": "a string" (= "\"out/{batch}/\"");
+        "output": "a string" (= "\"out/{batch}/\"") => Writes;
         /// In directories, globs and prefixes: take only files whose path matches one of these patterns, e.g. `*.wav`.
-        "include": "a list of strings" ();
+        "include": "a list of strings" () => Lines;
         /// In directories, globs and prefixes: leave out files whose path matches one of these patterns.
-        "exclude": "a list of strings" ();
+        "exclude": "a list of strings" () => Lines;
         /// In directories and globs: follow links to folders. Each real file is one line, however many links lead to it.
-        "follow_links": "true or false" (= "false");
+        "follow_links": "true or false" (= "false") => Lines;
         /// What happens to bad lines of the manifest.
-        "bad_lines": [BadLines] (= "\"fault\"");
+        "bad_lines": [BadLines] (= "\"fault\"") => Lines;
         /// Take a manifest or prefix without lines as an empty batch that ends with exit status 0. By default it is a fault.
-        "allow_empty": "true or false" (= "false");
+        "allow_empty": "true or false" (= "false") => Nothing;
     }
 }
 
@@ -67,7 +68,7 @@ fields! {
     /// columns, e.g. `{call_id}-{leg}`. An option of the task may be mapped in the same way, e.g. `language = "Sprache"`.
     pub(super) COLUMNS = "columns" {
         /// The column of the key.
-        "key": "a string" (or "`key` or `id`, else the name of the source's file, else `line-000123`");
+        "key": "a string" (or "`key` or `id`, else the name of the source's file, else `line-000123`") => Lines;
     }
 }
 
@@ -75,33 +76,39 @@ fields! {
     /// How calls are made, tried again and paid for. Each of these fields can be changed at any time, and a change costs nothing.
     pub(super) RUN = "run" {
         /// Calls in flight at the same time. The account's limit may be lower.
-        "concurrency": "a whole number" (or "16");
+        "concurrency": "a whole number" (or "16") => Nothing;
         /// Calls that begin in a minute. The account's limit may be lower.
-        "requests_per_minute": "a whole number" (or "what the account allows");
+        "requests_per_minute": "a whole number" (or "what the account allows") => Nothing;
+        /// The weight of this definition, where several wait for calls of the same account: with 20, it gets twice the calls of one with 10. From 1 to 100.
+        "priority": "a whole number" (= "10") => Nothing;
         /// Tries of a line, or of a part of a text, before the line fails. Six tries after a 5xx are spread over eight minutes.
-        "max_tries": "a whole number" (= "6");
+        "max_tries": "a whole number" (= "6") => Nothing;
         /// Calls of a line, or of a part, that may have been billed, before the line fails. `wavebatch retry` allows more.
-        "max_billed_calls": "a whole number" (= "4");
+        "max_billed_calls": "a whole number" (= "4") => Nothing;
         /// What happens after a call that may have been billed, if nothing proves its outcome.
-        "on_unknown": [OnUnknown] (= "\"retry\"");
+        "on_unknown": [OnUnknown] (= "\"retry\"") => Nothing;
         /// What happens to a transcript that was found in the vendor's log, where a format needs word times.
-        "on_lost_words": [OnLostWords] (= "\"accept\"");
+        "on_lost_words": [OnLostWords] (= "\"accept\"") => Nothing;
         /// The most that the batch may cost over all its runs, in US dollars at list price. A call that could pass it pauses the batch.
-        "max_spend_usd": "a number" (or "no limit");
+        "max_spend_usd": "a number" (or "no limit") => Nothing;
         /// The share of failed or suspect lines with which the exit status is still 0.
-        "tolerate": "a share like `2.5%`" (= "\"0%\"");
+        "tolerate": "a share like `2.5%`" (= "\"0%\"") => Nothing;
         /// The time-out of a call.
-        "call_timeout": "a duration" (or "2 min and the audio's length, at most 15 min");
+        "call_timeout": "a duration" (or "2 min and the audio's length, at most 15 min") => Nothing;
         /// How long the vendor's log may lack a lost call before it counts as not there.
-        "unknown_grace": "a duration" (or "the audio's length, from 10 s to 2 min");
+        "unknown_grace": "a duration" (or "the audio's length, from 10 s to 2 min") => Nothing;
         /// An outage of this length pauses the batch.
-        "outage_limit": "a duration" (= "\"2h\"");
+        "outage_limit": "a duration" (= "\"2h\"") => Nothing;
         /// Pause the batch when over half of at least 100 finished lines failed or are suspect.
-        "pause_on_failures": "true or false" (= "true");
+        "pause_on_failures": "true or false" (= "true") => Nothing;
         /// How long answers stay in the ledger after the batch has finished.
-        "keep_answers": "a duration" (= "\"14d\"");
+        "keep_answers": "a duration" (= "\"14d\"") => Nothing;
+        /// How long the cells, addresses and texts of lines stay in the ledger after the batch has finished. Then they go as by `wavebatch forget`; keys, states and costs stay.
+        "keep_rows": "a duration" (or "as long as the ledger") => Nothing;
+        /// How long outputs and the report stay after the batch has finished. Then `serve`, `run` or `wavebatch prune` removes them.
+        "keep_outputs": "a duration" (or "until you remove them") => Nothing;
         /// Give uploads sizes of their own by padding, so that a lost call can be found in the vendor's log.
-        "mark_uploads": "true or false" (= "true");
+        "mark_uploads": "true or false" (= "true") => Nothing;
     }
 }
 
@@ -109,9 +116,9 @@ fields! {
     /// What the report contains, and where it goes. In S3 it goes to the store of `[sink]`, unless this table names another.
     pub(super) REPORT = "report" {
         /// The report's file, or `s3://bucket/key`.
-        "to": "a string" (or "`report.csv` beside the outputs");
+        "to": "a string" (or "`report.csv` beside the outputs") => Nothing;
         /// How the report writes the paths of local outputs. `"relative"` is from the report's folder, so that a folder with outputs and report can be moved.
-        "paths": [OutputPaths] (= "\"absolute\"");
+        "paths": [OutputPaths] (= "\"absolute\"") => Nothing;
     }
 }
 
@@ -283,6 +290,7 @@ fn read_run<'t>(walk: &mut TomlWalk<'t>, mut section: Section<'t>) -> RunSetting
     let run = RunSettings {
         concurrency: walk.count(s, "concurrency"),
         requests_per_minute: walk.count(s, "requests_per_minute"),
+        priority: walk.count_in(s, "priority", PRIORITIES).unwrap_or(default.priority),
         max_tries: walk.count(s, "max_tries").unwrap_or(default.max_tries),
         max_billed_calls: walk.count(s, "max_billed_calls").unwrap_or(default.max_billed_calls),
         on_unknown: walk.text(s, "on_unknown", named).unwrap_or(default.on_unknown),
@@ -298,6 +306,8 @@ fn read_run<'t>(walk: &mut TomlWalk<'t>, mut section: Section<'t>) -> RunSetting
         outage_limit: walk.text(s, "outage_limit", above_zero).unwrap_or(default.outage_limit),
         pause_on_failures: walk.flag(s, "pause_on_failures").unwrap_or(default.pause_on_failures),
         keep_answers: walk.text(s, "keep_answers", duration).unwrap_or(default.keep_answers),
+        keep_rows: walk.text(s, "keep_rows", duration),
+        keep_outputs: walk.text(s, "keep_outputs", duration),
         mark_uploads: walk.flag(s, "mark_uploads").unwrap_or(default.mark_uploads),
     };
     walk.close(section);

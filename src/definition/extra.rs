@@ -15,9 +15,9 @@ fields! {
     /// same line. A name that wavebatch sets itself is a fault.
     pub(super) EXTRA = "extra" {
         /// Parameters of the query: texts, numbers, `true` or `false`.
-        "query": "a table" (= "{}");
+        "query": "a table" (= "{}") => Pays;
         /// Parameters of the body: any value of JSON. Speech alone has them, since the body of a transcription is the recording.
-        "body": "a table" (= "{}");
+        "body": "a table" (= "{}") => Pays;
     }
 }
 

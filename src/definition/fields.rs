@@ -1,7 +1,23 @@
 //! The fields of TOML files as the reference shows them. A table of rows stands beside the code that reads the fields; a test
 //! holds the rows against what that code asks for.
 
-use crate::domain::listed::List;
+use crate::domain::listed::{List, listed};
+
+listed! {
+    /// What a change of a field of a definition means for the finished lines of its batch, when the definition is run again.
+    FieldChange, "change" {
+        /// The lines count as new and are paid for again. The command exits with 2 first and says what it costs, until you say `--rebuy`.
+        Pays = "pays again",
+        /// Outputs are made and written again from kept answers or kept speech. Nothing is paid.
+        Writes = "writes again",
+        /// It decides which lines there are, or what they are. A line that stays the same keeps its outcome; another one is new.
+        Lines = "other lines",
+        /// It decides which batch it is. All lines of another batch are new.
+        Batch = "another batch",
+        /// Finished lines stay as they are.
+        Nothing = "nothing",
+    }
+}
 
 /// A table of a TOML file.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +39,8 @@ pub struct Field {
     pub kind: FieldKind,
     /// What holds where it is absent.
     pub absent: Absent,
+    /// What a change of it means for finished lines; `None` for fields that settings alone have.
+    pub change: Option<FieldChange>,
     meaning: &'static str,
 }
 
@@ -77,7 +95,12 @@ impl FieldTable {
 impl Field {
     /// A field whose meaning is a docstring.
     pub(crate) const fn new(name: &'static str, kind: FieldKind, absent: Absent, meaning: &'static str) -> Self {
-        Self { name, kind, absent, meaning }
+        Self { name, kind, absent, change: None, meaning }
+    }
+
+    /// The same with what a change of it means.
+    pub(crate) const fn changed(self, change: Option<FieldChange>) -> Self {
+        Self { change, ..self }
     }
 
     /// What it does.
@@ -88,10 +111,11 @@ impl Field {
 }
 
 /// Declares a table of fields; the docstrings are what the reference shows. A row is `"name": KIND DEFAULT;`. KIND is a text,
-/// `[List]` or `[List, ..]` for several of them. DEFAULT is `(required)`, `(= "TOML")`, `(or "words")` or `()`.
+/// `[List]` or `[List, ..]` for several of them. DEFAULT is `(required)`, `(= "TOML")`, `(or "words")` or `()`. The field of a
+/// definition ends in `=> CHANGE;`, a variant of [`FieldChange`].
 macro_rules! fields {
     ($(#[doc = $about:literal])+ $vis:vis $table:ident = $path:literal {
-        $($(#[doc = $doc:literal])+ $name:literal: $kind:tt $default:tt;)*
+        $($(#[doc = $doc:literal])+ $name:literal: $kind:tt $default:tt $(=> $change:ident)?;)*
     }) => {
         $(#[doc = $about])+
         $vis const $table: $crate::definition::fields::FieldTable = $crate::definition::fields::FieldTable::new(
@@ -102,7 +126,8 @@ macro_rules! fields {
                 fields!(@kind $kind),
                 fields!(@default $default),
                 concat!($($doc),+),
-            )),*],
+            )
+            .changed(fields!(@change $($change)?))),*],
         );
     };
     (@kind [$list:ty]) => {
@@ -112,6 +137,8 @@ macro_rules! fields {
         $crate::definition::fields::FieldKind::SomeOf(<$list as $crate::domain::listed::Listed>::LIST)
     };
     (@kind $words:literal) => { $crate::definition::fields::FieldKind::Words($words) };
+    (@change) => { None };
+    (@change $change:ident) => { Some($crate::definition::fields::FieldChange::$change) };
     (@default (required)) => { $crate::definition::fields::Absent::Required };
     (@default (= $value:literal)) => { $crate::definition::fields::Absent::Value($value) };
     (@default (or $words:literal)) => { $crate::definition::fields::Absent::Words($words) };

@@ -71,6 +71,7 @@ pub use self::{
     task::{Built, DefinitionTask, ExtraRules, Page, TaskDefinition, TaskDraft, Transcribing},
     template::Template,
 };
+pub(crate) use stores::read_store;
 
 /// How to make a batch, with the command line merged in: everything but the manifest's lines.
 #[derive(Debug, Clone)]

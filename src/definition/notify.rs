@@ -15,9 +15,9 @@ fields! {
     /// `wavebatch.toml`.
     pub(crate) NOTIFY = "notify" {
         /// A command for `sh -c`. It gets the notification on its stdin, and runs in the directory of the file that names it.
-        "command": "a string" ();
+        "command": "a string" () => Nothing;
         /// A URL that the notification is posted to.
-        "url": "a string" ();
+        "url": "a string" () => Nothing;
     }
 }
 

@@ -211,6 +211,9 @@ fn s3(text: &str, format: Option<ManifestFormat>) -> Result<Origin, String> {
     if format.is_some() || ManifestFormat::of_name(name).is_some() {
         return Ok(Origin::S3Object(address));
     }
+    if let Some(message) = workbook(name) {
+        return Err(message);
+    }
     if is_audio(name) {
         return Err(format!("`{name}` is a recording; name the prefix that it is below, or a manifest of recordings"));
     }
@@ -229,10 +232,18 @@ fn last_folder(prefix: &str) -> &str {
     prefix.trim_end_matches('/').rsplit('/').next().unwrap_or_default()
 }
 
+/// The message for a workbook, wherever a manifest, a recording or a text is named. `None`: it is none, by its name.
+fn workbook(text: &str) -> Option<String> {
+    let name = file_name(text);
+    let is_workbook =
+        matches!(paths::ending(name).as_deref(), Some("xlsx" | "xlsm" | "xlsb" | "xls" | "ods" | "numbers"));
+    is_workbook
+        .then(|| format!("`{name}` is a workbook; save the sheet as CSV (in Excel: \"CSV UTF-8\"), and name that file"))
+}
+
 fn no_format(text: &str) -> String {
-    if matches!(paths::ending(text).as_deref(), Some("xlsx" | "xlsm" | "xls" | "ods" | "numbers")) {
-        let name = file_name(text);
-        return format!("`{name}` is a workbook; save the sheet as CSV (in Excel: \"CSV UTF-8\"), and name that file");
+    if let Some(message) = workbook(text) {
+        return message;
     }
     format!(
         "`{}` has none of the endings of a manifest (.csv, .tsv, .jsonl, .ndjson, .txt, .list, each also with .gz); say which it is with --manifest-format, one of {}",
@@ -296,6 +307,9 @@ fn is_manifest_like(source: &str, base: &Path) -> bool {
 }
 
 fn recording(source: &str, base: &Path) -> Result<String, String> {
+    if let Some(message) = workbook(source).filter(|_| !base.join(source).is_dir()) {
+        return Err(message);
+    }
     if is_s3(source) {
         let address = s3_address(source)?;
         if address.is_prefix() || ManifestFormat::of_name(source).is_some() {
@@ -343,6 +357,9 @@ fn prose(source: &str, base: &Path) -> Result<String, String> {
         return Err(message("texts are read from files".to_owned()));
     }
     let meta = path.metadata().map_err(|e| message(io_message(&e)))?;
+    if let Some(message) = workbook(source).filter(|_| !meta.is_dir()) {
+        return Err(message);
+    }
     if meta.is_dir() || ProseKind::of_path(source).is_none() {
         let what = if meta.is_dir() { "a directory" } else { "no text (.txt, .md)" };
         return Err(format!(

@@ -13,11 +13,11 @@ fields! {
     /// When a service runs the definition by itself. Without this table it never does.
     pub(super) SCHEDULE = "schedule" {
         /// Minute, hour, day of the month, month and day of the week, e.g. `0 2 * * *`; or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`.
-        "cron": "a string" (required);
+        "cron": "a string" (required) => Nothing;
         /// How long after its moment a run may begin calls. It ends at most 24 h after the next moment.
-        "window": "a duration" (or "no limit");
+        "window": "a duration" (or "no limit") => Nothing;
         /// What happens to runs that were missed.
-        "missed": [Missed] (= "\"run\"");
+        "missed": [Missed] (= "\"run\"") => Nothing;
     }
 }
 

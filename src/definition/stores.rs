@@ -66,13 +66,13 @@ fields! {
     /// The last four fields say which S3 store it is. Without them, AWS's own environment and files do.
     pub(super) STORE = "" {
         /// The region of the store.
-        "region": "a string" (or "AWS's own settings");
+        "region": "a string" (or "AWS's own settings") => Nothing;
         /// The address of another store than AWS. It may have a path.
-        "endpoint_url": "a string" (or "AWS");
+        "endpoint_url": "a string" (or "AWS") => Nothing;
         /// The profile in AWS's files that has the credentials.
-        "profile": "a string" (or "AWS's own settings");
+        "profile": "a string" (or "AWS's own settings") => Nothing;
         /// Name the bucket in the path of the address, not in its host.
-        "path_style": "true or false" (or "true where there is an `endpoint_url`");
+        "path_style": "true or false" (or "true where there is an `endpoint_url`") => Nothing;
     }
 }
 
@@ -80,15 +80,15 @@ fields! {
     /// Where recordings and manifests come from, and what identifies a recording.
     pub(super) SOURCE = "source" {
         /// Let servers on the internet redirect into private networks.
-        "private_redirects": "true or false" (= "false");
+        "private_redirects": "true or false" (= "false") => Nothing;
         /// Parameters of URLs that are no part of a recording's identity, or `"all"`: then none is.
-        "ignore_query": "\"all\" or a list of strings" (= "[]");
+        "ignore_query": "\"all\" or a list of strings" (= "[]") => Lines;
         /// Parameters of URLs that the report's column `source` shows.
-        "report_query": "a list of strings" (= "[]");
+        "report_query": "a list of strings" (= "[]") => Nothing;
         /// What the beginnings of paths of other machines stand for here, e.g. `{ 'C:\rec' = "/mnt/rec" }`. The longest beginning counts.
-        "path_map": "a table of texts" (= "{}");
+        "path_map": "a table of texts" (= "{}") => Lines;
         /// In directories, globs and prefixes: leave out files that changed less than this long ago.
-        "settle": "a duration" (= "\"0s\"");
+        "settle": "a duration" (= "\"0s\"") => Lines;
     }
 }
 
@@ -96,13 +96,13 @@ fields! {
     /// Where outputs go if `output` is an `s3://` address, and how objects are stored.
     pub(super) SINK = "sink" {
         /// How the store encrypts objects.
-        "sse": [Encryption] (or "the bucket's own setting");
+        "sse": [Encryption] (or "the bucket's own setting") => Nothing;
         /// The KMS key, for an `sse` with KMS.
-        "kms_key_id": "a string" (or "the bucket's own key");
+        "kms_key_id": "a string" (or "the bucket's own key") => Nothing;
         /// The storage class of objects.
-        "storage_class": [StorageClass] (or "the bucket's own setting");
+        "storage_class": [StorageClass] (or "the bucket's own setting") => Nothing;
         /// Metadata of each object: names and values of ASCII, together at most 2,048 bytes.
-        "metadata": "a table of texts" (= "{}");
+        "metadata": "a table of texts" (= "{}") => Nothing;
     }
 }
 
@@ -176,7 +176,7 @@ pub(super) fn read_sink<'t>(walk: &mut TomlWalk<'t>, mut section: Section<'t>) -
 }
 
 /// Reads the fields that identify the store.
-pub(super) fn read_store<'t>(walk: &mut TomlWalk<'t>, section: &mut Section<'t>) -> S3Settings {
+pub(crate) fn read_store<'t>(walk: &mut TomlWalk<'t>, section: &mut Section<'t>) -> S3Settings {
     S3Settings {
         region: walk.text(section, "region", word),
         endpoint_url: walk.text(section, "endpoint_url", endpoint),

@@ -17,6 +17,8 @@ pub struct Synthesizing {
     pub text_column: Option<Template>,
     /// The column or template of the text's file, if named.
     pub text_file_column: Option<Template>,
+    /// The column or template of the text in each language; empty: a line has one text.
+    pub text_columns: BTreeMap<TtsLanguage, Template>,
     /// The options that columns may override.
     pub option_columns: Vec<SynthesisOption>,
     /// The columns that set options under other names.

@@ -1,6 +1,9 @@
 //! Walks a TOML file field by field. All faults are reported at once, each with its line.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{
+    collections::BTreeMap,
+    ops::{Range, RangeInclusive},
+};
 
 use toml::{
     Spanned,
@@ -51,6 +54,15 @@ impl<'t> Section<'t> {
     pub fn others(&self) -> Vec<String> {
         let names = self.table.into_iter().flat_map(|table| table.keys()).map(|name| name.get_ref().to_string());
         names.filter(|name| !self.asked.contains(name)).collect()
+    }
+
+    /// Those of them whose value may be meant for a name that this release does not know.
+    pub fn others_with(&self, may_be_meant: impl Fn(&DeValue<'_>) -> bool) -> Vec<String> {
+        let value = |name: &String| self.table.and_then(|table| table.get(name.as_str()));
+        self.others()
+            .into_iter()
+            .filter(|name| value(name).is_some_and(|value| may_be_meant(value.get_ref())))
+            .collect()
     }
 
     fn dotted(&self, name: &str) -> String {
@@ -151,12 +163,17 @@ impl<'t> TomlWalk<'t> {
 
     /// A whole number from 1.
     pub fn count(&mut self, section: &mut Section<'t>, name: &str) -> Option<u32> {
+        self.count_in(section, name, 1..=u32::MAX)
+    }
+
+    /// A whole number in a range.
+    pub fn count_in(&mut self, section: &mut Section<'t>, name: &str, range: RangeInclusive<u32>) -> Option<u32> {
         self.take(section, name, |value| {
             let number = value.as_integer().ok_or(Wrong::Type("a whole number"))?;
-            match u32::from_str_radix(number.as_str(), number.radix()) {
-                Ok(count) if count > 0 => Ok(count),
-                _ => Err(Wrong::Value(format!("{number} is not between 1 and {}", u32::MAX))),
-            }
+            let count = u32::from_str_radix(number.as_str(), number.radix()).ok();
+            count
+                .filter(|count| range.contains(count))
+                .ok_or_else(|| Wrong::Value(format!("{number} is not between {} and {}", range.start(), range.end())))
         })
     }
 
@@ -239,7 +256,9 @@ impl<'t> TomlWalk<'t> {
                 let is_column = |known: &String| known.starts_with("columns.");
                 self.known.iter().filter(elsewhere).min_by_key(|known| is_column(known))
             } {
-                format!("there is no such field here; did you mean `{other}`?")
+                // The fields of the top level stand before its tables.
+                let place = if other.contains('.') { "" } else { ", above all tables" };
+                format!("there is no such field here; did you mean `{other}`{place}?")
             } else {
                 format!("there is no such field; known here: {}", ticked(&siblings))
             };

@@ -8,6 +8,7 @@ use super::{
     options::listed,
     query::QueryRules,
     s3::{S3Settings, SinkSettings},
+    share,
     task::TaskSpec,
 };
 use crate::domain::printable::visible;
@@ -167,6 +168,8 @@ pub struct RunSettings {
     pub concurrency: Option<u32>,
     /// Calls started in a minute; the account's pool may allow fewer.
     pub requests_per_minute: Option<u32>,
+    /// The weight of the definition, where several wait for calls of the same pool: 1 to 100.
+    pub priority: u32,
     /// Tries of one part before its line fails.
     pub max_tries: u32,
     /// Billed calls of one part before its line fails.
@@ -193,6 +196,12 @@ pub struct RunSettings {
     /// How long answers stay in the ledger after the batch has finished.
     #[serde(with = "millis")]
     pub keep_answers: Duration,
+    /// How long the content of its lines stays in the ledger after the batch has finished; `None`: as long as the ledger.
+    #[serde(with = "optional_millis")]
+    pub keep_rows: Option<Duration>,
+    /// How long its outputs stay after the batch has finished; `None`: wavebatch removes none.
+    #[serde(with = "optional_millis")]
+    pub keep_outputs: Option<Duration>,
     /// Whether uploads of recordings get unique sizes, if their containers allow padding.
     pub mark_uploads: bool,
 }
@@ -202,6 +211,7 @@ impl Default for RunSettings {
         Self {
             concurrency: None,
             requests_per_minute: None,
+            priority: share::DEFAULT_PRIORITY,
             max_tries: 6,
             max_billed_calls: 4,
             on_unknown: OnUnknown::Retry,
@@ -213,6 +223,8 @@ impl Default for RunSettings {
             outage_limit: Duration::from_secs(2 * 3600),
             pause_on_failures: true,
             keep_answers: Duration::from_secs(14 * 86_400),
+            keep_rows: None,
+            keep_outputs: None,
             mark_uploads: true,
         }
     }

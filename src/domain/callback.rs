@@ -1,7 +1,10 @@
 //! The address to which a call's answer is posted. The vendor signs nothing, so the address itself proves a callback:
 //! it contains the call's id, and a MAC of the id that only a holder of the secret can make.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -11,7 +14,7 @@ use uuid::Uuid;
 use super::{
     hex::{hex, unhex},
     job::CallId,
-    options::{SttModel, WebhookMode},
+    options::{SttModel, WebhookMode, listed},
 };
 
 /// The prefix of a probe's id in the input of its MAC.
@@ -73,6 +76,45 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
+    }
+}
+
+listed! {
+    /// What a secret proves.
+    SecretPurpose, "secret" {
+        /// That a callback answers a call of this ledger.
+        Webhook = "webhook",
+        /// That a notification comes from this ledger.
+        Notify = "notify",
+    }
+}
+
+/// The secrets that a ledger has for one purpose, the newest first. All clones see it when they are replaced.
+#[derive(Debug, Clone, Default)]
+pub struct Keyring(Arc<RwLock<Arc<[Secret]>>>);
+
+impl Keyring {
+    /// Holds these secrets, the newest first.
+    #[must_use]
+    pub fn new(secrets: Vec<Secret>) -> Self {
+        Self(Arc::new(RwLock::new(secrets.into())))
+    }
+
+    /// All that are known.
+    #[must_use]
+    pub fn all(&self) -> Arc<[Secret]> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The one that signs.
+    #[must_use]
+    pub fn newest(&self) -> Option<Secret> {
+        self.all().first().cloned()
+    }
+
+    /// From now on these are known, and the first of them signs.
+    pub fn replace(&self, secrets: Vec<Secret>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = secrets.into();
     }
 }
 

@@ -41,7 +41,7 @@ listed! {
         Yes = "yes",
         /// A complete reading of the manifest lacked its line. It stays in totals, in the report and for `retry`.
         Gone = "gone",
-        /// Its line now requests another voice or format, or another line owns its file. It stands in no total, and `deliver` and `retry` pass it over.
+        /// Its line now requests another voice, format or language, or another line owns its file. It stands in no total, and `deliver` and `retry` pass it over.
         Dropped = "dropped",
     }
 }

@@ -33,6 +33,16 @@ impl Pool {
     }
 }
 
+impl Limits {
+    /// A share of these limits, above 0 and at most 1. At least 1 is left of each.
+    #[must_use]
+    pub fn shared(self, share: f64) -> Self {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is no larger than the limit")]
+        let of = |limit: u32| (((f64::from(limit) * share) + 1e-9).floor() as u32).max(1);
+        Self { requests_per_minute: self.requests_per_minute.map(of), concurrency: self.concurrency.map(of) }
+    }
+}
+
 impl From<SttModel> for Pool {
     fn from(model: SttModel) -> Self {
         match model {

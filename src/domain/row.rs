@@ -86,10 +86,12 @@ listed! {
         Adopted = "adopted",
         /// The manifest no longer has the line. It stays in totals and in the report.
         Gone = "gone",
-        /// The line now requests another voice or format, or another line owns its file. Reports show it only with `--with-dropped`.
+        /// The line now requests another voice, format or language, or another line owns its file. Reports show it only with `--with-dropped`.
         Dropped = "dropped",
         /// The answer was pruned, and neither the earlier report nor the outputs have its transcript. Another format has to be paid for.
         AnswerPruned = "answer_pruned",
+        /// The line was forgotten (`wavebatch forget`). Its key, state, cost and times are left.
+        Forgotten = "forgotten",
     }
 }
 

@@ -41,6 +41,9 @@ pub struct Synthesis {
     pub options: SynthesisOptions,
     /// The voices of each line, unless the line names its own; empty if every line must name one.
     pub voices: Vec<String>,
+    /// The languages of a line's texts, where each language has a column of its own; empty: a line has one text.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub languages: Vec<TtsLanguage>,
     /// The formats in which each voice's audio is written.
     pub formats: Vec<OutputFormat>,
     /// The template of an output's name, without its ending.
@@ -376,10 +379,14 @@ impl SynthesisOptions {
     }
 }
 
-/// The default template of an output's name: the key, and what distinguishes two outputs of one line.
+/// The default template of an output's name: the key, and what distinguishes two outputs of one line. The language belongs to
+/// it even where a line has only one: when others are added, the names stay.
 #[must_use]
-pub fn default_name(voices: &[String], formats: &[OutputFormat]) -> String {
+pub fn default_name(languages: &[TtsLanguage], voices: &[String], formats: &[OutputFormat]) -> String {
     let mut name = "{key}".to_owned();
+    if !languages.is_empty() {
+        name.push_str(".{language}");
+    }
     if voices.len() > 1 {
         name.push_str(".{voice_id}");
     }

@@ -25,7 +25,7 @@ use super::{
     transfer::{Receiving, content_range, packed, refused, retry_after, too_large},
 };
 use crate::{
-    domain::call::ErrorKind,
+    domain::{call::ErrorKind, span},
     io_fault,
     pace::{Pace, Waits},
 };
@@ -177,7 +177,8 @@ impl Fetcher {
         let fetched = match timeout(self.settings.whole_timeout, self.try_all(url, &mut part)).await {
             Ok(fetched) => fetched?,
             Err(_) => {
-                let message = format!("{} did not arrive within {:?}", shown_url(url), self.settings.whole_timeout);
+                let within = span::in_words(self.settings.whole_timeout);
+                let message = format!("{} did not arrive within {within}", shown_url(url));
                 return Err(SourceFailure::passing(ErrorKind::SourceTimedOut, message).into());
             }
         };

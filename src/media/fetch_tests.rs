@@ -155,7 +155,9 @@ async fn a_server_that_hangs_is_given_up() {
     let settings = FetchSettings { whole_timeout: Duration::from_millis(50), ..FetchSettings::default() };
     let dir = tempfile::tempdir().unwrap();
     let error = Fetcher::new(settings).unwrap().fetch(&url, &dir.path().join("a"), 100).await.unwrap_err();
-    assert!(matches!(error, FetchError::Source(failure) if failure.kind == ErrorKind::SourceTimedOut));
+    let FetchError::Source(failure) = error else { panic!("{error:?}") };
+    assert_eq!(failure.kind, ErrorKind::SourceTimedOut);
+    assert!(failure.message.ends_with(" did not arrive within 50 ms"), "{failure}");
 }
 
 #[tokio::test]

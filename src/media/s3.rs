@@ -20,6 +20,7 @@ use crate::{
     domain::{
         call::ErrorKind,
         s3::{Listed, S3Address, S3Settings},
+        span,
     },
     pace::Pace,
     s3::{S3, S3Error, S3Failure, S3Kind, S3Timeouts},
@@ -129,7 +130,7 @@ impl Objects {
         match timeout(self.settings.whole_timeout, self.try_all(at, expected, &mut part, &mut progress)).await {
             Ok(fetched) => fetched?,
             Err(_) => {
-                let message = format!("{at} did not arrive within {:?}", self.settings.whole_timeout);
+                let message = format!("{at} did not arrive within {}", span::in_words(self.settings.whole_timeout));
                 return Err(SourceFailure::passing(ErrorKind::SourceTimedOut, message).into());
             }
         }

@@ -14,7 +14,7 @@ use super::{
     partial::PartialFile,
     source::{SourceFailure, shown_url},
 };
-use crate::domain::{call::ErrorKind, printable::printable};
+use crate::domain::{call::ErrorKind, printable::printable, span};
 
 /// How a response's body is received.
 pub(super) struct Receiving<'a> {
@@ -74,8 +74,8 @@ impl Receiving<'_> {
 
     fn broken(&self, error: &reqwest::Error, after: u64) -> SourceFailure {
         if error.is_timeout() {
-            let url = shown_url(self.url);
-            let message = format!("{url} fell silent for {:?} after {after} bytes", self.idle_timeout);
+            let (url, silent) = (shown_url(self.url), span::in_words(self.idle_timeout));
+            let message = format!("{url} fell silent for {silent} after {after} bytes");
             return SourceFailure::passing(ErrorKind::SourceTimedOut, message);
         }
         self.cut(after)

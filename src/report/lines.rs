@@ -43,7 +43,10 @@ impl RowContext {
     /// ledger.
     pub(super) fn needs_recall(&self, line: &ReportRow) -> bool {
         // Without the transcript column, answers are not looked for; those of a synthesis are files.
-        self.transcripts && line.answer.is_none() && matches!(line.state, JobState::Succeeded | JobState::Suspect)
+        self.transcripts
+            && line.answer.is_none()
+            && line.forgotten_at.is_none()
+            && matches!(line.state, JobState::Succeeded | JobState::Suspect)
     }
 
     /// The report's row. Its transcript comes from the answer in the row, or was recalled.

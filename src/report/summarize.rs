@@ -63,7 +63,7 @@ pub fn blank(
     state: SummaryState,
     rates: &Rates,
 ) -> Summary {
-    let ledger = LedgerRef { id: store.id().to_owned(), path: store.path().display().to_string(), newest_call: None };
+    let ledger = LedgerRef { id: store.id().to_owned(), path: store.address().to_owned(), newest_call: None };
     Summary {
         format: FORMAT,
         wavebatch: env!("CARGO_PKG_VERSION").to_owned(),
@@ -137,7 +137,7 @@ async fn failures(store: &Store, batch: BatchId, counts: Counts, summary: &mut S
     for (state, kind, count, key) in counts.failures {
         if state == JobState::Failed {
             let known: ErrorKind = kind.parse().map_err(|_| unexpected(&kind))?;
-            let error = store.error_of(batch, &key).await?.unwrap_or_default();
+            let error = store.error_of(batch, &key, known).await?.unwrap_or_default();
             summary.failures.push(Failures { kind: known, count, key, error });
         } else if let Ok(reason) = kind.parse() {
             summary.suspects.push(Suspects { reason, count, key });

@@ -113,8 +113,13 @@ impl Prompts {
             },
         );
         let call = self.store.permit(ask).await.unwrap().unwrap().call;
-        let end =
-            End::Synthesized { bytes: 48_000, found: false, request_id: Some("r-1".into()), content_expiry: None };
+        let end = End::Synthesized {
+            object: None,
+            bytes: 48_000,
+            found: false,
+            request_id: Some("r-1".into()),
+            content_expiry: None,
+        };
         self.store.end(Ended { call, departed_at: None, limits: Limits::default(), end, pauses: None }).await.unwrap();
     }
 

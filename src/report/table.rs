@@ -11,19 +11,19 @@ use super::{
 use crate::domain::{
     call::ErrorKind,
     cost::MicroUsd,
-    environment::Environment,
+    environment::NamedLedger,
     row::{Note, RowStatus},
 };
 
 impl Summary {
-    /// The summary on one page, for a terminal of `width` columns. Its hints name the ledger of this environment.
+    /// The summary on one page, for a terminal of `width` columns. Its hints name this ledger.
     #[must_use]
-    pub fn to_table(&self, width: usize, environment: Environment) -> String {
-        table(self, width, environment)
+    pub fn to_table(&self, width: usize, ledger: NamedLedger<'_>) -> String {
+        table(self, width, ledger)
     }
 }
 
-fn table(summary: &Summary, width: usize, environment: Environment) -> String {
+fn table(summary: &Summary, width: usize, ledger: NamedLedger<'_>) -> String {
     let mut out = Table { text: String::new(), width: width.max(40) };
     out.line(&headline(summary));
     out.fact(if summary.synthesis.is_some() { "jobs" } else { "lines" }, &lines(summary));
@@ -51,10 +51,10 @@ fn table(summary: &Summary, width: usize, environment: Environment) -> String {
         name: f.kind.as_str(),
         key: &f.key,
         words: &f.error,
-        remedy: remedy_in(f.kind, summary, environment),
+        remedy: remedy_in(f.kind, summary, ledger),
     });
     out.groups("failed", failures.collect());
-    let again = command(environment, &["retry", &summary.batch, "--state", "suspect"]);
+    let again = command(ledger, &["retry", &summary.batch, "--state", "suspect"]);
     let suspects = summary.suspects.iter().map(|s| Group {
         count: s.count,
         name: s.reason.as_str(),
@@ -150,19 +150,19 @@ const fn reason_words(reason: SpendReason) -> &'static str {
     }
 }
 
-fn remedy_in(kind: ErrorKind, summary: &Summary, environment: Environment) -> String {
+fn remedy_in(kind: ErrorKind, summary: &Summary, ledger: NamedLedger<'_>) -> String {
     let run = match &summary.definition {
-        Some(definition) => command(environment, &["run", definition]),
+        Some(definition) => command(ledger, &["run", definition]),
         None => "the same `wavebatch run` again".into(),
     };
-    remedy(kind, &run, (environment, &summary.batch), summary.synthesis.is_some())
+    remedy(kind, &run, (ledger, &summary.batch), summary.synthesis.is_some())
 }
 
 /// The command for lines that failed in this way. Failed sources and deliveries cost nothing to try again, so `run` does it; a
 /// line that the API refuses must be changed; `retry` handles everything else. `run` is the command that made the batch.
 #[must_use]
-pub fn remedy(kind: ErrorKind, run: &str, (environment, batch): (Environment, &str), is_synthesis: bool) -> String {
-    let retry = || command(environment, &["retry", batch, "--state", "failed"]);
+pub fn remedy(kind: ErrorKind, run: &str, (ledger, batch): (NamedLedger<'_>, &str), is_synthesis: bool) -> String {
+    let retry = || command(ledger, &["retry", batch, "--state", "failed"]);
     match kind {
         ErrorKind::BadLine => format!("mend the manifest's line, then {run}"),
         ErrorKind::SourceMissing
@@ -192,7 +192,7 @@ pub fn remedy(kind: ErrorKind, run: &str, (environment, batch): (Environment, &s
             format!("shorten the line or its recording, then {run}; {} pays for it as it is", retry())
         }
         ErrorKind::SinkRefused => {
-            format!("give the line another key, or make way for it and {}", command(environment, &["deliver", batch]))
+            format!("give the line another key, or make way for it and {}", command(ledger, &["deliver", batch]))
         }
         _ => retry(),
     }
@@ -256,21 +256,25 @@ fn duration(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::summary::tests::summary;
+    use crate::{
+        domain::environment::{Environment, LedgerChoice},
+        report::summary::tests::summary,
+    };
 
     fn live(summary: &Summary, width: usize) -> String {
-        table(summary, width, Environment::Live)
+        table(summary, width, (&LedgerChoice::default(), Environment::Live))
     }
 
     #[test]
-    fn every_command_names_the_sandboxs_ledger() {
+    fn every_command_names_the_ledger_as_the_user_did() {
         let mut s = summary();
+        let choice = LedgerChoice::of(Some("my ledger.db"), None);
         for kind in ErrorKind::ALL {
             s.failures[0].kind = *kind;
-            for command in table(&s, 200, Environment::Sandbox).split("wavebatch ").skip(1) {
+            for command in table(&s, 200, (&choice, Environment::Sandbox)).split("wavebatch ").skip(1) {
                 let command = command.lines().next().unwrap_or_default();
                 let is_one = ["run ", "retry ", "deliver "].iter().any(|verb| command.starts_with(verb));
-                assert!(!is_one || command.contains(" --sandbox"), "{kind}: {command}");
+                assert!(!is_one || command.contains(" --database 'my ledger.db' --sandbox"), "{kind}: {command}");
             }
         }
     }

@@ -3,7 +3,7 @@
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 pub(crate) use crate::domain::printable::printable;
-use crate::domain::{cost::MicroUsd, environment::Environment};
+use crate::domain::{cost::MicroUsd, environment::NamedLedger};
 
 /// The text cut to this many columns, with an ellipsis if something is missing.
 pub(crate) fn shorten(text: &str, columns: usize) -> String {
@@ -34,9 +34,10 @@ pub(crate) fn shell(word: &str) -> String {
 
 /// A command of this program as a hint, to be copied into a shell: `wavebatch resume night --sandbox`. Every hint is made
 /// here, so that none forgets which ledger is meant.
-pub(crate) fn command(environment: Environment, words: &[&str]) -> String {
-    let words = words.iter().map(|word| shell(word)).chain(environment.is_sandbox().then(|| "--sandbox".to_owned()));
-    std::iter::once("wavebatch".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+pub(crate) fn command((choice, environment): NamedLedger<'_>, words: &[&str]) -> String {
+    let words = words.iter().copied().chain(choice.words().iter().map(String::as_str)).map(shell);
+    let sandbox = environment.is_sandbox().then(|| "--sandbox".to_owned());
+    std::iter::once("wavebatch".to_owned()).chain(words).chain(sandbox).collect::<Vec<_>>().join(" ")
 }
 
 /// `1,234,567`
@@ -60,6 +61,19 @@ pub(crate) fn counted(number: u64, one: &str) -> String {
 /// The message for a model whose price is unknown.
 pub(crate) fn unpriced(model: &str) -> String {
     format!("not known, and counted as 0: [rates] of wavebatch.toml has no price for `{model}`")
+}
+
+/// `312 B`, `4.0 kB`, `1.2 GB`
+#[must_use]
+pub(crate) fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+    #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
+    let (mut size, mut unit) = (bytes as f64, 0);
+    while size >= 999.95 && unit + 1 < UNITS.len() {
+        size /= 1_000.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{bytes} B") } else { format!("{size:.1} {}", UNITS[unit]) }
 }
 
 /// `45 s`, `3 min 12 s`, `20 h 42 min`, `3 d 4 h`
@@ -108,4 +122,23 @@ pub(crate) fn dollars(micros: i64) -> String {
     }
     let cents = (micros + 5_000) / 10_000;
     format!("{sign}${}.{:02}", grouped(cents / 100), cents % 100)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::domain::environment::{Environment, LedgerChoice};
+
+    #[test]
+    fn a_hint_repeats_how_the_ledger_was_chosen() {
+        let hint = |choice: &LedgerChoice, environment| command((choice, environment), &["retry", "a b"]);
+        let chosen = LedgerChoice::of(Some("/srv/x.db"), Some(Path::new("my w.toml")));
+        assert_eq!(hint(&LedgerChoice::default(), Environment::Live), "wavebatch retry 'a b'");
+        assert_eq!(
+            hint(&chosen, Environment::Sandbox),
+            "wavebatch retry 'a b' --database /srv/x.db --config 'my w.toml' --sandbox"
+        );
+    }
 }

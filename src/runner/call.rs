@@ -239,6 +239,7 @@ async fn permit<C: Caller>(
     let ask = PermitRequest {
         part: part.part,
         limits: part.limits(),
+        own_rate: part.own_rate(),
         spend: on.config().spend.clone(),
         why,
         replaces,

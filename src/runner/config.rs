@@ -6,7 +6,7 @@ use url::Url;
 
 use crate::{
     domain::{
-        callback::{Rule, Secret},
+        callback::{Keyring, Rule},
         cost::Rates,
         environment::Environment,
         pool::{Limits, Pool},
@@ -37,6 +37,8 @@ pub struct RunnerConfig {
     pub account: String,
     /// The account's limits by pool.
     pub limits: HashMap<Pool, Limits>,
+    /// The share of the account that this ledger uses, above 0 and at most 1. The limits have it in.
+    pub share: f64,
     /// What the account may spend in a day and in a month, over all batches.
     pub spend: Option<Arc<SpendRule>>,
     /// List prices.
@@ -50,8 +52,8 @@ pub struct RunnerConfig {
 pub struct Webhook {
     /// The URL at which the vendor reaches a receiver of this ledger.
     pub public_url: Url,
-    /// The secret from which callback addresses are made.
-    pub secret: Secret,
+    /// The secrets, of which the newest makes callback addresses.
+    pub secrets: Keyring,
     /// When callbacks are used, and for how long they are awaited.
     pub rule: Rule,
 }
@@ -60,6 +62,6 @@ impl RunnerConfig {
     /// The account's limits of a pool.
     #[must_use]
     pub fn limits(&self, pool: Pool) -> Limits {
-        self.limits.get(&pool).copied().unwrap_or_else(|| pool.default_limits(self.environment))
+        self.limits.get(&pool).copied().unwrap_or_else(|| pool.default_limits(self.environment).shared(self.share))
     }
 }

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     batch::{Batch, DEFAULT_CONCURRENCY},
     batches::Batches,
+    differing,
     events::Event,
     leftover, maintenance,
     maker::RunMakers,
@@ -46,7 +47,7 @@ const MAINTENANCE_TIME: Duration = Duration::from_secs(5);
 /// A line whose worker panics this often is given up.
 const MAX_PANICS: u32 = 2;
 /// How often dead processes are looked for, in ticks.
-const REAP_EVERY: u32 = 5;
+const REAP_EVERY: u32 = 1;
 /// How often a service does maintenance, in ticks.
 const MAINTENANCE_TICKS: u32 = 6 * 3_600;
 
@@ -143,6 +144,7 @@ pub(super) async fn run(
     let end = tokio::select! {
         end = engine.work(&drain) => end,
         () = abort.cancelled() => Ok(RunEnd::Interrupted),
+        never = differing::watch(&shared) => match never {},
     };
     // After an abort or an error: no worker may continue once the leases are given back.
     engine.workers.abort_all();
@@ -201,6 +203,8 @@ impl Engine {
                 Ok(Some(end)) => return Ok(end),
                 Ok(None) => is_logged = false,
                 Err(error) if error.is_fatal() => return Err(error),
+                // It was waited for long enough after the drain began: what is in hand is left to the next run.
+                Err(error) if self.shared.store().has_given_up() => return Err(error),
                 // Too many open files, low memory or an unreadable row: the other jobs continue.
                 Err(error) => {
                     if !std::mem::replace(&mut is_logged, true) {
@@ -238,7 +242,7 @@ impl Engine {
             () = drain.cancelled(), if !stopping => {}
             _ = tick.tick() => {
                 self.ticks = self.ticks.wrapping_add(1);
-                self.tick(self.ticks).await?;
+                Box::pin(self.tick(self.ticks)).await?;
             }
         }
         // Jobs that have ended in the meantime make room for one larger claim instead of many small ones.
@@ -344,7 +348,9 @@ impl Engine {
     /// failure is waited for.
     async fn failed_in_the_ledger(&mut self, job: &Claimed, error: StoreError) -> Result<(), StoreError> {
         let reason = error.reason();
-        tracing::error!(job.key = job.key, error = %reason, "a line's worker failed in the ledger");
+        if !error.is_passing() {
+            tracing::error!(job.key = job.key, error = %reason, "a line's worker failed in the ledger");
+        }
         self.shared.store().abandon_calls(job.job).await?;
         if error.is_passing() {
             return self.put_back(job, false).await;

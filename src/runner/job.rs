@@ -271,13 +271,17 @@ impl<'a> PartContext<'a> {
         }
     }
 
-    /// The account's limits, or the definition's where those are lower.
+    /// The account's limits.
     #[must_use]
     pub fn limits(&self) -> Limits {
-        let mut limits = self.on.config().limits(self.pool);
-        let wish = self.on.run().requests_per_minute;
-        limits.requests_per_minute = limits.requests_per_minute.into_iter().chain(wish).min();
-        limits
+        self.on.config().limits(self.pool)
+    }
+
+    /// How many calls its definition begins in a minute, where that is less than the account's limit.
+    #[must_use]
+    pub fn own_rate(&self) -> Option<u32> {
+        let most = self.limits().requests_per_minute;
+        self.on.run().requests_per_minute.filter(|own| most.is_none_or(|most| *own < most))
     }
 
     /// No other call before this time (ms since 1970): the API requested the delay.

@@ -38,10 +38,12 @@ fn folder(store: &Store) -> PathBuf {
 pub(super) async fn sweep(store: &Store) {
     let Ok(alive) = store.live_processes().await else { return };
     let alive: HashSet<String> = alive.into_iter().map(|id| id.to_string()).collect();
-    let (spool, audio_cache, folder) = (store.spool(), store.audio_cache(), folder(store));
+    let (spool, clips, folder) = (store.spool(), store.clip_folder(), folder(store));
     let _ = tokio::task::spawn_blocking(move || {
         Scratch::sweep(&spool);
-        audio_cache.sweep();
+        if let Some(clips) = clips {
+            clips.sweep();
+        }
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             let name = entry.file_name();
             let owner = name.to_str().and_then(|n| n.split_once('-')).map(|(process, _)| process.to_owned());

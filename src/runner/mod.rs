@@ -5,6 +5,7 @@ mod batch;
 mod batches;
 mod call;
 mod config;
+mod differing;
 pub mod disk;
 mod engine;
 mod events;
@@ -35,7 +36,7 @@ pub use engine::RunEnd;
 pub use events::{AfterDelivery, CallEnd, Event, Events};
 pub use job::{JobContext, Next, PartContext, jitter_of};
 pub use leftover::Leftover;
-pub use maker::{BatchTask, Maker, Makers, RunnerTask};
+pub use maker::{BatchTask, Maker, Makers, RunnerTask, UnnamedCall, VendorEntry, VendorLog};
 pub use one_call::OneCall;
 
 pub use crate::store::Order;

@@ -19,10 +19,12 @@ use crate::{
 
 mod connection;
 mod error;
+mod folder;
 mod list;
 
 pub use connection::{Connection, set_test_credentials};
 pub use error::{S3Error, S3Failure, S3Kind};
+pub use folder::S3Folder;
 pub use list::{Advance, ListPages, ListedKey};
 
 /// The time limit for a store that has never answered, so that a wrong address is reported soon.

@@ -72,6 +72,8 @@ pub struct Books {
     pub callbacks_lost: u64,
     /// Calls of the vendor's logs, of transcriptions and of deliveries.
     pub log_calls: u64,
+    /// Entries of the log of transcriptions that were to be removed: every such call, the refused among them.
+    pub removal_calls: u64,
     /// Calls of the catalog of voices.
     pub voice_calls: u64,
     /// Calls of the pronunciation dictionaries.
@@ -164,6 +166,7 @@ struct CallLogPages {
     billed_characters: u64,
     cut: u64,
     log_calls: u64,
+    removal_calls: u64,
     voice_calls: u64,
     dictionary_calls: u64,
     retired_calls: u64,
@@ -234,6 +237,14 @@ impl CallLog {
         self.with(|p| p.voice_calls += 1);
     }
 
+    /// An entry of the log was to be removed; the number of that call.
+    pub(super) fn removal_called(&self) -> u64 {
+        self.with(|p| {
+            p.removal_calls += 1;
+            p.removal_calls
+        })
+    }
+
     /// The dictionaries were asked for, or changed.
     pub(super) fn dictionaries_called(&self) {
         self.with(|p| p.dictionary_calls += 1);
@@ -256,6 +267,7 @@ impl CallLog {
             billed_characters: p.billed_characters,
             cut: p.cut,
             log_calls: p.log_calls,
+            removal_calls: p.removal_calls,
             voice_calls: p.voice_calls,
             dictionary_calls: p.dictionary_calls,
             retired_calls: p.retired_calls,

@@ -152,6 +152,10 @@ documented! {
         LogsUnavailable,
         /// The vendor's log answers 404; counted by calls of the log.
         LogsAbsent,
+        /// An entry of the vendor's log is not removed: 403; counted by removals.
+        RemovalRefused,
+        /// The removal of an entry of the vendor's log answers 503; counted by removals.
+        RemovalUnavailable,
         /// `/waves/v1/health` answers 503; not counted.
         Unwell,
     }
@@ -220,6 +224,7 @@ impl What {
         match self {
             Self::EarlyRefusal { .. } => FaultStage::Arrival,
             Self::LogsUnavailable | Self::LogsAbsent => FaultStage::Logs,
+            Self::RemovalRefused | Self::RemovalUnavailable => FaultStage::Removal,
             Self::Unwell => FaultStage::Health,
             Self::CallbackLost
             | Self::CallbackLate(_)
@@ -248,6 +253,8 @@ pub(super) enum FaultStage {
     Callback,
     /// The log was asked for.
     Logs,
+    /// An entry of the log was to be removed.
+    Removal,
     /// Its health was asked for.
     Health,
 }

@@ -7,7 +7,7 @@ use axum::{
     extract::State,
     http::{HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -33,6 +33,7 @@ Its voices are tones that carry the words, as long as speech would be.
   GET  /waves/v1/lightning-v3.1-pro/get_voices
   GET, POST, PUT, DELETE /waves/v1/pronunciation-dicts
   GET  /waves/v1/analytics/asr/logs, /waves/v1/analytics/webhooks/logs
+  DELETE /waves/v1/analytics/asr/history/{request_id}
   GET  /waves/v1/health
 
   GET  /sandbox/books                  what was called and billed
@@ -55,6 +56,7 @@ pub(super) fn routes(state: Arc<HandlerState>) -> Router {
         .route("/waves/v1/pronunciation-dicts", dictionaries)
         .route("/waves/v1/analytics/asr/logs", get(logs::list))
         .route("/waves/v1/analytics/webhooks/logs", get(callbacks::log::list))
+        .route("/waves/v1/analytics/asr/history/{request_id}", delete(logs::remove))
         .route("/waves/v1/health", get(health))
         .route("/", get(|| async { WHAT_THIS_IS }))
         .route("/sandbox/books", get(books))

@@ -8,7 +8,7 @@ use std::{
 
 use axum::{
     Json,
-    extract::{RawQuery, State},
+    extract::{Path, RawQuery, State},
     http::HeaderMap,
     response::{IntoResponse, Response},
 };
@@ -85,6 +85,11 @@ impl Logs {
         self.with(VecDeque::clear);
     }
 
+    /// Removes an entry, if it is there.
+    fn remove(&self, request_id: &str) {
+        self.with(|entries| entries.retain(|entry| entry.request_id != request_id));
+    }
+
     /// A page, and how many entries there are.
     fn page(&self, page: Page, filter: &Filter) -> (Vec<Value>, usize) {
         let now = Instant::now();
@@ -111,6 +116,22 @@ pub(super) async fn list(
     let page = Page::parse(query)?;
     let (data, total) = state.logs.page(page, &filter);
     Ok(page.answer(&data, total))
+}
+
+/// `DELETE /waves/v1/analytics/asr/history/{request_id}`: an entry that is not there is removed, too.
+pub(super) async fn remove(
+    State(state): State<Arc<HandlerState>>,
+    Path(request_id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let number = state.books.removal_called();
+    check_key(headers.get("authorization"), state.config.key.as_deref())?;
+    match state.faults.pick(FaultStage::Removal, Subject { number, ..Subject::default() }) {
+        Some(What::RemovalRefused) => return Err(Refusal::stt(403, "this entry may not be removed", "")),
+        Some(_) => return Err(Refusal::stt(503, "the history is not available", "")),
+        None => state.logs.remove(&request_id),
+    }
+    Ok(Json(json!({"status": "success"})).into_response())
 }
 
 /// Counts a call of a log; refused without a good key, or where a script says so.

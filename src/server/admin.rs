@@ -1,6 +1,6 @@
 //! The admin address: whether the process is alive, whether the ledger can be written, and the metrics.
 
-use std::{collections::HashMap, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -11,16 +11,8 @@ use axum::{
 use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
-    Metrics,
-    metrics::Watched,
+    Metrics, WatchedLedger,
     serve::{Listening, ServerTimeouts},
-};
-use crate::{
-    domain::environment::Environment,
-    domain::pool::{Limits, Pool},
-    domain::spend::SpendRule,
-    domain::task::TaskName,
-    store::Store,
 };
 
 /// The content type of the metrics page.
@@ -33,20 +25,10 @@ const WRITE_TIME: Duration = Duration::from_secs(2);
 pub struct AdminSettings {
     /// The address to listen on. There is no authentication, so it must not be public.
     pub listen: SocketAddr,
-    /// The ledger to report on.
-    pub store: Store,
     /// The metrics of this process.
     pub metrics: Metrics,
-    /// The account: a hash of base URL and key.
-    pub account: String,
-    /// Only batches of this environment count.
-    pub environment: Environment,
-    /// The account's limits by pool.
-    pub limits: HashMap<Pool, Limits>,
-    /// What the account may spend in a day and in a month.
-    pub spend: Option<Arc<SpendRule>>,
-    /// The tasks. Each task is shown, with jobs or without.
-    pub tasks: Vec<TaskName>,
+    /// The ledger to report on.
+    pub watched: WatchedLedger,
 }
 
 /// A running admin address. It stops when dropped.
@@ -56,7 +38,7 @@ pub struct Admin(Listening);
 #[derive(Debug)]
 struct AdminState {
     metrics: Metrics,
-    watched: Watched,
+    watched: WatchedLedger,
     /// One write at a time: while the ledger is stuck, writes must not pile up.
     writing: Arc<Semaphore>,
 }
@@ -67,8 +49,7 @@ impl Admin {
     /// # Errors
     /// The address cannot be listened on.
     pub async fn start(settings: AdminSettings) -> io::Result<Self> {
-        let AdminSettings { listen, store, metrics, account, environment, limits, spend, tasks } = settings;
-        let watched = Watched { store, account, environment, limits, spend, tasks };
+        let AdminSettings { listen, metrics, watched } = settings;
         let state = Arc::new(AdminState { metrics, watched, writing: Arc::new(Semaphore::new(1)) });
         let routes = Router::new().fallback(answer).with_state(state);
         Ok(Self(Listening::start(listen, routes, ServerTimeouts::default()).await?))
@@ -120,7 +101,10 @@ impl AdminState {
         match timeout(WRITE_TIME, written).await {
             Ok(Ok(Ok(()))) => Ok(()),
             Ok(Ok(Err(error))) => Err(error.to_string()),
-            Ok(Err(_)) | Err(_) => Err("the ledger cannot be written in time".to_owned()),
+            Ok(Err(_)) | Err(_) => {
+                let why = self.watched.store.why_broken();
+                Err(why.unwrap_or_else(|| "the ledger cannot be written in time".to_owned()))
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ mod serve;
 mod supervisor;
 
 pub use admin::{Admin, AdminSettings};
-pub use metrics::{METRICS, MetricDoc, Metrics};
+pub use metrics::{METRICS, MetricDoc, MetricScope, Metrics, WatchedLedger};
 pub use notify::{
     NOTICE_FIELDS, NOTICE_SECRETS, NOTIFICATION, News, Notifier, NotifySettings, NotifyTimeouts, OwnTarget, SIGNATURE,
     TIMESTAMP, Target,
@@ -21,10 +21,11 @@ pub use notify::{
 pub use receiver::{Receiver, ReceiverSettings};
 pub use refusal::Refusal;
 pub use schedules::{
-    Folder, ScheduleState, Scheduler, SchedulerSettings, Scheduling, definitions_in, distinct, names_ahead,
+    Folder, ScheduleState, Scheduler, SchedulerSettings, Scheduling, content_of, definitions_in, distinct, names_ahead,
 };
 pub use secret::{
-    NOTIFY_SECRET, NOTIFY_SECRET_SUFFIX, SecretError, WEBHOOK_SECRET, WEBHOOK_SECRET_SUFFIX, notify_secret, secrets,
+    NOTIFY_SECRET, NOTIFY_SECRET_SUFFIX, SecretError, Secrets, WEBHOOK_SECRET, WEBHOOK_SECRET_SUFFIX, carry_secrets,
+    keep_beside, random, refuse_other_beside, secrets_beside,
 };
 pub use serve::ServerTimeouts;
 pub use supervisor::{BatchNews, Supervisor};

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::Metrics;
 use crate::{
     clock::Clock,
-    domain::callback::{Secret, probe_address},
+    domain::callback::{Keyring, probe_address},
 };
 
 /// The settings of a probe.
@@ -20,8 +20,8 @@ use crate::{
 pub struct ProbeSettings {
     /// The URL at which the vendor reaches us.
     pub public_url: Url,
-    /// The secret of callback URLs.
-    pub secret: Secret,
+    /// The secrets of callback URLs.
+    pub secrets: Keyring,
     /// The clock for the metric.
     pub clock: Clock,
     /// The interval between probes.
@@ -35,9 +35,9 @@ pub struct ProbeSettings {
 impl ProbeSettings {
     /// A probe each minute, with a repeated warning each hour.
     #[must_use]
-    pub const fn new(public_url: Url, secret: Secret, clock: Clock) -> Self {
+    pub const fn new(public_url: Url, secrets: Keyring, clock: Clock) -> Self {
         let (every, timeouts, again) = (Duration::from_secs(60), Duration::from_secs(10), Duration::from_secs(3_600));
-        Self { public_url, secret, clock, every, timeouts, again }
+        Self { public_url, secrets, clock, every, timeouts, again }
     }
 }
 
@@ -47,6 +47,9 @@ pub enum ProbeError {
     /// No HTTP client can be made.
     #[error("TLS could not be set up; are the system's CA certificates installed?")]
     Tls(#[source] reqwest::Error),
+    /// There is nothing to sign the address with.
+    #[error("there is no secret of callbacks")]
+    NoSecret,
     /// The host name does not resolve.
     #[error("the name {0} is not resolved; look at its DNS record")]
     Name(String),
@@ -181,7 +184,8 @@ fn client(settings: &ProbeSettings) -> Result<Client, ProbeError> {
 }
 
 async fn probe(client: &Client, settings: &ProbeSettings) -> Result<(), ProbeError> {
-    let address = probe_address(&settings.public_url, Uuid::now_v7(), &settings.secret);
+    let Some(secret) = settings.secrets.newest() else { return Err(ProbeError::NoSecret) };
+    let address = probe_address(&settings.public_url, Uuid::now_v7(), &secret);
     match client.post(address).send().await {
         Ok(answer) if answer.status() == StatusCode::NO_CONTENT => Ok(()),
         Ok(answer) => Err(ProbeError::Status(answer.status().as_u16())),

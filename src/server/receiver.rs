@@ -23,13 +23,14 @@ use tokio::{
 use super::{
     Metrics,
     refusal::Refusal,
+    secret::Secrets,
     serve::{Listening, ServerTimeouts},
 };
 use crate::{
     crash,
     domain::{
         body::{Arrived, Arriving},
-        callback::{Secret, call_of, is_probe},
+        callback::{call_of, is_probe},
         cost::Rates,
         job::CallId,
         options::SttModel,
@@ -61,8 +62,8 @@ const RETRY_AFTER: &str = "10";
 pub struct ReceiverSettings {
     /// The address to listen on.
     pub listen: SocketAddr,
-    /// The secrets of callback URLs: one, or two during a rotation.
-    pub secrets: Vec<Secret>,
+    /// The secrets of callback URLs.
+    pub secrets: Secrets,
     /// List prices.
     pub rates: Rates,
     /// The time limits.
@@ -78,7 +79,7 @@ pub struct Receiver(Listening);
 #[derive(Debug)]
 struct ReceiverState {
     store: Store,
-    secrets: Vec<Secret>,
+    secrets: Secrets,
     rates: Rates,
     timeouts: ServerTimeouts,
     metrics: Metrics,
@@ -118,6 +119,12 @@ enum ReceiverReply {
     Refused(Refusal, String),
 }
 
+/// Whose address is posted to.
+enum Signed {
+    Probe,
+    Call(CallId),
+}
+
 impl From<Refusal> for ReceiverReply {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal, String::new())
@@ -153,11 +160,18 @@ impl ReceiverState {
         if request.method() != Method::POST {
             return Err(Refusal::Unknown.into());
         }
-        if is_probe(&self.secrets, call, mac) {
-            return Ok(ReceiverReply::Probed);
-        }
-        let call = call_of(&self.secrets, call, mac).ok_or(Refusal::Unknown)?;
         let asked = Instant::now();
+        let call = match self.signed(call, mac) {
+            // A secret that another process made may have signed it.
+            None if matches!(timeout(self.timeouts.ledger, self.secrets.renew(&self.store)).await, Ok(true)) => {
+                self.signed(call, mac)
+            }
+            signed => signed,
+        };
+        let call = match call.ok_or(Refusal::Unknown)? {
+            Signed::Probe => return Ok(ReceiverReply::Probed),
+            Signed::Call(call) => call,
+        };
         let expected = match timeout(self.timeouts.ledger, self.store.expected(call)).await {
             Ok(Ok(expected)) => expected.ok_or(Refusal::Unknown)?,
             Ok(Err(error)) => return Err(later(call, Some(&error))),
@@ -176,6 +190,13 @@ impl ReceiverState {
         shrink(&mut room, room_of(body.kept().0.len() as u64 * WHILE_KEPT));
         let content = self.content(call, &expected, read)?;
         self.keep(Callback { call, body, content }, &expected, room, left).await
+    }
+
+    /// What one of the known secrets signed.
+    fn signed(&self, id: &str, mac: &str) -> Option<Signed> {
+        let secrets = self.secrets.keyring().all();
+        let call = call_of(&secrets, id, mac).map(Signed::Call);
+        call.or_else(|| is_probe(&secrets, id, mac).then_some(Signed::Probe))
     }
 
     /// The vendor retries and then gives up. The record made now prevents the call from being made again.
@@ -337,7 +358,7 @@ mod tests {
     async fn state(dir: &tempfile::TempDir) -> ReceiverState {
         ReceiverState {
             store: Store::open(Opening::new(dir.path().join("wavebatch.db"))).await.unwrap().0,
-            secrets: vec![],
+            secrets: Secrets::new(vec![]),
             rates: Rates::default(),
             timeouts: ServerTimeouts { body: Duration::from_millis(50), ..ServerTimeouts::default() },
             metrics: Metrics::new(),

@@ -14,7 +14,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Content, Item, MOST_READ, Receipt, SinkError, blocking, digest::Digests};
+use super::{Content, Erased, Item, MOST_READ, Receipt, SinkError, blocking, digest::Digests};
 use crate::{
     crash,
     domain::s3::{S3Address, SinkSettings},
@@ -268,9 +268,82 @@ impl Bucket {
         Ok(removed.await?)
     }
 
+    /// Removes the versions of an object: all of them, or only the former ones. A store that keeps none has one, without a name.
+    pub(super) async fn erase(&self, name: &str, only_former: bool) -> Result<Erased, SinkError> {
+        let at = &self.at(name);
+        let versions = match self.versions(at).await {
+            Ok(versions) => versions,
+            Err(e) if e.kind.is_passing() || e.kind == S3Kind::NoBucket || e.kind.is_of_credentials() => {
+                return Err(e.into());
+            }
+            Err(e) => {
+                // Without that right, or in a store without versions, the object itself is removed.
+                let found = !only_former && self.has(name).await?;
+                if found {
+                    self.remove(name).await?;
+                }
+                return Ok(Erased { found, versions: 0, left: Some(e.detail) });
+            }
+        };
+        let mut erased = Erased::default();
+        let has_versions = versions.iter().any(|version| version.id.is_some());
+        for version in versions.into_iter().filter(|version| !(only_former && version.is_latest)) {
+            erased.found |= !version.is_marker;
+            erased.versions += u64::from(has_versions);
+            // Where versions were kept for a while, the one from before is named `null`.
+            let id = &version.id.or_else(|| has_versions.then(|| "null".to_owned()));
+            let removed = self.s3.call("remove", at, self.timeouts, |connection| async move {
+                let request = connection.client.delete_object().bucket(&at.bucket).key(&at.key);
+                request.set_version_id(id.clone()).send().await?;
+                Ok(())
+            });
+            removed.await?;
+        }
+        Ok(erased)
+    }
+
+    /// All versions of an object, and the marks of its removals.
+    async fn versions(&self, at: &S3Address) -> Result<Vec<Version>, S3Error> {
+        let (mut found, mut after) = (Vec::new(), None::<(String, Option<String>)>);
+        loop {
+            let next = &after;
+            let page = self.s3.call("list the versions of", at, self.timeouts, |connection| async move {
+                let request = connection.client.list_object_versions().bucket(&at.bucket).prefix(&at.key);
+                let (key, version) = next.clone().unzip();
+                Ok(request.set_key_marker(key).set_version_id_marker(version.flatten()).send().await?)
+            });
+            let page = page.await?;
+            let named = |id: Option<String>| id.filter(|id| id != "null");
+            for one in page.versions.unwrap_or_default() {
+                let id = named(one.version_id);
+                found.push((one.key, Version { id, is_latest: one.is_latest.unwrap_or(true), is_marker: false }));
+            }
+            for one in page.delete_markers.unwrap_or_default() {
+                let id = named(one.version_id);
+                found.push((one.key, Version { id, is_latest: one.is_latest.unwrap_or(true), is_marker: true }));
+            }
+            // Keys come in order: behind this one are those that only begin like it.
+            match page.next_key_marker.filter(|key| page.is_truncated == Some(true) && *key == at.key) {
+                Some(key) => after = Some((key, page.next_version_id_marker)),
+                None => break,
+            }
+        }
+        Ok(found.into_iter().filter(|(key, _)| key.as_deref() == Some(&at.key)).map(|(_, version)| version).collect())
+    }
+
     pub(super) fn prefix(&self) -> &S3Address {
         &self.root
     }
+}
+
+/// A version of an object.
+#[derive(Debug)]
+struct Version {
+    /// Its name; `None` in a bucket that keeps no versions.
+    id: Option<String>,
+    is_latest: bool,
+    /// Whether it only says that the object was removed.
+    is_marker: bool,
 }
 
 /// Whether the store has the bytes that were sent, as far as its response shows.

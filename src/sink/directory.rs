@@ -14,7 +14,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Content, Item, MOST_READ, Receipt, SinkError, staged::Staged, together::Together};
+use super::{Content, Erased, Item, MOST_READ, Receipt, SinkError, staged::Staged, together::Together};
 use crate::{crash, temp_lock};
 
 /// The prefix of every unfinished file's name.
@@ -188,6 +188,22 @@ impl Directory {
         match fs::remove_file(self.target(name)?) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(SinkError::of_output(self.address(name), e)),
             _ => Ok(()),
+        }
+    }
+
+    /// Removes a file, durably. Whether it was there is told.
+    pub(super) fn erase(&self, name: &str) -> Result<Erased, SinkError> {
+        let target = self.target(name)?;
+        match fs::remove_file(&target) {
+            Ok(()) => {
+                let folder = target.parent().expect("a name inside the root has a parent");
+                sync_folder(folder).map_err(|e| SinkError::of_sink(folder.display().to_string(), e))?;
+                Ok(Erased { found: true, ..Erased::default() })
+            }
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Ok(Erased::default())
+            }
+            Err(e) => Err(SinkError::of_output(self.address(name), e)),
         }
     }
 

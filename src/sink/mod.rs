@@ -67,6 +67,17 @@ pub struct Receipt {
     pub sha256: String,
 }
 
+/// What was removed of a file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Erased {
+    /// Whether there was anything.
+    pub found: bool,
+    /// How many versions went, where the bucket keeps them.
+    pub versions: u64,
+    /// Why older versions may still be there.
+    pub left: Option<String>,
+}
+
 impl Sink {
     /// The sink at this address: a path, a `file://` URL, or `s3://bucket/prefix/`. Accesses nothing yet.
     ///
@@ -215,6 +226,31 @@ impl Sink {
                 blocking(move || directory.remove(&name)).await
             }
             Self::S3(bucket) => bucket.remove(name).await,
+        }
+    }
+
+    /// Removes a file with all that is left of it: where a bucket keeps versions, all of them.
+    ///
+    /// # Errors
+    /// The sink refuses it, as where a version is locked, or cannot be reached. Some versions may be gone.
+    pub async fn erase(&self, name: &str) -> Result<Erased, SinkError> {
+        match self {
+            Self::Directory(directory) => {
+                let (directory, name) = (directory.clone(), name.to_owned());
+                blocking(move || directory.erase(&name)).await
+            }
+            Self::S3(bucket) => bucket.erase(name, false).await,
+        }
+    }
+
+    /// Removes the former versions of a file, where a bucket keeps them. The file itself stays.
+    ///
+    /// # Errors
+    /// As of [`Self::erase`].
+    pub async fn erase_former(&self, name: &str) -> Result<Erased, SinkError> {
+        match self {
+            Self::Directory(_) => Ok(Erased::default()),
+            Self::S3(bucket) => bucket.erase(name, true).await,
         }
     }
 

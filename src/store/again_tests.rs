@@ -168,3 +168,16 @@ async fn outputs_of_another_specification_are_made_once_more() {
     assert_eq!(again.iter().map(|job| job.key.as_str()).collect::<Vec<_>>(), ["k2"]);
     assert_eq!(l.store.counts(b).await.unwrap().of(JobState::Succeeded), 2);
 }
+
+crate::store::harness::on_postgres_too! {
+    submitting_again_adds_only_what_is_new,
+    a_fresh_signature_takes_the_old_ones_place,
+    other_options_of_the_definition_are_counted_before_they_buy,
+    the_successor_of_a_running_line_waits_for_its_worker,
+    a_line_that_changes_twice_waits_for_the_first_worker_all_the_same,
+    a_successor_that_was_cancelled_and_is_tried_again_waits_too,
+    the_call_of_a_changed_line_is_booked_when_its_process_is_gone,
+    the_call_of_a_cancelled_line_is_booked_when_its_process_is_gone,
+    a_bad_line_stands_in_the_report_until_it_is_mended,
+    outputs_of_another_specification_are_made_once_more,
+}

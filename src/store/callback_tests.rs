@@ -6,6 +6,7 @@ use crate::domain::{
     job::{CallId, CallState, JobState, Step, Why},
     pool::Limits,
 };
+use crate::store::engine::db::query_as;
 use crate::store::{tests::*, *};
 
 const OVERDUE: i64 = 900_000;
@@ -101,11 +102,10 @@ async fn the_same_again_has_no_effect_and_another_body_is_kept_beside() {
     assert_eq!(l.store.receive(posted(call, "goodbye")).await.unwrap(), Some(Effect::Repeated));
     let (body, _) = l.store.answer(call).await.unwrap().unwrap();
     assert_eq!(body, posted(call, "hello").body, "the first counts");
-    let rows: Vec<(String, i64, bool)> =
-        sqlx::query_as("SELECT effect, times, body IS NOT NULL FROM callbacks ORDER BY id")
-            .fetch_all(&l.store.read)
-            .await
-            .unwrap();
+    let rows: Vec<(String, i64, bool)> = query_as("SELECT effect, times, body IS NOT NULL FROM callbacks ORDER BY id")
+        .fetch_all(&l.store.read)
+        .await
+        .unwrap();
     assert_eq!(rows, [("answered".into(), 10, false), ("other".into(), 2, true)]);
 }
 
@@ -185,4 +185,15 @@ async fn what_comes_for_a_line_that_is_done_is_kept_and_changes_nothing() {
     assert_eq!(l.store.receive(posted(CallId::new(), "who?")).await.unwrap(), None);
     assert_eq!(l.store.expected(CallId::new()).await.unwrap(), None);
     assert_eq!(l.store.expected(call).await.unwrap().unwrap().state, CallState::Answered);
+}
+
+crate::store::harness::on_postgres_too! {
+    an_accepted_call_holds_no_slot_and_its_money_until_it_is_answered,
+    the_same_is_the_same_however_it_is_packed,
+    the_same_again_has_no_effect_and_another_body_is_kept_beside,
+    it_may_come_before_the_submits_own_answer,
+    it_finds_its_call_though_the_submitter_was_killed,
+    of_two_calls_the_first_to_come_wins,
+    a_failed_one_is_a_try_and_costs_nothing,
+    what_comes_for_a_line_that_is_done_is_kept_and_changes_nothing,
 }

@@ -99,3 +99,10 @@ async fn a_file_that_nobody_read_is_taken_as_it_is_and_proves_nothing() {
         assert_eq!((diff.same_source, diff.unproven, diff.changed), (1, unproven, 0), "{line:?}");
     }
 }
+
+crate::store::harness::on_postgres_too! {
+    what_says_that_a_file_is_the_same,
+    a_file_that_changed_while_it_was_sent_is_no_file,
+    who_has_lost_the_lease_notes_nothing,
+    a_file_that_nobody_read_is_taken_as_it_is_and_proves_nothing,
+}

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::domain::job::{BatchId, JobState};
+use crate::store::engine::db::{query, query_scalar};
 use crate::store::{tests::*, *};
 
 /// More lines than one step changes.
@@ -24,9 +25,9 @@ async fn seen_by_others(other: &Store, batch: BatchId, verb: impl Future<Output 
             let queued = other
                 .write(move |conn, now| {
                     Box::pin(async move {
-                        sqlx::query("UPDATE ledger SET newest_at = $1").bind(now).execute(&mut *conn).await?;
+                        query("UPDATE ledger SET newest_at = $1").bind(now).execute(&mut *conn).await?;
                         let queued = "SELECT count(*) FROM jobs WHERE batch = $1 AND state = 'queued'";
-                        Ok(sqlx::query_scalar::<_, i64>(queued).bind(batch).fetch_one(conn).await?)
+                        query_scalar::<i64>(queued).bind(batch).fetch_one(conn).await
                     })
                 })
                 .await
@@ -65,7 +66,7 @@ async fn half_cancelled(l: &Ledger) -> BatchId {
                     "UPDATE batches SET cancelled_at = $1 WHERE id = $2",
                     "UPDATE jobs SET state = 'cancelled', due_at = NULL, finished_at = $1 WHERE batch = $2 AND key = 'k1'",
                 ] {
-                    sqlx::query(statement).bind(now).bind(b).execute(&mut *conn).await?;
+                    query(statement).bind(now).bind(b).execute(&mut *conn).await?;
                 }
                 Ok(())
             })
@@ -133,7 +134,7 @@ async fn the_numbers_of_two_processes_have_no_gaps() {
     };
     let (one, two) = tokio::join!(work(&l.store, 7), work(&second, 11));
     assert!(one > 80 && two > 80, "{one} {two}");
-    let mut seqs: Vec<i64> = sqlx::query_scalar("SELECT seq FROM jobs WHERE batch = $1 AND seq IS NOT NULL")
+    let mut seqs: Vec<i64> = query_scalar("SELECT seq FROM jobs WHERE batch = $1 AND seq IS NOT NULL")
         .bind(b)
         .fetch_all(&l.store.read)
         .await
@@ -141,6 +142,14 @@ async fn the_numbers_of_two_processes_have_no_gaps() {
     seqs.sort_unstable();
     let all = i64::try_from(one + two).unwrap();
     assert_eq!(seqs, (1..=all).collect::<Vec<_>>());
-    let last: i64 = sqlx::query_scalar("SELECT seq FROM ledger").fetch_one(&l.store.read).await.unwrap();
+    let last: i64 = query_scalar("SELECT seq FROM ledger").fetch_one(&l.store.read).await.unwrap();
     assert_eq!(last, all);
+}
+
+crate::store::harness::on_postgres_too! {
+    others_write_while_many_lines_are_cancelled_and_tried_again,
+    a_killed_cancel_is_finished_before_anything_is_due_again,
+    a_killed_cancel_is_finished_by_the_same_verb_and_by_who_delivers,
+    a_killed_retry_is_finished_by_the_same_verb,
+    the_numbers_of_two_processes_have_no_gaps,
 }

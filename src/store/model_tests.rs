@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 
 use futures::future::join_all;
 use proptest::{collection::vec, prelude::*};
-use sqlx::Row;
 
 use self::ops::{How, Op, Where, message, op};
 use crate::domain::{
@@ -16,6 +15,7 @@ use crate::domain::{
     job::{BatchId, CallId, CallState, JobState, Step, Token, Why},
     pool::Limits,
 };
+use crate::store::engine::db::{query, query_as, query_scalar};
 use crate::store::{tests::*, *};
 
 /// The amount reserved for a call: a minute at 5,000 micro-USD.
@@ -93,7 +93,7 @@ impl Pair {
         let stores = [open().await.unwrap().0, open().await.unwrap().0];
         let batch = ledger.submit(batch("b"), LINES as u64).await;
         let enlisted = join_all(stores.iter().map(|store| store.enlist("{}".into()))).await;
-        let jobs = sqlx::query_scalar("SELECT id FROM jobs ORDER BY id").fetch_all(&ledger.store.read).await.unwrap();
+        let jobs = query_scalar("SELECT id FROM jobs ORDER BY id").fetch_all(&ledger.store.read).await.unwrap();
         Self {
             clock: ledger.clock.clone(),
             stores,
@@ -338,7 +338,7 @@ impl Pair {
 
     /// Compares the ledger with the model, and checks the promises on both.
     async fn compare(&self) {
-        let rows = sqlx::query("SELECT id, state, cost, reserve FROM calls").fetch_all(&self.stores[0].read).await;
+        let rows = query("SELECT id, state, cost, reserve FROM calls").fetch_all(&self.stores[0].read).await;
         let mut found = BTreeMap::new();
         for row in rows.unwrap() {
             let state: String = row.get("state");
@@ -355,7 +355,7 @@ impl Pair {
         assert_eq!(row.reserved, RESERVE * self.calls.iter().filter(|call| call.is_open()).count() as i64);
         assert_eq!(row.spent, self.calls.iter().map(|call| call.cost).sum::<i64>());
         let states: Vec<(String, Option<i64>)> =
-            sqlx::query_as("SELECT state, token FROM jobs ORDER BY id").fetch_all(&self.stores[0].read).await.unwrap();
+            query_as("SELECT state, token FROM jobs ORDER BY id").fetch_all(&self.stores[0].read).await.unwrap();
         let expected = self.lines.iter().map(|line| match line {
             Line::Queued(_) => ("queued".to_owned(), None),
             Line::Running(token, _) => ("running".to_owned(), Some(token.0)),
@@ -385,6 +385,11 @@ proptest! {
                 pair.apply(op).await;
                 pair.compare().await;
             }
+            assert_eq!(pair.stores[0].check_rows().await.unwrap(), []);
         });
     }
+}
+
+crate::store::harness::on_postgres_too! {
+    whatever_happens_the_books_are_right,
 }

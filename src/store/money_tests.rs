@@ -233,3 +233,18 @@ async fn a_late_answer_that_does_not_say_what_it_cost_is_not_free() {
     assert_eq!(l.store.receive(late).await.unwrap(), Some(Effect::Answered));
     assert_eq!(l.store.batch("b").await.unwrap().unwrap().spent, 5_000);
 }
+
+crate::store::harness::on_postgres_too! {
+    money_is_reserved_before_it_is_spent,
+    of_two_who_ask_for_one_part_at_once_one_is_told_and_nobody_else_suffers,
+    an_unknown_length_counts_as_ten_minutes_then_as_the_longest_seen,
+    one_wrong_setting_does_not_spend_the_night,
+    only_the_user_lifts_the_users_pause,
+    cancelled_lines_keep_the_answers_of_calls_in_flight,
+    a_line_that_failed_before_its_first_call_is_called_for_the_first_time,
+    a_suspect_line_is_bought_again_by_retry,
+    answers_are_pruned_and_rows_stay,
+    a_call_of_unknown_outcome_is_no_money_to_wait_for,
+    two_ends_of_one_call_in_one_transaction_are_two_ends,
+    a_late_answer_that_does_not_say_what_it_cost_is_not_free,
+}

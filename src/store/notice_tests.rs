@@ -1,6 +1,7 @@
 //! Notices: posted once, taken by one process at a time, delivered in order, given up after a day.
 
 use crate::domain::notice::NoticeEvent;
+use crate::store::engine::db::query_as;
 use crate::store::{tests::*, *};
 
 const LEASE: i64 = 90_000;
@@ -102,7 +103,7 @@ async fn what_fails_for_a_day_is_given_up_and_kept_with_its_error() {
     assert_eq!(l.store.notice_failed(&last, l.clock.now(), "HTTP 500").await.unwrap(), Undelivered::GivenUp);
     assert_eq!(take(&l).await, None);
     let kept: (String, String, i64) =
-        sqlx::query_as("SELECT state, error, tries FROM notices").fetch_one(&l.store.read).await.unwrap();
+        query_as("SELECT state, error, tries FROM notices").fetch_one(&l.store.read).await.unwrap();
     assert_eq!(kept, ("given_up".into(), "HTTP 500".into(), 3));
     assert!(!post(&l, finished("b")).await);
 }
@@ -137,4 +138,13 @@ async fn after_thirty_days_it_is_forgotten() {
     l.clock.advance(1_000);
     assert_eq!(l.store.prune_notices().await.unwrap(), 1, "nobody was told of one");
     assert_eq!(l.store.notices_waiting().await.unwrap(), 1);
+}
+
+crate::store::harness::on_postgres_too! {
+    the_same_is_posted_once_whoever_sees_it,
+    one_has_it_until_its_lease_runs_out_and_then_no_say_in_it,
+    those_of_one_batch_are_told_in_turn,
+    what_fails_for_a_day_is_given_up_and_kept_with_its_error,
+    what_is_put_back_did_not_fail_and_the_next_of_its_definition_wakes_it,
+    after_thirty_days_it_is_forgotten,
 }

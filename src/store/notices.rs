@@ -1,8 +1,8 @@
 //! Notifications: each is posted once, whichever process noticed the event, and kept until it is delivered or given up.
 
-use sqlx::{Row, SqliteConnection};
 use uuid::Uuid;
 
+use crate::store::engine::db::{Conn, query, query_scalar};
 use crate::store::{Store, StoreError, engine::rows};
 use crate::{
     clock::Millis,
@@ -98,7 +98,7 @@ impl Store {
     pub async fn take_notice(&self, lease_ms: i64) -> Result<Option<Notice>, StoreError> {
         self.write(move |conn, now| {
             Box::pin(async move {
-                let row = sqlx::query(TAKE).bind(now).bind(now + lease_ms).fetch_optional(conn).await?;
+                let row = query(TAKE).bind(now).bind(now + lease_ms).fetch_optional(conn).await?;
                 row.map(|row| {
                     Ok(Notice {
                         id: row.try_get("id")?,
@@ -119,13 +119,13 @@ impl Store {
 
     /// Whether [`take_notice`](Self::take_notice) would return one at `by`. It only reads.
     pub async fn is_notice_due(&self, by: Millis) -> Result<bool, StoreError> {
-        Ok(sqlx::query_scalar(IS_DUE).bind(by).fetch_one(&self.read).await?)
+        query_scalar(IS_DUE).bind(by).fetch_one(&self.read).await
     }
 
     /// How many notices are neither delivered nor given up.
     pub async fn notices_waiting(&self) -> Result<u64, StoreError> {
         let waiting: i64 =
-            sqlx::query_scalar("SELECT count(*) FROM notices WHERE due_at IS NOT NULL").fetch_one(&self.read).await?;
+            query_scalar("SELECT count(*) FROM notices WHERE due_at IS NOT NULL").fetch_one(&self.read).await?;
         Ok(u64::try_from(waiting).unwrap_or(0))
     }
 
@@ -134,7 +134,7 @@ impl Store {
         let (id, tries) = (notice.id, notice.tries);
         self.write(move |conn, _| {
             Box::pin(async move {
-                let message = sqlx::query(
+                let message = query(
                     r"-- notices::notice_told
                       UPDATE notices
                       SET state = 'delivered', due_at = NULL, leased = 0, failing_since = NULL, error = NULL
@@ -156,7 +156,7 @@ impl Store {
         self.write(move |conn, now| {
             let error = error.clone();
             Box::pin(async move {
-                let given_up: Option<bool> = sqlx::query_scalar(
+                let given_up: Option<bool> = query_scalar(
                     r"-- notices::notice_failed
                       UPDATE notices
                       SET failing_since = coalesce(failing_since, $3), error = $5, leased = 0,
@@ -188,7 +188,7 @@ impl Store {
         let (id, tries) = (notice.id, notice.tries);
         self.write(move |conn, _| {
             Box::pin(async move {
-                sqlx::query(
+                query(
                     r"-- notices::notice_left
                       UPDATE notices
                       SET due_at = $1, leased = 0, tries = tries - 1
@@ -210,7 +210,7 @@ impl Store {
         self.write(move |conn, now| {
             Box::pin(async move {
                 let untold: Vec<bool> =
-                    sqlx::query_scalar("DELETE FROM notices WHERE posted_at <= $1 RETURNING state = 'waiting'")
+                    query_scalar("DELETE FROM notices WHERE posted_at <= $1 RETURNING state = 'waiting'")
                         .bind(now - KEEP_MS)
                         .fetch_all(conn)
                         .await?;
@@ -222,12 +222,12 @@ impl Store {
 
     /// When a batch was first submitted or last resumed: this identifies its current pause.
     pub async fn resumed_at(&self, batch: BatchId) -> Result<Millis, StoreError> {
-        Ok(sqlx::query_scalar("SELECT resumed_at FROM batches WHERE id = $1").bind(batch).fetch_one(&self.read).await?)
+        query_scalar("SELECT resumed_at FROM batches WHERE id = $1").bind(batch).fetch_one(&self.read).await
     }
 }
 
-async fn post(conn: &mut SqliteConnection, new: NewNotice, uid: String, now: Millis) -> Result<bool, StoreError> {
-    let posted = sqlx::query(
+async fn post(conn: &mut Conn, new: NewNotice, uid: String, now: Millis) -> Result<bool, StoreError> {
+    let posted = query(
         r"-- notices::post
           INSERT INTO notices (uid, definition, batch, event, about, own, body, state, posted_at, due_at)
           VALUES ($1, $2, $3, $4, $5, $6, $7, 'waiting', $8, $8)
@@ -243,7 +243,7 @@ async fn post(conn: &mut SqliteConnection, new: NewNotice, uid: String, now: Mil
     .bind(now)
     .execute(&mut *conn)
     .await?;
-    sqlx::query(
+    query(
         r"-- notices::post
           UPDATE notices
           SET due_at = $1

@@ -8,6 +8,7 @@ use crate::domain::{
     pool::Pool,
     transcription::Transcription,
 };
+use crate::store::engine::db::{query, query_scalar};
 
 const LINES: u64 = 120;
 const BYTES: u64 = 20_000;
@@ -53,7 +54,7 @@ async fn night(store: &Store, nth: i64) -> BatchId {
         store
             .write(move |conn, _| {
                 Box::pin(async move {
-                    sqlx::query(sql).bind(batch.0).bind(1_000 * (nth + 1)).execute(conn).await?;
+                    query(sql).bind(batch.0).bind(1_000 * (nth + 1)).execute(conn).await?;
                     Ok(())
                 })
             })
@@ -100,12 +101,12 @@ async fn only_what_is_finished_and_asked_for_goes() {
 async fn a_reader_does_not_hold_pruning_up() {
     let (_dir, store) = ledger().await;
     night(&store, 0).await;
-    let mut reader = store.read.begin().await.unwrap();
-    let seen: i64 = sqlx::query_scalar("SELECT count(*) FROM answers").fetch_one(&mut *reader).await.unwrap();
+    let mut reader = store.read.view().await.unwrap();
+    let seen: i64 = query_scalar("SELECT count(*) FROM answers").fetch_one(&mut reader).await.unwrap();
     store.prune(None, i64::MAX).await.unwrap();
     store.shrink().await.unwrap();
     assert!(store.sizes().await.unwrap().wal > 0, "the log stays as long as it is read");
-    let again: i64 = sqlx::query_scalar("SELECT count(*) FROM answers").fetch_one(&mut *reader).await.unwrap();
+    let again: i64 = query_scalar("SELECT count(*) FROM answers").fetch_one(&mut reader).await.unwrap();
     assert_eq!((seen, again), (LINES as i64, LINES as i64));
     drop(reader);
     store.shrink().await.unwrap();

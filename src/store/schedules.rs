@@ -3,18 +3,20 @@
 //! A run has one alarm clock, as a job has: `due_at`, when a process must look at it again. The process that takes it
 //! moves that ahead by a lease; `tries` is the fence.
 
+mod nodes;
 mod settle;
 mod shown;
 #[cfg(test)]
 mod tests;
 
 use crate::domain::environment::Environment;
+use crate::store::engine::db::{Conn, Row, query, query_as, query_scalar};
 use jiff::civil::Date;
-use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
 use crate::clock::Millis;
-use crate::store::{Store, StoreError, engine::rows, engine::sql::sql};
+use crate::store::{Store, StoreError, engine::rows};
 
+pub use nodes::{DefinitionContent, ScheduleNode};
 pub use settle::{NewRun, ScheduleAdvance};
 pub use shown::{LastRun, ScheduleView, WaitingRun};
 
@@ -43,33 +45,10 @@ pub struct TakenRun {
 impl Store {
     /// The definitions with a schedule that this ledger knows, and until when their runs are settled.
     pub async fn settled(&self, environment: Environment) -> Result<Vec<(String, Millis)>, StoreError> {
-        Ok(sqlx::query_as("SELECT definition, settled_to FROM schedules WHERE environment = $1")
+        query_as("SELECT definition, settled_to FROM schedules WHERE environment = $1")
             .bind(environment)
             .fetch_all(&self.read)
-            .await?)
-    }
-
-    /// Records a definition with a schedule that is new: it has missed no run before now.
-    pub async fn begin_schedule(&self, definition: &str, environment: Environment) -> Result<(), StoreError> {
-        let definition = definition.to_owned();
-        self.write(move |conn, now| {
-            let definition = definition.clone();
-            Box::pin(async move {
-                sqlx::query(
-                    r"-- schedules::begin_schedule
-                      INSERT INTO schedules (definition, environment, settled_to)
-                      VALUES ($1, $2, $3)
-                      ON CONFLICT (definition, environment) DO NOTHING",
-                )
-                .bind(definition)
-                .bind(environment)
-                .bind(now)
-                .execute(conn)
-                .await?;
-                Ok(())
-            })
-        })
-        .await
+            .await
     }
 
     /// Records new runs, due at once. A later run of the same date replaces one that was not started yet. Returns the
@@ -90,7 +69,7 @@ impl Store {
         definitions: &[String],
     ) -> Result<Option<TakenRun>, StoreError> {
         let names = name_rows(definitions);
-        let due: Option<i64> = sqlx::query_scalar(sql(&format!("SELECT at {TAKEABLE}")))
+        let due: Option<i64> = query_scalar(format!("SELECT at {TAKEABLE}"))
             .bind(environment)
             .bind(self.now())
             .bind(&names)
@@ -113,15 +92,17 @@ impl Store {
         environment: Environment,
         definitions: &[String],
     ) -> Result<Option<Millis>, StoreError> {
-        Ok(sqlx::query_scalar(sql(r"-- schedules::next_run_due
+        query_scalar(
+            r"-- schedules::next_run_due
                 SELECT min(due_at)
                 FROM runs
-                WHERE environment = $1 AND due_at > $2 AND definition IN (SELECT v ->> 0 FROM rows_of($3) AS r)"))
+                WHERE environment = $1 AND due_at > $2 AND definition IN (SELECT v ->> 0 FROM rows_of($3) AS r)",
+        )
         .bind(environment)
         .bind(self.now())
         .bind(name_rows(definitions))
         .fetch_one(&self.read)
-        .await?)
+        .await
     }
 
     /// Records that its submission to this batch begins; the process that takes the run next continues with that batch.
@@ -185,7 +166,7 @@ impl Store {
              OR window_until > $5 OR reported = 'window ' || CAST(window_until AS TEXT))";
         let (name, (from, until)) = (definition.to_owned(), window.unzip());
         let run = move |statement: String, now: Millis| {
-            sqlx::query(sql(&statement)).bind(name.clone()).bind(environment).bind(from).bind(until).bind(now)
+            query(statement.clone()).bind(name.clone()).bind(environment).bind(from).bind(until).bind(now)
         };
         let differs = format!(
             r"-- schedules::set_schedule_window
@@ -212,10 +193,10 @@ impl Store {
 
     /// When a run with this batch was last started.
     pub async fn last_start(&self, batch: &str) -> Result<Option<Millis>, StoreError> {
-        Ok(sqlx::query_scalar("SELECT max(ended_at) FROM runs WHERE batch = $1 AND state = 'started'")
+        query_scalar("SELECT max(ended_at) FROM runs WHERE batch = $1 AND state = 'started'")
             .bind(batch)
             .fetch_one(&self.read)
-            .await?)
+            .await
     }
 
     /// Updates a run that is ours; the columns in `set` take their values from `$5` on.
@@ -233,7 +214,7 @@ impl Store {
               WHERE definition = $1 AND environment = $2 AND at = $3 AND tries = $4 AND taken = 1"
         );
         self.write(move |conn, _| {
-            let query = sqlx::query(sql(&statement));
+            let query = query(statement.clone());
             let query = query.bind(run.definition.clone()).bind(run.environment).bind(run.at).bind(run.tries);
             let query = values(query);
             Box::pin(async move { Ok(query.execute(conn).await?.rows_affected() == 1) })
@@ -242,7 +223,7 @@ impl Store {
     }
 }
 
-type Query<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
+type Query<'q> = crate::store::engine::db::Query<'q>;
 
 /// The oldest due run, of a definition without a run that is being started.
 const TAKEABLE: &str = "FROM runs AS t
@@ -258,7 +239,7 @@ fn name_rows(names: &[String]) -> String {
 }
 
 async fn take(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     environment: Environment,
     names: &str,
     now: Millis,
@@ -274,12 +255,11 @@ async fn take(
             WHERE n.definition = runs.definition AND n.environment = runs.environment AND n.at > runs.at
               AND n.date <> runs.date) AS newer"
     );
-    let row =
-        sqlx::query(sql(&statement)).bind(environment).bind(now).bind(names).bind(until).fetch_optional(conn).await?;
+    let row = query(statement.clone()).bind(environment).bind(now).bind(names).bind(until).fetch_optional(conn).await?;
     row.as_ref().map(|row| taken(row, environment)).transpose()
 }
 
-fn taken(row: &SqliteRow, environment: Environment) -> Result<TakenRun, StoreError> {
+fn taken(row: &Row, environment: Environment) -> Result<TakenRun, StoreError> {
     Ok(TakenRun {
         definition: row.try_get("definition")?,
         environment,

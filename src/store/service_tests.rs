@@ -289,3 +289,20 @@ async fn what_comes_after_a_cancel_in_the_middle_of_its_submission_is_cancelled_
     l.store.retry(Chosen::of(id, Selection::default())).await.unwrap();
     assert_eq!(claim(&l.store, 9).await.len(), 2);
 }
+
+crate::store::harness::on_postgres_too! {
+    outside_its_window_a_batch_begins_no_call,
+    who_was_asked_by_the_user_works_at_any_time,
+    what_needs_no_call_is_done_at_any_time,
+    of_a_definition_the_oldest_batch_goes_first_and_definitions_take_turns,
+    a_pause_of_ours_lets_one_line_through_every_quarter_of_an_hour,
+    a_probe_that_fails_keeps_the_pause_and_a_source_at_fault_says_nothing,
+    a_line_that_is_let_through_and_whose_worker_dies_is_taken_up_again,
+    a_line_that_is_let_through_and_waits_for_its_answer_is_the_only_one,
+    whether_a_sink_takes_something_again_is_tried_without_a_call,
+    a_users_pause_is_left_alone,
+    a_promise_of_privacy_that_was_broken_is_not_tried_again,
+    each_status_is_told_once,
+    a_window_that_closes_over_a_call_waits_for_its_end,
+    what_comes_after_a_cancel_in_the_middle_of_its_submission_is_cancelled_too,
+}

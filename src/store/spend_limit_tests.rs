@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use jiff::{Timestamp, tz::TimeZone};
-use sqlx::Row;
 
 use crate::domain::{
     cost::MicroUsd,
@@ -14,6 +13,7 @@ use crate::domain::{
     retry::PauseKind,
     spend::{Period, SpendRule, SpendUse, quarter},
 };
+use crate::store::engine::db::{Row, query};
 use crate::store::{tests::*, *};
 
 const LIVE: (&str, Environment) = ("acc", Environment::Live);
@@ -56,14 +56,12 @@ async fn add_up(store: &Store) -> Vec<(String, i64, i64, i64)> {
     let sums = "SELECT account || '/' || environment AS whose, quarter, spent, reserved FROM spending
         WHERE spent <> 0 OR reserved <> 0 ORDER BY 1, 2";
     let calls = "SELECT c.account || '/' || b.environment AS whose, c.sent_at / 900000 * 900000 AS quarter,
-        sum(c.cost) AS spent, sum(c.reserve) AS reserved
+        CAST(sum(c.cost) AS BIGINT) AS spent, CAST(sum(c.reserve) AS BIGINT) AS reserved
         FROM calls c JOIN batches b ON b.id = c.batch GROUP BY 1, 2 HAVING sum(c.cost) > 0 OR sum(c.reserve) > 0 ORDER BY 1, 2";
     let mut seen = Vec::new();
     for sql in [sums, calls] {
-        let rows = sqlx::query(sql).fetch_all(&store.read).await.unwrap();
-        let row = |row: &sqlx::sqlite::SqliteRow| {
-            (row.get("whose"), row.get("quarter"), row.get("spent"), row.get("reserved"))
-        };
+        let rows = query(sql).fetch_all(&store.read).await.unwrap();
+        let row = |row: &Row| (row.get("whose"), row.get("quarter"), row.get("spent"), row.get("reserved"));
         seen.push(rows.iter().map(row).collect::<Vec<(String, i64, i64, i64)>>());
     }
     assert_eq!(seen[0], seen[1]);
@@ -375,4 +373,21 @@ async fn a_price_beyond_belief_spoils_no_sum() {
     let uses = l.store.spend_uses(Some("acc"), Environment::Live, day.as_ref().unwrap()).await.unwrap();
     assert_eq!(uses[0].reserved, MicroUsd::MOST, "no quarter of an hour counts for more");
     assert!(!uses[0].has(MicroUsd(1)));
+}
+
+crate::store::harness::on_postgres_too! {
+    a_day_costs_no_more_over_all_batches_and_the_next_day_has_its_own,
+    what_was_bought_before_a_limit_was_set_counts_in_whatever_zone_it_is_set,
+    another_account_and_the_sandbox_have_days_of_their_own,
+    two_processes_never_pass_a_limit_together,
+    what_is_under_way_is_waited_for_and_may_turn_out_cheaper,
+    sums_stay_right_through_every_end_of_a_call,
+    a_call_that_leaves_late_is_counted_where_it_left,
+    a_permit_is_good_for_its_own_day_alone,
+    a_clock_that_was_set_back_takes_the_money_with_it,
+    a_pause_for_a_limit_ends_with_its_day_and_not_before,
+    a_raised_limit_ends_the_pause_and_resume_alone_does_not,
+    a_limit_that_is_gone_holds_nothing_and_the_users_pause_stays,
+    that_a_limit_is_close_is_noticed_once_by_whichever_process,
+    a_price_beyond_belief_spoils_no_sum,
 }

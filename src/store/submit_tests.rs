@@ -10,6 +10,7 @@ use crate::domain::{
     synthesis::Synthesis,
     transcription::Transcription,
 };
+use crate::store::engine::db::query_scalar;
 
 async fn ledger() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
@@ -178,7 +179,7 @@ async fn a_text_is_kept_once_whatever_speaks_it_and_goes_when_its_lines_have_cha
     assert_eq!(store.submit(begun.batch, lines("Hello."), vec![bad(3)]).await.unwrap().new, 3);
     assert_eq!(store.submit(begun.batch, lines("Hello."), vec![bad(3)]).await.unwrap().same, 3);
     let texts = async || {
-        let count = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM texts");
+        let count = query_scalar::<i64>("SELECT count(*) FROM texts");
         count.fetch_one(&store.read).await.unwrap()
     };
     assert_eq!(texts().await, 2);
@@ -198,4 +199,14 @@ async fn a_text_is_kept_once_whatever_speaks_it_and_goes_when_its_lines_have_cha
     store.cancel(begun.batch).await.unwrap();
     assert_eq!(store.prune(None, i64::MAX).await.unwrap().texts, 1);
     assert_eq!(texts().await, 2, "what is still spoken stays");
+}
+
+crate::store::harness::on_postgres_too! {
+    a_line_without_a_source_is_born_finished_and_can_get_one,
+    good_and_bad_lines_stand_in_the_order_first_seen,
+    a_bad_line_that_is_not_seen_again_leaves_the_report,
+    a_bad_line_never_takes_the_place_of_a_result,
+    cells_follow_their_columns,
+    a_line_whose_outputs_are_there_is_done_and_a_listed_one_says_what_it_saw,
+    a_text_is_kept_once_whatever_speaks_it_and_goes_when_its_lines_have_changed,
 }

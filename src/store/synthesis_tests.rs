@@ -11,6 +11,7 @@ use crate::domain::{
     pool::{Limits, Pool},
     synthesis::Synthesis,
 };
+use crate::store::engine::db::query_scalar;
 
 mod reading;
 mod retrying;
@@ -48,7 +49,7 @@ impl Ledger {
     }
 
     async fn counts(&self, sql: &'static str) -> i64 {
-        sqlx::query_scalar(sql).fetch_one(&self.store.read).await.unwrap()
+        query_scalar(sql).fetch_one(&self.store.read).await.unwrap()
     }
 }
 
@@ -118,7 +119,7 @@ fn ended(call: CallId, end: End) -> Ended {
 }
 
 fn synthesis_counts(found: bool) -> End {
-    End::Synthesized { bytes: 4_800, found, request_id: Some("r".into()), content_expiry: None }
+    End::Synthesized { object: None, bytes: 4_800, found, request_id: Some("r".into()), content_expiry: None }
 }
 
 fn lost_touch() -> End {
@@ -384,4 +385,16 @@ async fn five_parts_of_one_book_can_tell_an_outage() {
         replies.push(l.store.end(ended(call, end)).await.unwrap().outage.map(|(since, _)| since));
     }
     assert!(replies[3].is_none() && replies[4].is_some(), "{replies:?}");
+}
+
+crate::store::harness::on_postgres_too! {
+    a_job_that_was_dropped_while_it_waited_for_a_clip_is_not_woken,
+    one_sentence_is_never_bought_twice_at_once_and_who_waits_is_woken,
+    a_slot_is_free_when_its_request_is_over_though_its_audio_is_not_kept_yet,
+    two_asks_at_once_are_one_call,
+    a_call_that_is_nobodys_any_more_is_given_up_by_who_waits,
+    caps_count_calls_and_not_jobs,
+    a_cancelled_job_keeps_all_its_calls_on_the_wire,
+    a_book_has_a_thousand_parts,
+    five_parts_of_one_book_can_tell_an_outage,
 }

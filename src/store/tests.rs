@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use sqlx::{Connection, sqlite::SqliteConnectOptions};
-
 use super::*;
 use crate::domain::{
     call::{CallFailure, ErrorKind, LogFlags},
@@ -15,6 +13,7 @@ use crate::domain::{
     pool::{Limited, Limits, Pool},
     transcription::Transcription,
 };
+use crate::store::engine::db::{Conn, query};
 
 pub(super) struct Ledger {
     _dir: tempfile::TempDir,
@@ -23,10 +22,25 @@ pub(super) struct Ledger {
     pub(super) path: PathBuf,
 }
 
+impl Ledger {
+    /// Another connection to it.
+    pub(super) async fn other(&self) -> Conn {
+        use sqlx::ConnectOptions;
+        if let Some(conn) = harness::connect(&self.path).await {
+            return conn;
+        }
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&self.path).create_if_missing(false);
+        options.connect().await.unwrap().into()
+    }
+}
+
 pub(super) async fn ledger() -> Ledger {
+    ledger_with(Clock::system()).await
+}
+
+pub(super) async fn ledger_with(clock: Clock) -> Ledger {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("wavebatch.db");
-    let clock = Clock::system();
     let store = open(&path, &clock).await;
     Ledger { _dir: dir, store, clock, path }
 }
@@ -340,7 +354,7 @@ async fn a_clock_that_was_set_back_stops_nothing() {
         .write(move |conn, now| {
             let shared = Arc::clone(&shared);
             Box::pin(async move {
-                let now = Moment { wall: now, ..Moment::of(&shared.clock) };
+                let now = Moment::at(now, &shared.clock);
                 engine::beat::beat(conn, &shared, process, &now).await
             })
         })
@@ -381,7 +395,7 @@ async fn a_newer_ledger_and_a_damaged_one_are_refused() {
     l.store
         .write(|conn, _| {
             Box::pin(async move {
-                sqlx::query("INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9999, 'x', 1, x'00', 0)")
+                query("INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9999, 'x', true, unhex('00'), 0)")
                     .execute(conn)
                     .await?;
                 Ok(())
@@ -485,13 +499,27 @@ async fn who_made_the_ledger_keeps_its_lock_on_it() {
 async fn who_only_looks_needs_no_write_lock() {
     let l = ledger().await;
     l.submit(batch("b"), 3).await;
-    let mut other = sqlx::SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(&l.path)).await.unwrap();
-    sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    let mut other = l.other().await;
+    query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
     let began = std::time::Instant::now();
     let store =
         Store::open(Opening { busy_timeout: Duration::from_secs(60), ..Opening::new(&l.path) }).await.unwrap().0;
     assert_eq!(store.batches().await.unwrap().len(), 1);
     store.close().await;
     assert!(began.elapsed() < Duration::from_secs(30));
-    sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
+    query("ROLLBACK").execute(&mut other).await.unwrap();
+}
+
+crate::store::harness::on_postgres_too! {
+    a_line_goes_from_the_queue_to_done_and_is_never_claimed_again,
+    a_lost_lease_cannot_settle_but_its_answer_is_kept,
+    an_open_call_is_given_up_and_replaced_in_one_step_and_only_once,
+    permits_keep_the_flight_and_the_minute,
+    a_set_of_refusals_is_one_storm_and_all_processes_see_it,
+    a_clock_that_was_set_back_stops_nothing,
+    one_refused_command_does_not_undo_its_neighbours,
+    claims_take_turns_between_batches,
+    a_broken_workers_call_is_not_awaited_for_ever,
+    a_retried_line_knows_of_the_answer_that_is_kept,
+    many_may_open_a_new_ledger_at_once,
 }

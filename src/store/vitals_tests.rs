@@ -2,8 +2,6 @@
 
 use std::{fs, time::Duration};
 
-use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
-
 use crate::domain::{
     environment::Environment,
     job::JobState::{Awaiting, Failed, Queued, Running, Succeeded},
@@ -11,6 +9,7 @@ use crate::domain::{
     retry::PauseKind,
     transcription::Transcription,
 };
+use crate::store::engine::db::{query, query_scalar};
 use crate::store::{tests::*, *};
 
 #[tokio::test]
@@ -74,9 +73,8 @@ async fn the_oldest_due_job_is_one_that_a_worker_could_take() {
 async fn the_write_that_proves_it_reaches_the_disk_and_changes_nothing() {
     let l = ledger().await;
     let log = l.path.with_file_name("wavebatch.db-wal");
-    let made_at = async |l: &Ledger| {
-        sqlx::query_scalar::<_, i64>("SELECT created_at FROM ledger").fetch_one(&l.store.read).await.unwrap()
-    };
+    let made_at =
+        async |l: &Ledger| query_scalar::<i64>("SELECT created_at FROM ledger").fetch_one(&l.store.read).await.unwrap();
     let (before, at) = (fs::metadata(&log).unwrap().len(), made_at(&l).await);
     l.store.can_be_written().await.unwrap();
     assert!(fs::metadata(&log).unwrap().len() > before, "a page went to the log");
@@ -88,10 +86,15 @@ async fn a_ledger_that_is_locked_cannot_be_written() {
     let l = ledger().await;
     let opening = Opening { busy_timeout: Duration::from_millis(20), ..Opening::new(&l.path) };
     let (impatient, _) = Store::open(opening).await.unwrap();
-    let mut other: SqliteConnection = SqliteConnectOptions::new().filename(&l.path).connect().await.unwrap();
-    sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    let mut other = l.other().await;
+    query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
     assert!(matches!(impatient.can_be_written().await, Err(StoreError::Locked(_))));
-    sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
+    query("ROLLBACK").execute(&mut other).await.unwrap();
     impatient.can_be_written().await.unwrap();
-    other.close().await.unwrap();
+    other.close().await;
+}
+
+crate::store::harness::on_postgres_too! {
+    vitals_are_those_of_what_is_not_finished_in_this_environment,
+    the_oldest_due_job_is_one_that_a_worker_could_take,
 }

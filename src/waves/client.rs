@@ -15,14 +15,17 @@ use super::{
     answer::HttpReply,
     classify,
     gate::{Departure, Gate, GateGuard, Phase},
+    retry_after::date_of,
     send::{Content, Outgoing, Settings, transport},
     words,
 };
 use crate::{
+    clock::Millis,
     domain::{
         call::{CallFailure, ErrorKind, Outcome},
         options::{ExpireContent, TranscribeOptions},
         padding::Patch,
+        span,
     },
     io_fault,
     large::look_into,
@@ -298,7 +301,7 @@ impl Client {
         match error {
             None => format!("no connection to {host} in the time there was"),
             Some(error) if error.is_timeout() => {
-                format!("no connection to {host} within {} s", self.connect_timeout.as_secs_f32())
+                format!("no connection to {host} within {}", span::in_words(self.connect_timeout))
             }
             Some(error) => format!("no connection to {host}: {}", cause(error)),
         }
@@ -310,15 +313,16 @@ impl Client {
         self.base_url.origin().ascii_serialization()
     }
 
-    /// Whether the API reports that it is healthy. Needs no key, and sends none.
+    /// Whether the API reports that it is healthy. Needs no key, and sends none. Returns the time of its clock, in ms since
+    /// 1970, if it says it.
     ///
     /// # Errors
     /// The API cannot be reached, or does not report `ok`.
-    pub async fn health(&self) -> Result<(), CallFailure> {
+    pub async fn health(&self) -> Result<Option<Millis>, CallFailure> {
         let request = self.http.get(self.endpoint("/waves/v1/health"));
         let reply = self.exchange(request, MAX_HEALTH, Duration::from_secs(30)).await?;
         if reply.status == StatusCode::OK {
-            return Ok(());
+            return Ok(date_of(&reply.headers));
         }
         let message = format!("the API says that it is not well ({})", reply.status.as_u16());
         Err(CallFailure { status: Some(reply.status.as_u16()), ..CallFailure::new(ErrorKind::ServerError, message) })

@@ -17,6 +17,7 @@ mod frames;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod gate;
+mod history;
 mod listen;
 mod log;
 mod posted;

@@ -10,7 +10,7 @@ use jiff::{
 };
 use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
 
-use crate::domain::retry::LONGEST_RETRY_AFTER;
+use crate::{clock::Millis, domain::retry::LONGEST_RETRY_AFTER};
 
 /// The wait that the answer requests, at most [`LONGEST_RETRY_AFTER`]. A moment in the past and a negative number
 /// are a wait of zero. A value that is neither number nor date requests no wait.
@@ -25,6 +25,11 @@ pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duratio
     let since = date(headers, &DATE).unwrap_or_else(|| TimeZone::UTC.to_datetime(now));
     let wait = until.duration_since(since).max(SignedDuration::ZERO);
     Some(wait.unsigned_abs().min(LONGEST_RETRY_AFTER))
+}
+
+/// The time of the server's clock, in ms since 1970, if it says it.
+pub(super) fn date_of(headers: &HeaderMap) -> Option<Millis> {
+    Some(date(headers, &DATE)?.to_zoned(TimeZone::UTC).ok()?.timestamp().as_millisecond())
 }
 
 /// A date in HTTP's current format or one of its two older ones, or in the format of mails (RFC 2822) or of RFC 3339.

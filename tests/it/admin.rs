@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use wavebatch::{
     domain::{
-        callback::Secret,
+        callback::{Keyring, Secret},
         cost::Rates,
         job::{BatchId, JobState},
         pool::{Limits, Pool},
@@ -14,7 +14,7 @@ use wavebatch::{
     runner::{AfterDelivery, Event},
     sandbox::{Config, Fault, Match, What},
     server::{
-        Metrics, Receiver, ReceiverSettings, ScheduleState, ServerTimeouts,
+        Metrics, Receiver, ReceiverSettings, ScheduleState, Secrets, ServerTimeouts,
         probe::{self, ProbeSettings},
     },
 };
@@ -53,7 +53,7 @@ async fn it_is_not_ready_while_the_ledger_cannot_be_written() {
     let fixture = Fixture::new().await;
     let admin = fixture.admin(&Metrics::new()).await;
     let (ready, alive) = (format!("http://{}/readyz", admin.addr()), format!("http://{}/healthz", admin.addr()));
-    let lock = Lock::on(fixture.store.path()).await;
+    let lock = Lock::on(fixture.store.file().unwrap()).await;
     let began = Instant::now();
     let asked = futures::future::join_all((0..5).map(|_| status(&ready))).await;
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
@@ -198,7 +198,10 @@ async fn sinks_schedules_and_notifications_are_shown() {
 
 fn settings(fixture: &Fixture, public_url: &str) -> ProbeSettings {
     let every = Duration::from_millis(20);
-    ProbeSettings { every, ..ProbeSettings::new(public_url.parse().unwrap(), SECRET, fixture.clock.clone()) }
+    ProbeSettings {
+        every,
+        ..ProbeSettings::new(public_url.parse().unwrap(), Keyring::new(vec![SECRET]), fixture.clock.clone())
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -207,7 +210,7 @@ async fn the_receiver_is_probed_through_its_public_address() {
     let metrics = Metrics::new();
     let receive = ReceiverSettings {
         listen: ([127, 0, 0, 1], 0).into(),
-        secrets: vec![Secret::new([6; 32]), SECRET],
+        secrets: Secrets::new(vec![Secret::new([6; 32]), SECRET]),
         rates: Rates::default(),
         timeouts: ServerTimeouts::default(),
         metrics: metrics.clone(),

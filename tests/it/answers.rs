@@ -224,3 +224,11 @@ async fn what_a_large_answer_takes_in_memory_is_a_small_multiple_of_its_bytes() 
         assert!(more < times * BYTES as u64, "{what}: {more} bytes more than the {small} of a small answer");
     }
 }
+
+crate::support::server::on_postgres_in_the_gate! {
+    a_large_answer_is_delivered_like_any_other,
+    one_that_is_too_large_costs_one_call_and_is_kept,
+    nor_is_it_tried_again_by_who_takes_over,
+    nor_is_speech_that_is_too_large_bought_again,
+    what_a_large_answer_takes_in_memory_is_a_small_multiple_of_its_bytes,
+}

@@ -45,6 +45,47 @@ fn demo() -> String {
 }
 
 #[test]
+fn a_hint_can_be_followed_where_the_ledger_was_named() {
+    let dir = fixture();
+    fs::write(dir.path().join("p.csv"), "key,text\na,Hello.\n").unwrap();
+    fs::write(dir.path().join("w.toml"), "").unwrap();
+    let named = ["--database", "my ledgers/w.db", "--config", "w.toml"];
+    fs::create_dir(dir.path().join("my ledgers")).unwrap();
+    let at = |args: &[&str]| run(dir.path(), &[args, &named].concat());
+    let submit =
+        ["submit", "p.csv", "--task", "synthesize", "--model", "lightning_v3.1", "--voice-id", "avery", "--sandbox"];
+    let said = stderr(&at(&submit));
+    // The words behind an arrow or between ticks are for a shell.
+    let follow = |said: &str, verb: &str| {
+        let start = said.find(&format!("wavebatch {verb}")).unwrap_or_else(|| panic!("{verb}: {said}"));
+        let hint = said[start..].split(['`', '\n']).next().unwrap().split("  ").next().unwrap();
+        assert!(hint.ends_with(" --database 'my ledgers/w.db' --config w.toml --sandbox"), "{hint}");
+        let words = hint.replace("'my ledgers/w.db'", "my\u{a0}ledgers/w.db");
+        let words: Vec<String> = words.split(' ').skip(1).map(|word| word.replace('\u{a0}', " ")).collect();
+        run(dir.path(), &words.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let unfinished = at(&["deliver", "p", "--sandbox"]);
+    assert!(
+        stderr(&unfinished).contains("or take them back with `wavebatch cancel p --database"),
+        "{}",
+        stderr(&unfinished)
+    );
+    let paused = at(&["pause", "p", "--sandbox"]);
+    let resumed = follow(&stderr(&paused), "resume");
+    assert_eq!(code(&resumed), 0, "{}", stderr(&resumed));
+    let worked = follow(&said, "work");
+    assert_eq!(code(&worked), 0, "{}", stderr(&worked));
+    let unknown = at(&["status", "other", "--sandbox"]);
+    let listed = follow(&stderr(&unknown), "status");
+    assert!(String::from_utf8_lossy(&listed.stdout).contains('p'), "{}", stderr(&listed));
+    fs::remove_file(dir.path().join("sandbox-out/p/a.wav")).unwrap();
+    let missing = at(&["report", "p", "--sandbox"]);
+    let delivered = follow(&stderr(&missing), "deliver");
+    assert_eq!(code(&delivered), 0, "{}", stderr(&delivered));
+    assert!(dir.path().join("sandbox-out/p/a.wav").is_file());
+}
+
+#[test]
 fn the_first_command_leaves_outputs_and_the_second_has_nothing_to_do() {
     let dir = fixture();
     let first = run(dir.path(), &["run", &demo(), "--sandbox", "--json"]);
@@ -197,7 +238,7 @@ async fn a_ledger_of_another_version_is_refused_by_every_verb_with_one_sentence(
             .await
             .expect("a ledger");
         sqlx::query(statement).execute(&mut ledger).await.expect("a ledger");
-        let before = fs::read(fixture.store.path()).expect("a ledger");
+        let before = fs::read(fixture.store.file().unwrap()).expect("a ledger");
         for verb in verbs {
             let output =
                 program(&fixture, verb).stdout(Stdio::piped()).stderr(Stdio::piped()).output().expect("it starts");
@@ -208,7 +249,7 @@ async fn a_ledger_of_another_version_is_refused_by_every_verb_with_one_sentence(
             assert!(message.contains(hint) && message.trim().lines().count() <= 2, "{verb:?}: {message}");
             assert!(output.stdout.is_empty(), "{verb:?}");
         }
-        assert!(before == fs::read(fixture.store.path()).expect("a ledger"), "nothing was written");
+        assert!(before == fs::read(fixture.store.file().unwrap()).expect("a ledger"), "nothing was written");
         sqlx::query("UPDATE _sqlx_migrations SET checksum = ? WHERE version = 1")
             .bind(kept)
             .execute(&mut ledger)

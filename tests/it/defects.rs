@@ -55,7 +55,7 @@ async fn beside_a_good_one(damage: &'static str) -> (Fixture, BatchId, RunEnd, V
     let good = fixture.write("other.toml", text.replace("\"out/\"", "\"out-other/\""));
     let good = fixture.submit(&good).await;
     let mut ledger = fixture.ledger().await;
-    sqlx::query(damage).bind(bad).execute(&mut ledger).await.expect("a ledger");
+    sqlx::query(damage).bind(bad.0).execute(&mut ledger).await.expect("a ledger");
     let (runner, mut seen) = fixture.runner_on(&fixture.store);
     let stop = tokio_util::sync::CancellationToken::new();
     let run = runner.serve(stop.clone(), tokio_util::sync::CancellationToken::new());
@@ -89,7 +89,7 @@ async fn a_row_that_does_not_read_is_left_alone() {
     assert_eq!(names, ["other"]);
     let mut ledger = fixture.ledger().await;
     let paused: Option<String> = sqlx::query_scalar("SELECT pause_kind FROM batches WHERE id = $1")
-        .bind(bad)
+        .bind(bad.0)
         .fetch_one(&mut ledger)
         .await
         .expect("a ledger");

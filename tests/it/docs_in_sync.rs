@@ -14,13 +14,14 @@ use wavebatch::{
     config::{Config, Env, Flags},
     definition::{Definition, Overrides},
     domain::{
-        callback::Secret,
+        callback::{Keyring, Secret},
         cost::{MicroUsd, Rates},
         pool::{Limits, Pool},
         spend::SpendRule,
     },
     server::{
-        METRICS, MetricDoc, Metrics, News, Receiver, ReceiverSettings, ScheduleState, ServerTimeouts,
+        METRICS, MetricDoc, MetricScope, Metrics, News, Receiver, ReceiverSettings, ScheduleState, Secrets,
+        ServerTimeouts,
         probe::{ProbeSettings, watch},
     },
 };
@@ -73,20 +74,49 @@ fn the_gate_finds_the_readmes_two_commands() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_reference_lists_the_metrics() {
-    let page = everything().await;
+    let (page, file) = everything().await;
     let labels = |doc: &MetricDoc| doc.labels.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let listed: BTreeMap<_, _> = METRICS.iter().map(|doc| (doc.name(), (doc.kind.to_owned(), labels(doc)))).collect();
-    let mut shown = page.metrics();
-    shown.get_mut("wavebatch_callback_delay_seconds").unwrap().1.retain(|label| label != "le");
-    assert_eq!(listed, shown);
+    let listed = |without: MetricScope| -> BTreeMap<_, _> {
+        let docs = METRICS.iter().filter(|doc| doc.scope != without);
+        docs.map(|doc| (doc.name(), (doc.kind.to_owned(), labels(doc)))).collect()
+    };
+    let shown = |page: &Page| {
+        let mut shown = page.metrics();
+        shown.get_mut("wavebatch_callback_delay_seconds").unwrap().1.retain(|label| label != "le");
+        shown
+    };
+    assert_eq!(listed(MetricScope::Run), shown(&page));
+    let mut of_file = shown(&file);
+    for (name, (kind, labels)) in &mut of_file {
+        assert_eq!(labels.iter().position(|label| label == "file"), Some(0), "{name}");
+        labels.remove(0);
+        // This format has no type for it.
+        if name.ends_with("_info") {
+            "info".clone_into(kind);
+        }
+    }
+    assert_eq!(listed(MetricScope::Process), of_file);
+}
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_alerts_ask_for_metrics_and_labels_that_there_are() {
+    let (page, file) = everything().await;
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let alerts = fs::read_to_string(root.join("deploy/alerts.yml")).unwrap();
-    let names = page.names();
+    let (names, metrics) = (both(page.names(), file.names()), both(file.metrics(), page.metrics()));
     let used: Vec<String> = alerts.match_indices("wavebatch_").map(|(at, _)| name_at(&alerts[at..])).collect();
-    assert!(used.len() > 8, "{used:?}");
+    assert!(used.len() > 16, "{used:?}");
     for name in used {
         assert!(names.contains(&name.as_str()), "{name} in alerts.yml is no metric");
+    }
+    for expression in alerts.split("expr:").skip(1).filter_map(|rest| rest.split(" for:").next()) {
+        for by in expression.split("by (").skip(1) {
+            let (labels, rest) = by.split_once(')').unwrap();
+            let name = rest.find("wavebatch_").map(|at| name_at(&rest[at..])).unwrap();
+            for label in labels.split(", ").filter(|label| !["job", "instance", "file"].contains(label)) {
+                assert!(metrics[&name].1.iter().any(|known| known == label), "{name} has no {label}");
+            }
+        }
     }
     let rules: Vec<&str> = alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
     let pages = walkdir::WalkDir::new(root.join("docs")).into_iter().filter_map(Result::ok);
@@ -97,14 +127,14 @@ async fn the_reference_lists_the_metrics() {
         assert!(text.contains(&format!("`{rule}`")), "no page says what to do about {rule}");
     }
     for part in ["expr:", "for:", "severity:", "summary:"] {
-        assert_eq!((alerts.matches(part).count(), rules.len()), (5, 5), "{part}");
+        assert_eq!((alerts.matches(part).count(), rules.len()), (9, 9), "{part}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_dashboard_asks_for_metrics_and_labels_that_there_are() {
-    let page = everything().await;
-    let (names, metrics) = (page.names(), page.metrics());
+    let (page, file) = everything().await;
+    let (names, metrics) = (both(page.names(), file.names()), both(file.metrics(), page.metrics()));
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/grafana-dashboard.json");
     let dashboard: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
     assert!(dashboard["schemaVersion"].as_u64().unwrap() >= 36, "Grafana 10 reads it");
@@ -117,7 +147,8 @@ async fn the_dashboard_asks_for_metrics_and_labels_that_there_are() {
         for target in targets {
             let expr = target["expr"].as_str().unwrap();
             assert_eq!(target["datasource"]["uid"], "${datasource}", "{title}");
-            let used: Vec<String> = expr.match_indices("wavebatch_").map(|(at, _)| name_at(&expr[at..])).collect();
+            let prefixes = ["wavebatch_", "process_"].into_iter().flat_map(|prefix| expr.match_indices(prefix));
+            let used: Vec<String> = prefixes.map(|(at, _)| name_at(&expr[at..])).collect();
             assert!(!used.is_empty(), "{title}: {expr}");
             for name in used {
                 assert!(names.contains(&name.as_str()), "{title}: {name} is no metric");
@@ -134,35 +165,49 @@ async fn the_dashboard_asks_for_metrics_and_labels_that_there_are() {
     }
 }
 
-/// A page on which every metric has a number.
-async fn everything() -> Page {
+/// What either of two has. The second goes before the first.
+fn both<T: Extend<I> + IntoIterator<Item = I>, I>(mut first: T, second: T) -> T {
+    first.extend(second);
+    first
+}
+
+/// A page and a run's file in which every metric has a number.
+async fn everything() -> (Page, Page) {
     let mut fixture = Fixture::new().await;
     fixture.limits = [(Pool::Pulse, Limits { requests_per_minute: Some(25), concurrency: None })].into();
     let most = Some(MicroUsd(1_000_000));
     fixture.spend = Some(Arc::new(SpendRule { day: most, month: most, zone: TimeZone::UTC }));
-    let metrics = Metrics::new();
+    let (metrics, of_run) = (Metrics::new(), Metrics::of_run("nightly", fixture.clock.now()));
     let settings = ReceiverSettings {
         listen: ([127, 0, 0, 1], 0).into(),
-        secrets: vec![Secret::new([1; 32])],
+        secrets: Secrets::new(vec![Secret::new([1; 32])]),
         rates: Rates::default(),
         timeouts: ServerTimeouts::default(),
         metrics: metrics.clone(),
     };
     let receiver = Receiver::start(fixture.store.clone(), settings).await.unwrap();
     let public_url = format!("http://{}", receiver.addr()).parse().unwrap();
-    let probe = ProbeSettings::new(public_url, Secret::new([1; 32]), fixture.clock.clone());
+    let probe = ProbeSettings::new(public_url, Keyring::new(vec![Secret::new([1; 32])]), fixture.clock.clone());
     let (definition, moment) = ("nightly".to_owned(), Some(fixture.clock.now()));
     let schedule =
         ScheduleState { definition, broken: false, next: moment, last_started: moment, waiting: 0, left_over: 0 };
-    metrics.schedules(vec![schedule]);
+    metrics.schedules(vec![schedule.clone()]);
+    of_run.schedules(vec![schedule]);
     let stop = CancellationToken::new();
-    tokio::spawn(watch(probe, metrics.clone(), stop.clone()));
+    tokio::spawn(watch(probe.clone(), metrics.clone(), stop.clone()));
+    tokio::spawn(watch(probe, of_run.clone(), stop.clone()));
     let admin = fixture.admin(&metrics).await;
+    of_run.sample_now(&fixture.watched()).await;
+    of_run.run_ended(fixture.clock.now(), 0);
     fixture
-        .until("a probe", || async { Page::of(admin.addr()).await.find("wavebatch_probe_success") == Some(1.0) })
+        .until("a probe", || async {
+            let file = Page(of_run.file(0).await.unwrap());
+            Page::of(admin.addr()).await.find("wavebatch_probe_success") == Some(1.0)
+                && file.find("wavebatch_probe_success{file=\"nightly\"}") == Some(1.0)
+        })
         .await;
     stop.cancel();
-    Page::of(admin.addr()).await
+    (Page::of(admin.addr()).await, Page(of_run.file(fixture.clock.now()).await.unwrap()))
 }
 
 fn name_at(text: &str) -> String {
@@ -190,6 +235,74 @@ fn deploy_names_flags_that_there_are() {
         }
     }
     assert!(helps.contains_key("run") && helps.contains_key("check") && checked > 2, "{helps:?}");
+}
+
+#[test]
+fn the_service_is_not_started_again_for_ever() {
+    let unit = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/wavebatch.service")).unwrap();
+    let setting = |name: &str| unit.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap();
+    let seconds = |text: &str| match text.strip_suffix("min") {
+        Some(minutes) => minutes.parse::<u32>().unwrap() * 60,
+        None => text.parse().unwrap(),
+    };
+    let (pause, within) = (seconds(setting("RestartSec")), seconds(setting("StartLimitIntervalSec")));
+    let most: u32 = setting("StartLimitBurst").parse().unwrap();
+    // A ledger that is locked is waited for, which makes the slowest of the starts that fail.
+    assert!((pause + 15) * most < within, "systemd would never count so many starts in that time");
+    assert!(pause * most >= 240, "what lasts minutes, as a backup, is survived");
+    assert_eq!(setting("RestartPreventExitStatus"), "2");
+}
+
+/// The command of a unit, and the variables that it sets.
+fn start_of(unit: &str) -> (String, Vec<(String, String)>) {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(unit)).unwrap();
+    let command = text.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap().replace("$$", "$");
+    let set = text.lines().filter_map(|line| line.strip_prefix("Environment=")?.split_once('='));
+    (command, set.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+}
+
+#[test]
+fn without_a_key_a_unit_says_one_sentence() {
+    let dir = cli::fixture();
+    fs::create_dir(dir.path().join("jobs")).unwrap();
+    fs::write(dir.path().join("jobs/calls.csv"), "call_id,recording_url\n1,https://rec.example.com/1.wav\n").unwrap();
+    let program = Path::new(env!("CARGO_BIN_EXE_wavebatch")).parent().unwrap();
+    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
+    let definition = "task = \"transcribe\"\nmanifest = \"calls.csv\"\ncolumns = { key = \"call_id\", source = \"recording_url\" }\n\
+        [transcribe]\nmodel = \"pulse\"\nlanguage = \"en\"\n";
+    let start = |unit: &str, key: Option<&str>| {
+        let (command, set) = start_of(unit);
+        fs::write(dir.path().join("jobs/nightly-calls.toml"), definition).unwrap();
+        fs::write(dir.path().join("wavebatch.toml"), "").unwrap();
+        // As in the unit, with this folder in place of those of the machine.
+        let here = |text: &str| {
+            ["/etc/wavebatch", "/var/lib/wavebatch", "/var/cache/wavebatch"]
+                .iter()
+                .fold(text.to_owned(), |text, folder| text.replace(folder, &dir.path().display().to_string()))
+        };
+        if let Some(key) = key {
+            fs::write(dir.path().join("key"), key).unwrap();
+        }
+        let shell = std::process::Command::new("sh")
+            .args(["-c", &here(&command)])
+            .current_dir(dir.path())
+            .env_clear()
+            .envs(set.iter().map(|(name, value)| (name, here(value))))
+            .env("PATH", &path)
+            .output()
+            .unwrap();
+        (cli::code(&shell), cli::stderr(&shell))
+    };
+    for key in [None, Some(" \n")] {
+        let (code, said) = start("wavebatch.service", key);
+        assert_eq!((code, said.lines().count()), (2, 1), "status 2 is not started again: {said}");
+        assert!(said.starts_with("No API key: ") && said.contains("/key (owner root"), "{said}");
+        let (code, said) = start("wavebatch-nightly.service", key);
+        assert_eq!((code, said.lines().count()), (3, 1), "{said}");
+        assert!(said.contains("SMALLEST_API_KEY_FILE") && said.contains("/key "), "{said}");
+        let metrics = fs::read_to_string(dir.path().join("nightly-calls.prom")).unwrap();
+        assert!(metrics.contains("\nwavebatch_run_exit_status{file=\"nightly-calls\"} 3.0\n"), "{metrics}");
+    }
 }
 
 #[test]
@@ -245,7 +358,7 @@ fn deployed() -> Vec<(PathBuf, String)> {
 fn command(line: &str) -> Option<(String, Vec<String>, bool)> {
     let certain = ["ExecStart=", "args: [\"", "CMD [\"serve"].iter().any(|start| line.trim_start().starts_with(start));
     let words: Vec<_> =
-        line.split(|c: char| c.is_whitespace() || "[]\",`".contains(c)).filter(|w| !w.is_empty()).collect();
+        line.split(|c: char| c.is_whitespace() || "[]\",`=".contains(c)).filter(|w| !w.is_empty()).collect();
     let starts =
         |word: &&str| *word == "wavebatch" || word.ends_with("/bin/wavebatch") || ["args:", "CMD"].contains(word);
     let at = words.iter().rposition(starts)?;

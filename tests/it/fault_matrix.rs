@@ -339,3 +339,9 @@ async fn recordings_come_through_whatever_their_store_does() {
     let rows = rows.map(|(times, fault)| tokio::spawn(comes_through(times, fault)));
     futures::future::join_all(rows).await.into_iter().for_each(|row| row.expect("a row that holds"));
 }
+
+crate::support::server::on_postgres_in_the_gate! {
+    an_s3_store_that_misbehaves_costs_no_line_and_no_call,
+    a_store_that_forbids_in_the_middle_is_told_with_its_place_and_what_to_do,
+    recordings_come_through_whatever_their_store_does,
+}

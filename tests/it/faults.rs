@@ -231,3 +231,9 @@ async fn a_clock_that_jumps_by_an_hour_costs_nothing() {
         .await;
     }
 }
+
+crate::support::server::on_postgres_in_the_gate! {
+    each_fault_at_each_place_costs_one_more_call_at_most_and_no_line,
+    each_shape_of_an_error_means_what_its_status_says,
+    a_clock_that_jumps_by_an_hour_costs_nothing,
+}

@@ -523,3 +523,21 @@ async fn a_recording_that_changes_while_it_is_sent_is_never_taken_for_what_it_wa
     fixture.run(batch).await;
     assert_eq!(fixture.sandbox.books().calls, 2);
 }
+
+crate::support::server::on_postgres_in_the_gate! {
+    another_folder_under_a_batchs_name_is_another_batch,
+    another_manifest_of_one_name_is_another_batch,
+    what_was_moved_or_touched_pays_nothing,
+    a_rotated_recording_is_a_changed_line,
+    what_cannot_be_read_keeps_what_is_known_of_it,
+    a_line_that_was_never_sent_takes_the_file_as_it_is,
+    a_night_of_recordings_of_one_length_is_not_the_night_before,
+    each_real_file_is_bought_once,
+    a_fresh_signature_buys_nothing_and_stands_in_no_report,
+    lines_that_wait_are_fetched_by_the_fresher_signature,
+    a_parameter_that_differs_everywhere_is_named_before_anything_is_bought,
+    objects_are_known_by_what_the_store_says_of_them,
+    a_definition_keeps_its_manifests_address_as_it_is_written,
+    a_book_that_was_moved_is_not_spoken_again,
+    a_recording_that_changes_while_it_is_sent_is_never_taken_for_what_it_was,
+}

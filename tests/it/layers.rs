@@ -36,12 +36,14 @@ const EXTRA: &[(&str, &str)] = &[
 /// What may be named where; an empty list is nowhere (yet).
 const HOMES: &[(&str, &[&str])] = &[
     ("sqlx::", &["store"]),
+    ("tar::", &["store"]),
     ("symphonia::", &["audio"]),
     ("reqwest::", &["waves", "media", "sandbox", "server"]),
     ("axum::", &["sandbox", "server"]),
     ("hyper::", &["server"]),
     ("hyper_util::", &["server"]),
     ("prometheus_client::", &["server"]),
+    ("procfs::", &["process"]),
     ("backoff::", &["pace"]),
     ("icu_segmenter::", &["domain"]),
     ("clap::", &["cli"]),

@@ -259,3 +259,12 @@ async fn a_wall_clock_that_is_set_buys_nothing_twice() {
     let steps = [LEASE_MS + 100, 20 * LEASE_MS, 3_600_000, 365 * 24 * 3_600_000, -3_600_000];
     all_of(WIRES.into_iter().flat_map(|wire| steps.map(|ms| (wire, Disturbance::Set(ms)))).collect()).await;
 }
+
+crate::support::server::on_postgres_in_the_gate! {
+    after_an_abort_the_log_proves_what_was_bought,
+    a_late_answer_changes_nothing_when_the_log_had_it,
+    a_late_answer_to_a_call_that_was_given_up_is_kept_in_the_books,
+    a_late_answer_wins_where_there_is_no_other,
+    a_ledger_that_is_locked_for_several_leases_buys_nothing_twice,
+    a_wall_clock_that_is_set_buys_nothing_twice,
+}

@@ -208,6 +208,12 @@ impl Drop for Crew<'_> {
 struct Meter(Arc<AtomicU32>);
 
 impl Meter {
+    async fn reaches(&self, most: u32) {
+        while self.0.load(Ordering::Acquire) < most {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     fn most(&self) -> u32 {
         self.0.swap(0, Ordering::AcqRel)
     }
@@ -228,7 +234,7 @@ fn at_once(fixture: &Fixture, calls: u32) {
 #[tokio::test(flavor = "multi_thread")]
 async fn four_processes_keep_six_in_flight_while_they_are_killed_and_fewer_when_they_are_told_to() {
     const LINES: usize = 150;
-    let config = Config { latency: Duration::from_millis(150), keep: 1_000, ..Config::default() };
+    let config = Config { latency: Duration::from_millis(200), keep: 1_000, ..Config::default() };
     let fixture = Fixture::with(config).await;
     fixture.provable_calls(LINES);
     at_once(&fixture, 6);
@@ -241,6 +247,8 @@ async fn four_processes_keep_six_in_flight_while_they_are_killed_and_fewer_when_
             crew.kill(kill % 4);
         }
         fixture.sandbox.arrivals(75).await;
+        // On a machine that is busy with other tests, it takes a while until as many calls meet as are allowed.
+        meter.reaches(6).await;
         assert_eq!(meter.most(), 6, "all that is allowed, and no more");
 
         at_once(&fixture, 3);
@@ -269,4 +277,13 @@ async fn four_processes_keep_six_in_flight_while_they_are_killed_and_fewer_when_
     assert!(books.peak_in_flight <= 6, "{}", books.peak_in_flight);
     assert_eq!(books.statuses.get(&429), Some(&6));
     assert!(fixture.rows(batch).await.iter().all(|row| row.tries == 0), "a 429 uses up no try");
+}
+
+crate::support::server::on_postgres_in_the_gate! {
+    no_minute_holds_more_calls_than_allowed,
+    two_processes_share_the_calls_in_flight,
+    two_processes_share_the_minute,
+    two_processes_slow_down_together,
+    waiting_costs_the_ledger_next_to_nothing,
+    four_processes_keep_six_in_flight_while_they_are_killed_and_fewer_when_they_are_told_to,
 }

@@ -95,3 +95,10 @@ async fn the_events_agree_with_the_ledger() {
     let spent = fixture.store.batch_by_id(batch).await.unwrap().spent;
     assert_eq!(spending.iter().map(|s| s.cost).sum::<i64>(), spent);
 }
+
+crate::support::server::on_postgres_in_the_gate! {
+    the_limit_is_never_passed_and_raising_it_goes_on,
+    calls_that_may_have_been_billed_count_against_the_limit,
+    a_line_is_not_bought_more_often_than_the_cap_allows,
+    the_events_agree_with_the_ledger,
+}

@@ -16,7 +16,7 @@ use wavebatch::{
     clock::Clock,
     definition::Notify,
     domain::{callback::Secret, notice::NoticeEvent},
-    server::{News, Notifier, NotifySettings, NotifyTimeouts, Target},
+    server::{News, Notifier, NotifySettings, NotifyTimeouts, Secrets, Target},
     store::{NewNotice, Opening, Store},
 };
 
@@ -47,7 +47,7 @@ impl Fixture {
     }
 
     fn notifies(&self, to: Notify) -> NotifySettings {
-        NotifySettings::new(Some(self.target(to)), Arc::new(|_| None), Some(Secret::new(KEY)))
+        NotifySettings::new(Some(self.target(to)), Arc::new(|_| None), Some(Secrets::new(vec![Secret::new(KEY)])))
     }
 
     async fn post(&self, batch: &str) -> NewNotice {
@@ -163,7 +163,7 @@ async fn who_answers_otherwise_or_not_at_all_was_not_told() {
         message.starts_with("it could not be posted: ") && !message.contains("hush") && !message.contains("pw"),
         "{message}"
     );
-    let unsigned = NotifySettings { secret: None, ..fixture.notifies(nobody) };
+    let unsigned = NotifySettings { secrets: None, ..fixture.notifies(nobody) };
     assert_eq!(once(&unsigned).await, "there is no secret to sign it with");
 }
 
@@ -253,7 +253,7 @@ async fn several_processes_tell_each_thing_once_and_each_batch_in_turn() {
         }
     }
     let others = [(); 3].map(|()| async {
-        let opening = Opening { clock: fixture.clock.clone(), ..Opening::new(fixture.store.path()) };
+        let opening = Opening { clock: fixture.clock.clone(), ..Opening::new(fixture.store.file().unwrap()) };
         let store = Store::open(opening).await.unwrap().0;
         Notifier::new(store, fixture.posts_to(&ear)).flush(Duration::from_secs(10)).await.unwrap()
     });
@@ -284,4 +284,16 @@ async fn a_definitions_own_choice_is_nobody_elses() {
     let friend = NotifySettings { own: who, ..fixture.posts_to(&everybody) };
     assert_eq!(Notifier::new(fixture.store.clone(), friend).flush(Duration::from_secs(10)).await.unwrap(), 0);
     assert_eq!((own.heard().len(), everybody.heard().len()), (1, 1));
+}
+
+crate::support::server::on_postgres_in_the_gate! {
+    a_post_says_all_and_is_signed,
+    what_fails_is_tried_again_later_and_known_as_the_same,
+    who_answers_otherwise_or_not_at_all_was_not_told,
+    a_command_has_it_on_its_stdin_and_runs_beside_its_file,
+    a_command_that_fails_says_why,
+    a_command_that_takes_too_long_is_killed_with_all_it_started,
+    who_ends_takes_a_command_with_it_and_leaves_the_rest_to_the_next,
+    several_processes_tell_each_thing_once_and_each_batch_in_turn,
+    a_definitions_own_choice_is_nobody_elses,
 }

@@ -325,3 +325,19 @@ async fn unknown_outcomes_stop_at_the_cap() {
     assert_eq!((row.billed_calls, fixture.sandbox.books().billed), (2, 2));
     assert_eq!(fixture.store.open_calls(Some(batch)).await.unwrap(), 0);
 }
+
+crate::support::server::on_postgres_in_the_gate! {
+    twenty_minutes_without_a_listener_cost_no_line_and_no_try,
+    twenty_minutes_of_a_proxys_502_cost_no_line_and_no_try,
+    an_outage_beyond_the_limit_pauses_and_the_next_run_goes_on,
+    the_last_line_of_a_batch_outlives_fifteen_seconds_of_503,
+    a_line_that_the_api_itself_cannot_do_fails_after_minutes_and_is_asked_about,
+    while_the_api_is_out_of_reach_the_last_line_uses_up_no_try,
+    the_last_text_is_spoken_when_the_api_is_well_again,
+    nothing_but_429_for_too_long_pauses,
+    two_calls_that_could_own_one_entry_prove_nothing,
+    an_entry_that_comes_late_is_waited_for,
+    while_the_log_is_out_of_reach_a_call_stays_open_and_nothing_is_paid,
+    a_log_that_stays_out_of_reach_leaves_it_to_the_policy,
+    unknown_outcomes_stop_at_the_cap,
+}

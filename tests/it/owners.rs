@@ -372,3 +372,11 @@ async fn a_line_that_is_gone_takes_no_file_from_one_that_is_there() {
     assert_eq!(rows.iter().map(|row| row.key.as_str()).collect::<Vec<_>>(), ["b"]);
     assert_eq!(fixture.counts(batch).await.of(JobState::Failed), 0);
 }
+
+crate::support::server::on_postgres_in_the_gate! {
+    a_voice_that_comes_back_has_its_files_again_and_buys_nothing,
+    two_lines_that_change_names_with_each_other_both_get_theirs,
+    of_many_prompts_one_text_is_changed_and_one_file_is_written,
+    outputs_that_share_a_clip_are_joined_anew_together,
+    a_line_that_is_gone_takes_no_file_from_one_that_is_there,
+}

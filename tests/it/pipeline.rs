@@ -211,3 +211,18 @@ async fn a_drain_finishes_what_is_in_flight_and_leaves_the_rest() {
     fixture.run(batch).await;
     fixture.all_well(batch, 20, 1).await;
 }
+
+crate::support::server::on_postgres_too! {
+    every_line_becomes_its_own_words,
+    the_flight_is_used_fully_and_never_passed,
+    a_429_storm_fails_no_line_and_uses_no_try,
+    a_server_error_is_tried_again_and_costs_nothing,
+    an_answer_lost_on_its_way_is_found_in_the_log_and_not_bought_again,
+    words_that_captions_need_are_lost_with_the_answer,
+    without_a_log_the_policy_decides,
+    of_two_answers_the_one_that_counts_is_delivered,
+    what_is_no_answer_never_counts_as_one,
+    an_empty_text_is_suspect_and_not_a_success,
+    a_wrong_key_pauses_the_batch_and_keeps_the_tries,
+    a_drain_finishes_what_is_in_flight_and_leaves_the_rest,
+}

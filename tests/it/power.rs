@@ -92,7 +92,7 @@ async fn promises(fixture: &Fixture) -> Vec<Promise> {
         ClaimRequest { environment: Environment::Live, calls: vec![(Pool::Pulse, 100)], ..ClaimRequest::default() };
     let jobs = fixture.store.claim(want).await.unwrap();
     assert_eq!(jobs.len(), LINES);
-    let length = || fs::metadata(log_of(fixture.store.path())).unwrap().len();
+    let length = || fs::metadata(log_of(fixture.store.file().unwrap())).unwrap().len();
     let mut promises = Vec::new();
     for job in &jobs {
         let call = fixture.store.permit(ask(job)).await.unwrap().unwrap().call;
@@ -108,7 +108,7 @@ async fn promises(fixture: &Fixture) -> Vec<Promise> {
 async fn after(fixture: &Fixture, log: &[u8], from: u64, damage: Damage) -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("wavebatch.db");
-    fs::copy(fixture.store.path(), &path).unwrap();
+    fs::copy(fixture.store.file().unwrap(), &path).unwrap();
     let mut log = log.to_vec();
     let from = usize::try_from(from).unwrap().min(log.len());
     let behind = log.len() - from;
@@ -139,7 +139,7 @@ async fn is_kept(store: &Store, promise: &Promise) -> bool {
 async fn what_was_acknowledged_is_there_whatever_became_of_the_log_behind_it() {
     let fixture = Fixture::timeless(Config::default()).await;
     let promises = promises(&fixture).await;
-    let log = fs::read(log_of(fixture.store.path())).unwrap();
+    let log = fs::read(log_of(fixture.store.file().unwrap())).unwrap();
     assert_eq!(log.len() as u64, promises.last().unwrap().log, "it only grows");
     let mut tried = 0;
     for last in (0..promises.len()).step_by(5) {
@@ -163,7 +163,7 @@ async fn what_was_acknowledged_is_there_whatever_became_of_the_log_behind_it() {
 async fn what_lies_in_front_of_the_noted_length_is_needed() {
     let fixture = Fixture::timeless(Config::default()).await;
     let promises = promises(&fixture).await;
-    let log = fs::read(log_of(fixture.store.path())).unwrap();
+    let log = fs::read(log_of(fixture.store.file().unwrap())).unwrap();
     for last in [promises.len() - 1, promises.len() / 2, 1] {
         let (_dir, store) = after(&fixture, &log, promises[last].log - 1, Damage::Cut).await;
         assert!(!is_kept(&store, &promises[last]).await, "{last}");

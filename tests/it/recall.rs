@@ -60,7 +60,9 @@ async fn a_report_in_a_bucket_keeps_what_it_had_when_answers_are_pruned() {
     let (code, message) = dated.run(BEFORE, &["report", BATCH]).await;
     assert_eq!(code, 1, "the output that is gone is told: {message}");
     assert!(
-        message.contains("3_ann_1763625603.txt") && message.contains("--key 3_ann_1763625603  pays for one again"),
+        message.contains("3_ann_1763625603.txt")
+            && message.contains("--key 3_ann_1763625603 ")
+            && message.contains("  pays for one again"),
         "{message}"
     );
     let mut expected = words(0..20);
@@ -235,4 +237,10 @@ fn captions_of_lines_without_word_times_are_told_before_and_no_line_is_suspect()
     recordings(dir.path(), 4, None);
     well(dir.path(), "run", &more);
     assert_eq!(column(dir.path(), "notes")[3], "sandbox", "what is bought with captions has word times");
+}
+
+crate::support::server::on_postgres_in_the_gate! {
+    a_report_in_a_bucket_keeps_what_it_had_when_answers_are_pruned,
+    a_new_ledger_writes_over_no_report_before_it_has_read_it,
+    a_report_goes_to_the_store_of_the_sink_wherever_the_outputs_go,
 }

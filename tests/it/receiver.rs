@@ -20,7 +20,7 @@ use wavebatch::{
         length::Length,
         pool::{Limits, Pool},
     },
-    server::{Admin, Metrics, Receiver, ReceiverSettings, ServerTimeouts},
+    server::{Admin, Metrics, Receiver, ReceiverSettings, Secrets, ServerTimeouts},
     store::{ClaimRequest, Claimed, End, Ended, Opening, PermitRequest, Purchase, Settlement, Store, To},
 };
 
@@ -94,7 +94,8 @@ impl Hall {
 
 async fn receiver(store: &Store, timeouts: ServerTimeouts, metrics: &Metrics) -> Receiver {
     let (listen, metrics) = (([127, 0, 0, 1], 0).into(), metrics.clone());
-    let settings = ReceiverSettings { listen, secrets: vec![SECRET], rates: Rates::default(), timeouts, metrics };
+    let settings =
+        ReceiverSettings { listen, secrets: Secrets::new(vec![SECRET]), rates: Rates::default(), timeouts, metrics };
     Receiver::start(store.clone(), settings).await.unwrap()
 }
 
@@ -281,7 +282,7 @@ async fn so_it_is_by_a_process_that_works_and_holds_on_to_what_it_has() {
     let opening = Opening {
         clock: hall.fixture.clock.clone(),
         busy_timeout: Duration::from_millis(20),
-        ..Opening::new(hall.fixture.store.path())
+        ..Opening::new(hall.fixture.store.file().unwrap())
     };
     let (store, _) = Store::open(opening).await.unwrap();
     let enlisted = store.enlist("{}".into()).await.unwrap();
@@ -292,7 +293,7 @@ async fn so_it_is_by_a_process_that_works_and_holds_on_to_what_it_has() {
 
 impl Hall {
     async fn is_asked_to_come_again(&self, at: SocketAddr) {
-        let lock = Lock::on(self.fixture.store.path()).await;
+        let lock = Lock::on(self.fixture.store.file().unwrap()).await;
         let url = url(at, self.calls[0].1, &SECRET);
         let began = Instant::now();
         let answer = reqwest::Client::new().post(&url).body(words(0)).send().await.unwrap();
@@ -352,7 +353,7 @@ async fn a_probe_is_answered_before_anything_else_and_counts_as_nothing() {
     let public = format!("http://{}/behind/a/proxy", hall.receiver.addr()).parse().unwrap();
     let probe = |secret| probe_address(&public, CallId::new().0, secret);
     let client = reqwest::Client::new();
-    let lock = Lock::on(hall.fixture.store.path()).await;
+    let lock = Lock::on(hall.fixture.store.file().unwrap()).await;
     let answer = client.post(probe(&SECRET)).send().await.unwrap();
     assert_eq!((answer.status().as_u16(), answer.text().await.unwrap().as_str()), (204, ""));
     lock.release().await;

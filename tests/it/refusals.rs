@@ -376,3 +376,24 @@ async fn what_the_vendor_does_not_do_stands_in_the_notes() {
     let (batch, _) = fixture.go("diarize = true\nword_timestamps = true", "").await;
     assert_eq!(fixture.row(batch, "call-0001").await.notes, None, "Pulse tells speakers apart");
 }
+
+crate::support::server::on_postgres_in_the_gate! {
+    retry_after_of_a_storm_holds_every_call_back,
+    retry_after_of_one_429_holds_its_own_line_back_and_no_other,
+    a_line_that_is_refused_alone_waits_twice_as_long_each_time,
+    retry_after_is_obeyed_whatever_the_status,
+    a_wait_of_a_year_is_an_hour_and_one_of_nothing_a_moment,
+    retry_after_as_a_date_is_understood,
+    a_429_in_the_middle_of_an_upload_costs_nothing,
+    what_no_line_is_to_blame_for_pauses_the_batch,
+    a_refused_line_fails_with_the_vendors_words_and_the_request_id,
+    an_outcome_that_nobody_can_know_is_looked_up_before_it_is_called_again,
+    a_recording_that_the_vendor_cannot_finish_is_bought_twice_and_not_more,
+    a_hang_whose_work_was_done_is_found_in_the_log,
+    an_answer_in_drops_is_an_answer,
+    another_length_than_the_file_has_is_suspect,
+    stereo_is_told_once_and_noted_on_each_line,
+    silence_is_allowed_line_by_line,
+    content_that_does_not_expire_stops_the_batch_after_the_first_answer,
+    what_the_vendor_does_not_do_stands_in_the_notes,
+}

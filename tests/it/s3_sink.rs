@@ -295,3 +295,54 @@ async fn what_is_too_large_for_a_summary_is_not_read_to_its_end() {
     server.put("out", "night/summary.json", vec![b' '; 1_000_000]);
     assert_eq!(sink(&server).get("summary.json").await.unwrap().unwrap().len(), 1_000_000);
 }
+
+#[tokio::test]
+async fn an_output_is_erased_with_all_its_versions_and_no_other() {
+    let server = server().await;
+    let sink = sink(&server);
+    put(&sink, "plain.txt").await.unwrap();
+    let erased = sink.erase("plain.txt").await.unwrap();
+    assert_eq!((erased.found, erased.versions, erased.left), (true, 0, None), "a bucket without versions");
+    assert!(!sink.erase("plain.txt").await.unwrap().found, "gone already");
+
+    server.keep_versions("out");
+    for name in ["a.txt", "a.txt.more", "a.txt", "b.txt"] {
+        put(&sink, name).await.unwrap();
+    }
+    sink.remove("a.txt").await.unwrap();
+    put(&sink, "a.txt").await.unwrap();
+    assert_eq!(server.versions("out", "night/a.txt"), 4, "three, and a mark of a removal");
+    let former = sink.erase_former("a.txt").await.unwrap();
+    assert_eq!((former.found, former.versions), (true, 3));
+    assert_eq!(server.keys("out"), ["night/a.txt", "night/a.txt.more", "night/b.txt"]);
+    let erased = sink.erase("a.txt").await.unwrap();
+    assert_eq!((erased.found, erased.versions, erased.left), (true, 1, None));
+    assert_eq!(server.versions("out", "night/a.txt"), 0);
+    assert_eq!(server.keys("out"), ["night/a.txt.more", "night/b.txt"], "a name that only begins like it stays");
+
+    // Only the mark of a removal was left.
+    sink.remove("b.txt").await.unwrap();
+    let erased = sink.erase("b.txt").await.unwrap();
+    assert_eq!((erased.found, erased.versions, server.versions("out", "night/b.txt")), (true, 2, 0));
+}
+
+#[tokio::test]
+async fn a_locked_version_is_refused_and_a_store_that_lists_none_says_so() {
+    let server = server().await;
+    let sink = sink(&server);
+    server.keep_versions("out");
+    put(&sink, "a.txt").await.unwrap();
+    server.lock_newest("out", "night/a.txt");
+    let refused = sink.erase("a.txt").await.unwrap_err();
+    assert_eq!(kind(&refused), S3Kind::Denied, "{refused}");
+    assert_eq!(server.keys("out"), ["night/a.txt"]);
+
+    let plain = S3Server::start().await;
+    plain.bucket("out");
+    let sink = sink_of(&plain, SinkSettings { store: plain.settings(), ..SinkSettings::default() });
+    put(&sink, "a.txt").await.unwrap();
+    plain.fault("GET", "versions", Fault::Status(403, "AccessDenied"));
+    let erased = sink.erase("a.txt").await.unwrap();
+    assert!(erased.found && erased.left.is_some(), "{erased:?}");
+    assert_eq!(plain.keys("out"), [""; 0]);
+}

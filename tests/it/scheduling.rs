@@ -3,6 +3,8 @@
 #[path = "scheduling/service.rs"]
 mod service;
 
+#[path = "scheduling/contents.rs"]
+mod contents;
 #[path = "scheduling/failures.rs"]
 mod failures;
 #[path = "scheduling/folder.rs"]

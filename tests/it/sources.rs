@@ -240,3 +240,13 @@ async fn a_packed_recording_is_sent_unpacked() {
     let output = program(&fixture, &args).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+crate::support::server::on_postgres_in_the_gate! {
+    a_bad_file_is_its_own_lines_failure_before_any_call,
+    a_bad_address_is_its_own_lines_failure,
+    an_address_is_handed_on_where_the_definition_says_so,
+    a_recording_that_changes_before_it_is_sent_is_sent_as_it_is_then,
+    a_drain_does_not_wait_for_downloads,
+    the_internet_leads_into_no_private_network_unless_that_is_meant,
+    a_packed_recording_is_sent_unpacked,
+}

@@ -173,3 +173,9 @@ async fn a_limit_that_is_close_or_reached_is_told_once() {
     assert_eq!(cli::code(&ran), 0, "{}", cli::stderr(&ran));
     assert_eq!((api.books().billed, events().last().map(String::as_str)), (2, Some("finished")));
 }
+
+crate::support::server::on_postgres_in_the_gate! {
+    two_processes_keep_the_days_limit_and_the_next_day_goes_on,
+    a_service_goes_on_at_midnight,
+    a_limit_that_is_close_or_reached_is_told_once,
+}

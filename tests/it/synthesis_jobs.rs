@@ -143,24 +143,27 @@ async fn whatever_comes_instead_of_audio_is_never_kept_as_such() {
         What::Html(502),
         What::status(503),
     ];
-    let all = faults.map(|fault| async {
-        let message = format!("{fault:?}");
-        let fixture = Fixture::new().await;
-        fixture.sandbox.script([Fault::new(Match::Text("number 2".into()), fault).times(1)]);
-        let text = prose(3);
-        let batch = fixture.speak(&SynthesisSetup::default(), &[("one", &text)]).await;
-        assert_eq!(fixture.run_ahead(batch).await.end, RunEnd::Done, "{message}");
-        let row = fixture.row(batch, "one").await;
-        assert_eq!((row.state, row.tries), (JobState::Succeeded, 1), "{message}: {:?}", row.error);
-        assert_eq!(fixture.sandbox.books().calls, parts(&text) + 1, "{message}");
-        let clean = Fixture::new().await;
-        let batch = clean.speak(&SynthesisSetup::default(), &[("one", &text)]).await;
-        clean.run(batch).await;
-        assert_eq!(
-            fs::read(fixture.spoken("one.wav")).unwrap(),
-            fs::read(clean.spoken("one.wav")).unwrap(),
-            "{message}"
-        );
+    // Ten whole runs at once are too much for the stack of a test: each is on the heap.
+    let all = faults.map(|fault| {
+        Box::pin(async move {
+            let message = format!("{fault:?}");
+            let fixture = Fixture::new().await;
+            fixture.sandbox.script([Fault::new(Match::Text("number 2".into()), fault).times(1)]);
+            let text = prose(3);
+            let batch = fixture.speak(&SynthesisSetup::default(), &[("one", &text)]).await;
+            assert_eq!(fixture.run_ahead(batch).await.end, RunEnd::Done, "{message}");
+            let row = fixture.row(batch, "one").await;
+            assert_eq!((row.state, row.tries), (JobState::Succeeded, 1), "{message}: {:?}", row.error);
+            assert_eq!(fixture.sandbox.books().calls, parts(&text) + 1, "{message}");
+            let clean = Fixture::new().await;
+            let batch = clean.speak(&SynthesisSetup::default(), &[("one", &text)]).await;
+            clean.run(batch).await;
+            assert_eq!(
+                fs::read(fixture.spoken("one.wav")).unwrap(),
+                fs::read(clean.spoken("one.wav")).unwrap(),
+                "{message}"
+            );
+        })
     });
     futures::future::join_all(all).await;
 }
@@ -257,7 +260,7 @@ async fn speech_that_cannot_be_right_is_suspect_until_its_part_is_bought_again()
         assert_eq!(fixture.row(batch, kind).await.state, JobState::Succeeded, "{kind}");
         assert_eq!(fixture.sandbox.books().calls, before + 1, "{kind}: one part");
         // The next kind hears of that part anew.
-        fs::remove_dir_all(fixture.store.audio_cache().root()).unwrap();
+        fs::remove_dir_all(fixture.store.clip_folder().unwrap().root()).unwrap();
     }
 }
 
@@ -373,7 +376,7 @@ async fn bought_and_removed(fixture: &Fixture, text: &str) -> BatchId {
         .speak(&SynthesisSetup { run: json!({ "outage_limit": 1 }), ..SynthesisSetup::default() }, &[("one", text)])
         .await;
     assert_eq!(fixture.run(batch).await.end, RunEnd::Paused, "there is no room for the output");
-    fs::remove_dir_all(fixture.store.audio_cache().root()).unwrap();
+    fs::remove_dir_all(fixture.store.clip_folder().unwrap().root()).unwrap();
     fs::remove_file(fixture.path("out")).unwrap();
     fixture.store.resume(batch, true).await.unwrap();
     fixture.run(batch).await;
@@ -408,7 +411,7 @@ async fn a_part_spoken_again_takes_with_it_what_was_pruned() {
     let text = prose(2);
     let batch = fixture.speak(&SynthesisSetup::default(), &[("one", &text)]).await;
     fixture.run(batch).await;
-    fs::remove_dir_all(fixture.store.audio_cache().root()).unwrap();
+    fs::remove_dir_all(fixture.store.clip_folder().unwrap().root()).unwrap();
     fs::remove_file(fixture.spoken("one.wav")).unwrap();
     fixture.store.retry(Chosen { batch, lines: Selection::of_key("one"), part: Some(3) }).await.unwrap();
     fixture.run(batch).await;
@@ -430,7 +433,7 @@ async fn another_look_at_pruned_speech_buys_nothing_and_hides_no_doubt() {
     let batch = fixture.speak(&doubted, &[("one", &text), ("two", refrain)]).await;
     fixture.run(batch).await;
     assert_eq!((fixture.counts(batch).await.of(JobState::Suspect), fixture.sandbox.books().billed), (2, 2));
-    fs::remove_dir_all(fixture.store.audio_cache().root()).unwrap();
+    fs::remove_dir_all(fixture.store.clip_folder().unwrap().root()).unwrap();
     fixture.store.redeliver(batch).await.unwrap();
     fixture.run(batch).await;
     assert_eq!(fixture.sandbox.books().billed, 2, "what is only shown anew buys nothing");
@@ -569,7 +572,7 @@ async fn an_audio_cache_that_cannot_be_read_now_is_waited_for_and_nothing_is_bou
     fs::remove_file(fixture.path("out")).unwrap();
     fixture.store.resume(batch, false).await.unwrap();
     // Each look at it is answered with an error, as by a mount that fails: a link that leads in a circle does so, also for root.
-    let audio_cache = fixture.store.audio_cache().root().to_owned();
+    let audio_cache = fixture.store.clip_folder().unwrap().root().to_owned();
     let away = fixture.path("away");
     fs::rename(&audio_cache, &away).unwrap();
     std::os::unix::fs::symlink(&audio_cache, &audio_cache).unwrap();
@@ -589,11 +592,40 @@ async fn an_audio_cache_that_cannot_be_read_now_is_waited_for_and_nothing_is_bou
         assert_eq!(message.1, bought, "nothing was called for");
         assert_eq!(ran.end, RunEnd::Done);
         let warnings = ran.warnings();
-        assert!(warnings.iter().any(|w| w.contains("the spool cannot be read")), "{warnings:?}");
+        assert!(warnings.iter().any(|w| w.contains("cannot be read")), "{warnings:?}");
         fs::rename(&audio_cache, &away).unwrap();
         std::os::unix::fs::symlink(&audio_cache, &audio_cache).unwrap();
     }
     assert_eq!(fixture.row(batch, "one").await.state, JobState::Succeeded);
     assert_eq!(fixture.row(twin, "two").await.state, JobState::Succeeded);
     assert_eq!(fixture.sandbox.books().billed, bought);
+}
+
+crate::support::server::on_postgres_in_the_gate! {
+    a_text_is_bought_in_parts_and_joined_in_order,
+    what_was_said_once_is_not_bought_again,
+    one_sentence_in_many_places_is_one_call,
+    mp3_and_events_are_bought_as_such,
+    whatever_comes_instead_of_audio_is_never_kept_as_such,
+    a_stream_without_its_end_is_a_failed_try,
+    a_part_that_is_refused_fails_its_job_and_is_named,
+    too_short_for_its_text_is_suspect,
+    speech_that_cannot_be_right_is_suspect_until_its_part_is_bought_again,
+    speech_is_judged_again_for_nothing,
+    speech_as_mp3_is_decoded_to_be_judged,
+    the_flight_of_all_jobs_is_used_fully_and_never_passed,
+    a_429_storm_uses_no_try,
+    stopped_in_the_middle_it_goes_on_with_what_is_missing,
+    a_part_can_be_spoken_again,
+    bought_audio_that_somebody_removed_is_not_bought_again_unasked,
+    no_wav_holds_more_than_four_gigabytes_and_nothing_is_bought_for_it,
+    a_part_spoken_again_takes_with_it_what_was_pruned,
+    another_look_at_pruned_speech_buys_nothing_and_hides_no_doubt,
+    one_retry_is_enough_for_a_book_whose_audio_is_gone,
+    who_works_on_hears_of_a_new_definition,
+    half_a_short_prompt_is_suspect,
+    an_mp3_that_ends_in_half_a_frame_is_a_failed_try,
+    what_is_parked_for_one_format_is_not_bought_for_another,
+    what_an_edited_book_still_needs_is_not_pruned,
+    an_audio_cache_that_cannot_be_read_now_is_waited_for_and_nothing_is_bought_again,
 }

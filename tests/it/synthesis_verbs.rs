@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    io::Write,
     process::{Command, Output},
 };
 
@@ -67,10 +66,8 @@ impl Book {
     }
 
     fn keep_clip(&self, text: &str, samples: usize) {
-        let audio_cache = self.store.audio_cache();
-        let (draft, mut file) = audio_cache.draft().unwrap();
-        file.write_all(&vec![0; samples * 2]).unwrap();
-        audio_cache.keep(&draft, self.cache_key(text), AudioFormat::Pcm, true).unwrap();
+        let clips = self.store.clip_folder().unwrap();
+        clips.write(self.cache_key(text), AudioFormat::Pcm, &vec![0; samples * 2], true).unwrap();
     }
 
     async fn claim(&self) -> Vec<Claimed> {
@@ -108,7 +105,7 @@ impl Book {
             )
         };
         let call = self.store.permit(ask).await.unwrap().unwrap().call;
-        let end = End::Synthesized { bytes: 9, found: false, request_id: None, content_expiry: None };
+        let end = End::Synthesized { object: None, bytes: 9, found: false, request_id: None, content_expiry: None };
         let ended = Ended { call, departed_at: None, limits: Limits::default(), end, pauses: None };
         self.store.end(ended).await.unwrap();
     }
@@ -166,9 +163,8 @@ impl Book {
         let length = |part| if part == 0 { samples } else { 24_000 };
         let clips = PARTS.map(|(part, text, _)| (part, options.cache_key(text, PCM, None, None), length(part)));
         for (_, cache_key, samples) in clips {
-            let (draft, mut file) = self.store.audio_cache().draft().unwrap();
-            file.write_all(&vec![0; samples * 2]).unwrap();
-            self.store.audio_cache().keep(&draft, cache_key, AudioFormat::Pcm, true).unwrap();
+            let clips = self.store.clip_folder().unwrap();
+            clips.write(cache_key, AudioFormat::Pcm, &vec![0; samples * 2], true).unwrap();
         }
         let reused = clips.map(|(part, fingerprint, _)| PlannedPart {
             part,
@@ -264,7 +260,7 @@ async fn a_line_is_told_by_its_parts() {
     assert_eq!(one["parts"][2]["text"], "It was the best of times.");
     assert_eq!((&one["parts"][2]["part"], &one["parts"][2]["start_seconds"]), (&json!(3), &json!(2.2)));
 
-    fs::remove_file(book.store.audio_cache().path(book.cache_key(PARTS[1].1), AudioFormat::Pcm)).unwrap();
+    fs::remove_file(book.store.clip_folder().unwrap().path(book.cache_key(PARTS[1].1), AudioFormat::Pcm)).unwrap();
     let message = book.message(&["jobs", "book", "--key", "ch-1", "--parts"]);
     let rows: Vec<_> = message.lines().skip(2).take(4).collect();
     assert!(rows[1].contains("00:00:02.200") && rows[2].contains('?') && rows[2].contains("missing"), "{message}");
@@ -295,7 +291,7 @@ async fn one_sentence_is_spoken_again_by_its_number_or_its_moment() {
         "both formats are made of one purchase"
     );
     assert!(book.message(&["jobs", "book", "--key", "ch-1", "--parts"]).contains("answered"), "nothing was done");
-    fs::remove_file(book.store.audio_cache().path(book.cache_key(PARTS[2].1), AudioFormat::Pcm)).unwrap();
+    fs::remove_file(book.store.clip_folder().unwrap().path(book.cache_key(PARTS[2].1), AudioFormat::Pcm)).unwrap();
     let message = book.message(&retry(&["--part", "3"]));
     assert!(message.contains("; and 1 other part to be paid for too, 8 characters, about $0.00014 ("), "{message}");
     assert!(message.contains("queued  -> wavebatch work --batch book"), "{message}");
@@ -379,7 +375,8 @@ async fn what_is_told_of_a_batch_fits_speech() {
     assert!(one.contains("text       45 characters in 4 parts, 3 of them there already"), "{one}");
     let prune = book.message(&["prune", "book", "--older-than", "0s"]);
     assert!(
-        prune.contains("speech is kept in the spool, not in the ledger: `wavebatch spool prune` trims it"),
+        prune.contains("in the spool, not in the ledger: `wavebatch spool prune --database ")
+            && prune.contains("` trims it"),
         "{prune}"
     );
     let all = book.message(&["retry", "book", "--key", "ch-1", "--dry-run"]);

@@ -9,7 +9,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use wavebatch::{
     domain::{
-        callback::{Rule, Secret, address},
+        callback::{Keyring, Rule, Secret, address},
         job::{BatchId, JobState},
         pool::Pool,
     },
@@ -112,7 +112,7 @@ async fn a_lost_callback_is_found_in_the_log_and_not_bought_again() {
 async fn who_looks_into_the_log_needs_neither_the_secret_nor_the_address_of_before() {
     let rotated = |fixture: &mut Fixture| {
         let webhook = fixture.webhook.as_mut().expect("answers are posted");
-        webhook.secret = Secret::new([77; 32]);
+        webhook.secrets = Keyring::new(vec![Secret::new([77; 32])]);
     };
     let moved = |fixture: &mut Fixture| {
         let webhook = fixture.webhook.as_mut().expect("answers are posted");
@@ -176,7 +176,7 @@ async fn one_that_is_too_large_is_not_asked_for_again() {
         fixture.until("a call", || async { !fixture.job(batch, "call-1").await.calls.is_empty() }).await;
         let call = fixture.job(batch, "call-1").await.calls[0].id;
         let webhook = fixture.webhook.as_ref().unwrap();
-        let path = address(&webhook.public_url, call, &webhook.secret).path().to_owned();
+        let path = address(&webhook.public_url, call, &webhook.secrets.newest().unwrap()).path().to_owned();
         for head in ["Content-Length: 67108865\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n"] {
             let mut stream = TcpStream::connect(receiver.addr()).await.unwrap();
             stream.write_all(format!("POST {path} HTTP/1.1\r\nHost: h\r\n{head}").as_bytes()).await.unwrap();
@@ -286,7 +286,7 @@ fn what_is_wrong_with_callbacks_is_told_before_anything_is_bought() {
     let good = "[webhook]\npublic_url = \"https://hooks.example.com\"\nlisten = \"192.0.2.1:1\"\n";
     let (code, message) = run(&asked(good), Some("hunter2"));
     assert!(
-        code == 3 && message.contains("WAVEBATCH_WEBHOOK_SECRET: ") && !message.contains("hunter2"),
+        code == 2 && message.contains("WAVEBATCH_WEBHOOK_SECRET: ") && !message.contains("hunter2"),
         "{code}: {message}"
     );
     let (code, message) = run(&asked(good), None);
@@ -297,4 +297,17 @@ fn what_is_wrong_with_callbacks_is_told_before_anything_is_bought() {
     std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
     let (code, message) = run(&open, None);
     assert!(code == 3 && message.contains("can be read by others"), "{code}: {message}");
+}
+
+crate::support::server::on_postgres_too! {
+    what_is_posted_comes_back_and_holds_nobody_up,
+    early_twice_late_or_changed_is_one_call_and_its_words,
+    a_callback_that_failed_is_a_try,
+    a_lost_callback_is_found_in_the_log_and_not_bought_again,
+    who_looks_into_the_log_needs_neither_the_secret_nor_the_address_of_before,
+    what_never_arrived_is_asked_for_once_more_after_the_grace,
+    one_that_is_too_large_is_not_asked_for_again,
+    a_run_that_ends_leaves_what_is_awaited_to_the_next,
+    short_recordings_are_waited_for,
+    a_run_receives_for_its_own_time,
 }

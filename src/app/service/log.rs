@@ -25,6 +25,7 @@ pub(super) fn scheduling(event: &Scheduling) {
             tracing::info!(definition, file = %file.display(), "definition gone: it starts nothing more");
         }
         Scheduling::Clash { definition, why, .. } => tracing::error!(definition, "{why}"),
+        Scheduling::OtherContent { definition, why, .. } => tracing::warn!(definition, "{why}"),
         Scheduling::Started { definition, at, name, added, older_batch, warnings, faults, .. } => {
             let same = if *older_batch { "; it is the night before, with the same manifest and options" } else { "" };
             tracing::info!(

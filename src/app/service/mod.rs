@@ -15,6 +15,7 @@ use super::{
     callbacks::Callbacks,
     error::AppError,
     events::{BatchNames, Event, Events},
+    forget::keep_forgetting,
     notify::{Notifications, Occasion},
     session::Session,
     settings::SANDBOX_OUTPUT,
@@ -75,6 +76,7 @@ impl Service {
         if let Some(dir) = settings.definitions.iter().find(|dir| !dir.is_dir()) {
             return Err(AppError::NoDirectory(dir.clone()));
         }
+        try_out_spool(&session).await;
         let metrics = Metrics::new();
         let callbacks = Callbacks::of_service(&session, settings.listen, metrics.clone()).await?;
         let admin = match settings.admin_listen {
@@ -141,17 +143,18 @@ impl Service {
     }
 }
 
+/// Says at the start that bought speech could not be kept. Other lines need no place for it.
+async fn try_out_spool(session: &Session) {
+    let cache = session.store.audio_cache();
+    let Err(error) = cache.try_out().await else { return };
+    if !matches!(error, StoreError::NoSharedSpool { .. }) {
+        let error = AppError::from(error).in_full();
+        session.say(Event::Warning(format!("speech waits, since {error}")));
+    }
+}
+
 async fn open_admin(session: &Session, listen: std::net::SocketAddr, metrics: &Metrics) -> Result<Admin, AppError> {
-    let settings = AdminSettings {
-        listen,
-        store: session.store.clone(),
-        metrics: metrics.clone(),
-        account: session.account_name().to_owned(),
-        environment: session.environment(),
-        limits: session.config().pool_limits(),
-        spend: session.config().spend.clone(),
-        tasks: session.settings.tasks.reports().iter().map(|task| task.name()).collect(),
-    };
+    let settings = AdminSettings { listen, metrics: metrics.clone(), watched: session.watched_ledger() };
     Admin::start(settings).await.map_err(|source| AppError::AdminListen { listen, source })
 }
 
@@ -170,7 +173,7 @@ async fn start(
     let own: OwnTarget = Arc::new(move |definition| folder.notify_of(definition).map(|(to, dir)| Target { to, dir }));
     let counted = metrics.clone();
     let on_sent = Arc::new(move |well| counted.notice(well));
-    let notifications = Notifications::of_service(&session.settings, own, on_sent, &session.events);
+    let notifications = Notifications::of_service(session, own, on_sent).await;
     if let Some(notifier) = notifications.notifier(store) {
         let stop = stop.clone();
         tasks.spawn(async move {
@@ -191,8 +194,9 @@ async fn start(
     let terms = (session.config().rates.clone(), session.settings.tasks.reports().clone());
     let supervisor = Supervisor::new(store.clone(), environment, terms, tell);
     tasks.spawn(supervisor.run(stop.clone()));
+    tokio::spawn(keep_forgetting(session.forgetter(), environment, stop.clone()));
     if let Some(webhook) = callbacks.webhook.as_ref().filter(|_| callbacks.receiver.is_some()) {
-        let probe = ProbeSettings::new(webhook.public_url.clone(), webhook.secret.clone(), store.clock().clone());
+        let probe = ProbeSettings::new(webhook.public_url.clone(), webhook.secrets.clone(), store.clock().clone());
         tokio::spawn(probe::watch(probe, metrics.clone(), stop.clone()));
     }
     if settings.workers {
@@ -210,6 +214,7 @@ fn of_schedules(session: &Session, settings: &ServiceSettings) -> SchedulerSetti
     SchedulerSettings {
         dirs: settings.definitions.clone(),
         environment: session.environment(),
+        choice: session.config().choice.clone(),
         origin: session.config().origin(),
         rates: session.config().rates.clone(),
         account: session.account(),

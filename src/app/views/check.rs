@@ -1,9 +1,6 @@
 //! The preview of a submission.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -19,7 +16,8 @@ use crate::{
         task::{TaskName, Unit},
     },
     runner::intake::{
-        Compared, ContentFindings, LineNote, PartPreview, Plan, PreviewLine, Purchases, Seen, Share, UnitsByModel,
+        Compared, ContentFindings, LineNote, PartPreview, Plan, PreviewLine, PurchaseGroup, Purchases, Seen, Share,
+        UnitsByModel,
     },
     store::BatchPhase,
 };
@@ -34,7 +32,7 @@ pub struct CheckView<'v> {
     /// The model.
     pub model: &'v str,
     /// The ledger.
-    pub ledger: LedgerPlaceView<'v>,
+    pub ledger: LedgerPlaceView,
     /// The settings file, if there is one.
     pub settings: Option<&'v PathBuf>,
     /// The address of the manifest.
@@ -56,10 +54,10 @@ pub struct CheckView<'v> {
 }
 
 /// The location of a ledger.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub struct LedgerPlaceView<'v> {
-    /// Its file.
-    pub path: &'v Path,
+#[derive(Debug, Clone, Serialize)]
+pub struct LedgerPlaceView {
+    /// Its file, or its address on a server.
+    pub path: String,
     /// Whether it does not exist yet.
     pub new: bool,
 }
@@ -126,6 +124,9 @@ pub struct ColumnsView<'v> {
     pub key: Option<&'v str>,
     /// The columns or templates of the content to work on.
     pub content: &'v [String],
+    /// The column of the content in each language, where each language has one.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub by_language: BTreeMap<&'v str, &'v str>,
     /// The columns that set options, by option.
     pub options: BTreeMap<&'v str, &'v str>,
     /// The columns that are carried into the report.
@@ -138,6 +139,7 @@ impl<'v> ColumnsView<'v> {
         Self {
             key: columns.key.as_deref(),
             content: &columns.content,
+            by_language: columns.by_language.iter().map(|(language, column)| (&**language, &**column)).collect(),
             options: options.map(|(option, column)| (option.as_str(), column.as_str())).collect(),
             carried: &columns.carried,
         }
@@ -347,6 +349,8 @@ pub struct PurchasesView<'v> {
     pub new_units: &'v UnitsByModel,
     /// Their cost at list price, if all of them have a price.
     pub cost_usd: Option<MicroUsd>,
+    /// The same by language, where the jobs have several.
+    pub languages: Vec<LanguagePurchasesView<'v>>,
     /// About how long the audio of all jobs is, by the usual pace of their languages.
     pub audio_seconds: Option<Seconds>,
 }
@@ -361,7 +365,41 @@ impl<'v> PurchasesView<'v> {
             new_parts: found.parts,
             new_units: &found.units,
             cost_usd: found.cost,
+            languages: found.groups.iter().map(LanguagePurchasesView::of).collect(),
             audio_seconds: found.all_audio_ms.map(Seconds),
+        }
+    }
+}
+
+/// What would be bought in one language.
+#[derive(Debug, Clone, Serialize)]
+pub struct LanguagePurchasesView<'v> {
+    /// The language.
+    pub language: &'v str,
+    /// Jobs to work.
+    pub outputs: u64,
+    /// Parts of all jobs.
+    pub parts: u64,
+    /// Their units.
+    pub units: u64,
+    /// Parts to buy.
+    pub new_parts: u64,
+    /// Their units.
+    pub new_units: u64,
+    /// Their cost at list price, if all of them have a price.
+    pub cost_usd: Option<MicroUsd>,
+}
+
+impl<'v> LanguagePurchasesView<'v> {
+    fn of(group: &'v PurchaseGroup) -> Self {
+        Self {
+            language: &group.name,
+            outputs: group.jobs,
+            parts: group.all_parts,
+            units: group.all_units,
+            new_parts: group.parts,
+            new_units: group.units,
+            cost_usd: group.cost,
         }
     }
 }
@@ -473,7 +511,7 @@ impl<'v> CheckView<'v> {
             batch: &definition.batch,
             task: definition.task.task(),
             model: definition.task.model(),
-            ledger: LedgerPlaceView { path: &config.database, new: new_ledger },
+            ledger: LedgerPlaceView { path: config.database.to_string(), new: new_ledger },
             settings: config.file.as_ref(),
             manifest: &definition.manifest,
             outputs: definition.output.as_str(),

@@ -10,7 +10,7 @@ use crate::{
         job::{CallState, JobState, Wanted, Why},
         query::QueryRules,
         synthesis::Rendition,
-        synthesis_options::AudioFormat,
+        synthesis_options::{AudioFormat, TtsLanguage},
     },
     store::{CallRow, JobDetail},
 };
@@ -66,6 +66,8 @@ pub struct JobView {
 pub struct RenditionView {
     /// The voice.
     pub voice_id: String,
+    /// The language that its line or its column sets.
+    pub language: Option<TtsLanguage>,
     /// The format of its audio.
     pub output_format: AudioFormat,
     /// Sample rate in Hz.
@@ -117,6 +119,7 @@ impl JobView {
         let own = own.and_then(|json| serde_json::from_str::<Rendition>(json).ok());
         let rendition = own.map(|own| RenditionView {
             voice_id: own.voice_id().to_owned(),
+            language: own.overrides.language,
             output_format: own.format.format,
             sample_rate: own.format.sample_rate.hz(),
             output_name: own.file(),

@@ -5,9 +5,12 @@
 //! Views are made from the data of the rooms below, and use nothing of this room.
 
 mod answers;
+mod backup;
 mod check;
 mod dictionaries;
+mod doctor;
 mod jobs;
+mod ledger;
 mod parts;
 mod schedule;
 mod spend;
@@ -19,17 +22,23 @@ use serde::{Serialize, Serializer};
 
 pub use self::{
     answers::{AnswersView, KeptView},
+    backup::{BackupView, LossView, MissingClipsView, RestoreView},
     check::{BatchLimitView, CheckView, ColumnsView, PartView, PlanView, PreviewLineView, ShareView, SourcesView},
     dictionaries::DictionaryView,
+    doctor::{DoctorView, ExaminedView, Health},
     jobs::{CallView, JobView, RenditionView},
+    ledger::{FindingView, LedgerCheckView, LedgerCopiedView, TableView},
     parts::{JobPartView, JobPartsView},
     schedule::{
-        BrokenView, LastRunView, ListingView, LoadView, RunView, SameBatchView, ScheduledView, WaitingRunView,
-        ZonedView,
+        BrokenView, LastRunView, ListingView, LoadView, RunView, SameBatchView, ScheduleNodeView, ScheduledView,
+        WaitingRunView, ZonedView,
     },
     spend::{GroupView, GroupsView, SpendLimitView, SpendView, SumsView},
     spool::{ClipsView, SpoolPrunedView, SpoolView},
-    status::{BatchView, FailureView, LedgerView, PauseView, PoolUse, StatusView, SynthesisProgressView, WindowView},
+    status::{
+        BatchView, DifferenceView, DifferentValueView, FailureView, LedgerView, PauseView, PoolUse, ProcessNameView,
+        ProcessState, ProcessView, StatusView, SynthesisProgressView, WindowView,
+    },
     voices::VoiceView,
 };
 use crate::clock::Millis;

@@ -3,7 +3,10 @@
 use serde::Serialize;
 
 use super::Seconds;
-use crate::domain::{job::JobState, synthesis_options::AudioFormat};
+use crate::domain::{
+    job::JobState,
+    synthesis_options::{AudioFormat, TtsLanguage},
+};
 
 /// A job and its parts.
 #[derive(Debug, Clone, Serialize)]
@@ -16,6 +19,8 @@ pub struct JobPartsView {
     pub state: JobState,
     /// The voice.
     pub voice_id: String,
+    /// The language that its line or its column sets.
+    pub language: Option<TtsLanguage>,
     /// The format of its audio.
     pub output_format: AudioFormat,
     /// Sample rate in Hz.

@@ -62,10 +62,27 @@ pub struct ScheduledView<'v> {
     pub waiting: Vec<WaitingRunView<'v>>,
     /// Lines of older runs that wait for the next window.
     pub left_over: u64,
+    /// SHA-256 of its file.
+    pub content: &'v str,
+    /// The services that keep its schedule, each with the content that it has.
+    pub nodes: Vec<ScheduleNodeView<'v>>,
     /// The work of the next run.
     pub calls: LoadView,
     /// Notes for its author.
     pub notes: &'v [String],
+}
+
+/// A service that keeps a schedule.
+#[derive(Debug, Clone, Serialize)]
+pub struct ScheduleNodeView<'v> {
+    /// The name of its machine.
+    pub host: &'v str,
+    /// The number of its process there.
+    pub pid: i64,
+    /// SHA-256 of its file.
+    pub content: &'v str,
+    /// Whether that content is in force; with another one it starts nothing.
+    pub in_force: bool,
 }
 
 /// A moment, in UTC and in the schedule's time zone.

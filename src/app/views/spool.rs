@@ -1,4 +1,4 @@
-//! Bought clips kept beside the ledger.
+//! Bought clips that are kept.
 
 use serde::Serialize;
 
@@ -17,7 +17,7 @@ pub struct ClipsView {
 /// The contents of the spool.
 #[derive(Debug, Clone, Serialize)]
 pub struct SpoolView {
-    /// The folder.
+    /// The folder, or the address of the store.
     pub folder: String,
     /// All of it.
     #[serde(flatten)]

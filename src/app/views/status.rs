@@ -12,10 +12,11 @@ use crate::{
         environment::Environment,
         job::JobState,
         pool::{Limits, Pool},
+        process::{ProcessName, SettingDifference},
         retry::PauseKind,
         task::TaskName,
     },
-    store::{BatchPhase, LedgerSizes, PoolView},
+    store::{BatchPhase, LedgerSizes, Life, PoolView, Registered},
 };
 
 /// A ledger, its batches, and the account's limits.
@@ -29,15 +30,107 @@ pub struct StatusView {
     pub pools: Vec<PoolUse>,
     /// Spend limits of the day and of the month.
     pub spend_limits: Vec<SpendLimitView>,
-    /// Processes at work, by their ids.
-    pub processes: Vec<i64>,
-    /// Processes that died at work, by their ids: the next process at work finds that, and goes on with their lines.
-    pub died: Vec<i64>,
-    /// Whether processes run with different limits.
+    /// The processes that registered for work and did not leave.
+    pub processes: Vec<ProcessView>,
+    /// Whether processes at work have different settings.
     pub processes_differ: bool,
-    /// Two processes with different limits.
+    /// The settings that differ, each with its values.
+    pub differing_settings: Vec<DifferenceView>,
+    /// The same, for words.
     #[serde(skip)]
-    pub differing: Option<(i64, i64)>,
+    pub differences: Vec<SettingDifference>,
+}
+
+/// A process that works on the ledger.
+#[derive(Debug, Clone, Serialize)]
+pub struct ProcessView {
+    /// The name of its machine.
+    pub host: String,
+    /// Its number there.
+    pub pid: i64,
+    /// The wavebatch that it is.
+    pub version: String,
+    /// Whether it lives.
+    pub state: ProcessState,
+    /// When it began to work.
+    pub started_at: Moment,
+    /// The time since its last heartbeat.
+    pub beat_age_seconds: Seconds,
+    /// Lines in its hands.
+    pub lines: u64,
+    /// Its calls in flight, by pool.
+    pub calls_in_flight: BTreeMap<Pool, u32>,
+}
+
+impl ProcessView {
+    /// The view of a process at `now`, in ms since 1970.
+    #[must_use]
+    pub fn of(process: Registered, now: Millis) -> Self {
+        Self {
+            host: process.host,
+            pid: process.pid,
+            version: process.version,
+            state: match process.life {
+                Life::AtWork => ProcessState::AtWork,
+                Life::Silent => ProcessState::Silent,
+                Life::Dead => ProcessState::Died,
+            },
+            started_at: Moment(process.started_at),
+            beat_age_seconds: Seconds(u64::try_from(now - process.beat_at).unwrap_or(0)),
+            lines: process.lines,
+            calls_in_flight: process.calls,
+        }
+    }
+}
+
+/// Whether a process lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProcessState {
+    /// It has a heartbeat.
+    AtWork,
+    /// Its heartbeat is older than a lease, and nothing proves that it is dead.
+    Silent,
+    /// It is dead: the next process at work goes on with its lines.
+    Died,
+}
+
+/// A setting that processes have with different values.
+#[derive(Debug, Clone, Serialize)]
+pub struct DifferenceView {
+    /// Its place in `wavebatch.toml`.
+    pub setting: String,
+    /// Its values.
+    pub values: Vec<DifferentValueView>,
+}
+
+/// A value that some processes have.
+#[derive(Debug, Clone, Serialize)]
+pub struct DifferentValueView {
+    /// The value; `null`: none is set.
+    pub value: serde_json::Value,
+    /// The processes.
+    pub processes: Vec<ProcessNameView>,
+}
+
+/// A process of some machine.
+#[derive(Debug, Clone, Serialize)]
+pub struct ProcessNameView {
+    /// The name of its machine.
+    pub host: String,
+    /// Its number there.
+    pub pid: i64,
+}
+
+impl From<&SettingDifference> for DifferenceView {
+    fn from(difference: &SettingDifference) -> Self {
+        let name = |name: &ProcessName| ProcessNameView { host: name.host.clone(), pid: name.pid };
+        let values = difference.values.iter().map(|(value, processes)| DifferentValueView {
+            value: value.clone(),
+            processes: processes.iter().map(name).collect(),
+        });
+        Self { setting: difference.setting.clone(), values: values.collect() }
+    }
 }
 
 /// The size of a ledger on disk.

@@ -1,7 +1,7 @@
 //! Sounds whose measures are known.
 #![expect(clippy::print_stderr, reason = "a test says that it was skipped")]
 
-use std::f32::consts::TAU;
+use std::{f32::consts::TAU, fs::File};
 
 use super::*;
 use crate::audio::{Joiner, wav};
@@ -104,13 +104,13 @@ fn files_are_measured_by_decoding_them() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.mp3");
     std::fs::write(&path, include_bytes!("../testdata/24k-tagged.mp3")).unwrap();
-    let measured = measure_file(&path, SampleRate::Hz24000).unwrap();
+    let measured = measure_decoded(File::open(&path).unwrap(), SampleRate::Hz24000).unwrap();
     assert!((500..800).contains(&measured.ms) && measured.loudest_db > -60.0, "{measured:?}");
-    assert_eq!(measure_file(&path, SampleRate::Hz8000), None, "another rate");
+    assert_eq!(measure_decoded(File::open(&path).unwrap(), SampleRate::Hz8000), None, "another rate");
     std::fs::write(&path, wav::pcm16(1, 16_000, None, &voice(2.0, 9_000.0))).unwrap();
-    assert_eq!(measure_file(&path, RATE), Some(measure(&voice(2.0, 9_000.0))));
+    assert_eq!(measure_decoded(File::open(&path).unwrap(), RATE), Some(measure(&voice(2.0, 9_000.0))));
     std::fs::write(&path, b"{}").unwrap();
-    assert_eq!(measure_file(&path, RATE), None);
+    assert_eq!(measure_decoded(File::open(&path).unwrap(), RATE), None);
 }
 
 /// Voices of `espeak-ng`, the language by which their texts are judged, and a prompt and a sentence of each.

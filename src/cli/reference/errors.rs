@@ -4,7 +4,7 @@ use super::markdown::{code, table};
 use crate::{
     domain::{
         call::{CallFailure, ErrorKind},
-        environment::Environment,
+        environment::{Environment, LedgerChoice},
         listed::Listed,
         retry::{PauseKind, RetryDecision, Used, verdict},
     },
@@ -73,7 +73,12 @@ fn action(kind: ErrorKind) -> String {
         _ if matches!(decision(kind, TRIES), RetryDecision::Again | RetryDecision::Later(_)) => {
             "nothing: it goes on by itself".to_owned()
         }
-        _ => with_code(&remedy(kind, "the same `wavebatch run` again", (Environment::Live, "BATCH"), false)),
+        _ => with_code(&remedy(
+            kind,
+            "the same `wavebatch run` again",
+            ((&LedgerChoice::default(), Environment::Live), "BATCH"),
+            false,
+        )),
     }
 }
 

@@ -7,9 +7,13 @@ use crate::{
     config::{self, VARIABLES},
     definition::{
         self, DefinitionTask,
-        fields::{Absent, Field, FieldKind, FieldTable},
+        fields::{Absent, Field, FieldChange, FieldKind, FieldTable},
     },
-    domain::{listed::List, open::LISTS_AS_OF, task::Tasks},
+    domain::{
+        listed::{List, Listed},
+        open::LISTS_AS_OF,
+        task::Tasks,
+    },
 };
 
 /// The longest list whose values stand in the table itself.
@@ -58,6 +62,11 @@ pause = { paragraph_ms = 800 }
   takes any date conversion of strftime. `{{` and `}}` are the braces themselves.
 ";
 
+const CHANGES: &str = "
+The column *identity* says what a change of the field means for the finished lines of a batch, when the definition is run again:
+
+";
+
 const SETTINGS: &str = "# Settings
 The settings say where the ledger is, what the account allows and costs, and how a service runs. They come from flags, from
 variables of the environment and from the file `wavebatch.toml`. A flag goes before a variable, a variable before the file, and
@@ -102,7 +111,9 @@ const OPEN_REST: &str = "A value that is not in its list is passed on as it is, 
 pub(super) fn definition(tasks: &Tasks<dyn DefinitionTask>) -> String {
     let (top, rest): (Vec<_>, Vec<_>) =
         definition::TABLES.iter().partition(|table| matches!(table.name, "" | "columns"));
-    let mut page = Fields::new(DEFINITION);
+    let mut page = Fields::new(DEFINITION, true);
+    page.text.push_str(CHANGES);
+    page.text.push_str(&list("identity", &FieldChange::LIST));
     page.text.push_str("\n## Names, lines and outputs\n");
     page.tables(&top);
     for task in tasks.iter() {
@@ -121,7 +132,7 @@ pub(super) fn definition(tasks: &Tasks<dyn DefinitionTask>) -> String {
 
 /// The page of settings.
 pub(super) fn settings() -> String {
-    let mut page = Fields::new(SETTINGS);
+    let mut page = Fields::new(SETTINGS, false);
     page.text.push_str("\n## Environment\n\n");
     let rows = VARIABLES.iter().map(|(name, meaning)| [code(name), (*meaning).to_owned()]);
     page.text.push_str(&table(["variable", "meaning"], rows));
@@ -135,6 +146,8 @@ pub(super) fn settings() -> String {
 /// A page that grows.
 struct Fields {
     text: String,
+    /// Whether the fields are those of definitions, whose changes mean something for lines.
+    is_definition: bool,
     /// The headings of its tables.
     headings: Vec<String>,
     /// The task whose fields are written, for headings that are not unique without it.
@@ -143,8 +156,8 @@ struct Fields {
 }
 
 impl Fields {
-    fn new(beginning: &str) -> Self {
-        Self { text: beginning.to_owned(), headings: Vec::new(), task: None, long: Vec::new() }
+    fn new(beginning: &str, is_definition: bool) -> Self {
+        Self { text: beginning.to_owned(), is_definition, headings: Vec::new(), task: None, long: Vec::new() }
     }
 
     /// Writes tables; those of one name that follow each other are one.
@@ -163,11 +176,19 @@ impl Fields {
             let about: Vec<String> = chunk.iter().map(|table| table.about().to_owned()).collect();
             writeln!(self.text, "\n### {heading}\n\n{}\n", about.join(" ")).expect("a String takes everything");
             let fields: Vec<&Field> = chunk.iter().flat_map(|table| table.fields).collect();
-            let rows: Vec<[String; 4]> = fields
+            let rows: Vec<[String; 5]> = fields
                 .iter()
-                .map(|field| [code(field.name), self.kind(field), absent(field.absent), meaning(field)])
+                .map(|field| {
+                    let change = field.change.map_or("", FieldChange::as_str).to_owned();
+                    [code(field.name), self.kind(field), absent(field.absent), change, meaning(field)]
+                })
                 .collect();
-            self.text.push_str(&table(["field", "value", "default", "meaning"], rows));
+            self.text.push_str(&if self.is_definition {
+                table(["field", "value", "default", "identity", "meaning"], rows)
+            } else {
+                let rows = rows.into_iter().map(|[field, kind, absent, _, meaning]| [field, kind, absent, meaning]);
+                table(["field", "value", "default", "meaning"], rows)
+            });
         }
     }
 

@@ -17,8 +17,8 @@ const REST: &str = "
 - The ledger, the spool and lock files can be read by their owner alone (0600, 0700). Outputs and reports have the permissions of their
   directory and your umask.
 - A ledger stands on a local disk. On Linux, NFS, SMB, 9p and AFS are refused.
-- Do not copy a ledger that is in use: its newest content may be in the file that ends in `-wal`. A copy that is older than the outputs
-  beside it is refused.
+- Do not copy a ledger that is in use: its newest content may be in the file that ends in `-wal`. `wavebatch backup` makes a copy
+  meanwhile. A copy that is older than the outputs beside it is refused.
 ";
 
 /// The files beside a ledger and those of outputs, as patterns, with their meaning and whether a backup needs them.
@@ -32,7 +32,12 @@ const BESIDE: &[(&str, &str, &str)] = &[
         "What is too large for the ledger, and temporary files. Those of dead processes go at the next start.",
         "see below",
     ),
-    ("-spool/speech/", "Speech that was paid for (the audio cache). `wavebatch spool prune` trims it.", "yes"),
+    (
+        "-spool/speech/",
+        "Speech that was paid for (the audio cache), unless `spool` says another place. `wavebatch spool prune` trims it.",
+        "yes",
+    ),
+    ("-spool/unsent/", "Speech that waits for the S3 store of `spool`, while that is out of reach.", "yes"),
     ("-spool/voices-by-model-ACCOUNT.json", "The voices of an account, kept for a day.", "no"),
     ("-spool/fetch/", "Recordings that are downloaded, while they are needed.", "no"),
 ];

@@ -65,6 +65,8 @@ const REST: &str = "
   cell is JSON if it is a number, `true`, `false`, a list or an object, and else a text.
 - Every other column is carried into the [report](report.md).
 - A value of `columns` may be a template over columns, e.g. `{ key = \"{call_id}-{leg}\", source = \"/mnt/rec/{file}.wav\" }`.
+- `text_columns = { en = \"text_en\", hi = \"text_hi\" }`, or `--column text.en=text_en`, names a column of the text in each language. A line
+  then has an output for each text that is not empty.
 
 ## Keys
 

@@ -3,7 +3,7 @@
 use super::markdown::{code, list, table};
 use crate::{
     domain::{listed::Listed, pool::Pool},
-    server::{METRICS, MetricDoc, Refusal},
+    server::{METRICS, MetricDoc, MetricScope, Refusal},
     store::Effect,
 };
 
@@ -23,7 +23,8 @@ keep it to this machine or your own network. No label contains a batch, a key or
 
 const LEDGER: &str = "
 ## Of the ledger
-These numbers are read from the ledger, at most every 5 s. Processes on one ledger show the same numbers: take their `max`.
+These numbers are read from the ledger and its disks, at most every 5 s. Processes on one ledger show the same numbers: take
+their `max`. A page does not wait for a disk that does not answer: what the disk last said stays.
 
 ";
 
@@ -33,15 +34,48 @@ Each process counts these by itself: `sum` them.
 
 ";
 
+const PROCESS: &str = "
+## Of the machine
+What the process uses, by the names that Prometheus gives to every program. They are there on Linux.
+
+";
+
+const RUN: &str = "
+## Of a run from a timer
+A `run`, `work` or `deliver` from a timer serves no page. With `--metrics-file NAME.prom` (or [`metrics_file`](settings.md#top-level-of-the-file),
+or `WAVEBATCH_METRICS_FILE`) it writes the metrics to a file, for the node exporter's textfile collector: whole, with a
+rename, when it begins, every 15 s, and when it ends, however it ends. A killed run leaves the file as it was last written. Only the
+owner writes the file, and everybody may read it. A file that cannot be written ends the command before its first call; later it is
+a warning.
+
+- Each series has the label `file`, which is `NAME`. Give each timer a file of its own.
+- `process_*` is not in the file: the exporter has metrics of these names itself.
+- The metrics of the ledger are absent until the ledger was open. After the end, the file keeps the numbers of the end.
+- A run with `--sandbox` writes a file only if the flag names one.
+
+These metrics are in the file alone:
+
+";
+
 pub(super) fn page() -> String {
     let row = |doc: &MetricDoc| {
         let labels: Vec<String> = doc.labels.iter().map(|label| code(label)).collect();
         [code(&doc.name()), doc.kind.to_owned(), labels.join(", "), doc.meaning.to_owned()]
     };
-    let of = |ledger: bool| {
-        table(["metric", "type", "labels", "meaning"], METRICS.iter().filter(|doc| doc.of_ledger == ledger).map(row))
+    let of = |scope| {
+        table(["metric", "type", "labels", "meaning"], METRICS.iter().filter(|doc| doc.scope == scope).map(row))
     };
-    let mut text = format!("{TEXT}{LEDGER}{}{OWN}{}\n## Labels\n\n", of(true), of(false));
+    let mut text = String::from(TEXT);
+    for (words, scope) in [
+        (LEDGER, MetricScope::Ledger),
+        (OWN, MetricScope::Own),
+        (PROCESS, MetricScope::Process),
+        (RUN, MetricScope::Run),
+    ] {
+        text.push_str(words);
+        text.push_str(&of(scope));
+    }
+    text.push_str("\n## Labels\n\n");
     text.push_str("`state` is a status of the [report](report.md#status), `outcome` may be an [error kind](errors.md#error-kinds), `kind` is a [pause](errors.md#pauses), and `pool` is one of these (a model that this release does not know has a pool of its own name):\n\n");
     text.push_str(&list("`pool`", &Pool::LIST));
     text.push_str("\n`effect` of a callback:\n\n");

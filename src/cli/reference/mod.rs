@@ -12,6 +12,7 @@ mod metrics;
 mod notifications;
 mod report;
 mod sandbox;
+mod views;
 
 use self::fields::{definition, settings};
 use crate::tasks::Registry;
@@ -46,6 +47,7 @@ pub fn pages(tasks: &Registry) -> Vec<Page> {
         page("metrics.md", metrics::page()),
         page("notifications.md", notifications::page()),
         page("files.md", files::page()),
+        page("views.md", views::page()),
         page("sandbox.md", sandbox::page()),
         page("errors.md", errors::page()),
     ]

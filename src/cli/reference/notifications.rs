@@ -50,11 +50,11 @@ The content is posted to `url`. Any 2xx within 10 s is a success. Redirects are 
 
 const SIGNING: &str = "
 The signature is the HMAC-SHA256 of `{timestamp}.{body}` in hexadecimal digits. Its key are the 32 bytes that the 64 digits of
-`WAVEBATCH_NOTIFY_SECRET` write, or those of the file `wavebatch.db-notify-secret` beside the ledger. Refuse what is older than five
+`WAVEBATCH_NOTIFY_SECRET` write, or those that `wavebatch secrets show notify` prints. Refuse what is older than five
 minutes. In a shell, with body and timestamp at hand:
 
 ```sh,norun
-printf '%s.%s' \"$timestamp\" \"$body\" | openssl dgst -sha256 -mac HMAC -macopt hexkey:$(cat wavebatch.db-notify-secret)
+printf '%s.%s' \"$timestamp\" \"$body\" | openssl dgst -sha256 -mac HMAC -macopt hexkey:$(wavebatch secrets show notify)
 ```
 
 ## A command

@@ -61,6 +61,16 @@ impl PartRetry {
             found.push((nth, parts));
         }
         let Some((nth, first)) = found.first() else { return Ok(None) };
+        if let Some((_, other)) = found.iter().find(|(_, other)| other.language != first.language) {
+            let key = jobs.first().map(|job| job.row.key.as_str()).unwrap_or_default();
+            let message = format!(
+                "{key} has several texts, and so the part is another one for {} and for {}",
+                who(first),
+                who(other)
+            );
+            let language = first.language.map_or_else(|| "en".to_owned(), |language| language.to_string());
+            return Err(CliError::usage(message).hint(format!("name one language: --where language={language}")));
+        }
         if let (Some((other, parts)), Which::AtMoment(Moment(ms))) = (found.iter().find(|(n, _)| n != nth), which) {
             let (one, two) = ((nth + 1, who(first)), (other + 1, who(parts)));
             let message =

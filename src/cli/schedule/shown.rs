@@ -13,7 +13,7 @@ use crate::{
         batch::BatchName,
         schedule::{Missed, Occurrence, Schedule as Times},
     },
-    store::ScheduleView,
+    store::{ScheduleNode, ScheduleView},
 };
 
 /// The maximum number of runs shown per definition.
@@ -48,7 +48,7 @@ fn planned(planned: &Planned) -> String {
     let Planned { table, file, times, runs, .. } = planned;
     let mut facts = vec![format!("{}: {file}", table.name), fact("schedule", rule(times))];
     let zone = &times.zone;
-    facts.extend(planned.view.iter().flat_map(|view| stood(view, zone)));
+    facts.extend(planned.view.iter().flat_map(|view| stood(view, &planned.content, zone)));
     for (nth, (run, batch)) in runs.iter().take(SHOWN).enumerate() {
         facts.push(fact(if nth == 0 { "next" } else { "" }, row(run, batch, zone)));
     }
@@ -62,7 +62,7 @@ fn planned(planned: &Planned) -> String {
 }
 
 /// The state in the ledger.
-fn stood(view: &ScheduleView, zone: &TimeZone) -> Vec<String> {
+fn stood(view: &ScheduleView, own: &str, zone: &TimeZone) -> Vec<String> {
     let wall = |at: Millis| {
         let at = Timestamp::from_millisecond(at).unwrap_or(Timestamp::MAX).to_zoned(zone.clone());
         at.strftime("%a %Y-%m-%d %H:%M %:z").to_string()
@@ -73,8 +73,28 @@ fn stood(view: &ScheduleView, zone: &TimeZone) -> Vec<String> {
         let why = run.why.as_deref().unwrap_or("it is due");
         facts.push(fact("waits", format!("{}  {why}; looked at again at {}", wall(run.at), wall(run.due_at))));
     }
+    facts.extend(nodes(view, own));
     if view.left_over > 0 {
         facts.push(fact("left", format!("{} of older runs, for the next window", counted(view.left_over, "line"))));
+    }
+    facts
+}
+
+/// The services that keep it, and whose content is in force. `own`: that of the file that is listed.
+fn nodes(view: &ScheduleView, own: &str) -> Vec<String> {
+    let short = |content: &str| content.chars().take(8).collect::<String>();
+    let is_one = view.nodes.iter().all(|node| node.content == own);
+    let words = |node: &ScheduleNode| match (is_one, node.is_in_force) {
+        (true, _) => node.process.to_string(),
+        (false, true) => format!("{} has {}, which is in force", node.process, short(&node.content)),
+        (false, false) => format!("{} has {}, and starts nothing", node.process, short(&node.content)),
+    };
+    let mut facts: Vec<String> = view.nodes.iter().take(SHOWN).map(|node| fact("kept by", words(node))).collect();
+    if view.nodes.len() > SHOWN {
+        facts.push(fact("", format!("and {} more", grouped((view.nodes.len() - SHOWN) as u64))));
+    }
+    if !is_one {
+        facts.push(fact("", format!("this file is {}", short(own))));
     }
     facts
 }

@@ -14,7 +14,6 @@ use globset::{GlobBuilder, GlobMatcher};
 use sha2::{Digest, Sha256};
 use walkdir::{DirEntry, WalkDir};
 
-use super::super::text::in_words;
 use super::super::{
     Filters,
     paths::{
@@ -24,6 +23,7 @@ use super::super::{
     prose::ProseKind,
 };
 use super::record::{Next, Record};
+use crate::domain::span;
 
 /// The reason why such links are ignored.
 const TO_FOLDER: &str = "symbolic link to a folder";
@@ -332,7 +332,7 @@ pub(super) fn passed_over(below: &str, filters: &Filters) -> Option<String> {
 /// The reason why a file is ignored that was changed so little time ago.
 pub(super) fn unsettled(settle: Option<Duration>, apart: Option<Duration>) -> Option<String> {
     let (settle, apart) = (settle?, apart?);
-    (apart < settle).then(|| format!("changed less than {} ago (settle)", in_words(settle)))
+    (apart < settle).then(|| format!("changed less than {} ago (settle)", span::in_words(settle)))
 }
 
 /// The time between a file's last change and now. A time far in the future comes from a wrong clock, and the file is settled.

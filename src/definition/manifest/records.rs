@@ -58,6 +58,8 @@ pub struct Columns {
     pub key: Option<String>,
     /// The columns or templates of the content to work on.
     pub content: Vec<String>,
+    /// The languages of the content, each with its column or template, where each language has one of its own.
+    pub by_language: Vec<(String, String)>,
     /// The options that a column overrides, and the parameters that this release does not know.
     pub options: Vec<String>,
     /// The columns of these options.
@@ -242,7 +244,8 @@ pub struct JobDraft {
     pub local: Option<String>,
     /// The listing's data about the object, if the source comes from a listing.
     pub expected: Option<Listed>,
-    /// The text to work on, in place of the source's content. The jobs of a line share it.
+    /// The text to work on, in place of the source's content. Jobs of a line that work on the same text share it, and follow
+    /// each other.
     pub text: Option<Arc<str>>,
     /// Distinguishes the jobs of a line; empty where there is only one.
     pub variant: String,
@@ -252,6 +255,16 @@ pub struct JobDraft {
     pub options_id: Identity,
     /// The pool of its calls.
     pub pool: Pool,
+}
+
+impl ManifestLine {
+    /// Its jobs, text by text. Without texts they are together.
+    pub fn by_text(&self) -> impl Iterator<Item = &[JobDraft]> {
+        self.jobs.chunk_by(|one, next| match (&one.text, &next.text) {
+            (Some(one), Some(next)) => Arc::ptr_eq(one, next),
+            (one, next) => one.is_none() && next.is_none(),
+        })
+    }
 }
 
 impl JobDraft {

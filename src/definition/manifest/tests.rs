@@ -359,6 +359,14 @@ fn what_is_not_there_is_named_once() {
     ] {
         assert_eq!(bench.read(&[source]).unwrap_err(), message);
     }
+    // Beside others it is told as what it is, too, and not taken as a recording.
+    bench.write("a.wav", "RIFF");
+    for source in ["x.xlsx", "s3://bucket/2026/X.XLSX", "https://example.com/x.xlsx?sig=1"] {
+        let message = bench.read(&["a.wav", source]).unwrap_err();
+        assert!(message.contains("is a workbook; save the sheet as CSV"), "{source}: {message}");
+    }
+    let message = bench.read(&["s3://bucket/x.xlsx"]).unwrap_err();
+    assert!(message.contains("is a workbook; save the sheet as CSV"), "{message}");
 }
 
 #[test]

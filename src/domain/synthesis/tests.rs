@@ -27,6 +27,7 @@ fn synthesis() -> Synthesis {
     Synthesis {
         options: options(),
         voices: vec!["avery".into(), "devansh".into()],
+        languages: Vec::new(),
         formats: vec![OutputFormat::of(AudioFormat::Wav), OutputFormat::of(AudioFormat::Ulaw)],
         name: "{key}.{voice_id}".into(),
         part_chars: PART_CHARS,
@@ -112,10 +113,11 @@ fn names_tell_apart_what_a_line_makes() {
     let wav = OutputFormat::of(AudioFormat::Wav);
     let other = format(AudioFormat::Wav, SampleRate::Hz8000);
     let ulaw = OutputFormat::of(AudioFormat::Ulaw);
-    assert_eq!(default_name(&one, &[wav.clone(), ulaw]), "{key}");
-    assert_eq!(default_name(&two, std::slice::from_ref(&wav)), "{key}.{voice_id}");
-    assert_eq!(default_name(&[], &[wav.clone(), other.clone()]), "{key}.{sample_rate}");
-    assert_eq!(default_name(&two, &[wav, other]), "{key}.{voice_id}.{sample_rate}");
+    assert_eq!(default_name(&[], &one, &[wav.clone(), ulaw]), "{key}");
+    assert_eq!(default_name(&[], &two, std::slice::from_ref(&wav)), "{key}.{voice_id}");
+    assert_eq!(default_name(&[], &[], &[wav.clone(), other.clone()]), "{key}.{sample_rate}");
+    assert_eq!(default_name(&[], &two, &[wav.clone(), other]), "{key}.{voice_id}.{sample_rate}");
+    assert_eq!(default_name(&[TtsLanguage::Hi], &two, &[wav]), "{key}.{language}.{voice_id}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::io::{Read, Seek};
 
 use super::{SparseReader, zeros_after};
 use crate::{
-    audio::wav::{ALAW, FLOAT, MULAW, PCM},
+    audio::wav::{ALAW, FLOAT, MULAW, PCM, is_chunk_name},
     domain::padding::Edit,
 };
 
@@ -45,6 +45,8 @@ impl Layout {
                 // file".
                 b"data" if has_data || size == 0 || !is_whole(size, block?) => return None,
                 b"data" => has_data = true,
+                // How much of the file is samples is open then.
+                _ if has_data && !is_chunk_name(&id) => return None,
                 _ => {}
             }
             at += 8 + size + size % 2;

@@ -10,6 +10,7 @@ use crate::{
     domain::{
         call::ErrorKind,
         s3::{Listed, S3Address},
+        span,
     },
     media::{
         encoding::{Body, Unfit},
@@ -73,8 +74,8 @@ impl Receiving<'_> {
                     break Err(self.cut(body.came(), total));
                 }
                 Err(_) => {
-                    let message =
-                        format!("{} fell silent for {:?} after {} bytes", self.at, self.idle_timeout, body.came());
+                    let silent = span::in_words(self.idle_timeout);
+                    let message = format!("{} fell silent for {silent} after {} bytes", self.at, body.came());
                     break Err(SourceFailure::passing(ErrorKind::SourceTimedOut, message));
                 }
             };

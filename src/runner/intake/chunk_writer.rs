@@ -3,7 +3,7 @@
 use super::job_builder::JobBuilder;
 use crate::{
     definition::{BadLine, ManifestLine},
-    store::{BadSet, LineHash, LineSet, NewJob},
+    store::{BadSet, ForgottenKeys, LineHash, LineSet, NewJob},
 };
 
 /// Jobs in a chunk.
@@ -20,6 +20,8 @@ pub(super) struct Chunk {
     pub(super) marks: Vec<LineHash>,
     /// The good lines themselves, where they are wanted.
     pub(super) lines: Vec<ManifestLine>,
+    /// Lines that are forgotten, and stand in none of the above.
+    pub(super) forgotten: u64,
     /// Whether this is the last chunk.
     pub(super) last: bool,
 }
@@ -29,6 +31,7 @@ pub(super) struct ChunkWriter<'a> {
     chunk: Chunk,
     /// Whether the lines are kept with their jobs.
     keeps_lines: bool,
+    forgotten: &'a ForgottenKeys,
     /// The number of jobs in the chunk, which gives each job its place.
     place: u64,
     text: usize,
@@ -38,12 +41,19 @@ pub(super) struct ChunkWriter<'a> {
 
 impl<'a> ChunkWriter<'a> {
     /// `hand_out` returns whether it wants more.
-    pub(super) fn new(keeps_lines: bool, hand_out: &'a mut dyn FnMut(Chunk) -> bool) -> Self {
-        Self { chunk: Chunk::default(), keeps_lines, place: 0, text: 0, bytes: 0, hand_out }
+    pub(super) fn new(
+        (keeps_lines, forgotten): (bool, &'a ForgottenKeys),
+        hand_out: &'a mut dyn FnMut(Chunk) -> bool,
+    ) -> Self {
+        Self { chunk: Chunk::default(), keeps_lines, forgotten, place: 0, text: 0, bytes: 0, hand_out }
     }
 
     /// Adds a line's jobs. False: no more are wanted.
     pub(super) fn good(&mut self, line: ManifestLine, builder: &JobBuilder<'_>) -> bool {
+        if self.forgotten.has(line.key.as_str()) {
+            self.chunk.forgotten += 1;
+            return true;
+        }
         if self.keeps_lines {
             self.chunk.lines.push(line.clone());
         }

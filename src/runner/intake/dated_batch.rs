@@ -59,6 +59,7 @@ pub(super) async fn same_dated_batch(
     }
     let mut sources = None;
     if task.has_sources() {
+        reader.leave_out(Box::pin(store.forgotten_keys(newest.id)).await?);
         let found = compare((store, newest.id), definition, (reader, None), watch, || None).await?;
         let Comparison { diff, sources: known, .. } = found;
         if diff.other_source > 0 {

@@ -167,9 +167,9 @@ fn is_from_command_line(address: &str) -> bool {
     address.starts_with('/') || address.contains("://")
 }
 
-/// Jobs in the ledger whose lines were once good, whatever their state.
+/// Jobs in the ledger whose lines were once good, whatever their state, but those that are forgotten.
 pub(super) async fn good_jobs(store: &Store, row: &BatchRow) -> Result<u64, StoreError> {
-    let counts = store.counts(row.id).await?;
+    let (counts, forgotten) = (store.counts(row.id).await?, Box::pin(store.forgotten_good_jobs(row.id)).await?);
     let bad: u64 = counts.failures.iter().filter(|t| t.1 == "bad_line").map(|t| t.2).sum();
-    Ok(counts.total() - bad)
+    Ok(counts.total().saturating_sub(bad + forgotten))
 }

@@ -33,6 +33,6 @@ pub use preview::PreviewLine;
 pub use sample::{Seen, Share};
 pub use submit::{Submission, SubmitOptions, submit};
 pub use task::{
-    AccountCheck, AccountNotes, ContentFindings, IntakeTask, LineNote, OutputEndings, PartPreview, Parts, Purchases,
-    Survey, UnitsByModel, renew_account,
+    AccountCheck, AccountNotes, ContentFindings, IntakeTask, LineNote, OutputEndings, PartPreview, Parts,
+    PurchaseGroup, Purchases, Survey, UnitsByModel, renew_account,
 };

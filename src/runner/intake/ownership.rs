@@ -20,7 +20,7 @@ pub(super) async fn check(store: &Store, batch: &str, sink: &Sink) -> Result<(),
             their_batch: owner.batch,
             their_ledger: NamedLedger { path: owner.ledger.path, id: owner.ledger.id }.into(),
             our_batch: batch.to_owned(),
-            our_ledger: NamedLedger { path: store.path().display().to_string(), id: store.id().to_owned() }.into(),
+            our_ledger: NamedLedger { path: store.address().to_owned(), id: store.id().to_owned() }.into(),
         });
     }
     let Some(call) = owner.ledger.newest_call else { return Ok(()) };
@@ -31,5 +31,5 @@ pub(super) async fn check(store: &Store, batch: &str, sink: &Sink) -> Result<(),
     if knows {
         return Ok(());
     }
-    Err(IntakeError::OlderLedger { ledger: store.path().display().to_string(), output: sink.root(), call })
+    Err(IntakeError::OlderLedger { ledger: store.address().to_owned(), output: sink.root(), call })
 }

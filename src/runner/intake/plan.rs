@@ -40,7 +40,7 @@ pub struct Plan {
     pub phase: Option<BatchPhase>,
     /// The lines compared with the ledger's; all are new if there is no batch.
     pub diff: Diff,
-    /// Jobs in the ledger whose lines, voices or formats are no longer requested. They stay. Not counted under a limit of
+    /// Jobs in the ledger whose lines, voices, formats or languages are no longer requested. They stay. Not counted under a limit of
     /// lines.
     pub gone: u64,
     /// What would be bought again; submitting is refused until the user agrees to it.
@@ -158,7 +158,7 @@ pub async fn plan(
     let queued = match (store, task.batch(&spec.task)) {
         (Some(store), Ok(asked)) => {
             let own = known.as_ref().map(|known| known.row.id);
-            store.queued_elsewhere(environment, asked.pool(), own).await?
+            store.queued_elsewhere(environment, asked.pool(), own.as_slice()).await?
         }
         _ => 0,
     };

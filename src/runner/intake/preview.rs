@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{IntakeError, IntakeTask, resolved::Resolved};
 use crate::{
-    definition::{Definition, Faults, Manifest, ManifestLine, ManifestRow, Scan, Spooled},
+    definition::{Definition, Faults, Manifest, ManifestLine, ManifestRow, Scan, Spooled, manifest::JobDraft},
     domain::query::QueryRules,
 };
 
@@ -13,7 +13,7 @@ const LINES: usize = 3;
 /// Characters of a text that are shown.
 const FIRST: usize = 60;
 
-/// A line of a manifest, as it would be worked.
+/// A line of a manifest, or one of its texts, as it would be worked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PreviewLine {
     /// Its number, from 1.
@@ -52,26 +52,29 @@ fn first_lines(
     {
         if let ManifestRow::Good(line) = row {
             let options = rows.options();
-            lines.push(preview_of(definition, task, &line, options));
+            lines.extend(line.by_text().map(|jobs| preview_of((definition, task), &line, jobs, &options)));
         }
     }
+    lines.truncate(LINES);
     Ok(lines)
 }
 
+/// Jobs of a line that work on the same content. `options`: what its columns set.
 fn preview_of(
-    definition: &Definition,
-    task: &dyn IntakeTask,
+    (definition, task): (&Definition, &dyn IntakeTask),
     line: &ManifestLine,
-    options: Vec<(String, String)>,
+    jobs: &[JobDraft],
+    options: &[(String, String)],
 ) -> PreviewLine {
-    let first = line.jobs.first();
-    let outputs = line.jobs.iter().flat_map(|job| task.outputs(definition, line.key.as_str(), job));
+    let first = jobs.first();
+    let of_content = first.map(|job| task.options_of_content(definition, job)).unwrap_or_default();
+    let outputs = jobs.iter().flat_map(|job| task.outputs(definition, line.key.as_str(), job));
     PreviewLine {
         line: line.number,
         key: line.key.to_string(),
         source: first.and_then(|job| job.source.as_deref()).map(|source| shown(&definition.queries, source)),
         text: first.and_then(|job| job.text.as_deref()).map(first_words),
-        options,
+        options: of_content.into_iter().chain(options.iter().cloned()).collect(),
         outputs: outputs.collect(),
     }
 }

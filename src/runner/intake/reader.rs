@@ -1,6 +1,6 @@
 //! Reads a manifest on a thread of its own, so that lines are prepared while others are written.
 
-use std::sync::{Arc, mpsc as blocking};
+use std::sync::{Arc, Mutex, PoisonError, mpsc as blocking};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -11,7 +11,10 @@ use super::{
     job_builder::JobBuilder,
     known_sources::KnownSources,
 };
-use crate::definition::{Definition, Faults, Manifest, ManifestRow, Scan, ScanDepth, Spooled};
+use crate::{
+    definition::{Definition, Faults, Manifest, ManifestRow, Scan, ScanDepth, Spooled},
+    store::ForgottenKeys,
+};
 
 /// Chunks that may be ready before they are taken.
 const AHEAD: usize = 2;
@@ -28,11 +31,13 @@ pub(super) struct Wanted {
 }
 
 type ReadChunk = Result<Chunk, Faults>;
-type ChunkRequest = (mpsc::Sender<ReadChunk>, Wanted);
+type ChunkRequest = (mpsc::Sender<ReadChunk>, Wanted, Arc<ForgottenKeys>);
 
 /// A manifest that was read once and can be read again.
 pub(super) struct Reader {
     pub(super) scan: Arc<Scan>,
+    /// The lines of the batch that are forgotten: a reading leaves them out.
+    forgotten: Mutex<Arc<ForgottenKeys>>,
     asks: blocking::Sender<ChunkRequest>,
 }
 
@@ -55,14 +60,20 @@ impl Reader {
         let (asks, asked) = blocking::channel();
         tokio::task::spawn_blocking(move || serve(&definition, copy.as_ref(), (&*task, depth), scanned, &asked));
         let scan = scan.await.map_err(|_| IntakeError::Interrupted)??;
-        Ok(Self { scan, asks })
+        Ok(Self { scan, forgotten: Mutex::default(), asks })
+    }
+
+    /// Lines with these keys are left out of each later reading.
+    pub(super) fn leave_out(&self, forgotten: ForgottenKeys) {
+        *self.forgotten.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(forgotten);
     }
 
     /// Starts another reading.
     pub(super) fn chunks(&self, wanted: Wanted) -> Chunks {
         let (out, ready) = mpsc::channel(AHEAD);
         // If that thread has died, the channel closes before a last chunk, and `next` reports it.
-        let _ = self.asks.send((out, wanted));
+        let forgotten = Arc::clone(&self.forgotten.lock().unwrap_or_else(PoisonError::into_inner));
+        let _ = self.asks.send((out, wanted, forgotten));
         Chunks { ready, ended: false }
     }
 }
@@ -95,10 +106,10 @@ fn serve(
     if scanned.send(Ok(Arc::clone(&scan))).is_err() {
         return;
     }
-    while let Ok((out, wanted)) = asked.recv() {
+    while let Ok((out, wanted, forgotten)) = asked.recv() {
         // A chunk that cannot be sent means that the receiver has gone.
         let mut hand_out = |chunk| out.blocking_send(Ok(chunk)).is_ok();
-        let mut writer = ChunkWriter::new(wanted.lines, &mut hand_out);
+        let mut writer = ChunkWriter::new((wanted.lines, &forgotten), &mut hand_out);
         let known = (wanted.adopt.as_deref(), wanted.sources.as_deref());
         if let Err(faults) = read(&manifest, &scan, &JobBuilder::new(definition, task, known), &mut writer) {
             let _ = out.blocking_send(Err(faults));

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     definition::{Definition, Fault, Faults, Scan, ScanDepth, Spooled},
     domain::{batch::BatchSpec, cost::Rates, environment::Environment, task::Tasks},
-    store::{Diff, Store, StoreError},
+    store::{Diff, ForgottenKeys, Store, StoreError},
 };
 
 /// A definition whose manifest was read to its end, and its batch.
@@ -86,6 +86,11 @@ impl Resolved {
             }
             None => (definition.clone(), known, None),
         };
+        reader.leave_out(match store.zip(known.as_ref()) {
+            // Boxed: the callers' futures are large already.
+            Some((store, known)) => Box::pin(store.forgotten_keys(known.row.id)).await?,
+            None => ForgottenKeys::default(),
+        });
         let definition = known.as_ref().map_or_else(|| definition.clone(), |known| known.at_its_origin(&definition));
         Ok(Self { definition, task, reader, is_older, known, sources })
     }
@@ -100,7 +105,11 @@ impl Resolved {
     /// A manifest of other sources than the batch's is refused, unless the user has agreed to them.
     pub(super) async fn look(&self, store: Option<&Store>, how: &Resolving<'_>) -> Result<JobPlan, IntakeError> {
         let agreed = how.update_source;
-        let survey = || self.task.survey(&self.definition, store.map(Store::audio_cache), how.rates);
+        let kept = match store.filter(|_| self.task.has_parts()) {
+            Some(store) => Some(store.audio_cache().snapshot().await?),
+            None => None,
+        };
+        let survey = || self.task.survey(&self.definition, kept.clone(), how.rates);
         let Some((store, known)) = store.zip(self.known.as_ref()) else {
             let scan = &self.reader.scan;
             let purchases = match survey() {

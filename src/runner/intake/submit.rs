@@ -95,6 +95,8 @@ pub struct Submission {
     pub warnings: Vec<String>,
     /// What was done on the account.
     pub done: Vec<String>,
+    /// What is true of its content as a whole: a title and a sentence each.
+    pub content: Vec<(&'static str, String)>,
     /// Lines of the batch that are done because their outputs existed before it.
     pub adopted: u64,
     /// Lines without a source among them.
@@ -107,7 +109,9 @@ pub struct Submission {
     pub ignored: Ignored,
     /// Lines of the batch that its manifest lacks. They stay in its totals.
     pub gone: u64,
-    /// Jobs in voices or formats that their lines no longer request. They are in no total.
+    /// Lines of the manifest that are forgotten in the batch: they stay so.
+    pub forgotten: u64,
+    /// Jobs in voices, formats or languages that their lines no longer request. They are in no total.
     pub dropped: u64,
     /// Lines whose kept answers are delivered again, in other formats or elsewhere.
     pub redelivered: u64,
@@ -165,8 +169,10 @@ pub async fn submit(
     };
     let again = known.as_ref().map(|known| known.again(&spec)).unwrap_or_default();
     let begun = store.begin(new_batch(definition, &spec, &*task, environment), again).await?;
-    let (submitted, mut reading) =
-        write_lines(store, begun, &reader, Wanted { adopt, sources: found.sources, lines: false }).await?;
+    // From here on no line of it can be forgotten.
+    reader.leave_out(Box::pin(store.forgotten_keys(begun.batch)).await?);
+    let wanted = Wanted { adopt, sources: found.sources, lines: false };
+    let (submitted, mut reading, forgotten) = Box::pin(write_lines(store, begun, &reader, wanted)).await?;
     if !definition.is_partial() {
         store.drop_corrected(begun).await?;
     }
@@ -199,12 +205,14 @@ pub async fn submit(
         readdressed: found.readdressed,
         warnings,
         done,
+        content: task.findings(&reader.scan).facts,
         adopted: if options.adopt { store.adopted(begun.batch).await? } else { 0 },
         without_source: reader.scan.without_source,
         bad: reader.scan.bad,
         faults: reader.scan.faults.clone(),
         ignored: reader.scan.ignored.clone(),
         gone: rewanted.gone,
+        forgotten,
         dropped: rewanted.dropped,
         redelivered: begun.redelivered + submitted.redelivered + rewanted.redelivered,
         pruned: begun.pruned + submitted.pruned + rewanted.pruned,
@@ -268,6 +276,7 @@ fn new_batch(definition: &Definition, spec: &BatchSpec, task: &dyn IntakeTask, e
         spec: spec.into(),
         max_spend: definition.run.max_spend_usd.map(|most| most.0),
         concurrency: Some(definition.run.concurrency.unwrap_or(DEFAULT_CONCURRENCY)),
+        priority: definition.run.priority,
         pause_on_failures: definition.run.pause_on_failures,
     }
 }
@@ -280,8 +289,8 @@ async fn write_lines(
     begun: Begun,
     reader: &Reader,
     wanted: Wanted,
-) -> Result<(Submitted, ReadLines), IntakeError> {
-    let (mut submitted, mut reading) = (Submitted::default(), ReadLines::default());
+) -> Result<(Submitted, ReadLines, u64), IntakeError> {
+    let (mut submitted, mut reading, mut forgotten) = (Submitted::default(), ReadLines::default(), 0);
     reading.whole = true;
     let mut chunks = reader.chunks(wanted);
     let at_once = if begun.existed { 1 } else { CHUNKS_OF_NEW };
@@ -291,6 +300,7 @@ async fn write_lines(
         let last = chunk.is_none();
         if let Some(chunk) = chunk {
             reading.whole &= chunk.bad.is_empty();
+            forgotten += chunk.forgotten;
             if begun.existed {
                 chunk.marks.iter().for_each(|mark| reading.add(*mark));
             }
@@ -306,5 +316,5 @@ async fn write_lines(
             break;
         }
     }
-    Ok((submitted, reading))
+    Ok((submitted, reading, forgotten))
 }

@@ -87,10 +87,8 @@ impl Fixture {
                 for part in asked.synthesis.parts(&asked.synthesis.options, job.text.as_deref().unwrap()) {
                     let bought = output.format.bought();
                     let cache_key = asked.synthesis.cache_key(&options, &part.text, bought);
-                    let audio_cache = self.store.audio_cache();
-                    let (draft, _file) = audio_cache.draft().unwrap();
-                    fs::write(draft.path(), "sound").unwrap();
-                    audio_cache.keep(&draft, cache_key, bought.format, false).unwrap();
+                    let clips = self.store.clip_folder().unwrap();
+                    clips.write(cache_key, bought.format, b"sound", false).unwrap();
                 }
             }
         }

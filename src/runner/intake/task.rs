@@ -18,7 +18,7 @@ use crate::{
         task::{SpecChange, TaskSpec, Tasks},
     },
     report::ReportTask,
-    store::{AudioCache, BatchRow, JobPlan, Store, StoreError},
+    store::{BatchRow, JobPlan, KeptClips, Store, StoreError},
 };
 
 /// A task whose lines can be submitted.
@@ -78,7 +78,7 @@ pub trait IntakeTask: ReportTask {
     fn survey(
         &self,
         _definition: &Definition,
-        _audio_cache: Option<AudioCache>,
+        _audio_cache: Option<KeptClips>,
         _rates: &Rates,
     ) -> Option<Box<dyn Survey>> {
         None
@@ -90,14 +90,19 @@ pub trait IntakeTask: ReportTask {
         _definition: &Definition,
         _copy: Option<&Spooled>,
         _key: Option<&str>,
-        _audio_cache: Option<AudioCache>,
+        _audio_cache: Option<KeptClips>,
     ) -> Option<Parts> {
         None
     }
 
-    /// What the user should know about the content of a manifest before it is paid for.
+    /// What the user should know about the content of a manifest before it is paid for: as far as the reading looked.
     fn findings(&self, _scan: &Scan) -> ContentFindings {
         ContentFindings::default()
+    }
+
+    /// The options of a job that no column of options sets, since they belong to its content: name and value.
+    fn options_of_content(&self, _definition: &Definition, _job: &JobDraft) -> Vec<(String, String)> {
+        Vec::new()
     }
 
     /// Compares what the lines need with what the ledger remembers of the account, without a call. `None`: it remembers
@@ -210,6 +215,8 @@ pub struct Purchases {
     pub parts: u64,
     /// Units of these parts.
     pub units: UnitsByModel,
+    /// The same for each group of jobs that the task distinguishes, as by language; none where all are of one group.
+    pub groups: Vec<PurchaseGroup>,
     /// How long the audio of all jobs is, in ms, by the usual pace of their languages; `None` if no audio comes of them.
     pub all_audio_ms: Option<u64>,
     /// Their cost at list price; `None` if one of their models has no price.
@@ -222,6 +229,25 @@ pub struct Purchases {
     pub again_units: u64,
     /// What of their cost is known.
     pub again_cost: MicroUsd,
+}
+
+/// What would be bought for a group of jobs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PurchaseGroup {
+    /// What its jobs have in common, e.g. their language.
+    pub name: String,
+    /// Jobs that would be worked.
+    pub jobs: u64,
+    /// Parts of all jobs.
+    pub all_parts: u64,
+    /// Units of these parts.
+    pub all_units: u64,
+    /// Parts that would be bought.
+    pub parts: u64,
+    /// Units of these parts.
+    pub units: u64,
+    /// Their cost at list price; `None` if one of their models has no price.
+    pub cost: Option<MicroUsd>,
 }
 
 /// A part as it would be bought.

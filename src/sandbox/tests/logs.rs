@@ -72,3 +72,25 @@ async fn it_can_be_down_or_not_there() {
     assert_eq!([peer.log("").await.0, peer.log("").await.0, peer.log("").await.0], [503, 404, 200]);
     assert_eq!(peer.sandbox.books().log_calls, 3);
 }
+
+#[tokio::test]
+async fn an_entry_is_removed_and_so_is_one_that_is_not_there() {
+    let peer = Peer::new().await;
+    peer.sandbox
+        .script([Fault::new(Match::Nth(1), What::RemovalRefused), Fault::new(Match::Nth(2), What::RemovalUnavailable)]);
+    json(peer.plain(1)).await;
+    json(peer.plain(2)).await;
+    let log = peer.log("").await.1;
+    let id = |nth: usize| log["data"][nth]["request_id"].as_str().unwrap().to_owned();
+    let (other, kept) = (id(0), id(1));
+    let address = format!("/waves/v1/analytics/asr/history/{kept}");
+    let remove = || json(peer.request(Method::DELETE, &address));
+    assert_eq!((remove().await.0, remove().await.0), (403, 503));
+    assert_eq!(peer.log("").await.1["totalCount"], 2);
+    for _ in 0..2 {
+        assert_eq!(remove().await, (200, json!({"status": "success"})));
+        let log = peer.log("").await.1;
+        assert_eq!((&log["totalCount"], &log["data"][0]["request_id"]), (&json!(1), &json!(other)));
+    }
+    assert_eq!(peer.sandbox.books().removal_calls, 4);
+}

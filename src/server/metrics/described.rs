@@ -2,8 +2,21 @@
 
 use prometheus_client::registry::{Metric as Registered, Registry, Unit};
 
-/// The beginning of all names.
+/// The beginning of all names, except those that Prometheus gives to every program.
 pub(super) const PREFIX: &str = "wavebatch";
+
+/// What a metric is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricScope {
+    /// The ledger, so that the number is the same in all processes.
+    Ledger,
+    /// What this process did.
+    Own,
+    /// What this process uses of the machine, by the names that Prometheus gives to every program.
+    Process,
+    /// A run that writes its metrics to a file; only there.
+    Run,
+}
 
 /// A metric.
 #[derive(Debug, Clone, Copy)]
@@ -17,12 +30,12 @@ pub struct MetricDoc {
     pub labels: &'static [&'static str],
     /// What it says, as a sentence.
     pub meaning: &'static str,
-    /// Whether the number is the ledger's, and so the same in all processes.
-    pub of_ledger: bool,
+    /// What it is about.
+    pub scope: MetricScope,
 }
 
 const fn ledger(base: &'static str, labels: &'static [&'static str], meaning: &'static str) -> MetricDoc {
-    MetricDoc { base, kind: "gauge", unit: None, labels, meaning, of_ledger: true }
+    MetricDoc { base, kind: "gauge", unit: None, labels, meaning, scope: MetricScope::Ledger }
 }
 
 const fn own(
@@ -31,7 +44,15 @@ const fn own(
     labels: &'static [&'static str],
     meaning: &'static str,
 ) -> MetricDoc {
-    MetricDoc { base, kind, unit: None, labels, meaning, of_ledger: false }
+    MetricDoc { base, kind, unit: None, labels, meaning, scope: MetricScope::Own }
+}
+
+const fn of_process(kind: &'static str, base: &'static str, meaning: &'static str) -> MetricDoc {
+    MetricDoc { base, kind, unit: None, labels: &[], meaning, scope: MetricScope::Process }
+}
+
+const fn of_run(base: &'static str, meaning: &'static str) -> MetricDoc {
+    MetricDoc { base, kind: "gauge", unit: None, labels: &[], meaning, scope: MetricScope::Run }
 }
 
 impl MetricDoc {
@@ -48,18 +69,36 @@ impl MetricDoc {
             "info" => "_info",
             _ => "",
         };
-        format!("{PREFIX}_{}{unit}{suffix}", self.base)
+        let prefix = if self.scope == MetricScope::Process { "" } else { "wavebatch_" };
+        format!("{prefix}{}{unit}{suffix}", self.base)
     }
+
+    /// Its help, as pages have it.
+    pub(super) fn help(&self) -> &'static str {
+        self.meaning.trim_end_matches('.')
+    }
+
+    /// Its unit, as pages have it.
+    pub(super) fn unit(&self) -> Option<Unit> {
+        Some(match self.unit? {
+            "seconds" => Unit::Seconds,
+            "bytes" => Unit::Bytes,
+            other => Unit::Other(other.to_owned()),
+        })
+    }
+}
+
+/// The row of a metric.
+pub(super) fn described(base: &str) -> &'static MetricDoc {
+    METRICS.iter().find(|doc| doc.base == base).expect("every metric has a row in METRICS")
 }
 
 /// Registers a metric with the unit and the help that [`METRICS`] has for it.
 pub(super) fn register(to: &mut Registry, base: &str, metric: impl Registered) {
-    let doc = METRICS.iter().find(|doc| doc.base == base).expect("every metric has a row in METRICS");
-    let help = doc.meaning.trim_end_matches('.');
-    match doc.unit {
-        Some("seconds") => to.register_with_unit(base, help, Unit::Seconds, metric),
-        Some(other) => to.register_with_unit(base, help, Unit::Other(other.to_owned()), metric),
-        None => to.register(base, help, metric),
+    let doc = described(base);
+    match doc.unit() {
+        Some(unit) => to.register_with_unit(base, doc.help(), unit, metric),
+        None => to.register(base, doc.help(), metric),
     }
 }
 
@@ -71,6 +110,16 @@ pub const METRICS: &[MetricDoc] = &[
     ledger("lines_left", &[], "Jobs that are queued, running or awaiting."),
     ledger("oldest_due", &[], "How long the oldest job has been due that a worker could take now; 0 if none is due.")
         .in_unit("seconds"),
+    ledger(
+        "processes",
+        &["state"],
+        "Processes that registered for work: `at_work`; `silent`: without a heartbeat for a lease; `died`: the next one goes on with its lines.",
+    ),
+    ledger(
+        "settings_differing",
+        &[],
+        "Settings, such as limits, that processes at work have with different values.",
+    ),
     ledger("batches_paused", &["kind"], "Batches that are paused: by the `user`, or why."),
     ledger("calls_open", &[], "Calls without an outcome."),
     ledger("calls_overdue", &[], "Open calls whose callback should have come by now."),
@@ -84,6 +133,17 @@ pub const METRICS: &[MetricDoc] = &[
     ledger("spend_committed", &["period"], "Spent and reserved in this day and this month, where a limit is set.")
         .in_unit("dollars"),
     ledger("reserved", &[], "Reserved for calls without an outcome.").in_unit("dollars"),
+    ledger(
+        "spend_today",
+        &[],
+        "Spent by the account since midnight, at list price, whether a limit is set or not. Midnight is that of `[spend]` where it sets a limit, else that of UTC.",
+    )
+    .in_unit("dollars"),
+    ledger("ledger", &[], "The ledger's file and the write-ahead log beside it; on a server, its tables and indexes.").in_unit("bytes"),
+    ledger("spool", &[], "All files of the spool. They are counted at most every 5 minutes.").in_unit("bytes"),
+    ledger("disk_free", &["disk"], "What can still be written to the file system of the `ledger` and to that of the `spool`. A ledger on a server has none here.")
+        .in_unit("bytes"),
+    ledger("disk_size", &["disk"], "The size of these file systems.").in_unit("bytes"),
     own(
         "counter",
         "calls",
@@ -116,11 +176,24 @@ pub const METRICS: &[MetricDoc] = &[
     ),
     own("gauge", "probe_last_success_timestamp", &[], "When the receiver last did so, since 1970.").in_unit("seconds"),
     own("counter", "notifications", &["result"], "Tries to send a notification: `sent` or `failed`."),
-    own("gauge", "schedule_broken", &["definition"], "1 if the definition cannot be read."),
+    own("gauge", "schedule_broken", &["definition"], "1 if the definition starts nothing: it cannot be read, its name clashes, or another content of it is in force."),
     own("gauge", "schedule_next_timestamp", &["definition"], "When the definition runs next, since 1970.")
         .in_unit("seconds"),
     own("gauge", "schedule_last_started_timestamp", &["definition"], "When a run was last started, since 1970.")
         .in_unit("seconds"),
     own("gauge", "schedule_waiting", &["definition"], "Runs that are due and could not be started yet."),
     own("gauge", "schedule_lines_left_over", &["definition"], "Lines whose window closed before they were done."),
+    of_process("counter", "process_cpu", "Processor time of the process.").in_unit("seconds"),
+    of_process("gauge", "process_resident_memory", "Memory that the process holds.").in_unit("bytes"),
+    of_process("gauge", "process_virtual_memory", "Address space that the process holds.").in_unit("bytes"),
+    of_process("gauge", "process_open_fds", "Open files, sockets and pipes of the process."),
+    of_process("gauge", "process_max_fds", "The most of them that it may have."),
+    of_process("gauge", "process_start_time", "When the process started, since 1970.").in_unit("seconds"),
+    of_run("run_started_timestamp", "When the run began, since 1970.").in_unit("seconds"),
+    of_run("run_written_timestamp", "When the file was written, since 1970: every 15 s while the run lasts.")
+        .in_unit("seconds"),
+    of_run("run_ended_timestamp", "When the run ended, since 1970. While it lasts, this and the next two are absent.")
+        .in_unit("seconds"),
+    of_run("run_exit_status", "The exit status of the run."),
+    of_run("run_success", "1 if the exit status is 0, else 0."),
 ];

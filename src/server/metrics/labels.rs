@@ -27,6 +27,7 @@ labels! {
     OfReason { reason }
     OfResult { result }
     OfPeriod { period }
+    OfDisk { disk }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

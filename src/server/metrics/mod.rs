@@ -1,10 +1,13 @@
-//! The metrics served at `/metrics`. Names are stable and described in `described`. No label contains a
-//! batch, a key or an address.
+//! The metrics served at `/metrics`, or written to a file by a run. Names are stable and described in `described`. No label
+//! contains a batch, a key or an address.
 
 mod described;
+mod disk;
 mod labels;
 mod ledger;
 mod perhaps;
+mod process;
+mod text_format;
 
 use std::{
     collections::HashMap,
@@ -13,19 +16,25 @@ use std::{
 };
 
 use prometheus_client::{
-    encoding::text::encode,
+    encoding::text::{encode_eof, encode_registry},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
     registry::Registry,
 };
 
 use tokio::time::timeout;
 
-pub use self::described::{METRICS, MetricDoc};
+pub use self::{
+    described::{METRICS, MetricDoc, MetricScope},
+    ledger::WatchedLedger,
+};
 use self::{
     described::{PREFIX, register},
+    disk::DiskGauges,
     labels::{OfCall, OfDefinition, OfEffect, OfPool, OfReason, OfResult, OfState, OfThen, label_of},
     ledger::{Float, LedgerGauges, seconds},
     perhaps::OptionalGauge,
+    process::ProcessCollector,
+    text_format::text_format,
 };
 use super::{ScheduleState, refusal::Refusal};
 use crate::{
@@ -38,8 +47,6 @@ use crate::{
     runner::{AfterDelivery, CallEnd, Event},
     store::Effect,
 };
-
-pub(super) use ledger::Watched;
 
 /// How long a sample of the ledger is reused, in ms.
 const FRESH_MS: i64 = 5_000;
@@ -57,15 +64,46 @@ pub struct Metrics(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    registry: Registry,
+    registries: Registries,
     counts: Counts,
     ledger: LedgerGauges,
+    disk: DiskGauges,
+    run: RunGauges,
     /// When the ledger was last sampled, ms since 1970.
     read_at: tokio::sync::Mutex<Option<Millis>>,
     /// When a delivery last failed, by batch; removed by a success.
     sinks: Mutex<HashMap<BatchId, Instant>>,
     /// Held while related numbers are set, and while a page is written.
     page: Mutex<()>,
+}
+
+/// A registry for each scope, as a page does not have them all.
+#[derive(Debug)]
+struct Registries {
+    own: Registry,
+    ledger: Registry,
+    process: Registry,
+    run: Registry,
+}
+
+/// How a run stands that writes its metrics to a file.
+#[derive(Debug, Default)]
+struct RunGauges {
+    started: Float,
+    written: Float,
+    ended: OptionalGauge,
+    exit_status: OptionalGauge,
+    success: OptionalGauge,
+}
+
+impl RunGauges {
+    fn register(&self, to: &mut Registry) {
+        register(to, "run_started_timestamp", self.started.clone());
+        register(to, "run_written_timestamp", self.written.clone());
+        register(to, "run_ended_timestamp", self.ended.clone());
+        register(to, "run_exit_status", self.exit_status.clone());
+        register(to, "run_success", self.success.clone());
+    }
 }
 
 #[derive(Debug)]
@@ -100,15 +138,35 @@ impl Metrics {
     /// All metrics at zero.
     #[must_use]
     pub fn new() -> Self {
-        let mut registry = Registry::with_prefix(PREFIX);
-        let (counts, ledger) = (Counts::new(), LedgerGauges::default());
+        Self::labelled(&[])
+    }
+
+    /// The metrics of a run that began at `started_at` (ms since 1970) and writes them to a file of this name. The node
+    /// exporter refuses a series that is in two files, so that each has the name as its label `file`.
+    #[must_use]
+    pub fn of_run(file: &str, started_at: Millis) -> Self {
+        let this = Self::labelled(&[("file", file)]);
+        this.0.run.started.set(seconds(started_at));
+        this
+    }
+
+    fn labelled(labels: &[(&'static str, &str)]) -> Self {
+        let with = || labels.iter().map(|(name, value)| ((*name).into(), (*value).to_owned().into()));
+        let ours = || Registry::with_prefix_and_labels(PREFIX, with());
+        let mut registries =
+            Registries { own: ours(), ledger: ours(), process: Registry::with_labels(with()), run: ours() };
+        let (counts, ledger, disk, run) =
+            (Counts::new(), LedgerGauges::default(), DiskGauges::default(), RunGauges::default());
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
-        register(&mut registry, "build", build);
-        ledger.register(&mut registry);
-        counts.register(&mut registry);
+        register(&mut registries.own, "build", build);
+        counts.register(&mut registries.own);
         counts.begin();
+        ledger.register(&mut registries.ledger);
+        disk.register(&mut registries.ledger);
+        registries.process.register_collector(Box::new(ProcessCollector));
+        run.register(&mut registries.run);
         let (read_at, sinks, page) = (tokio::sync::Mutex::default(), Mutex::default(), Mutex::default());
-        Self(Arc::new(Inner { registry, counts, ledger, read_at, sinks, page }))
+        Self(Arc::new(Inner { registries, counts, ledger, disk, run, read_at, sinks, page }))
     }
 
     /// Counts an event of the runner.
@@ -201,37 +259,87 @@ impl Metrics {
         }
     }
 
+    /// The run that writes its metrics to a file has ended, at this moment (ms since 1970).
+    pub fn run_ended(&self, at: Millis, exit_status: u8) {
+        let (run, _page) = (&self.0.run, lock(&self.0.page));
+        run.ended.set(seconds(at));
+        run.exit_status.set(f64::from(exit_status));
+        run.success.set(if exit_status == 0 { 1.0 } else { 0.0 });
+    }
+
     /// The whole page, as OpenMetrics text. Pages within a short time share one sample of the ledger.
-    pub(super) async fn page(&self, watched: &Watched) -> Result<String, std::fmt::Error> {
+    pub(super) async fn page(&self, watched: &WatchedLedger) -> Result<String, std::fmt::Error> {
+        self.sample(watched, FRESH_MS).await;
+        let (_page, registries) = (lock(&self.0.page), &self.0.registries);
+        let mut text = String::new();
+        for registry in [&registries.own, &registries.ledger, &registries.process] {
+            encode_registry(&mut text, registry)?;
+        }
+        encode_eof(&mut text)?;
+        Ok(text)
+    }
+
+    /// The content of a run's file, in Prometheus' text format. The ledger's numbers are those of the last
+    /// [sample](Self::sample_now); without one they are absent. `process_*` is not there, because the exporter that reads
+    /// the file has metrics of these names itself.
+    ///
+    /// # Errors
+    /// A number cannot be written.
+    pub async fn file(&self, now: Millis) -> Result<String, std::fmt::Error> {
+        let is_ledger_known = self.0.read_at.lock().await.is_some();
+        self.count_sinks();
+        self.0.run.written.set(seconds(now));
+        let (_page, registries) = (lock(&self.0.page), &self.0.registries);
+        let mut text = String::new();
+        encode_registry(&mut text, &registries.own)?;
+        if is_ledger_known {
+            encode_registry(&mut text, &registries.ledger)?;
+        }
+        encode_registry(&mut text, &registries.run)?;
+        Ok(text_format(&text))
+    }
+
+    /// Takes a sample of the ledger and its disks for the next [file](Self::file).
+    pub async fn sample_now(&self, watched: &WatchedLedger) {
+        self.0.disk.forget_count();
+        self.sample(watched, 0).await;
+    }
+
+    /// Takes a sample of the ledger, unless there is one that is younger than `fresh_ms`.
+    async fn sample(&self, watched: &WatchedLedger, fresh_ms: i64) {
         let mut read_at = self.0.read_at.lock().await;
+        self.count_sinks();
         let now = watched.store.clock().now();
         // A clock that was set back must not keep the sample alive.
-        let seen = if read_at.is_some_and(|at| (at..at + FRESH_MS).contains(&now)) {
-            None
-        } else {
-            *read_at = Some(now);
-            Some(timeout(LEDGER_TIME, watched.look()).await)
-        };
+        if read_at.is_some_and(|at| (at..at + fresh_ms).contains(&now)) {
+            return;
+        }
+        *read_at = Some(now);
+        let places = watched.store.places();
+        let (seen, ()) = tokio::join!(timeout(LEDGER_TIME, watched.look()), self.0.disk.look(&places));
+        let _page = lock(&self.0.page);
+        match seen {
+            Ok(Ok(seen)) => {
+                self.0.ledger.set(&seen);
+                if let Some(bytes) = seen.bytes {
+                    self.0.disk.set_ledger(bytes);
+                }
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(error = %error, "the ledger could not be read for its metrics");
+                self.0.ledger.lost();
+            }
+            Err(_) => {
+                tracing::warn!("the ledger could not be read for its metrics in time");
+                self.0.ledger.lost();
+            }
+        }
+    }
+
+    fn count_sinks(&self) {
         let mut sinks = lock(&self.0.sinks);
         sinks.retain(|_, failed_at| failed_at.elapsed() < SINK_FAILURE);
         self.0.counts.sinks_down.set(i64::try_from(sinks.len()).unwrap_or(i64::MAX));
-        drop(sinks);
-        let _page = lock(&self.0.page);
-        match seen {
-            Some(Ok(Ok(seen))) => self.0.ledger.set(&seen),
-            Some(Ok(Err(error))) => {
-                tracing::warn!(error = %error, "the ledger could not be read for /metrics");
-                self.0.ledger.lost();
-            }
-            Some(Err(_)) => {
-                tracing::warn!("the ledger could not be read for /metrics in time");
-                self.0.ledger.lost();
-            }
-            None => {}
-        }
-        let mut text = String::new();
-        encode(&mut text, &self.0.registry)?;
-        Ok(text)
     }
 }
 

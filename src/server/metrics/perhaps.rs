@@ -26,6 +26,11 @@ impl OptionalGauge {
         self.number.set(number);
         self.known.store(true, Ordering::Release);
     }
+
+    #[cfg(test)]
+    pub(super) fn get(&self) -> Option<f64> {
+        self.known.load(Ordering::Acquire).then(|| self.number.get())
+    }
 }
 
 impl EncodeMetric for OptionalGauge {

@@ -18,10 +18,11 @@ pub use self::{
     news::News,
     post::{NOTIFICATION, SIGNATURE, TIMESTAMP},
 };
+use super::secret::Secrets;
 use crate::{
     clock::{Clock, Millis},
     definition::Notify,
-    domain::{callback::Secret, notice::wait_ms},
+    domain::notice::wait_ms,
     store::{NewNotice, Notice, Store, StoreError, Undelivered},
 };
 
@@ -76,8 +77,8 @@ pub struct NotifySettings {
     pub target: Option<Target>,
     /// The targets of definitions. Called each time, since definitions change.
     pub own: OwnTarget,
-    /// The secret that signs POST requests. Without one, nothing is posted to URLs.
-    pub secret: Option<Secret>,
+    /// The secrets, of which the newest signs POST requests. Without one, nothing is posted to URLs.
+    pub secrets: Option<Secrets>,
     /// The time limits of delivery.
     pub timeouts: NotifyTimeouts,
     /// Called after each try with its success.
@@ -93,8 +94,8 @@ impl fmt::Debug for NotifySettings {
 impl NotifySettings {
     /// Settings with these targets and the defaults for the rest.
     #[must_use]
-    pub fn new(target: Option<Target>, own: OwnTarget, secret: Option<Secret>) -> Self {
-        Self { target, own, secret, timeouts: NotifyTimeouts::default(), on_sent: Arc::new(|_| ()) }
+    pub fn new(target: Option<Target>, own: OwnTarget, secrets: Option<Secrets>) -> Self {
+        Self { target, own, secrets, timeouts: NotifyTimeouts::default(), on_sent: Arc::new(|_| ()) }
     }
 
     /// Whether this definition's batches have a target. `own`: the definition names one itself.
@@ -121,8 +122,9 @@ impl NotifySettings {
         match &target.to {
             Notify::Command(text) => command::run(text, &target.dir, &body, &news, self.timeouts.command).await,
             Notify::Url(url) => {
-                let secret = self.secret.as_ref().ok_or("there is no secret to sign it with")?;
-                post::send(url, secret, (uid, body), now, self.timeouts.url).await
+                let newest = self.secrets.as_ref().and_then(|secrets| secrets.keyring().newest());
+                let secret = newest.ok_or("there is no secret to sign it with")?;
+                post::send(url, &secret, (uid, body), now, self.timeouts.url).await
             }
         }
     }
@@ -160,6 +162,8 @@ impl Notifier {
         while !stop.is_cancelled() {
             let wait = match self.round(&mut under_way, &cut, &mut prune_at).await {
                 Ok(()) => LOOK_MS,
+                // Whoever keeps the process running ends it for this, and says so.
+                Err(StoreError::Newer { .. }) => LOOK_MS,
                 Err(e) => {
                     tracing::warn!(error = %e, "the ledger does not say what there is to tell");
                     LEDGER_MS
@@ -237,6 +241,9 @@ impl Notifier {
         let Some(target) = self.settings.target_of(&notice.definition, notice.own) else {
             return self.store.notice_left(notice, now + LEFT_MS).await;
         };
+        if let Some(secrets) = &self.settings.secrets {
+            secrets.renew(&self.store).await;
+        }
         let sent = tokio::select! {
             sent = self.settings.send(&target, &notice.uid, &notice.body, now) => sent,
             () = cut.cancelled() => Err("wavebatch ended before it was through".to_owned()),

@@ -55,6 +55,15 @@ pub enum Scheduling {
         /// The clash and its effect.
         why: String,
     },
+    /// Another content of a definition is in force: it starts nothing here.
+    OtherContent {
+        /// Its name.
+        definition: String,
+        /// Its file.
+        file: PathBuf,
+        /// Which process has which content.
+        why: String,
+    },
     /// A run's batch was submitted.
     Started {
         /// The definition's name.
@@ -114,7 +123,7 @@ pub enum Scheduling {
 pub struct ScheduleState {
     /// Its name.
     pub definition: String,
-    /// It starts nothing: it cannot be read, or its name clashes.
+    /// It starts nothing: it cannot be read, its name clashes, or another content of it is in force.
     pub broken: bool,
     /// The scheduled moment of its next run.
     pub next: Option<Millis>,

@@ -11,13 +11,15 @@ use std::{
 };
 
 use jiff::{Timestamp, ToSpan};
+use sha2::{Digest, Sha256};
 
 use super::Scheduling;
 use crate::{
     definition::DefinitionTask,
     definition::{Definition, Fault, Faults, Notify, Overrides, Timetable},
     domain::task::Tasks,
-    domain::{batch::BatchName, schedule::Schedule},
+    domain::{batch::BatchName, hex::hex, schedule::Schedule},
+    store::DefinitionContent,
 };
 
 /// The number of days ahead for which batch names are compared.
@@ -38,6 +40,14 @@ pub fn definitions_in(dir: &Path) -> io::Result<Vec<PathBuf>> {
         }
     }
     Ok(found)
+}
+
+/// SHA-256 of a definition's file, in hex: by which services compare what they have.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn content_of(file: &Path) -> io::Result<String> {
+    std::fs::read(file).map(|bytes| hex(&Sha256::digest(bytes)))
 }
 
 /// Each file once and sorted, however often it is named.
@@ -87,6 +97,8 @@ struct FolderEntries {
 #[derive(Debug)]
 struct FolderEntry {
     stamp: Stamp,
+    /// SHA-256 of the last valid content, in hex.
+    content: String,
     /// The last valid content; for a faulty file, the content before the fault.
     table: Option<Timetable>,
     /// Its faults, if it has any.
@@ -128,6 +140,13 @@ impl Folder {
         Some((notify, file.parent().unwrap_or(Path::new("")).to_owned()))
     }
 
+    /// The file of a definition without faults.
+    pub(super) fn file_of(&self, definition: &str) -> Option<PathBuf> {
+        let entries = self.lock();
+        let own = |entry: &FolderEntry| entry.is_good() && entry.name() == Some(definition);
+        entries.files.iter().find(|(_, entry)| own(entry)).map(|(file, _)| file.clone())
+    }
+
     /// The definitions with a schedule and without faults.
     pub(super) fn planned(&self) -> Vec<Planned> {
         let entries = self.lock();
@@ -144,6 +163,22 @@ impl Folder {
         let entries = self.lock();
         let tables = entries.files.values().filter(|entry| entry.is_good()).filter_map(|entry| entry.table.as_ref());
         tables.filter(|table| table.schedule.is_none()).map(|table| table.name.clone()).collect()
+    }
+
+    /// What is here of each definition. While a file is faulty, what was there before: no older content of another service is
+    /// to come back for that.
+    pub(super) fn contents(&self) -> Vec<DefinitionContent> {
+        let entries = self.lock();
+        let known = entries.files.values().filter(|entry| entry.clash.is_none());
+        let contents = known.filter_map(|entry| {
+            let table = entry.table.as_ref()?;
+            Some(DefinitionContent {
+                definition: table.name.clone(),
+                content: entry.content.clone(),
+                is_scheduled: table.schedule.is_some(),
+            })
+        });
+        contents.collect()
     }
 
     /// The definitions that start nothing because of a fault: by name or, if that is unknown, by file.
@@ -235,6 +270,8 @@ fn reread(
 ) -> (FolderEntry, Option<Scheduling>) {
     let was_broken = known.and_then(|entry| entry.broken.as_ref());
     let clash = known.and_then(|entry| entry.clash.clone());
+    // Before it is read: if it changes meanwhile, its stamp does as well, and it is read again.
+    let content = content_of(file).unwrap_or_default();
     match read(file, tasks, now) {
         Ok(table) => {
             let (definition, scheduled) = (table.name.clone(), table.schedule.is_some());
@@ -244,13 +281,14 @@ fn reread(
                 (Some(_), None) => Scheduling::Changed { definition, file, scheduled },
                 (Some(_), Some(_)) => Scheduling::Mended { definition, file },
             };
-            (FolderEntry { stamp, table: Some(table), broken: None, clash }, Some(what))
+            (FolderEntry { stamp, content, table: Some(table), broken: None, clash }, Some(what))
         }
         Err(faults) => {
             let new = was_broken.is_none_or(|was| *was != faults);
             let what = new.then(|| Scheduling::Broken { file: file.to_owned(), faults: faults.clone() });
             let table = known.and_then(|entry| entry.table.clone());
-            (FolderEntry { stamp, table, broken: Some(faults), clash }, what)
+            let content = known.map_or(content, |entry| entry.content.clone());
+            (FolderEntry { stamp, content, table, broken: Some(faults), clash }, what)
         }
     }
 }

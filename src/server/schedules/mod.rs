@@ -15,24 +15,25 @@ use std::{
 use jiff::Timestamp;
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use self::folder::Planned;
 use crate::{
     clock::Millis,
     domain::{
         cost::Rates,
-        environment::Environment,
+        environment::{Environment, LedgerChoice},
         schedule::{Day, Missed, Schedule, due},
     },
     media::fetch::Fetcher,
     runner::intake,
-    store::{NewRun, ScheduleAdvance, Store, StoreError},
+    store::{NewRun, ScheduleAdvance, ScheduleNode, Store, StoreError},
     tasks::Registry,
 };
 
 pub use self::{
     events::{ScheduleState, Scheduling},
-    folder::{Folder, definitions_in, distinct, names_ahead},
+    folder::{Folder, content_of, definitions_in, distinct, names_ahead},
 };
 
 /// The interval for reading the folders and checking for due runs, in ms.
@@ -54,6 +55,8 @@ pub struct SchedulerSettings {
     pub dirs: Vec<PathBuf>,
     /// The environment of the batches' calls.
     pub environment: Environment,
+    /// The flags by which the user chose the ledger, for hints.
+    pub choice: LedgerChoice,
     /// The origin of the API, if it is not the vendor's own.
     pub origin: Option<String>,
     /// List prices.
@@ -70,6 +73,10 @@ pub struct SchedulerSettings {
 #[derive(Debug)]
 pub struct Scheduler {
     shared: Arc<SchedulerState>,
+    /// By which the ledger knows it.
+    node: String,
+    /// The definitions of which another content is in force, with what was said of it.
+    others: BTreeMap<String, String>,
     /// The schedule under which each definition was last checked.
     rules: HashMap<String, Schedule>,
     /// When the folders are read next.
@@ -113,7 +120,9 @@ impl Scheduler {
         let folder = Arc::new(Folder::new(settings.dirs.clone(), settings.tasks.definitions().clone()));
         let states = Mutex::default();
         let shared = Arc::new(SchedulerState { store, fetcher, settings, events, folder, states });
-        Self { shared, rules: HashMap::new(), next_look: Millis::MIN, next_states: Millis::MIN }
+        let node = Uuid::now_v7().to_string();
+        let others = BTreeMap::new();
+        Self { shared, node, others, rules: HashMap::new(), next_look: Millis::MIN, next_states: Millis::MIN }
     }
 
     /// Its folders of definitions.
@@ -138,7 +147,46 @@ impl Scheduler {
             wait_out(flat(done))?;
         }
         ended?;
-        wait_out(self.notice(&self.shared.folder.planned(), true).await)
+        wait_out(self.notice(&self.in_force(), true).await)?;
+        wait_out(self.shared.store.leave_definitions(&self.node).await)
+    }
+
+    /// The definitions that start their runs here.
+    fn in_force(&self) -> Vec<Planned> {
+        let planned = self.shared.folder.planned().into_iter();
+        planned.filter(|one| !self.others.contains_key(&one.table.name)).collect()
+    }
+
+    /// Says which definitions are here, and finds out of which another content is in force.
+    async fn announce(&mut self) -> Result<(), StoreError> {
+        let (store, environment) = (&self.shared.store, self.shared.settings.environment);
+        let contents = self.shared.folder.contents();
+        let others = store.announce_definitions(&self.node, environment, contents.clone()).await?;
+        let nodes = match others.is_empty() {
+            true => BTreeMap::new(),
+            false => store.schedule_nodes(environment).await?,
+        };
+        let mut said = BTreeMap::new();
+        for definition in others {
+            let own = contents.iter().find(|one| one.definition == definition).map(|one| one.content.as_str());
+            let why = other_content(own.unwrap_or_default(), nodes.get(&definition).map_or(&[][..], Vec::as_slice));
+            if self.others.get(&definition) != Some(&why) {
+                let (definition, why) = (definition.clone(), why.clone());
+                let file = self.shared.folder.file_of(&definition).unwrap_or_default();
+                self.shared.emit(Scheduling::OtherContent { definition, file, why });
+            }
+            said.insert(definition, why);
+        }
+        for definition in self.others.keys().filter(|definition| !said.contains_key(*definition)) {
+            if let Some(file) = self.shared.folder.file_of(definition) {
+                self.shared.emit(Scheduling::Mended { definition: definition.clone(), file });
+            }
+        }
+        if self.others != said {
+            self.next_states = Millis::MIN;
+            self.others = said;
+        }
+        Ok(())
     }
 
     async fn keep(&mut self, starts: &mut Starts, stop: &CancellationToken) -> Result<(), StoreError> {
@@ -200,7 +248,8 @@ impl Scheduler {
 
     /// Records the runs that are due, and starts them.
     async fn check(&mut self, starts: &mut Starts, stop: &CancellationToken) -> Result<(), StoreError> {
-        let planned = self.shared.folder.planned();
+        self.announce().await?;
+        let planned = self.in_force();
         self.set_windows(&planned).await?;
         self.notice(&planned, false).await?;
         self.rules = planned
@@ -238,7 +287,7 @@ impl Scheduler {
             let window = window.map(|window| (window.from.as_millisecond(), window.until.as_millisecond()));
             store.set_schedule_window(&one.table.name, environment, window).await?;
         }
-        for name in self.shared.folder.unplanned() {
+        for name in self.shared.folder.unplanned().into_iter().filter(|name| !self.others.contains_key(name)) {
             store.set_schedule_window(&name, environment, None).await?;
         }
         Ok(())
@@ -249,13 +298,9 @@ impl Scheduler {
         let (store, environment) = (&self.shared.store, self.shared.settings.environment);
         let settled: BTreeMap<String, Millis> = store.settled(environment).await?.into_iter().collect();
         for one in planned {
-            let Some(from) = settled.get(&one.table.name) else {
-                store.begin_schedule(&one.table.name, environment).await?;
-                // Batches have a window from the first moment on.
-                self.set_windows(std::slice::from_ref(one)).await?;
-                continue;
-            };
-            self.notice_one(one, *from, all).await?;
+            if let Some(from) = settled.get(&one.table.name) {
+                self.notice_one(one, *from, all).await?;
+            }
         }
         Ok(())
     }
@@ -294,7 +339,7 @@ impl Scheduler {
     /// The moment of the next look.
     async fn next_moment(&self) -> Result<Millis, StoreError> {
         let now = self.shared.store.clock().now();
-        let planned = self.shared.folder.planned();
+        let planned = self.in_force();
         let next = |one: &Planned| Some(one.schedule.next(moment(now))?.at.as_millisecond());
         let ends = |one: &Planned| Some(one.schedule.window_at(moment(now))?.until.as_millisecond());
         let names: Vec<String> = planned.iter().map(|one| one.table.name.clone()).collect();
@@ -325,7 +370,8 @@ impl Scheduler {
             let next = one.schedule.next(now).map(|run| run.at.as_millisecond());
             state(one.table.name.clone(), false, next)
         });
-        let broken = self.shared.folder.broken().into_iter().map(|name| state(name, true, None));
+        let broken = self.shared.folder.broken().into_iter().chain(self.others.keys().cloned());
+        let broken = broken.map(|name| state(name, true, None));
         let states: Vec<_> = good.chain(broken).collect();
         let mut last = self.shared.states.lock().unwrap_or_else(PoisonError::into_inner);
         if *last != states {
@@ -334,6 +380,21 @@ impl Scheduler {
         }
         Ok(())
     }
+}
+
+/// Why a definition starts nothing: which process has which content.
+fn other_content(own: &str, nodes: &[ScheduleNode]) -> String {
+    let short = |content: &str| content.chars().take(8).collect::<String>();
+    let has = |node: &ScheduleNode| {
+        let force = if node.is_in_force { ", which is in force" } else { "" };
+        format!("{} has {}{force}", node.process, short(&node.content))
+    };
+    let nodes: Vec<String> = nodes.iter().map(has).collect();
+    format!(
+        "this definition is not the one in force and starts nothing here (its content is {}): {}; it starts again when it is the same, or when no process has the other",
+        short(own),
+        nodes.join(", ")
+    )
 }
 
 type Starts = JoinSet<Result<(), StoreError>>;

@@ -147,7 +147,7 @@ async fn waits(
         && kind.only_the_user_lifts()
     {
         let paused = kind.in_words(reason);
-        let resume = command(row.environment, &["resume", name]);
+        let resume = command((&shared.settings.choice, row.environment), &["resume", name]);
         return Ok(Some(format!("the batch `{name}` is {paused}; `{resume}` lets it go on")));
     }
     // A half-submitted batch must be submitted again, and so must a batch that this run itself began.

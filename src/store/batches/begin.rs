@@ -2,14 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sqlx::{Row, SqliteConnection};
 
-use crate::store::{Store, StoreError, StoredSpec, batches::control, engine::sql::sql, jobs::deliveries};
+use crate::store::engine::db::{Conn, query, query_scalar};
+use crate::store::{Store, StoreError, StoredSpec, batches::control, jobs::deliveries};
 use crate::{
     clock::Millis,
     domain::{
         environment::Environment,
         job::BatchId,
+        share::DEFAULT_PRIORITY,
         task::{Asked, TaskName, Unit},
     },
 };
@@ -36,6 +37,8 @@ pub struct NewBatch {
     pub max_spend: Option<i64>,
     /// How many calls may be in flight at once.
     pub concurrency: Option<u32>,
+    /// Its weight, where definitions wait for calls of the same pool.
+    pub priority: u32,
     /// Whether a high share of failures pauses it.
     pub pause_on_failures: bool,
 }
@@ -53,6 +56,7 @@ impl NewBatch {
             spec,
             max_spend: None,
             concurrency: None,
+            priority: DEFAULT_PRIORITY,
             pause_on_failures: true,
         }
     }
@@ -169,13 +173,13 @@ impl Store {
             let some = self
                 .write(move |conn, _| {
                     Box::pin(async move {
-                        let gone = sqlx::query(
+                        let gone = query(
                             r"-- begin::drop_corrected
                               UPDATE jobs
                               SET state = 'superseded'
                               WHERE id IN (
                                 SELECT id FROM jobs
-                                WHERE batch = $1 AND state = 'failed' AND error_kind = 'bad_line' AND finished_at < $2
+                                WHERE batch = $1 AND state = 'failed' AND error_kind = 'bad_line' AND forget IS NULL AND finished_at < $2
                                 LIMIT $3)",
                         )
                         .bind(begun.batch)
@@ -196,12 +200,12 @@ impl Store {
     }
 }
 
-async fn update(conn: &mut SqliteConnection, batch: &NewBatch, now: Millis) -> Result<Option<BatchId>, StoreError> {
-    Ok(sqlx::query_scalar(
+async fn update(conn: &mut Conn, batch: &NewBatch, now: Millis) -> Result<Option<BatchId>, StoreError> {
+    query_scalar(
         r"-- begin::update
           UPDATE batches
           SET spec = $1, max_spend = $2, concurrency = $3, pause_on_failures = $4, submitting_at = $5, cancelled_at = NULL,
-            definition = $7
+            definition = $7, priority = $8
           WHERE name = $6
           RETURNING id",
     )
@@ -212,16 +216,17 @@ async fn update(conn: &mut SqliteConnection, batch: &NewBatch, now: Millis) -> R
     .bind(now)
     .bind(&batch.name)
     .bind(&batch.definition)
+    .bind(batch.priority)
     .fetch_optional(conn)
-    .await?)
+    .await
 }
 
-async fn insert(conn: &mut SqliteConnection, batch: &NewBatch, now: Millis) -> Result<BatchId, StoreError> {
-    Ok(sqlx::query_scalar(
+async fn insert(conn: &mut Conn, batch: &NewBatch, now: Millis) -> Result<BatchId, StoreError> {
+    query_scalar(
         r"-- begin::insert: It has its window at once: a service that works beside the submission must not begin its calls early.
           INSERT INTO batches (name, definition, task, unit, environment, spec, state, submitting_at, max_spend, concurrency,
-            pause_on_failures, submitted_at, resumed_at, window_from, window_until)
-          SELECT $1, $2, $3, $10, $4, $5, 'open', $6, $7, $8, $9, $6, $6, s.window_from, s.window_until
+            pause_on_failures, submitted_at, resumed_at, window_from, window_until, priority)
+          SELECT $1, $2, $3, $10, $4, $5, 'open', $6, $7, $8, $9, $6, $6, s.window_from, s.window_until, $11
           FROM (SELECT 1 AS one) AS o
           LEFT JOIN schedules AS s ON s.definition = $2 AND s.environment = $4
           RETURNING id",
@@ -236,24 +241,21 @@ async fn insert(conn: &mut SqliteConnection, batch: &NewBatch, now: Millis) -> R
     .bind(batch.concurrency)
     .bind(i64::from(batch.pause_on_failures))
     .bind(batch.unit)
+    .bind(batch.priority)
     .fetch_one(conn)
-    .await?)
+    .await
 }
 
-async fn set_pending(conn: &mut SqliteConnection, batch: BatchId, pending: Option<&Pending>) -> Result<(), StoreError> {
+async fn set_pending(conn: &mut Conn, batch: BatchId, pending: Option<&Pending>) -> Result<(), StoreError> {
     let pending = pending.filter(|pending| pending.redeliver || pending.carried.is_some());
     let json = pending.map(|pending| json!(pending).to_string());
-    sqlx::query("UPDATE batches SET pending = $2 WHERE id = $1").bind(batch).bind(json).execute(conn).await?;
+    query("UPDATE batches SET pending = $2 WHERE id = $1").bind(batch).bind(json).execute(conn).await?;
     Ok(())
 }
 
 /// Does one step. `None`: nothing is pending any more.
-async fn carry_out_some(
-    conn: &mut SqliteConnection,
-    batch: BatchId,
-    now: Millis,
-) -> Result<Option<(u64, u64)>, StoreError> {
-    let pending: Option<String> = sqlx::query_scalar("SELECT pending FROM batches WHERE id = $1")
+async fn carry_out_some(conn: &mut Conn, batch: BatchId, now: Millis) -> Result<Option<(u64, u64)>, StoreError> {
+    let pending: Option<String> = query_scalar("SELECT pending FROM batches WHERE id = $1")
         .bind(batch)
         .fetch_optional(&mut *conn)
         .await?
@@ -261,7 +263,7 @@ async fn carry_out_some(
     let Some(pending) = pending else { return Ok(None) };
     let mut pending: Pending = serde_json::from_str(&pending)
         .map_err(|e| StoreError::Unexpected(format!("what is pending of batch {}: {e}", batch.0)))?;
-    let lines = sqlx::query(
+    let lines = query(
         r"-- begin::carry_out_some
           SELECT id, ordinal, carried
           FROM jobs
@@ -313,12 +315,14 @@ fn moved_cells(carried: &str, places: &[Option<usize>]) -> String {
     json!(places.iter().map(cell).collect::<Vec<_>>()).to_string()
 }
 
-async fn carry_over(conn: &mut SqliteConnection, moved: &[Value]) -> Result<(), StoreError> {
-    sqlx::query(sql(r"-- begin::carry_over
+async fn carry_over(conn: &mut Conn, moved: &[Value]) -> Result<(), StoreError> {
+    query(
+        r"-- begin::carry_over
             UPDATE jobs
             SET carried = r.v ->> 1
             FROM rows_of($1) AS r
-            WHERE jobs.id = CAST(r.v ->> 0 AS BIGINT) AND jobs.state <> 'superseded'"))
+            WHERE jobs.id = CAST(r.v ->> 0 AS BIGINT) AND jobs.state <> 'superseded' AND jobs.forget IS NULL",
+    )
     .bind(json!(moved).to_string())
     .execute(conn)
     .await?;

@@ -3,10 +3,10 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use serde_json::json;
-use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
 use super::pauses;
-use crate::store::{Selection, Store, StoreError, calls::end, engine::sql::sql, jobs::deliveries};
+use crate::store::engine::db::{Conn, Row, query, query_scalar};
+use crate::store::{Selection, Store, StoreError, calls::end, jobs::deliveries};
 use crate::{
     clock::Millis,
     domain::job::{BatchId, CallId},
@@ -41,14 +41,14 @@ impl Store {
         let in_flight = self
             .write(move |conn, now| {
                 Box::pin(async move {
-                    sqlx::query("UPDATE batches SET cancelled_at = $2 WHERE id = $1")
+                    query("UPDATE batches SET cancelled_at = $2 WHERE id = $1")
                         .bind(batch)
                         .bind(now)
                         .execute(&mut *conn)
                         .await?;
                     // Nothing is left that a pause could hold back.
                     pauses::lift(conn, batch, now).await?;
-                    let in_flight: i64 = sqlx::query_scalar(AWAITED_CALLS).bind(batch).fetch_one(conn).await?;
+                    let in_flight: i64 = query_scalar(AWAITED_CALLS).bind(batch).fetch_one(conn).await?;
                     Ok(u64::try_from(in_flight).unwrap_or(0))
                 })
             })
@@ -135,13 +135,13 @@ impl Store {
               ORDER BY id",
             lines.sql(2)
         );
-        Ok(sqlx::query_scalar(sql(&statement)).bind(batch).bind(lines.bound()).fetch_all(&self.read).await?)
+        query_scalar(statement.clone()).bind(batch).bind(lines.bound()).fetch_all(&self.read).await
     }
 
     /// Finishes a `cancel` that was killed halfway, if there is one. Otherwise, making one line due again would buy the
     /// rest, too.
     pub async fn finish_cancel(&self, batch: BatchId) -> Result<(), StoreError> {
-        let half_done: bool = sqlx::query_scalar(
+        let half_done: bool = query_scalar(
             r"-- control::finish_cancel
               SELECT EXISTS (
                 SELECT 1 FROM batches
@@ -158,7 +158,7 @@ impl Store {
 
     /// Leaves the lock free between two steps of a verb, for as long as other processes need to find it free.
     pub async fn let_others_write(&self) -> Result<(), StoreError> {
-        let others: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM processes WHERE id <> $1)")
+        let others: bool = query_scalar("SELECT EXISTS (SELECT 1 FROM processes WHERE id <> $1)")
             .bind(self.shared.process.load(Ordering::Acquire))
             .fetch_one(&self.read)
             .await?;
@@ -172,7 +172,7 @@ impl Store {
     pub async fn finish(&self, batch: BatchId) -> Result<bool, StoreError> {
         self.write(move |conn, now| {
             Box::pin(async move {
-                let done: Option<i64> = sqlx::query_scalar(
+                let done: Option<i64> = query_scalar(
                     r"-- control::finish
                       UPDATE batches
                       SET finished_at = coalesce(finished_at, $1)
@@ -196,8 +196,8 @@ pub(super) fn id_rows(ids: &[i64]) -> String {
 }
 
 /// Reopens a batch with something due. An earlier `cancel` ends, unless the batch's lines are being submitted.
-pub(in crate::store) async fn unfinish(conn: &mut SqliteConnection, batch: BatchId) -> Result<(), StoreError> {
-    sqlx::query(
+pub(in crate::store) async fn unfinish(conn: &mut Conn, batch: BatchId) -> Result<(), StoreError> {
+    query(
         r"-- control::unfinish: a batch that goes on has its window at once.
           UPDATE batches
           SET window_from = s.window_from, window_until = s.window_until
@@ -208,7 +208,7 @@ pub(in crate::store) async fn unfinish(conn: &mut SqliteConnection, batch: Batch
     .bind(batch)
     .execute(&mut *conn)
     .await?;
-    sqlx::query(
+    query(
         r"-- control::unfinish
           UPDATE batches
           SET finished_at = NULL, lately_well = 0, lately_badly = 0,
@@ -222,8 +222,8 @@ pub(in crate::store) async fn unfinish(conn: &mut SqliteConnection, batch: Batch
 }
 
 /// Gives up open calls of a batch that nobody waits for, up to a limit. Returns whether there may be more.
-async fn give_up_unawaited(conn: &mut SqliteConnection, batch: BatchId, now: Millis) -> Result<bool, StoreError> {
-    let unawaited = sqlx::query(
+async fn give_up_unawaited(conn: &mut Conn, batch: BatchId, now: Millis) -> Result<bool, StoreError> {
+    let unawaited = query(
         r"-- control::give_up_unawaited: by the open calls, as in `cancel`.
           SELECT id
           FROM calls
@@ -239,8 +239,8 @@ async fn give_up_unawaited(conn: &mut SqliteConnection, batch: BatchId, now: Mil
 }
 
 /// Cancels some jobs of a batch. `None`: none was left, and the batch is marked as finished.
-async fn cancel_some(conn: &mut SqliteConnection, batch: BatchId, now: Millis) -> Result<Option<u64>, StoreError> {
-    let done = sqlx::query(
+async fn cancel_some(conn: &mut Conn, batch: BatchId, now: Millis) -> Result<Option<u64>, StoreError> {
+    let done = query(
         r"-- control::cancel_some
           UPDATE jobs
           SET state = 'cancelled', due_at = NULL, token = NULL, process = NULL, finished_at = $1, lane = 'free'
@@ -254,7 +254,7 @@ async fn cancel_some(conn: &mut SqliteConnection, batch: BatchId, now: Millis) -
     if done.rows_affected() > 0 {
         return Ok(Some(done.rows_affected()));
     }
-    sqlx::query(
+    query(
         r"-- control::cancel_some: one that is being submitted may get more.
           UPDATE batches
           SET finished_at = $1
@@ -268,28 +268,34 @@ async fn cancel_some(conn: &mut SqliteConnection, batch: BatchId, now: Millis) -
 }
 
 /// Cancels these jobs (`[[job], …]`), if they are not finished. Returns how many, and how many of them have a call in flight.
-async fn cancel_these(conn: &mut SqliteConnection, jobs: &str, now: Millis) -> Result<(u64, u64), StoreError> {
-    let unawaited = sqlx::query(sql(r"-- control::cancel_these: nobody waits for these calls any more.
+pub(in crate::store) async fn cancel_these(conn: &mut Conn, jobs: &str, now: Millis) -> Result<(u64, u64), StoreError> {
+    let unawaited = query(
+        r"-- control::cancel_these: nobody waits for these calls any more.
             SELECT c.id
             FROM rows_of($1) AS r
             JOIN calls AS c ON c.job = CAST(r.v ->> 0 AS BIGINT)
-            WHERE c.state IN ('sent', 'accepted') AND c.process IS NULL"))
+            WHERE c.state IN ('sent', 'accepted') AND c.process IS NULL",
+    )
     .bind(jobs)
     .fetch_all(&mut *conn)
     .await?;
     give_up_all(conn, &unawaited, now).await?;
-    let in_flight: i64 = sqlx::query_scalar(sql(r"-- control::cancel_these
+    let in_flight: i64 = query_scalar(
+        r"-- control::cancel_these
             SELECT count(DISTINCT c.job)
             FROM rows_of($1) AS r
             JOIN calls AS c ON c.job = CAST(r.v ->> 0 AS BIGINT)
-            WHERE c.state IN ('sent', 'accepted')"))
+            WHERE c.state IN ('sent', 'accepted')",
+    )
     .bind(jobs)
     .fetch_one(&mut *conn)
     .await?;
-    let done = sqlx::query(sql(r"-- control::cancel_these
+    let done = query(
+        r"-- control::cancel_these
             UPDATE jobs
             SET state = 'cancelled', due_at = NULL, token = NULL, process = NULL, finished_at = $2, lane = 'free'
-            WHERE id IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r) AND due_at IS NOT NULL"))
+            WHERE id IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r) AND due_at IS NOT NULL",
+    )
     .bind(jobs)
     .bind(now)
     .execute(conn)
@@ -299,15 +305,17 @@ async fn cancel_these(conn: &mut SqliteConnection, jobs: &str, now: Millis) -> R
 
 /// Gives up and books the open calls of jobs (`[[job], …]`) that no worker has any more.
 pub(in crate::store) async fn give_up_open_calls_of(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     jobs: &str,
     now: Millis,
 ) -> Result<(), StoreError> {
-    let open = sqlx::query(sql(r"-- control::give_up_open_calls_of
+    let open = query(
+        r"-- control::give_up_open_calls_of
             SELECT c.id
             FROM rows_of($1) AS r
             JOIN calls AS c ON c.job = CAST(r.v ->> 0 AS BIGINT)
-            WHERE c.state IN ('sent', 'accepted')"))
+            WHERE c.state IN ('sent', 'accepted')",
+    )
     .bind(jobs)
     .fetch_all(&mut *conn)
     .await?;
@@ -315,22 +323,19 @@ pub(in crate::store) async fn give_up_open_calls_of(
 }
 
 /// Gives up and books the open calls of one job that no worker has any more.
-pub(in crate::store) async fn give_up_open_calls(
-    conn: &mut SqliteConnection,
-    job: i64,
-    now: Millis,
-) -> Result<(), StoreError> {
+pub(in crate::store) async fn give_up_open_calls(conn: &mut Conn, job: i64, now: Millis) -> Result<(), StoreError> {
     give_up_open_calls_of(conn, &id_rows(&[job]), now).await
 }
 
 /// The workers of these superseded jobs have stopped: their successors may start. If a predecessor itself waited for an
 /// older job's worker, and began after that worker's lease expired, its successor waits while that worker is active.
 pub(in crate::store) async fn release_successors(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     stopped: &[i64],
     now: Millis,
 ) -> Result<(), StoreError> {
-    sqlx::query(sql(r"-- control::release_successors
+    query(
+        r"-- control::release_successors
             WITH held AS (
               SELECT o.id AS stopped, h.id AS older
               FROM rows_of($1) AS r
@@ -340,7 +345,8 @@ pub(in crate::store) async fn release_successors(
             SET after = held.older,
               due_at = CASE WHEN state <> 'queued' THEN due_at WHEN held.older IS NULL THEN $2 ELSE $2 + 60000 END
             FROM held
-            WHERE jobs.after = held.stopped AND jobs.due_at IS NOT NULL"))
+            WHERE jobs.after = held.stopped AND jobs.due_at IS NOT NULL",
+    )
     .bind(id_rows(stopped))
     .bind(now)
     .execute(conn)
@@ -349,11 +355,7 @@ pub(in crate::store) async fn release_successors(
 }
 
 /// Gives up the calls of these rows.
-pub(in crate::store) async fn give_up_all(
-    conn: &mut SqliteConnection,
-    open: &[SqliteRow],
-    now: Millis,
-) -> Result<(), StoreError> {
-    let calls = open.iter().map(|row| Ok(row.try_get("id")?)).collect::<Result<Vec<CallId>, StoreError>>()?;
+pub(in crate::store) async fn give_up_all(conn: &mut Conn, open: &[Row], now: Millis) -> Result<(), StoreError> {
+    let calls = open.iter().map(|row| row.try_get("id")).collect::<Result<Vec<CallId>, StoreError>>()?;
     end::give_up(conn, &calls, now).await
 }

@@ -1,12 +1,13 @@
 //! Uploaded pronunciation dictionaries: their accounts, ids and contents.
 
+use crate::store::engine::db::{query, query_as};
 use crate::store::{Store, StoreError};
 
 impl Store {
     /// The id of an account's dictionary of this name (its file), and the hash of its content when it was uploaded.
     pub async fn dictionary(&self, account: &str, name: &str) -> Result<Option<(String, String)>, StoreError> {
         let sql = "SELECT id, hash FROM dictionaries WHERE account = $1 AND name = $2";
-        Ok(sqlx::query_as(sql).bind(account).bind(name).fetch_optional(&self.read).await?)
+        query_as(sql).bind(account).bind(name).fetch_optional(&self.read).await
     }
 
     /// Records an uploaded dictionary.
@@ -15,7 +16,7 @@ impl Store {
         self.write(move |conn, _| {
             let [account, name, id, hash] = [&account, &name, &id, &hash].map(String::clone);
             Box::pin(async move {
-                sqlx::query(
+                query(
                     r"-- dictionaries::keep_dictionary
                       INSERT INTO dictionaries (account, name, id, hash)
                       VALUES ($1, $2, $3, $4)
@@ -48,5 +49,9 @@ mod tests {
         store.keep_dictionary("a", "/words.csv", "id-1", "01").await.unwrap();
         assert_eq!(store.dictionary("a", "/words.csv").await.unwrap(), Some(("id-1".into(), "01".into())));
         assert_eq!(store.dictionary("b", "/words.csv").await.unwrap(), Some(("id-2".into(), "00".into())));
+    }
+
+    crate::store::harness::on_postgres_too! {
+        each_account_has_its_own,
     }
 }

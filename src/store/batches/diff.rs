@@ -3,11 +3,11 @@
 use crate::domain::{identity::Identity, job::BatchId};
 #[cfg(test)]
 use crate::store::NewJob;
+use crate::store::engine::db::query_as;
 use crate::store::{
     LineSet, Store, StoreError,
     batches::lines::incoming,
     batches::submit::{IS_RENAMED, SAME_SOURCE},
-    engine::sql::sql,
 };
 
 /// The effects of submitting, as counts.
@@ -219,7 +219,7 @@ impl Store {
     pub async fn diff_set(&self, batch: BatchId, lines: LineSet) -> Result<DiffSet, StoreError> {
         let incoming = incoming(true);
         let plan = plan_of_job();
-        let rows: Vec<AlikeRow> = sqlx::query_as(sql(&format!(
+        let rows: Vec<AlikeRow> = query_as(format!(
             r"-- diff::diff_set: a line of which nothing says that its recording is another one stays as it is.
               WITH
                 i AS MATERIALIZED ({incoming}),
@@ -248,7 +248,7 @@ impl Store {
                 string_agg(CAST(place AS TEXT), ',')
               FROM p
               GROUP BY plan"
-        )))
+        ))
         .bind(&*lines.into_json())
         .bind(batch)
         .fetch_all(&self.read)
@@ -268,14 +268,14 @@ impl Store {
     /// The lines of a set whose local files must be read.
     pub async fn to_read(&self, batch: BatchId, lines: LineSet) -> Result<Vec<ToRead>, StoreError> {
         let incoming = incoming(true);
-        let rows: Vec<(i64, String)> = sqlx::query_as(sql(&format!(
+        let rows: Vec<(i64, String)> = query_as(format!(
             r"-- diff::to_read
               WITH i AS MATERIALIZED ({incoming})
               SELECT i.line, i.source
               FROM i
               JOIN jobs AS j ON j.batch = $2 AND j.key = i.key AND j.variant = i.variant AND j.state <> 'superseded'
               WHERE {SAME_SOURCE} IS NULL AND i.source_bytes IS NOT NULL"
-        )))
+        ))
         .bind(&*lines.into_json())
         .bind(batch)
         .fetch_all(&self.read)
@@ -286,7 +286,7 @@ impl Store {
     /// The lines of a set whose address differs from the one in the ledger, and that have no local file before or after.
     pub async fn readdressed(&self, batch: BatchId, lines: LineSet) -> Result<Vec<AddressChange>, StoreError> {
         let incoming = incoming(true);
-        let rows: Vec<(i64, String, String, Identity)> = sqlx::query_as(sql(&format!(
+        let rows: Vec<(i64, String, String, Identity)> = query_as(format!(
             r"-- diff::readdressed
               WITH i AS MATERIALIZED ({incoming})
               SELECT i.line, i.source, j.source, j.source_id
@@ -294,7 +294,7 @@ impl Store {
               JOIN jobs AS j ON j.batch = $2 AND j.key = i.key AND j.variant = i.variant AND j.state <> 'superseded'
               WHERE i.source IS NOT NULL AND j.source IS NOT NULL AND i.text IS NULL
                 AND i.source_path IS NULL AND j.source_path IS NULL AND j.source_id <> i.source_id"
-        )))
+        ))
         .bind(&*lines.into_json())
         .bind(batch)
         .fetch_all(&self.read)

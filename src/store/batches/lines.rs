@@ -59,7 +59,7 @@ pub struct NewLocal {
 pub struct NewSynthesis {
     /// The text.
     pub text: Text,
-    /// Which of its line's jobs it is: voice and format.
+    /// Which of its line's jobs it is: voice, format, and the language where a line has several texts.
     pub variant: String,
 }
 
@@ -120,7 +120,8 @@ pub(in crate::store) fn incoming(speaks: bool) -> String {
     let cell = |nth: usize, name: &str, cell: Cell| match name {
         "variant" if speaks => format!("coalesce({}, '') AS variant", read(nth, cell)),
         "variant" => "'' AS variant".to_owned(),
-        "text" | "units" if !speaks => format!("NULL AS {name}"),
+        "text" if !speaks => "unhex(NULL) AS text".to_owned(),
+        "units" if !speaks => "CAST(NULL AS BIGINT) AS units".to_owned(),
         _ => format!("{} AS {name}", read(nth, cell)),
     };
     rows_of(&LINE, cell)

@@ -1,7 +1,6 @@
 //! Pauses by the user and by wavebatch, and the one line that may pass to test whether the obstacle is still there.
 
-use sqlx::SqliteConnection;
-
+use crate::store::engine::db::{Conn, query, query_scalar};
 use crate::store::{Store, StoreError};
 use crate::{
     clock::Millis,
@@ -25,7 +24,7 @@ impl Store {
         self.write(move |conn, now| {
             Box::pin(async move {
                 let kind: Option<PauseKind> =
-                    sqlx::query_scalar("SELECT pause_kind FROM batches WHERE id = $1 AND state = 'paused'")
+                    query_scalar("SELECT pause_kind FROM batches WHERE id = $1 AND state = 'paused'")
                         .bind(batch)
                         .fetch_optional(&mut *conn)
                         .await?;
@@ -41,8 +40,8 @@ impl Store {
     }
 }
 
-pub(in crate::store) async fn lift(conn: &mut SqliteConnection, batch: BatchId, now: Millis) -> Result<(), StoreError> {
-    sqlx::query(
+pub(in crate::store) async fn lift(conn: &mut Conn, batch: BatchId, now: Millis) -> Result<(), StoreError> {
+    query(
         r"-- pauses::lift
           UPDATE batches
           SET state = 'open', pause_kind = NULL, pause_reason = NULL, paused_at = NULL, pause_until = NULL,
@@ -58,13 +57,13 @@ pub(in crate::store) async fn lift(conn: &mut SqliteConnection, batch: BatchId, 
 
 /// Pauses inside a running transaction. The first reason stays; but a user's pause replaces one by wavebatch.
 pub(in crate::store) async fn pause_in(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     batch: BatchId,
     kind: PauseKind,
     reason: &str,
     now: Millis,
 ) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         r"-- pauses::pause_in: whoever was let through met the same cause: the pause lasts, and its probe is over.
           UPDATE batches
           SET state = 'paused', pause_kind = $1, pause_reason = $2, paused_at = coalesce(paused_at, $4),
@@ -76,15 +75,14 @@ pub(in crate::store) async fn pause_in(
     .bind(reason)
     .bind(batch)
     .bind(now)
-    .execute(conn)
-    .await?;
-    Ok(())
+    .later(conn)
+    .await
 }
 
 /// The effect of a settled line on a batch that is probed: a success lifts the pause, a failure keeps it. A fault of the
 /// source has no effect.
 pub(in crate::store) async fn end_probe(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     batch: BatchId,
     well: bool,
     now: Millis,
@@ -92,7 +90,7 @@ pub(in crate::store) async fn end_probe(
     if well {
         return lift(conn, batch, now).await;
     }
-    sqlx::query(
+    query(
         r"-- pauses::end_probe
           UPDATE batches
           SET probing = 0, probe_job = NULL, probed_at = $1
@@ -106,8 +104,8 @@ pub(in crate::store) async fn end_probe(
 }
 
 /// Pools that were out of reach are tried at once, and the time until a pause begins starts again.
-pub(in crate::store) async fn reset_outage_timers(conn: &mut SqliteConnection, now: Millis) -> Result<(), StoreError> {
-    sqlx::query(
+pub(in crate::store) async fn reset_outage_timers(conn: &mut Conn, now: Millis) -> Result<(), StoreError> {
+    query(
         r"-- pauses::reset_outage_timers
           UPDATE pools
           SET only_limited_since = NULL, outage_since = CASE WHEN outage_since IS NOT NULL THEN $1 END,

@@ -1,12 +1,10 @@
 //! The verb retry, in steps, since other processes wait for the lock.
 
 use serde_json::json;
-use sqlx::SqliteConnection;
 
 use super::control::{JOBS_AT_ONCE, id_rows, unfinish};
-use crate::store::{
-    Selection, Store, StoreError, engine::rows, engine::sql::sql, jobs::deliveries, jobs::parts::is_kept,
-};
+use crate::store::engine::db::{Conn, query, query_as, query_scalar};
+use crate::store::{Selection, Store, StoreError, engine::rows, jobs::deliveries, jobs::parts::is_kept};
 use crate::{
     clock::Millis,
     domain::job::{BatchId, JobState},
@@ -68,7 +66,7 @@ impl FreeRetry {
 impl Store {
     /// The effect that [`Store::retry`] would have.
     pub async fn plan_retry(&self, chosen: &Chosen) -> Result<Retried, StoreError> {
-        let row = sqlx::query(sql(&format!(
+        let row = query(format!(
             r"-- retry::plan_retry
               WITH chosen AS ({CHOSEN}),
                 bought AS (
@@ -88,14 +86,14 @@ impl Store {
             CHOSEN = chosen_jobs(&chosen.lines, "j.id IS NOT NULL"),
             ASIDE = ASIDE,
             PRESENT = PRESENT,
-        )))
+        ))
         .bind(chosen.batch)
         .bind(state_rows(chosen))
         .bind(chosen.lines.bound())
         .bind(chosen.part)
         .fetch_one(&self.read)
         .await?;
-        let joined: i64 = sqlx::query_scalar(sql(&format!(
+        let joined: i64 = query_scalar(format!(
             r"-- retry::plan_retry
               WITH chosen AS ({CHOSEN}),
                 aside AS (
@@ -108,11 +106,11 @@ impl Store {
                   UNION
                   SELECT k.job FROM aside AS a
                   JOIN calls AS k ON k.cache_key = a.cache_key AND k.cache_key IS NOT NULL AND k.state = 'answered')
-                AND j.batch = $1 AND j.state IN ('succeeded', 'suspect') AND j.wanted <> 'dropped'
+                AND j.batch = $1 AND j.state IN ('succeeded', 'suspect') AND j.wanted <> 'dropped' AND j.forget IS NULL
                 AND j.id NOT IN (SELECT id FROM chosen)",
             CHOSEN = chosen_jobs(&chosen.lines, "j.id IS NOT NULL"),
             ASIDE = ASIDE,
-        )))
+        ))
         .bind(chosen.batch)
         .bind(state_rows(chosen))
         .bind(chosen.lines.bound())
@@ -135,7 +133,7 @@ impl Store {
         self.finish_cancel(chosen.batch).await?;
         let states: Vec<String> = states(&chosen).iter().map(|state| format!("'{state}'")).collect();
         let condition = format!(
-            "j.state IN ({}) AND j.error_kind IS DISTINCT FROM 'bad_line' AND j.wanted <> 'dropped'",
+            "j.state IN ({}) AND j.error_kind IS DISTINCT FROM 'bad_line' AND j.wanted <> 'dropped' AND j.forget IS NULL",
             states.join(", ")
         );
         let ids = self.selected(chosen.batch, &condition, &chosen.lines).await?;
@@ -147,11 +145,11 @@ impl Store {
     /// Puts back the jobs for which nothing is paid twice: source errors, and deliveries whose answer is kept.
     pub async fn retry_free(&self, batch: BatchId) -> Result<FreeRetry, StoreError> {
         self.finish_cancel(batch).await?;
-        let ids: Vec<i64> = sqlx::query_scalar(
+        let ids: Vec<i64> = query_scalar(
             r"-- retry::retry_free
               SELECT id
               FROM jobs
-              WHERE batch = $1 AND state = 'failed' AND error_kind <> 'bad_line' AND wanted <> 'dropped'
+              WHERE batch = $1 AND state = 'failed' AND error_kind <> 'bad_line' AND wanted <> 'dropped' AND forget IS NULL
               ORDER BY id",
         )
         .bind(batch)
@@ -184,16 +182,16 @@ impl Store {
 }
 
 /// Those of these failed jobs that buy nothing twice when they are tried again.
-async fn free_of(conn: &mut SqliteConnection, ids: &str) -> Result<String, StoreError> {
-    let free: Vec<i64> = sqlx::query_scalar(sql(concat!(
+async fn free_of(conn: &mut Conn, ids: &str) -> Result<String, StoreError> {
+    let free: Vec<i64> = query_scalar(concat!(
         r"-- retry::free_of
           SELECT j.id
           FROM rows_of($1) AS r
           JOIN jobs AS j ON j.id = CAST(r.v ->> 0 AS BIGINT)
-          WHERE j.state = 'failed' AND j.wanted <> 'dropped' AND (j.error_kind LIKE 'source\_%' ESCAPE '\' OR ",
+          WHERE j.state = 'failed' AND j.wanted <> 'dropped' AND j.forget IS NULL AND (j.error_kind LIKE 'source\_%' ESCAPE '\' OR ",
         is_kept!("j"),
         ")"
-    )))
+    ))
     .bind(ids)
     .fetch_all(conn)
     .await?;
@@ -208,7 +206,7 @@ fn chosen_jobs(lines: &Selection, which: &str) -> String {
            $4 IS NULL AND j.state NOT IN ('suspect', 'succeeded') AND {} AS kept
          FROM jobs AS j
          WHERE j.batch = $1 AND j.state IN (SELECT v ->> 0 FROM rows_of($2) AS r)
-           AND j.error_kind IS DISTINCT FROM 'bad_line' AND j.wanted <> 'dropped' AND {which} {}",
+           AND j.error_kind IS DISTINCT FROM 'bad_line' AND j.wanted <> 'dropped' AND j.forget IS NULL AND {which} {}",
         is_kept!("j"),
         lines.sql(3)
     )
@@ -244,19 +242,14 @@ fn state_rows(chosen: &Chosen) -> String {
 }
 
 /// Puts some of the chosen jobs back in the queue, with kept answers or with new calls.
-async fn retry_some(
-    conn: &mut SqliteConnection,
-    chosen: &Chosen,
-    ids: &str,
-    now: Millis,
-) -> Result<FreeRetry, StoreError> {
+async fn retry_some(conn: &mut Conn, chosen: &Chosen, ids: &str, now: Millis) -> Result<FreeRetry, StoreError> {
     let which = "j.id IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($5) AS r)";
-    let jobs: Vec<(i64, bool)> = sqlx::query_as(sql(&format!(
+    let jobs: Vec<(i64, bool)> = query_as(format!(
         r"-- retry::retry_some: which of them, and which of their parts are set aside.
           SELECT id, kept
           FROM ({}) AS c",
         chosen_jobs(&chosen.lines, which)
-    )))
+    ))
     .bind(chosen.batch)
     .bind(state_rows(chosen))
     .bind(chosen.lines.bound())
@@ -266,22 +259,24 @@ async fn retry_some(
     .await?;
     if let Some(part) = chosen.part {
         // A job that was never claimed has no plan yet: only the part's number is known.
-        sqlx::query(sql(r"-- retry::retry_some
+        query(
+            r"-- retry::retry_some
                 INSERT INTO job_parts (job, part)
                 SELECT CAST(v ->> 0 AS BIGINT), $2 FROM rows_of($1) AS r WHERE 1 = 1
-                ON CONFLICT (job, part) DO NOTHING"))
+                ON CONFLICT (job, part) DO NOTHING",
+        )
         .bind(id_rows(&jobs.iter().map(|job| job.0).collect::<Vec<_>>()))
         .bind(part)
         .execute(&mut *conn)
         .await?;
     }
-    let aside: Vec<(i64, i64)> = sqlx::query_as(sql(&format!(
+    let aside: Vec<(i64, i64)> = query_as(format!(
         r"-- retry::retry_some
           SELECT p.job, p.part
           FROM ({}) AS c JOIN job_parts AS p ON p.job = c.id
           WHERE {ASIDE}",
         chosen_jobs(&chosen.lines, which)
-    )))
+    ))
     .bind(chosen.batch)
     .bind(state_rows(chosen))
     .bind(chosen.lines.bound())
@@ -299,7 +294,7 @@ async fn retry_some(
 }
 
 /// Sets parts aside, bought or reused: `[[job, part], …]`. Clips that the audio cache has had until now do not count.
-async fn set_aside(conn: &mut SqliteConnection, parts: &str, now: Millis) -> Result<(), StoreError> {
+async fn set_aside(conn: &mut Conn, parts: &str, now: Millis) -> Result<(), StoreError> {
     for statement in [
         r"-- retry::set_aside
           DELETE FROM answers
@@ -315,12 +310,14 @@ async fn set_aside(conn: &mut SqliteConnection, parts: &str, now: Millis) -> Res
             JOIN calls AS c ON c.job = CAST(r.v ->> 0 AS BIGINT) AND c.part = CAST(r.v ->> 1 AS BIGINT)
             WHERE c.state = 'answered')",
     ] {
-        sqlx::query(sql(statement)).bind(parts).execute(&mut *conn).await?;
+        query(statement).bind(parts).execute(&mut *conn).await?;
     }
-    sqlx::query(sql(r"-- retry::set_aside
+    query(
+        r"-- retry::set_aside
             UPDATE job_parts
             SET reused = 0, forced_at = $2
-            WHERE (job, part) IN (SELECT CAST(v ->> 0 AS BIGINT), CAST(v ->> 1 AS BIGINT) FROM rows_of($1) AS r)"))
+            WHERE (job, part) IN (SELECT CAST(v ->> 0 AS BIGINT), CAST(v ->> 1 AS BIGINT) FROM rows_of($1) AS r)",
+    )
     .bind(parts)
     .bind(now)
     .execute(conn)
@@ -329,19 +326,20 @@ async fn set_aside(conn: &mut SqliteConnection, parts: &str, now: Millis) -> Res
 }
 
 /// Puts jobs back in the queue; each entry also says whether its kept answer is used.
-async fn requeue(conn: &mut SqliteConnection, jobs: &[(i64, bool)], now: Millis) -> Result<(), StoreError> {
+async fn requeue(conn: &mut Conn, jobs: &[(i64, bool)], now: Millis) -> Result<(), StoreError> {
     let set = json!(jobs.iter().map(|(id, kept)| (id, u8::from(*kept))).collect::<Vec<_>>()).to_string();
     // The files of retried jobs are written again, whatever is there.
     deliveries::forget_checksums(conn, &set).await?;
-    sqlx::query(sql(r"-- retry::requeue: what was in doubt is paid for again, or delivered again and judged anew.
+    query(
+        r"-- retry::requeue: what was in doubt is paid for again, or delivered again and judged anew.
             UPDATE job_parts
             SET doubtful = 0
-            WHERE doubtful = 1 AND job IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)"))
+            WHERE doubtful = 1 AND job IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)",
+    )
     .bind(&set)
     .execute(&mut *conn)
     .await?;
-    sqlx::query(sql(
-        r"-- retry::requeue: what went wrong before does not count against the line. One that waited for the worker of its older self waits
+    query(r"-- retry::requeue: what went wrong before does not count against the line. One that waited for the worker of its older self waits
           -- for it still.
           UPDATE jobs
           SET state = 'queued',
@@ -350,8 +348,7 @@ async fn requeue(conn: &mut SqliteConnection, jobs: &[(i64, bool)], now: Millis)
             generation = generation + 1, source_tries = 0, finished_at = NULL, error_kind = NULL, error = NULL, notes = NULL,
             lane = CASE WHEN CAST(r.v ->> 1 AS BIGINT) = 1 THEN 'free' ELSE pool END
           FROM rows_of($1) AS r
-          WHERE jobs.id = CAST(r.v ->> 0 AS BIGINT)",
-    ))
+          WHERE jobs.id = CAST(r.v ->> 0 AS BIGINT)")
     .bind(&set)
     .bind(now)
     .execute(conn)

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use sqlx::{Database, Decode, Encode, Type, encode::IsNull, error::BoxDynError};
-
 use crate::domain::batch::BatchSpec;
+use crate::store::engine::db::{Bind, Cell, Column, Value};
 
 /// The specification of a batch's last submission. It is parsed where its row is read, and nowhere else.
 ///
@@ -46,33 +45,16 @@ impl From<&str> for StoredSpec {
     }
 }
 
-impl<DB: Database> Type<DB> for StoredSpec
-where
-    str: Type<DB>,
-{
-    fn type_info() -> DB::TypeInfo {
-        <str as Type<DB>>::type_info()
-    }
+impl Bind<'_> for StoredSpec {
+    const MISSING: Value<'static> = Value::Text(None);
 
-    fn compatible(ty: &DB::TypeInfo) -> bool {
-        <str as Type<DB>>::compatible(ty)
+    fn value(self) -> Value<'static> {
+        Value::Text(Some((*self.json).to_owned().into()))
     }
 }
 
-impl<'q, DB: Database> Encode<'q, DB> for StoredSpec
-where
-    String: Encode<'q, DB>,
-{
-    fn encode_by_ref(&self, buffer: &mut DB::ArgumentBuffer) -> Result<IsNull, BoxDynError> {
-        (*self.json).to_owned().encode_by_ref(buffer)
-    }
-}
-
-impl<'r, DB: Database> Decode<'r, DB> for StoredSpec
-where
-    &'r str: Decode<'r, DB>,
-{
-    fn decode(value: DB::ValueRef<'r>) -> Result<Self, BoxDynError> {
-        Ok(<&str as Decode<'r, DB>>::decode(value)?.into())
+impl Column for StoredSpec {
+    fn read(cell: Cell<'_>) -> Result<Self, String> {
+        if let Cell::Text(json) = cell { Ok(json.into()) } else { Err(cell.instead_of("text")) }
     }
 }

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use sqlx::SqliteConnection;
 
+use crate::store::engine::db::{Conn, query, query_as, query_scalar};
 use crate::store::{
     BadSet, Begun, LineSet, Store, StoreError,
     batches::control,
     batches::lines::{PackedLines, incoming, incoming_bad},
-    engine::sql::sql,
     jobs::deliveries,
     jobs::texts,
 };
@@ -68,7 +67,7 @@ impl Store {
             let cancelled = self
                 .write(move |conn, _| {
                     Box::pin(async move {
-                        let ended = sqlx::query(
+                        let ended = query(
                             r"-- submit::end_submit
                               UPDATE batches
                               SET submitting_at = NULL
@@ -87,6 +86,7 @@ impl Store {
             }
             self.cancel_lines(batch).await?;
         }
+        self.show_growth().await;
         self.wake();
         Ok(())
     }
@@ -97,7 +97,7 @@ impl Store {
                 SELECT count(*)
                 FROM jobs
                 WHERE batch = $1 AND state = 'succeeded' AND notes = 'adopted'";
-        let count: i64 = sqlx::query_scalar(sql).bind(batch).fetch_one(&self.read).await?;
+        let count: i64 = query_scalar(sql).bind(batch).fetch_one(&self.read).await?;
         Ok(u64::try_from(count).unwrap_or(0))
     }
 }
@@ -123,7 +123,7 @@ pub(in crate::store) const SAME_SOURCE: &str = "CASE
      END";
 
 async fn submit_set(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     begun: Begun,
     (good, bad): (&PackedLines, &str),
     now: Millis,
@@ -131,7 +131,7 @@ async fn submit_set(
     let batch = begun.batch;
     let mut done = Submitted::default();
     texts::insert(conn, &good.texts).await?;
-    let (task, ordinal): (TaskName, i64) = sqlx::query_as(
+    let (task, ordinal): (TaskName, i64) = query_as(
         r"-- submit::submit_set: the submitter lives.
           UPDATE batches
           SET submitting_at = CASE WHEN submitting_at IS NULL THEN NULL ELSE $2 END
@@ -169,23 +169,19 @@ struct SetPlace {
 }
 
 /// Makes the same texts with the same options due for delivery again, where their outputs have other names now.
-async fn redeliver_renamed(
-    conn: &mut SqliteConnection,
-    place: SetPlace,
-    good: &PackedLines,
-) -> Result<(u64, u64), StoreError> {
+async fn redeliver_renamed(conn: &mut Conn, place: SetPlace, good: &PackedLines) -> Result<(u64, u64), StoreError> {
     if !good.speaks() {
         return Ok((0, 0));
     }
     let incoming = incoming(true);
-    let renamed: Vec<i64> = sqlx::query_scalar(sql(&format!(
+    let renamed: Vec<i64> = query_scalar(format!(
         r"-- submit::redeliver_renamed
           WITH i AS MATERIALIZED ({incoming})
           SELECT j.id
           FROM i
           JOIN jobs AS j ON j.batch = $2 AND j.key = i.key AND j.variant = i.variant AND j.state <> 'superseded'
           WHERE NOT (j.source_id <> i.source_id) AND NOT (j.options_id <> i.options_id) AND {IS_RENAMED} AND j.outputs IS NOT NULL"
-    )))
+    ))
     .bind(&*good.json)
     .bind(place.batch)
     .fetch_all(&mut *conn)
@@ -199,10 +195,10 @@ async fn redeliver_renamed(
 
 /// Updates lines with the same recording and options: a newer signature, another path of the same file and other carried
 /// cells replace the old ones.
-async fn refresh_same(conn: &mut SqliteConnection, place: SetPlace, good: &PackedLines) -> Result<(), StoreError> {
+async fn refresh_same(conn: &mut Conn, place: SetPlace, good: &PackedLines) -> Result<(), StoreError> {
     // A self-join would read the table once for each line.
     let (incoming, same) = (incoming(good.speaks()), SAME_SOURCE.replace("j.", "jobs."));
-    sqlx::query(sql(&format!(
+    query(format!(
         r"-- submit::refresh_same: nearly all lines have the same options, and are not to be found by those.
           WITH i AS MATERIALIZED ({incoming})
           UPDATE jobs
@@ -216,16 +212,18 @@ async fn refresh_same(conn: &mut SqliteConnection, place: SetPlace, good: &Packe
               OR jobs.overrides IS DISTINCT FROM i.overrides OR jobs.source_id <> i.source_id
               OR jobs.source_bytes IS DISTINCT FROM i.source_bytes OR jobs.source_path IS DISTINCT FROM i.source_path
               OR jobs.source_mtime IS DISTINCT FROM i.source_mtime OR jobs.source_inode IS DISTINCT FROM i.source_inode)"
-    )))
+    ))
     .bind(&*good.json)
     .bind(place.batch)
     .execute(&mut *conn)
     .await?;
-    sqlx::query(sql(r"-- submit::refresh_same: a line that was bad and is mended stands under its own key now.
+    query(
+        r"-- submit::refresh_same: a line that was bad and is mended stands under its own key now.
             UPDATE jobs
             SET state = 'superseded'
-            WHERE batch = $2 AND state = 'failed' AND error_kind = 'bad_line'
-              AND line IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)"))
+            WHERE batch = $2 AND state = 'failed' AND error_kind = 'bad_line' AND forget IS NULL
+              AND line IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)",
+    )
     .bind(&*good.json)
     .bind(place.batch)
     .execute(conn)
@@ -233,16 +231,16 @@ async fn refresh_same(conn: &mut SqliteConnection, place: SetPlace, good: &Packe
     Ok(())
 }
 
-async fn supersede(conn: &mut SqliteConnection, place: SetPlace, good: &PackedLines) -> Result<u64, StoreError> {
+async fn supersede(conn: &mut Conn, place: SetPlace, good: &PackedLines) -> Result<u64, StoreError> {
     let incoming = incoming(good.speaks());
-    let old: Vec<(i64, bool)> = sqlx::query_as(sql(&format!(
+    let old: Vec<(i64, bool)> = query_as(format!(
         r"-- submit::supersede: whose process is gone has no worker any more, though its token still stands there.
           WITH i AS MATERIALIZED ({incoming})
           SELECT j.id, j.token IS NOT NULL AND EXISTS (SELECT 1 FROM processes AS p WHERE p.id = j.process)
           FROM i
           JOIN jobs AS j ON j.batch = $2 AND j.key = i.key AND j.variant = i.variant AND j.state <> 'superseded'
           WHERE NOT {SAME_SOURCE} OR ({SAME_SOURCE} AND j.options_id <> i.options_id)"
-    )))
+    ))
     .bind(&*good.json)
     .bind(place.batch)
     .fetch_all(&mut *conn)
@@ -258,17 +256,17 @@ async fn supersede(conn: &mut SqliteConnection, place: SetPlace, good: &PackedLi
     control::give_up_open_calls_of(conn, &idle, place.now).await?;
     // supersede: an active worker shows by its token that it has not stopped.
     for (ids, token) in [(&idle, ", token = NULL, process = NULL"), (&held, "")] {
-        sqlx::query(sql(&format!(
+        query(format!(
             r"-- submit::supersede
               UPDATE jobs
               SET state = 'superseded', due_at = NULL{token}
               WHERE id IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)"
-        )))
+        ))
         .bind(ids)
         .execute(&mut *conn)
         .await?;
     }
-    sqlx::query(sql(&format!(
+    query(format!(
         r"-- submit::supersede: its place in the report is the old one's. Its start waits until the old one's worker has stopped, or that
           -- of the one for which the old one waited itself.
           WITH i AS MATERIALIZED ({incoming})
@@ -287,7 +285,7 @@ async fn supersede(conn: &mut SqliteConnection, place: SetPlace, good: &PackedLi
           JOIN jobs AS o ON o.id = CAST(c.v ->> 0 AS BIGINT)
           JOIN i ON i.key = o.key AND i.variant = o.variant
           LEFT JOIN jobs AS h ON h.id = CASE WHEN o.token IS NULL THEN o.after ELSE o.id END AND h.token IS NOT NULL"
-    )))
+    ))
     .bind(&*good.json)
     .bind(&all)
     .bind(place.now)
@@ -297,9 +295,9 @@ async fn supersede(conn: &mut SqliteConnection, place: SetPlace, good: &PackedLi
     Ok(u64::try_from(old.len()).unwrap_or(0))
 }
 
-async fn insert_new(conn: &mut SqliteConnection, place: SetPlace, good: &PackedLines) -> Result<u64, StoreError> {
+async fn insert_new(conn: &mut Conn, place: SetPlace, good: &PackedLines) -> Result<u64, StoreError> {
     let incoming = incoming(good.speaks());
-    let inserted = sqlx::query(sql(&format!(
+    let inserted = query(format!(
         r"-- submit::insert_new
           INSERT INTO jobs (batch, ordinal, line, key, source, source_id, options_id, overrides, carried, kind, pool, source_bytes,
             source_etag, source_path, source_mtime, source_inode, variant, text, units, state, lane, due_at, submitted_at,
@@ -316,7 +314,7 @@ async fn insert_new(conn: &mut SqliteConnection, place: SetPlace, good: &PackedL
           FROM ({incoming}) AS i
           WHERE 1 = 1
           ON CONFLICT DO NOTHING"
-    )))
+    ))
     .bind(&*good.json)
     .bind(place.batch)
     .bind(place.ordinal)
@@ -327,13 +325,13 @@ async fn insert_new(conn: &mut SqliteConnection, place: SetPlace, good: &PackedL
     Ok(inserted.rows_affected())
 }
 
-async fn insert_bad(conn: &mut SqliteConnection, place: SetPlace, bad: &str) -> Result<(), StoreError> {
+async fn insert_bad(conn: &mut Conn, place: SetPlace, bad: &str) -> Result<(), StoreError> {
     if bad == "[]" {
         return Ok(());
     }
     // insert_bad: `finished_at` is when it was last read as bad. Once all lines are read, older ones are corrected lines.
     let incoming = incoming_bad();
-    sqlx::query(sql(&format!(
+    query(format!(
         r"-- submit::insert_bad
           INSERT INTO jobs (batch, ordinal, line, key, source_id, options_id, carried, kind, pool, state, lane, submitted_at,
             finished_at, error_kind, error)
@@ -343,8 +341,8 @@ async fn insert_bad(conn: &mut SqliteConnection, place: SetPlace, bad: &str) -> 
           ON CONFLICT (batch, key, variant) WHERE state <> 'superseded'
             DO UPDATE SET error = excluded.error, carried = excluded.carried, line = excluded.line,
               finished_at = excluded.finished_at
-            WHERE jobs.error_kind = 'bad_line'"
-    )))
+            WHERE jobs.error_kind = 'bad_line' AND jobs.forget IS NULL"
+    ))
     .bind(bad)
     .bind(place.batch)
     .bind(place.now)

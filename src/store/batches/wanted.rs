@@ -6,10 +6,10 @@ use std::{
 };
 
 use serde_json::json;
-use sqlx::{Row, SqliteConnection};
 
 use crate::domain::job::{BatchId, Wanted};
-use crate::store::{Begun, Store, StoreError, batches::control, engine::sql::sql, jobs::deliveries};
+use crate::store::engine::db::{Conn, query, query_as, query_scalar};
+use crate::store::{Begun, Store, StoreError, batches::control, jobs::deliveries};
 
 /// How many lines one transaction handles: other processes wait for the lock meanwhile.
 const LINES_AT_ONCE: i64 = 4_000;
@@ -28,7 +28,7 @@ pub struct ReadLines {
 pub struct WantedChanges {
     /// Lines that are no longer in the manifest.
     pub gone: u64,
-    /// Jobs in voices or formats that are no longer wanted.
+    /// Jobs in voices, formats or languages that are no longer wanted.
     pub dropped: u64,
     /// Jobs that are wanted again and are delivered again.
     pub redelivered: u64,
@@ -85,11 +85,11 @@ impl Store {
         }
         let mut after = 0_i64;
         loop {
-            let lines = sqlx::query(
+            let lines = query(
                 r"-- wanted::note_reading
                   SELECT id, key, variant, wanted
                   FROM jobs
-                  WHERE batch = $1 AND id > $2 AND state <> 'superseded' AND error_kind IS DISTINCT FROM 'bad_line'
+                  WHERE batch = $1 AND id > $2 AND state <> 'superseded' AND error_kind IS DISTINCT FROM 'bad_line' AND forget IS NULL
                   ORDER BY id
                   LIMIT $3",
             )
@@ -103,7 +103,7 @@ impl Store {
             let mut changes = Vec::new();
             for line in &lines {
                 let before: Wanted = line.try_get("wanted")?;
-                let mark = LineHash::of(line.try_get("key")?, line.try_get("variant")?);
+                let mark = LineHash::of(line.text("key")?, line.text("variant")?);
                 let now = reading.judge(mark, before);
                 if now != before {
                     changes.push((line.try_get::<i64, _>("id")?, before, now));
@@ -121,7 +121,7 @@ impl Store {
             done.redelivered += step.0;
             done.pruned += step.1;
         }
-        let counts: Vec<(Wanted, i64)> = sqlx::query_as(
+        let counts: Vec<(Wanted, i64)> = query_as(
             r"-- wanted::note_reading
               SELECT wanted, count(*)
               FROM jobs
@@ -139,11 +139,11 @@ impl Store {
 
     /// How many good jobs of a batch are wanted, and how many there are.
     async fn wanted_now(&self, batch: BatchId) -> Result<(u64, u64), StoreError> {
-        let (wanted, all): (i64, i64) = sqlx::query_as(
+        let (wanted, all): (i64, i64) = query_as(
             r"-- wanted::wanted_now
               SELECT count(*) FILTER (WHERE wanted = 'yes'), count(*)
               FROM jobs
-              WHERE batch = $1 AND state <> 'superseded' AND error_kind IS DISTINCT FROM 'bad_line'",
+              WHERE batch = $1 AND state <> 'superseded' AND error_kind IS DISTINCT FROM 'bad_line' AND forget IS NULL",
         )
         .bind(batch)
         .fetch_one(&self.read)
@@ -154,7 +154,7 @@ impl Store {
 
 /// Changes what jobs are. Returns how many are delivered again, and how many answers are pruned.
 async fn change(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     batch: BatchId,
     changes: &[(i64, Wanted, Wanted)],
     now: i64,
@@ -164,10 +164,12 @@ async fn change(
         json!(changes.iter().filter(|change| which(change)).map(|(job, ..)| [job]).collect::<Vec<_>>()).to_string()
     };
     let again = ids(&|(_, before, now)| *before == Wanted::Dropped && *now == Wanted::Yes);
-    let due = sqlx::query(sql(r"-- wanted::change
+    let due = query(
+        r"-- wanted::change
             UPDATE jobs
             SET due_at = $2
-            WHERE id IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r) AND state = 'queued'"))
+            WHERE id IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r) AND state = 'queued'",
+    )
     .bind(&again)
     .bind(now)
     .execute(&mut *conn)
@@ -181,22 +183,21 @@ async fn change(
 
 /// Records what lines are now. Each change takes the ledger's next number. A waiting job has a due time only while it is
 /// wanted; a running job keeps its lease, and its worker puts it back.
-pub(in crate::store) async fn note(conn: &mut SqliteConnection, changes: &[(i64, Wanted)]) -> Result<(), StoreError> {
+pub(in crate::store) async fn note(conn: &mut Conn, changes: &[(i64, Wanted)]) -> Result<(), StoreError> {
     if changes.is_empty() {
         return Ok(());
     }
     let n = i64::try_from(changes.len()).unwrap_or(i64::MAX);
     let last: i64 =
-        sqlx::query_scalar("UPDATE ledger SET seq = seq + $1 RETURNING seq").bind(n).fetch_one(&mut *conn).await?;
+        query_scalar("UPDATE ledger SET seq = seq + $1 RETURNING seq").bind(n).fetch_one(&mut *conn).await?;
     let set: Vec<_> =
         changes.iter().zip(last - n + 1..).map(|((job, wanted), seq)| json!([job, wanted, seq])).collect();
-    sqlx::query(sql(
-        r"-- wanted::note
+    query(r"-- wanted::note
           UPDATE jobs
           SET wanted = r.v ->> 1, seq = CAST(r.v ->> 2 AS BIGINT),
             due_at = CASE WHEN state <> 'queued' THEN due_at WHEN r.v ->> 1 = 'dropped' THEN NULL ELSE coalesce(due_at, 0) END
           FROM rows_of($1) AS r
-          WHERE jobs.id = CAST(r.v ->> 0 AS BIGINT)"))
+          WHERE jobs.id = CAST(r.v ->> 0 AS BIGINT)")
     .bind(json!(set).to_string())
     .execute(conn)
     .await?;

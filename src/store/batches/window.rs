@@ -2,9 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
-use sqlx::{Row, sqlite::SqliteRow};
-
-use crate::store::{BatchRow, Store, StoreError, engine::sql::sql, queries::read};
+use crate::store::engine::db::{Row, query, query_as, query_scalar};
+use crate::store::{BatchRow, Store, StoreError, queries::read};
 use crate::{
     clock::Millis,
     domain::{environment::Environment, job::BatchId, retry::PauseKind},
@@ -66,7 +65,7 @@ impl Store {
              AND environment = $1 AND coalesce(probed_at, paused_at, 0) <= $2",
             held.join("', '")
         );
-        let any: bool = sqlx::query_scalar(sql(&format!("SELECT EXISTS (SELECT 1 FROM batches WHERE {which})")))
+        let any: bool = query_scalar(format!("SELECT EXISTS (SELECT 1 FROM batches WHERE {which})"))
             .bind(environment)
             .bind(self.now() - PROBE_AFTER)
             .fetch_one(&self.read)
@@ -78,18 +77,18 @@ impl Store {
             .write(move |conn, now| {
                 let which = which.clone();
                 Box::pin(async move {
-                    Ok(sqlx::query_as(sql(&format!(
+                    query_as(format!(
                         r"-- window::probe_paused
                           UPDATE batches
                           SET probing = 1, probe_job = NULL, probed_at = $3
                           WHERE {which}
                           RETURNING id, pause_kind"
-                    )))
+                    ))
                     .bind(environment)
                     .bind(now - PROBE_AFTER)
                     .bind(now)
                     .fetch_all(conn)
-                    .await?)
+                    .await
                 })
             })
             .await?;
@@ -99,7 +98,7 @@ impl Store {
 
     /// The batches of this environment that are not finished, or whose end was not reported yet, each with its status.
     pub async fn batch_statuses(&self, environment: Environment) -> Result<Vec<(BatchRow, BatchStatus)>, StoreError> {
-        let rows = sqlx::query(
+        let rows = query(
             r"-- window::standings
               SELECT b.*, EXISTS (SELECT 1 FROM jobs WHERE batch = b.id AND due_at IS NOT NULL) AS unfinished,
                 window_until <= $2
@@ -122,11 +121,7 @@ impl Store {
         self.write(move |conn, _| {
             let mark = mark.clone();
             Box::pin(async move {
-                sqlx::query("UPDATE batches SET reported = $1 WHERE id = $2")
-                    .bind(mark)
-                    .bind(batch)
-                    .execute(conn)
-                    .await?;
+                query("UPDATE batches SET reported = $1 WHERE id = $2").bind(mark).bind(batch).execute(conn).await?;
                 Ok(())
             })
         })
@@ -134,7 +129,7 @@ impl Store {
     }
 }
 
-fn batch_status(row: &SqliteRow) -> Result<(BatchRow, BatchStatus), StoreError> {
+fn batch_status(row: &Row) -> Result<(BatchRow, BatchStatus), StoreError> {
     let batch = read::batch_row(row)?;
     let batch_status = match batch.finished_at {
         Some(at) => BatchStatus::Finished(at),

@@ -1,238 +1,313 @@
-//! Bought audio, kept as files: a complete file under its cache key is the answer, whichever job bought it.
+//! The audio cache of a ledger, wherever it is kept: what was bought once is found, joined, and replaced on request.
 
 use std::{
-    fs::{self, DirBuilder, File},
+    collections::{HashMap, HashSet},
     io,
-    os::unix::fs::DirBuilderExt,
-    path::{Path, PathBuf},
-    time::SystemTime,
+    sync::Arc,
 };
 
-use crate::store::{Scratch, Store, StoreError};
-use crate::{
-    crash,
-    domain::{hex::unhex, identity::Identity, synthesis_options::AudioFormat},
-};
+use bytes::Bytes;
 
-/// The folder of the spool that keeps bought audio: `speech/ab/abcd….pcm`, named by cache key and format.
+use super::{
+    clips::{ClipRow, day_of},
+    folder::ClipFolder,
+    home::Home,
+    objects::{ClipBucket, Take},
+    source::{ClipSource, ObjectStream},
+};
+use crate::domain::{identity::Identity, synthesis_options::AudioFormat};
+use crate::store::{Store, StoreError};
+
+/// The bought audio of a ledger.
 ///
-/// A file appears here complete or not at all: it is written under another name, made durable, and renamed. Every file
-/// here was paid for, and is the answer of a call whose row may not know it yet.
+/// A clip in a folder is a complete file. A clip in a store of objects is a row, and an object that was complete before it;
+/// an object without a row is the answer of a call that is still open.
 #[derive(Debug, Clone)]
 pub struct AudioCache {
-    root: PathBuf,
+    store: Store,
 }
 
-/// A file of the audio cache.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CachedClip {
-    /// The identity of its text, voice and options.
-    pub cache_key: Identity,
-    /// Its path.
-    pub path: PathBuf,
-    /// Its length.
+/// A clip that is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeptClip {
+    /// Its length in bytes.
     pub bytes: u64,
-    /// When it was bought, or last used.
-    pub used_at: SystemTime,
+    /// Which object it is, where clips are objects.
+    pub take: Option<u32>,
+    /// Whether no row knows it yet.
+    pub is_unrecorded: bool,
+}
+
+/// Which clips were kept a moment ago.
+#[derive(Debug, Clone)]
+pub enum KeptClips {
+    /// Those of a folder, which is looked into.
+    Folder(ClipFolder),
+    /// Objects.
+    Objects(Arc<HashSet<Identity>>),
+}
+
+impl KeptClips {
+    /// Whether a clip is kept. Of a folder, this uses the disk.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn has(&self, cache_key: Identity, format: AudioFormat) -> Result<bool, StoreError> {
+        match self {
+            Self::Folder(folder) => folder.is_kept(cache_key, format),
+            Self::Objects(clips) => Ok(clips.contains(&cache_key)),
+        }
+    }
 }
 
 impl Store {
-    /// The audio cache beside this ledger.
+    /// The audio cache of this ledger.
     #[must_use]
     pub fn audio_cache(&self) -> AudioCache {
-        AudioCache { root: self.spool().join("speech") }
+        AudioCache { store: self.clone() }
     }
 }
 
-// All of these use the disk, and are for threads that may block.
+/// All of these fail where the ledger cannot be read, where machines share the ledger and no audio cache
+/// ([`StoreError::NoSharedSpool`]), and with [`StoreError::Spool`] where the cache is out of reach: a clip may be there nevertheless.
 impl AudioCache {
-    /// The path of a clip, whether it is kept or not.
-    #[must_use]
-    pub fn path(&self, cache_key: Identity, format: AudioFormat) -> PathBuf {
-        let hex = cache_key.hex();
-        self.root.join(&hex[..2]).join(format!("{hex}.{format}"))
-    }
-
-    /// Whether a clip is kept, and how long its file is, in bytes.
+    /// The place of the clips, as messages name it.
     ///
     /// # Errors
-    /// It cannot be found out now: the disk fails, or the folder cannot be read. The clip may be there nevertheless.
-    pub fn find(&self, cache_key: Identity, format: AudioFormat) -> io::Result<Option<u64>> {
-        match fs::metadata(self.path(cache_key, format)) {
-            Ok(meta) => Ok((meta.is_file() && meta.len() > 0).then_some(meta.len())),
-            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
-            Err(e) => Err(e),
+    /// As of all methods.
+    pub async fn place(&self) -> Result<String, StoreError> {
+        Ok(self.store.clip_home().await?.shown())
+    }
+
+    /// Finds out whether a place that machines share takes what is bought, before anything is. A folder beside the ledger is
+    /// not looked at.
+    ///
+    /// # Errors
+    /// As of all methods.
+    pub async fn try_out(&self) -> Result<(), StoreError> {
+        match self.store.clip_home().await? {
+            Home::Folder { address: None, .. } => Ok(()),
+            Home::Folder { folder, .. } => in_folder(folder, |folder| folder.try_out()).await,
+            home @ Home::Objects { bucket, .. } => bucket.try_out().await.map_err(|e| failed(home, e)),
         }
     }
 
-    /// Whether a clip is kept.
+    /// Which of these clips are kept, with their lengths in bytes. Their use is recorded as now.
     ///
     /// # Errors
-    /// As [`Self::find`].
-    pub fn is_kept(&self, cache_key: Identity, format: AudioFormat) -> Result<bool, StoreError> {
-        match self.find(cache_key, format) {
-            Ok(found) => Ok(found.is_some()),
-            Err(source) => Err(StoreError::Spool { path: self.root.clone(), source }),
-        }
-    }
-
-    /// An empty file to be written and then [kept](Self::keep).
-    ///
-    /// # Errors
-    /// The file cannot be created.
-    pub fn draft(&self) -> io::Result<(Scratch, File)> {
-        Scratch::create(&self.root, "part")
-    }
-
-    /// Makes a complete draft durable, under its clip's name. An existing file stays, unless it is to be replaced.
-    ///
-    /// # Errors
-    /// The disk is full or fails; then nothing is kept.
-    pub fn keep(&self, draft: &Scratch, cache_key: Identity, format: AudioFormat, replace: bool) -> io::Result<()> {
-        if !replace && self.find(cache_key, format)?.is_some() {
-            return Ok(());
-        }
-        let path = self.path(cache_key, format);
-        let folder = path.parent().unwrap_or(&self.root);
-        File::open(draft.path())?.sync_all()?;
-        let fresh = !folder.is_dir();
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        crash::point("before-file");
-        fs::rename(draft.path(), &path)?;
-        File::open(folder)?.sync_all()?;
-        crash::point("after-file");
-        if fresh {
-            File::open(&self.root)?.sync_all()?;
-        }
-        Ok(())
-    }
-
-    /// Moves a damaged file out of the way. It stays beside the cache's files, for inspection.
-    pub fn discard(&self, cache_key: Identity, format: AudioFormat) {
-        let path = self.path(cache_key, format);
-        let _ = fs::rename(&path, path.with_extension(format!("{format}.damaged")));
-    }
-
-    /// Records that a clip was used now: the least recently used clips are removed first.
-    pub fn touch(&self, cache_key: Identity, format: AudioFormat) {
-        // An audio cache that cannot be written can still be read.
-        if let Ok(file) = File::options().append(true).open(self.path(cache_key, format)) {
-            let _ = file.set_modified(SystemTime::now());
-        }
-    }
-
-    /// Calls `each` for every kept clip, in no order. Other files are skipped.
-    ///
-    /// # Errors
-    /// A folder cannot be read.
-    pub fn walk(&self, mut each: impl FnMut(CachedClip)) -> io::Result<()> {
-        for folder in entries(&self.root)? {
-            let folder = folder?;
-            if !folder.file_type()?.is_dir() {
-                continue;
+    /// As of all methods.
+    pub async fn find(&self, clips: Vec<Identity>, format: AudioFormat) -> Result<HashMap<Identity, u64>, StoreError> {
+        match self.store.clip_home().await? {
+            Home::Folder { folder, .. } => {
+                in_folder(folder, move |folder| {
+                    let mut found = HashMap::with_capacity(clips.len());
+                    for clip in clips {
+                        if let Some(bytes) = folder.find(clip, format)? {
+                            folder.touch(clip, format);
+                            found.insert(clip, bytes);
+                        }
+                    }
+                    Ok(found)
+                })
+                .await
             }
-            for file in entries(&folder.path())? {
-                let file = file?;
-                let Some(cache_key) = cache_key_of(&file.path()) else { continue };
-                // Another process may prune it meanwhile.
-                let Ok(meta) = file.metadata() else { continue };
-                let used_at = meta.modified()?;
-                each(CachedClip { cache_key, path: file.path(), bytes: meta.len(), used_at });
+            Home::Objects { .. } => {
+                let rows = self.store.clip_rows(&clips).await?;
+                let today = day_of(self.store.now());
+                let stale: Vec<_> = rows.iter().filter(|row| row.used_day < today).map(|row| row.cache_key).collect();
+                self.store.use_clips(&stale).await?;
+                Ok(rows.iter().map(|row| (row.cache_key, row.bytes)).collect())
             }
         }
-        Ok(())
     }
 
-    /// The folder of the cache.
-    #[must_use]
-    pub fn root(&self) -> &Path {
-        &self.root
+    /// A clip that is kept and that the ledger knows.
+    ///
+    /// # Errors
+    /// As of all methods.
+    pub async fn get(&self, clip: Identity, format: AudioFormat) -> Result<Option<KeptClip>, StoreError> {
+        match self.store.clip_home().await? {
+            Home::Folder { folder, .. } => found_in(folder, clip, format).await,
+            Home::Objects { .. } => Ok(self.row_of(clip).await?.map(|row| row.kept())),
+        }
     }
 
-    /// Removes drafts that dead processes left.
-    pub fn sweep(&self) {
-        Scratch::sweep(&self.root);
+    /// A clip that is kept, whether the ledger knows it or not. While a call for the clip is open, its answer may be kept.
+    ///
+    /// # Errors
+    /// As of all methods.
+    pub async fn get_unrecorded(&self, clip: Identity, format: AudioFormat) -> Result<Option<KeptClip>, StoreError> {
+        match self.store.clip_home().await? {
+            Home::Folder { folder, .. } => found_in(folder, clip, format).await,
+            home @ Home::Objects { bucket, .. } => {
+                let row = self.row_of(clip).await?;
+                let takes = bucket.takes(clip).await.map_err(|e| failed(home, e))?;
+                let newest = takes.into_iter().filter(|take| take.bytes > 0).max_by_key(|take| take.number);
+                if let Some(take) = newest.filter(|take| row.is_none_or(|row| take.number > row.take)) {
+                    return Ok(Some(take.unrecorded()));
+                }
+                match self.send_unsent(clip, format, bucket).await.map_err(|e| failed(home, e))? {
+                    Some(sent) => Ok(Some(sent)),
+                    None => Ok(row.map(|row| row.kept())),
+                }
+            }
+        }
+    }
+
+    /// Puts a complete clip into the cache. What is there stays, unless it is to be replaced.
+    ///
+    /// # Errors
+    /// As of all methods; then nothing is kept, and the audio must stay in hand.
+    pub async fn put(
+        &self,
+        clip: Identity,
+        format: AudioFormat,
+        audio: &Bytes,
+        replace: bool,
+    ) -> Result<KeptClip, StoreError> {
+        let bytes = audio.len() as u64;
+        match self.store.clip_home().await? {
+            Home::Folder { folder, .. } => {
+                let audio = audio.clone();
+                in_folder(folder, move |folder| folder.write(clip, format, &audio, replace)).await?;
+                Ok(KeptClip { bytes, take: None, is_unrecorded: true })
+            }
+            home @ Home::Objects { bucket, .. } => {
+                let number = bucket.put(clip, audio, replace).await.map_err(|e| failed(home, e))?;
+                Ok(KeptClip { bytes, take: Some(number), is_unrecorded: true })
+            }
+        }
+    }
+
+    /// Keeps a clip on this machine until it can be [put](Self::put): for a cache that cannot be reached now. It is found by
+    /// [`Self::get_unrecorded`] here, also after a kill. In a folder nothing is kept: it is on this machine already.
+    pub async fn set_by(&self, clip: Identity, format: AudioFormat, audio: Bytes) {
+        if let Ok(Home::Objects { .. }) = self.store.clip_home().await {
+            let unsent = self.store.unsent_clips();
+            // Without it the audio is still in hand.
+            let _ = in_folder(&unsent, move |unsent| unsent.write(clip, format, &audio, true)).await;
+        }
+    }
+
+    /// Removes what [`Self::set_by`] kept.
+    pub async fn sent(&self, clip: Identity, format: AudioFormat) {
+        let unsent = self.store.unsent_clips();
+        let _ = in_folder(&unsent, move |unsent| unsent.remove(clip, format)).await;
+    }
+
+    async fn send_unsent(&self, clip: Identity, format: AudioFormat, to: &ClipBucket) -> io::Result<Option<KeptClip>> {
+        let path = self.store.unsent_clips().path(clip, format);
+        let audio: Bytes = match tokio::fs::read(&path).await {
+            Ok(audio) => audio.into(),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        let take = to.put(clip, &audio, false).await?;
+        self.sent(clip, format).await;
+        Ok(Some(KeptClip { bytes: audio.len() as u64, take: Some(take), is_unrecorded: true }))
+    }
+
+    /// Moves a damaged clip out of the way: it counts as not kept.
+    ///
+    /// # Errors
+    /// As of all methods.
+    pub async fn discard(&self, clip: Identity, format: AudioFormat) -> Result<(), StoreError> {
+        match self.store.clip_home().await? {
+            Home::Folder { folder, .. } => {
+                in_folder(folder, move |folder| {
+                    folder.discard(clip, format);
+                    Ok(())
+                })
+                .await
+            }
+            Home::Objects { bucket, .. } => {
+                let Some(row) = self.row_of(clip).await? else { return Ok(()) };
+                self.store.forget_clip(clip, row.take).await?;
+                // If it stays, it is swept later, and what is bought next is another take.
+                let _ = bucket.remove(clip, row.take).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// What the clips are read from, in this order; `None` stays `None`. Whether they are there shows when they are read.
+    ///
+    /// # Errors
+    /// As of all methods.
+    pub async fn sources(
+        &self,
+        clips: &[Option<Identity>],
+        format: AudioFormat,
+    ) -> Result<Vec<Option<ClipSource>>, StoreError> {
+        match self.store.clip_home().await? {
+            Home::Folder { folder, .. } => {
+                Ok(clips.iter().map(|clip| clip.map(|clip| ClipSource::File(folder.path(clip, format)))).collect())
+            }
+            Home::Objects { bucket, .. } => {
+                let wanted: Vec<_> = clips.iter().flatten().copied().collect();
+                let rows: HashMap<_, _> =
+                    self.store.clip_rows(&wanted).await?.into_iter().map(|row| (row.cache_key, row)).collect();
+                let take = |clip: &Identity| rows.get(clip).map_or(0, |row| row.take);
+                let names = wanted.iter().map(|clip| bucket.name(*clip, take(clip))).collect();
+                let bytes = wanted.iter().filter_map(|clip| rows.get(clip)).map(|row| row.bytes).sum();
+                let stream = ObjectStream::new(Arc::clone(bucket.objects()), names, bytes);
+                let mut nth = 0..;
+                Ok(clips.iter().map(|clip| clip.and_then(|_| Some(stream.source(nth.next()?)))).collect())
+            }
+        }
+    }
+
+    /// Which clips are kept now: for a survey of many texts.
+    ///
+    /// # Errors
+    /// As of all methods.
+    pub async fn snapshot(&self) -> Result<KeptClips, StoreError> {
+        match self.store.clip_home().await? {
+            Home::Folder { folder, .. } => Ok(KeptClips::Folder(folder.clone())),
+            Home::Objects { .. } => {
+                let mut clips = HashSet::new();
+                self.store
+                    .all_clip_rows(|row| {
+                        clips.insert(row.cache_key);
+                    })
+                    .await?;
+                Ok(KeptClips::Objects(Arc::new(clips)))
+            }
+        }
+    }
+
+    async fn row_of(&self, clip: Identity) -> Result<Option<ClipRow>, StoreError> {
+        Ok(self.store.clip_rows(&[clip]).await?.pop())
     }
 }
 
-fn entries(folder: &Path) -> io::Result<impl Iterator<Item = io::Result<fs::DirEntry>>> {
-    match fs::read_dir(folder) {
-        Ok(entries) => Ok(Some(entries).into_iter().flatten()),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None.into_iter().flatten()),
-        Err(e) => Err(e),
+impl ClipRow {
+    const fn kept(&self) -> KeptClip {
+        KeptClip { bytes: self.bytes, take: Some(self.take), is_unrecorded: false }
     }
 }
 
-fn cache_key_of(path: &Path) -> Option<Identity> {
-    unhex(path.file_stem()?.to_str()?).map(Identity)
+impl Take {
+    const fn unrecorded(&self) -> KeptClip {
+        KeptClip { bytes: self.bytes, take: Some(self.number), is_unrecorded: true }
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::io::Write;
+async fn found_in(folder: &ClipFolder, clip: Identity, format: AudioFormat) -> Result<Option<KeptClip>, StoreError> {
+    let found = in_folder(folder, move |folder| folder.find(clip, format)).await?;
+    Ok(found.map(|bytes| KeptClip { bytes, take: None, is_unrecorded: false }))
+}
 
-    use super::*;
+/// Looks into a folder, on a thread that may block.
+async fn in_folder<T: Send + 'static>(
+    folder: &ClipFolder,
+    look: impl FnOnce(&ClipFolder) -> io::Result<T> + Send + 'static,
+) -> Result<T, StoreError> {
+    let at = folder.clone();
+    let looked = tokio::task::spawn_blocking(move || look(&at)).await.map_err(io::Error::other).flatten();
+    looked.map_err(|source| StoreError::Spool { place: folder.root().display().to_string(), source })
+}
 
-    fn keep(audio_cache: &AudioCache, cache_key: Identity, content: &[u8], replace: bool) {
-        let (draft, mut file) = audio_cache.draft().unwrap();
-        file.write_all(content).unwrap();
-        audio_cache.keep(&draft, cache_key, AudioFormat::Pcm, replace).unwrap();
-    }
-
-    #[test]
-    fn what_is_kept_stays_unless_it_is_to_be_replaced() {
-        let dir = tempfile::tempdir().unwrap();
-        let audio_cache = AudioCache { root: dir.path().join("speech") };
-        let (cache_key, other) = (Identity([0xab; 16]), Identity([0; 16]));
-        let find = |cache_key, format| audio_cache.find(cache_key, format).unwrap();
-        assert_eq!(find(cache_key, AudioFormat::Pcm), None);
-        audio_cache.walk(|_| panic!("there is nothing")).unwrap();
-        keep(&audio_cache, cache_key, b"first", false);
-        keep(&audio_cache, cache_key, b"second one", false);
-        assert_eq!(fs::read(audio_cache.path(cache_key, AudioFormat::Pcm)).unwrap(), b"first");
-        assert_eq!(find(cache_key, AudioFormat::Mp3), None, "another format is another purchase");
-        keep(&audio_cache, cache_key, b"second one", true);
-        assert_eq!(find(cache_key, AudioFormat::Pcm), Some(10));
-        keep(&audio_cache, other, b"x", false);
-        let mut seen = Vec::new();
-        audio_cache.walk(|kept| seen.push((kept.cache_key, kept.bytes))).unwrap();
-        seen.sort_by_key(|(_, bytes)| *bytes);
-        assert_eq!(seen, [(other, 1), (cache_key, 10)]);
-        let left = fs::read_dir(audio_cache.root()).unwrap().filter(|e| e.as_ref().unwrap().path().is_file()).count();
-        assert_eq!(left, 0, "drafts go with their values");
-    }
-
-    #[test]
-    fn what_cannot_be_looked_at_now_is_not_gone() {
-        let dir = tempfile::tempdir().unwrap();
-        let audio_cache = AudioCache { root: dir.path().join("speech") };
-        let cache_key = Identity([3; 16]);
-        keep(&audio_cache, cache_key, b"bought", false);
-        let folder = audio_cache.path(cache_key, AudioFormat::Pcm).parent().unwrap().to_owned();
-        let away = dir.path().join("away");
-        fs::rename(&folder, &away).unwrap();
-        assert_eq!(audio_cache.find(cache_key, AudioFormat::Pcm).unwrap(), None, "its folder is gone");
-        // A failing mount answers each look with an error; so does a link that points to itself, also for root.
-        std::os::unix::fs::symlink(&folder, &folder).unwrap();
-        assert!(audio_cache.find(cache_key, AudioFormat::Pcm).is_err());
-        let (draft, _file) = audio_cache.draft().unwrap();
-        assert!(audio_cache.keep(&draft, cache_key, AudioFormat::Pcm, false).is_err(), "it stays in hand");
-        fs::remove_file(&folder).unwrap();
-        fs::rename(&away, &folder).unwrap();
-        assert_eq!(audio_cache.find(cache_key, AudioFormat::Pcm).unwrap(), Some(6));
-    }
-
-    #[test]
-    fn used_again_is_used_now() {
-        let dir = tempfile::tempdir().unwrap();
-        let audio_cache = AudioCache { root: dir.path().to_owned() };
-        let cache_key = Identity([7; 16]);
-        keep(&audio_cache, cache_key, b"x", false);
-        let path = audio_cache.path(cache_key, AudioFormat::Pcm);
-        File::options().append(true).open(&path).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
-        audio_cache.touch(cache_key, AudioFormat::Pcm);
-        let mut age = None;
-        audio_cache.walk(|kept| age = kept.used_at.elapsed().ok()).unwrap();
-        assert!(age.unwrap().as_secs() < 60);
-    }
+pub(super) fn failed(home: &Home, source: io::Error) -> StoreError {
+    StoreError::Spool { place: home.shown(), source }
 }

@@ -2,13 +2,12 @@
 //! All steps are short, since calls in flight wait for the same writer.
 
 use serde_json::json;
-use sqlx::Row;
 
+use crate::store::engine::db::{query, query_scalar};
 use crate::store::{
     Store, StoreError,
     engine::rows,
     engine::space::{self, Log},
-    engine::sql::sql,
 };
 use crate::{
     clock::Millis,
@@ -37,7 +36,7 @@ impl Store {
     /// Removes the answers of batches that finished before `finished_before` (ms since 1970), or of one batch.
     pub async fn prune(&self, batch: Option<BatchId>, finished_before: Millis) -> Result<Pruned, StoreError> {
         let batches: Vec<i64> =
-            sqlx::query_scalar("SELECT id FROM batches WHERE finished_at < $1 AND ($2 IS NULL OR id = $2)")
+            query_scalar("SELECT id FROM batches WHERE finished_at < $1 AND ($2 IS NULL OR id = $2)")
                 .bind(finished_before)
                 .bind(batch)
                 .fetch_all(&self.read)
@@ -71,11 +70,13 @@ impl Store {
                     let calls = calls.clone();
                     Box::pin(async move {
                         // The batch may have been reopened since then.
-                        let taken: Vec<i64> = sqlx::query_scalar(sql(r"-- prune::prune_one
+                        let taken: Vec<i64> = query_scalar(
+                            r"-- prune::prune_one
                                 DELETE FROM answers
                                 WHERE call IN (SELECT unhex(v ->> 0) FROM rows_of($1) AS r)
                                   AND EXISTS (SELECT 1 FROM batches WHERE id = $2 AND finished_at < $3)
-                                RETURNING length(body)"))
+                                RETURNING length(body)",
+                        )
                         .bind(calls)
                         .bind(batch)
                         .bind(finished_before)
@@ -99,7 +100,7 @@ impl Store {
         log: &mut Log,
         pruned: &mut Pruned,
     ) -> Result<(), StoreError> {
-        let kept = sqlx::query(
+        let kept = query(
             r"-- prune::prune_callbacks
               SELECT b.id, length(b.body) AS size
               FROM calls AS c
@@ -122,13 +123,13 @@ impl Store {
                 .write(move |conn, _| {
                     let ids = ids.clone();
                     Box::pin(async move {
-                        let taken = sqlx::query(sql(
+                        let taken = query(
                             r"-- prune::prune_callbacks: the batch may have been taken up again since.
                               UPDATE callbacks
                               SET body = NULL, packed = NULL
                               WHERE id IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r) AND body IS NOT NULL
                                 AND EXISTS (SELECT 1 FROM batches WHERE id = $2 AND finished_at < $3)",
-                        ))
+                        )
                         .bind(ids)
                         .bind(batch)
                         .bind(finished_before)
@@ -150,12 +151,12 @@ impl Store {
     /// The next calls of a batch that have answers, as many as one transaction removes. The search runs beside the
     /// writer, and skips the calls that are older than every answer: ids grow with time.
     async fn page(&self, batch: i64, after: &[u8]) -> Result<Vec<Vec<u8>>, StoreError> {
-        let found = sqlx::query(
+        let found = query(
             r"-- prune::page
               SELECT c.id, length(a.body) AS size
               FROM calls AS c
               CROSS JOIN answers AS a
-              WHERE a.call = c.id AND c.batch = $1 AND c.id > $2 AND c.id >= (SELECT min(call) FROM answers)
+              WHERE a.call = c.id AND c.batch = $1 AND c.id > $2 AND c.id >= (SELECT call FROM answers ORDER BY call LIMIT 1)
               ORDER BY c.id
               LIMIT $3",
         )

@@ -1,14 +1,31 @@
 //! The bought audio in the spool: how much there is, and which of it may be removed.
 
-use std::{collections::HashSet, fs, io, path::PathBuf, time::SystemTime};
+use std::{
+    collections::HashSet,
+    fs, io,
+    time::{Duration, SystemTime},
+};
+
+use futures::{StreamExt, stream};
 
 use serde_json::json;
 
 use crate::domain::identity::Identity;
-use crate::store::{CachedClip, PartKeys, Scratch, Store, StoreError, engine::sql::sql};
+use crate::store::engine::db::{Conn, query_scalar};
+use crate::store::{
+    CachedClip, ClipPlace, PartKeys, Scratch, Store, StoreError,
+    cache::audio_cache::failed,
+    cache::clips::{DAY, day_of},
+    cache::home::Home,
+    cache::objects::ClipBucket,
+};
 
-/// How many files a transaction removes at most.
+/// How many clips a transaction removes at most.
 const AT_ONCE: usize = 200;
+/// How many objects are removed at the same time.
+const OBJECTS_AT_ONCE: usize = 8;
+/// An object without a row is swept when it is older than this.
+const ORPHAN_AGE: Duration = DAY;
 
 /// A number of clips, and the length of their files.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -113,65 +130,166 @@ impl Store {
                 }
             }
         }
-        self.audio_cache().sweep();
+        match self.clip_home().await? {
+            Home::Folder { folder, .. } => folder.sweep(),
+            home @ Home::Objects { bucket, .. } => {
+                self.sweep_objects(bucket).await.map_err(|e| e.unwrap_or_else(|io| failed(home, io)))?;
+            }
+        }
         Scratch::sweep(&self.spool());
         Ok(pruned)
     }
 
+    /// Removes objects that no row has: replaced takes, and those whose row was removed by a process that died then.
+    async fn sweep_objects(&self, bucket: &ClipBucket) -> Result<(), Result<StoreError, io::Error>> {
+        let old = bucket.all_takes(|take| !take.is_younger(ORPHAN_AGE)).await.map_err(Err)?;
+        for set in old.chunks(AT_ONCE) {
+            let takes: Vec<_> = set.iter().map(|take| (take.cache_key, take.number)).collect();
+            let orphans = self.orphans(&takes).await.map_err(Ok)?;
+            remove_all(bucket, orphans).await.map_err(Err)?;
+        }
+        Ok(())
+    }
+
     pub(in crate::store) async fn seen(&self, tasks: &dyn PartKeys) -> Result<CacheContents, StoreError> {
-        let audio_cache = self.audio_cache();
-        let walked = tokio::task::spawn_blocking(move || {
-            let mut clips = Vec::new();
-            audio_cache.walk(|clip| clips.push(clip)).map(|()| clips)
-        });
-        let mut clips = walked.await.map_err(io::Error::other).flatten().map_err(|e| self.unreadable(e))?;
+        let mut clips = Vec::new();
+        match self.clip_home().await? {
+            home @ Home::Folder { folder, .. } => {
+                let folder = folder.clone();
+                let walked = tokio::task::spawn_blocking(move || {
+                    let mut clips = Vec::new();
+                    folder.walk(|clip| clips.push(clip)).map(|()| clips)
+                });
+                clips = walked.await.map_err(io::Error::other).flatten().map_err(|e| failed(home, e))?;
+            }
+            Home::Objects { .. } => {
+                let now = SystemTime::now();
+                self.all_clip_rows(|row| {
+                    let place = ClipPlace::Object(row.take);
+                    // The latest moment of that day.
+                    let after = SystemTime::UNIX_EPOCH + DAY * u32::try_from(row.used_day + 1).unwrap_or_default();
+                    let used_at = (after - Duration::from_millis(1)).min(now);
+                    clips.push(CachedClip { cache_key: row.cache_key, place, bytes: row.bytes, used_at });
+                })
+                .await?;
+            }
+        }
         clips.sort_unstable_by_key(|clip| (clip.used_at, clip.cache_key.0));
         Ok(CacheContents { clips, needed: self.needed_cache_keys(tasks).await? })
     }
 
-    fn unreadable(&self, source: io::Error) -> StoreError {
-        StoreError::Spool { path: self.audio_cache().root().to_owned(), source }
-    }
-
-    /// Removes files that no unfinished job needs. Returns which ones it left: those that are needed now, and those that
-    /// were used since they were listed.
+    /// Removes clips that no unfinished job needs. Returns which ones it left: those that are needed now, and those that were
+    /// used since they were listed.
     ///
-    /// A job that reuses a clip records that first, then searches for the file. The records are read and the files
-    /// removed in one write transaction: if the record comes before it, the file stays; if after it, no file is found.
+    /// A job that reuses a clip records that first, then searches for it. The records are read and the files, or the rows of
+    /// objects, removed in one write transaction: if the record comes before it, the clip stays; if after it, none is found.
     pub(in crate::store) async fn remove(
         &self,
         clips: &[CachedClip],
     ) -> Result<(HashSet<Identity>, HashSet<Identity>), StoreError> {
+        let home = self.clip_home().await?;
         let set = json!(clips.iter().map(|clip| [clip.cache_key.hex()]).collect::<Vec<_>>()).to_string();
-        let files: Vec<(Identity, PathBuf, SystemTime)> =
-            clips.iter().map(|clip| (clip.cache_key, clip.path.clone(), clip.used_at)).collect();
-        let (needed, used, failed) = self
-            .write(move |conn, _| {
-                let (set, files) = (set.clone(), files.clone());
-                Box::pin(async move {
-                    let needed: Vec<String> = sqlx::query_scalar(sql(NEEDED_OF)).bind(set).fetch_all(conn).await?;
-                    let (mut spared, mut used, mut failed) = (HashSet::new(), HashSet::new(), None);
-                    for (clip, path, seen) in files {
-                        if needed.contains(&clip.hex()) {
-                            spared.insert(clip);
-                        } else if fs::metadata(&path).and_then(|meta| meta.modified()).is_ok_and(|at| at > seen) {
-                            used.insert(clip);
-                        } else if let Err(e) = fs::remove_file(&path)
-                            && e.kind() != io::ErrorKind::NotFound
-                        {
-                            failed = Some((e.kind(), e.to_string()));
-                            break;
-                        }
-                    }
-                    Ok((spared, used, failed))
-                })
+        let going = clips.to_vec();
+        let removed = self.write(move |conn, now| {
+            let (set, going) = (set.clone(), going.clone());
+            Box::pin(async move {
+                let needed: Vec<String> = query_scalar(NEEDED_OF).bind(set).fetch_all(&mut *conn).await?;
+                let needed: HashSet<String> = needed.into_iter().collect();
+                let (needed, going): (Vec<_>, Vec<_>) =
+                    going.into_iter().partition(|clip| needed.contains(&clip.cache_key.hex()));
+                let needed = needed.iter().map(|clip| clip.cache_key).collect();
+                let mut removed = Removed { needed, ..Removed::default() };
+                removed.remove_files(&going);
+                removed.remove_rows(conn, &going, now).await?;
+                Ok(removed)
             })
-            .await?;
-        match failed {
-            None => Ok((needed, used)),
-            Some((kind, words)) => Err(self.unreadable(io::Error::new(kind, words))),
+        });
+        let Removed { needed, used, objects, failure } = removed.await?;
+        if let Some((kind, words)) = failure {
+            return Err(failed(home, io::Error::new(kind, words)));
+        }
+        if let Home::Objects { bucket, .. } = home {
+            remove_all(bucket, objects).await.map_err(|e| failed(home, e))?;
+        }
+        Ok((needed, used))
+    }
+}
+
+/// What became of clips that were to be removed.
+#[derive(Debug, Default)]
+struct Removed {
+    needed: HashSet<Identity>,
+    used: HashSet<Identity>,
+    /// Objects whose rows are gone.
+    objects: Vec<(Identity, u32)>,
+    failure: Option<(io::ErrorKind, String)>,
+}
+
+impl Removed {
+    /// Removes the files among these. After a failure nothing more is tried.
+    fn remove_files(&mut self, clips: &[CachedClip]) {
+        for clip in clips {
+            let ClipPlace::File(path) = &clip.place else { continue };
+            if fs::metadata(path).and_then(|meta| meta.modified()).is_ok_and(|at| at > clip.used_at) {
+                self.used.insert(clip.cache_key);
+            } else if let Err(e) = fs::remove_file(path)
+                && e.kind() != io::ErrorKind::NotFound
+            {
+                self.failure = Some((e.kind(), e.to_string()));
+                return;
+            }
         }
     }
+
+    /// Removes the rows of the objects among these. The objects go later: until then nothing finds them.
+    async fn remove_rows(&mut self, conn: &mut Conn, clips: &[CachedClip], now: i64) -> Result<(), StoreError> {
+        let seen_day = |clip: &CachedClip| {
+            let used = clip.used_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            i64::try_from(used.as_millis()).map_or(i64::MAX, |ms| day_of(ms.min(now)))
+        };
+        let objects: Vec<_> = clips
+            .iter()
+            .filter_map(|clip| match clip.place {
+                ClipPlace::Object(take) => Some((clip, take)),
+                ClipPlace::File(_) => None,
+            })
+            .collect();
+        if objects.is_empty() {
+            return Ok(());
+        }
+        let set: Vec<_> =
+            objects.iter().map(|(clip, take)| json!([clip.cache_key.hex(), take, seen_day(clip)])).collect();
+        let gone: Vec<Identity> = query_scalar(
+            r"-- spool::remove_rows
+              DELETE FROM clips
+              WHERE EXISTS (
+                SELECT 1 FROM rows_of($1) AS r
+                WHERE clips.cache_key = unhex(r.v ->> 0) AND clips.take = CAST(r.v ->> 1 AS BIGINT)
+                  AND clips.used_day <= CAST(r.v ->> 2 AS BIGINT))
+              RETURNING cache_key",
+        )
+        .bind(json!(set).to_string())
+        .fetch_all(conn)
+        .await?;
+        let gone: HashSet<Identity> = gone.into_iter().collect();
+        for (clip, take) in objects {
+            match gone.contains(&clip.cache_key) {
+                true => self.objects.push((clip.cache_key, take)),
+                false => drop(self.used.insert(clip.cache_key)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Removes objects, several at a time. The first failure ends it: what is left is swept later.
+async fn remove_all(bucket: &ClipBucket, takes: impl IntoIterator<Item = (Identity, u32)>) -> io::Result<()> {
+    let removals = takes.into_iter().map(|(clip, take)| bucket.remove(clip, take));
+    let mut removals = stream::iter(removals).buffer_unordered(OBJECTS_AT_ONCE);
+    while let Some(removed) = removals.next().await {
+        removed?;
+    }
+    Ok(())
 }
 
 /// The clips among these that the spool must keep, by the rule of [`Store::needed_cache_keys`], except for clips that no
@@ -214,7 +332,7 @@ fn going(seen: &CacheContents, limits: SpoolLimits) -> Vec<bool> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::path::PathBuf;
 
     use super::*;
 
@@ -225,7 +343,7 @@ mod tests {
     fn seen(needed: &[u8]) -> CacheContents {
         let clip = |n: u8| CachedClip {
             cache_key: Identity([n; 16]),
-            path: PathBuf::new(),
+            place: ClipPlace::File(PathBuf::new()),
             bytes: 10,
             used_at: at(u64::from(n) * 100),
         };

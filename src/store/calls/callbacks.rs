@@ -7,9 +7,9 @@ use std::{
 
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
-use crate::store::{Body, End, Ended, PoolEffect, Store, StoreError, calls::end, engine::packed, engine::sql::sql};
+use crate::store::engine::db::{Conn, Insert, Row, query};
+use crate::store::{Body, End, Ended, PoolEffect, Store, StoreError, calls::end, engine::packed};
 use crate::{
     clock::Millis,
     domain::{
@@ -86,11 +86,11 @@ pub struct Expected {
 impl Store {
     /// The call of this id, if there is one.
     pub async fn expected(&self, call: CallId) -> Result<Option<Expected>, StoreError> {
-        let row = sqlx::query("SELECT request ->> 'model' AS model, state, sent_at FROM calls WHERE id = $1")
+        let row = query("SELECT request ->> 'model' AS model, state, sent_at FROM calls WHERE id = $1")
             .bind(call)
             .fetch_optional(&self.read)
             .await?;
-        let expected = |row: SqliteRow| {
+        let expected = |row: Row| {
             Ok(Expected {
                 model: row.try_get("model")?,
                 state: row.try_get("state")?,
@@ -134,7 +134,7 @@ impl Received {
 
 /// Handles callbacks in sets, at most one of each call: the next one depends on the first one's effect.
 pub(in crate::store) async fn receive(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     deliveries: &[&Received],
     now: Millis,
 ) -> Result<Vec<Option<Effect>>, StoreError> {
@@ -152,11 +152,7 @@ pub(in crate::store) async fn receive(
     Ok(effects)
 }
 
-async fn receive_set(
-    conn: &mut SqliteConnection,
-    set: &[&Received],
-    now: Millis,
-) -> Result<Vec<Option<Effect>>, StoreError> {
+async fn receive_set(conn: &mut Conn, set: &[&Received], now: Millis) -> Result<Vec<Option<Effect>>, StoreError> {
     let known = look_up(conn, set).await?;
     let mut effects = Vec::with_capacity(set.len());
     let mut ends = Vec::new();
@@ -183,7 +179,9 @@ async fn receive_set(
     let kept: Vec<(&Received, Effect)> =
         set.iter().zip(&effects).filter_map(|(delivery, effect)| Some((*delivery, (*effect)?))).collect();
     let has_room = |call: CallId| known.get(&call).is_some_and(|known| known.bodies < BODIES_A_CALL);
-    let is_noted = |call: CallId| known.get(&call).is_some_and(|known| known.repeated || known.kept < NOTED_A_CALL);
+    let is_noted = |call: CallId| {
+        known.get(&call).is_some_and(|known| !known.forgotten && (known.repeated || known.kept < NOTED_A_CALL))
+    };
     let noted: Vec<_> = kept.iter().filter(|(delivery, _)| is_noted(delivery.call)).copied().collect();
     keep(conn, &noted, has_room, now).await?;
     wake(conn, &kept, now).await?;
@@ -199,11 +197,14 @@ struct CallbackTarget {
     kept: i64,
     /// How many bodies are kept, including its answer's.
     bodies: i64,
+    /// Its line is forgotten: nothing that comes for it is kept.
+    forgotten: bool,
 }
 
 impl CallbackTarget {
     fn effect(&self, delivery: &Received) -> Effect {
         match &delivery.content {
+            _ if self.forgotten => Effect::Ignored,
             _ if self.repeated => Effect::Repeated,
             // The text is already there, from another callback or from the vendor's log.
             CallbackContent::Answer { .. } if matches!(self.state, CallState::Answered | CallState::Surplus) => {
@@ -235,19 +236,20 @@ impl Received {
     }
 }
 
-async fn look_up(
-    conn: &mut SqliteConnection,
-    set: &[&Received],
-) -> Result<HashMap<CallId, CallbackTarget>, StoreError> {
+async fn look_up(conn: &mut Conn, set: &[&Received]) -> Result<HashMap<CallId, CallbackTarget>, StoreError> {
     let asked: Vec<_> = set.iter().map(|d| json!([d.call.0.simple().to_string(), hex(&d.digest)])).collect();
-    let rows = sqlx::query(sql(r"-- callbacks::look_up
+    let rows = query(
+        r"-- callbacks::look_up
             SELECT c.id, c.state,
               (SELECT count(*) FROM callbacks AS b WHERE b.call = c.id) AS kept,
               (SELECT count(*) FROM callbacks AS b WHERE b.call = c.id AND b.body IS NOT NULL)
                 + (SELECT count(*) FROM answers AS a WHERE a.call = c.id) AS bodies,
-              EXISTS (SELECT 1 FROM callbacks AS b WHERE b.call = c.id AND b.digest = unhex(r.v ->> 1)) AS repeated
+              EXISTS (SELECT 1 FROM callbacks AS b WHERE b.call = c.id AND b.digest = unhex(r.v ->> 1)) AS repeated,
+              j.forget IS NOT NULL AS forgotten
             FROM rows_of($1) AS r
-            JOIN calls AS c ON c.id = unhex(r.v ->> 0)"))
+            JOIN calls AS c ON c.id = unhex(r.v ->> 0)
+            JOIN jobs AS j ON j.id = c.job",
+    )
     .bind(json!(asked).to_string())
     .fetch_all(conn)
     .await?;
@@ -261,6 +263,7 @@ async fn look_up(
                 repeated: row.try_get("repeated")?,
                 kept: row.try_get("kept")?,
                 bodies: row.try_get("bodies")?,
+                forgotten: row.try_get("forgotten")?,
             },
         );
     }
@@ -269,7 +272,7 @@ async fn look_up(
 
 /// Records the callbacks. The answer that counts is stored in `answers`.
 async fn keep(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     kept: &[(&Received, Effect)],
     has_room: impl Fn(CallId) -> bool,
     now: Millis,
@@ -277,46 +280,45 @@ async fn keep(
     if kept.is_empty() {
         return Ok(());
     }
-    let mut insert = QueryBuilder::<Sqlite>::new(
-        r"-- callbacks::keep
-          INSERT INTO callbacks (call, received_at, times, digest, effect, packed, bytes, body) ",
-    );
-    insert.push_values(kept, |mut row, (delivery, effect)| {
+    let columns = ["call", "received_at", "times", "digest", "effect", "packed", "bytes", "body"];
+    let mut insert = Insert::into("callbacks", &columns);
+    for (delivery, effect) in kept {
         // A repeated one is only counted, and its first effect stays.
         let effect = if *effect == Effect::Repeated { Effect::Ignored } else { *effect };
         // The body of an answer is stored in `answers`.
         let beside = !matches!(effect, Effect::Answered | Effect::Surplus) && has_room(delivery.call);
         let (body, is_packed) = delivery.body.kept();
-        row.push_bind(delivery.call)
-            .push_bind(now)
-            .push_bind(1)
-            .push_bind(delivery.digest.as_slice())
-            .push_bind(effect)
-            .push_bind(beside.then_some(is_packed))
-            .push_bind(packed::bytes(&delivery.body))
-            .push_bind(beside.then_some(body));
-    });
+        insert
+            .bind(delivery.call)
+            .bind(now)
+            .bind(1)
+            .bind(delivery.digest.as_slice())
+            .bind(effect)
+            .bind(beside.then_some(is_packed))
+            .bind(packed::bytes(&delivery.body))
+            .bind(beside.then_some(body));
+    }
     // One that came before is only counted.
-    insert.push(" ON CONFLICT (call, digest) DO UPDATE SET times = callbacks.times + 1");
-    insert.build().execute(conn).await?;
-    Ok(())
+    let counted = "ON CONFLICT (call, digest) DO UPDATE SET times = callbacks.times + 1";
+    insert.ending(counted).later(conn).await
 }
 
 /// Makes the jobs due. A running job is left to its worker, which looks at the journal next.
-async fn wake(conn: &mut SqliteConnection, kept: &[(&Received, Effect)], now: Millis) -> Result<(), StoreError> {
+async fn wake(conn: &mut Conn, kept: &[(&Received, Effect)], now: Millis) -> Result<(), StoreError> {
     let fresh = kept.iter().filter(|(_, effect)| *effect != Effect::Repeated);
     let calls: Vec<_> = fresh.map(|(delivery, _)| [delivery.call.0.simple().to_string()]).collect();
     if calls.is_empty() {
         return Ok(());
     }
-    sqlx::query(sql(r"-- callbacks::wake
+    query(
+        r"-- callbacks::wake
             UPDATE jobs
             SET due_at = CASE WHEN due_at < $1 THEN due_at ELSE $1 END
             WHERE state = 'awaiting' AND id IN (
-              SELECT c.job FROM rows_of($2) AS r JOIN calls AS c ON c.id = unhex(r.v ->> 0))"))
+              SELECT c.job FROM rows_of($2) AS r JOIN calls AS c ON c.id = unhex(r.v ->> 0))",
+    )
     .bind(now)
     .bind(json!(calls).to_string())
-    .execute(conn)
-    .await?;
-    Ok(())
+    .later(conn)
+    .await
 }

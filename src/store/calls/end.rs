@@ -7,12 +7,12 @@ use std::{
 };
 
 use serde_json::json;
-use sqlx::{Row, SqliteConnection};
 
 mod money;
 
+use crate::store::engine::db::{Asked, Conn, Found, Query, Row, Trip, query};
 use crate::store::{
-    Body, StoreError, batches::pauses, calls::clips, calls::fence, engine::packed, engine::rows, engine::sql::sql,
+    Body, StoreError, batches::pauses, cache::keep_rows, calls::clips, calls::fence, engine::packed, engine::rows,
 };
 use crate::{
     clock::Millis,
@@ -20,6 +20,7 @@ use crate::{
         call::CallFailure,
         cost::MicroUsd,
         environment::Environment,
+        identity::Identity,
         job::{BatchId, CallId, CallState},
         length,
         pool::{Limited, Limits, Pool, PoolState},
@@ -62,7 +63,9 @@ pub enum End {
     },
     /// A part was synthesized; its audio is complete in the spool. It costs what was reserved, by its text's length.
     Synthesized {
-        /// Length of the file.
+        /// The key of its clip, and the object that has it, where clips are objects.
+        object: Option<(Identity, u32)>,
+        /// Length of the clip.
         bytes: u64,
         /// It was found in the spool rather than received.
         found: bool,
@@ -159,6 +162,8 @@ struct KnownCall {
     over: bool,
     /// A worker has its job.
     worked: bool,
+    /// Its line is forgotten: nothing of its answer is kept.
+    forgotten: bool,
     account: String,
     environment: Environment,
     pool: Pool,
@@ -181,38 +186,79 @@ struct Change<'a> {
 
 /// Records how calls ended, in sets. A set has at most one end of each call: the meaning of the next end depends on the
 /// state that the first one leaves.
-pub(in crate::store) async fn end(
-    conn: &mut SqliteConnection,
-    ends: &[&Ended],
+pub(in crate::store) async fn end(conn: &mut Conn, ends: &[&Ended], now: Millis) -> Result<Vec<EndReply>, StoreError> {
+    let mut trip = Trip::default();
+    let look = ask(&mut trip, ends);
+    let mut found = trip.make(conn).await?;
+    end_found(conn, (ends, look, &mut found), now).await
+}
+
+/// What is asked about the first set of these ends.
+pub(in crate::store) fn ask(trip: &mut Trip<'_>, ends: &[&Ended]) -> Option<Look> {
+    let set = &ends[..first_set(ends)];
+    (!set.is_empty()).then(|| Look { calls: trip.ask(look_up(set)), pools: trip.ask(rows::pool_states()) })
+}
+
+/// Where the rows about a set of ends are.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::store) struct Look {
+    calls: Asked,
+    pools: Asked,
+}
+
+/// How many of these ends are of different calls.
+fn first_set(ends: &[&Ended]) -> usize {
+    let mut calls = HashSet::with_capacity(ends.len());
+    ends.iter().position(|ended| !calls.insert(ended.call)).unwrap_or(ends.len())
+}
+
+/// Records how calls ended. What [`ask`] asked about them is found.
+pub(in crate::store) async fn end_found(
+    conn: &mut Conn,
+    (ends, look, found): (&[&Ended], Option<Look>, &mut Found),
     now: Millis,
 ) -> Result<Vec<EndReply>, StoreError> {
-    let mut replies = Vec::with_capacity(ends.len());
-    let mut left = ends;
-    while !left.is_empty() {
-        let mut calls = HashSet::with_capacity(left.len());
-        let until = left.iter().position(|ended| !calls.insert(ended.call)).unwrap_or(left.len());
-        let (set, rest) = left.split_at(until);
-        replies.extend(end_set(conn, set, now).await?);
-        left = rest;
+    let Some(look) = look else { return Ok(Vec::new()) };
+    let (mut set, mut rest) = ends.split_at(first_set(ends));
+    let mut replies = end_set(conn, (set, look, found), now).await?;
+    while !rest.is_empty() {
+        (set, rest) = rest.split_at(first_set(rest));
+        let mut trip = Trip::default();
+        if let Some(look) = ask(&mut trip, set) {
+            let mut found = trip.make(conn).await?;
+            replies.extend(end_set(conn, (set, look, &mut found), now).await?);
+        }
     }
     Ok(replies)
 }
 
-async fn end_set(conn: &mut SqliteConnection, ends: &[&Ended], now: Millis) -> Result<Vec<EndReply>, StoreError> {
-    let (known, rivals) = look_up(conn, ends).await?;
-    let mut pools: HashMap<(String, Pool), (PoolState, bool)> = HashMap::new();
+/// A pool in which calls ended.
+struct EndedIn {
+    state: PoolState,
+    /// Whether it learned something.
+    touched: bool,
+    /// How many of its calls are in flight, once that was asked.
+    in_flight: Option<u32>,
+}
+
+async fn end_set(
+    conn: &mut Conn,
+    (ends, look, found): (&[&Ended], Look, &mut Found),
+    now: Millis,
+) -> Result<Vec<EndReply>, StoreError> {
+    let (known, rivals) = known_calls(&found.rows(look.calls))?;
+    let mut states = rows::read_pool_states(&found.rows(look.pools))?;
+    let mut pools: HashMap<(String, Pool), EndedIn> = HashMap::new();
     let mut changes = Vec::with_capacity(ends.len());
     let mut replies = Vec::with_capacity(ends.len());
     for ended in ends {
         let call = known.get(&ended.call).ok_or_else(|| StoreError::Unexpected(format!("no call {}", ended.call)))?;
         let place = (call.account.clone(), call.pool);
-        if !pools.contains_key(&place) {
-            let state = rows::pool_state(conn, &call.account, call.pool).await?;
-            pools.insert(place.clone(), (state, false));
-        }
-        let (pool, touched) = pools.get_mut(&place).expect("just put there");
+        let state = states.remove(&place).unwrap_or_default();
+        let pool = pools.entry(place).or_insert(EndedIn { state, touched: false, in_flight: None });
         let lesson = teach(conn, pool, call, ended, now).await?;
-        *touched |= lesson != PoolChange::Nothing;
+        pool.touched |= lesson != PoolChange::Nothing;
+        let pool = &pool.state;
         let change = change(ended, call, rivals.contains(&ended.call), pool.outage_since.is_some());
         replies.push(EndReply {
             state: change.state,
@@ -229,33 +275,34 @@ async fn end_set(conn: &mut SqliteConnection, ends: &[&Ended], now: Millis) -> R
         }
     }
     write_calls(conn, &changes, now).await?;
-    let answers = changes.iter().filter_map(|c| match c.end {
+    let answers = changes.iter().filter(|c| !c.known.forgotten).filter_map(|c| match c.end {
         End::Answered { body, from_log, .. } => Some((c.call, *from_log, body)),
         End::TooLarge { body: Some(body), .. } if c.state == CallState::Lost => Some((c.call, false, body)),
         _ => None,
     });
     packed::insert_answers(conn, answers.collect()).await?;
+    let objects = changes.iter().filter_map(|c| match c.end {
+        End::Synthesized { object: Some((clip, take)), bytes, .. } => Some((*clip, *take, *bytes)),
+        _ => None,
+    });
+    keep_rows(conn, objects, now).await?;
     let closed = changes.iter().filter(|c| c.known.waited_for && !c.state.is_open());
     clips::wake(conn, &closed.map(|c| c.call).collect::<Vec<_>>(), now).await?;
     let replaced = changes.iter().filter(|c| c.known.forced && c.state == CallState::Answered);
     clips::rejoin(conn, &replaced.map(|c| c.call).collect::<Vec<_>>(), now).await?;
     money::write(conn, &changes).await?;
-    for ((account, pool), (state, touched)) in &pools {
-        if *touched {
-            rows::save_pool_state(conn, account, *pool, state).await?;
+    for ((account, pool), ended) in &pools {
+        if ended.touched {
+            rows::save_pool_state(conn, account, *pool, &ended.state).await?;
         }
     }
     Ok(replies)
 }
 
 /// The calls as they are now, and those of them whose part another call has answered.
-async fn look_up(
-    conn: &mut SqliteConnection,
-    ends: &[&Ended],
-) -> Result<(HashMap<CallId, KnownCall>, Vec<CallId>), StoreError> {
+fn look_up<'q>(ends: &[&Ended]) -> Query<'q> {
     let ids = json!(ends.iter().map(|e| [e.call.0.simple().to_string()]).collect::<Vec<_>>()).to_string();
-    let rows = sqlx::query(sql(
-        r"-- end::look_up
+    query(r"-- end::look_up
           SELECT c.id, c.batch, c.job, c.part, c.account, b.environment, c.pool, c.state, c.sent_at,
             c.reserve, c.cost,
             EXISTS (
@@ -264,15 +311,16 @@ async fn look_up(
             EXISTS (SELECT 1 FROM jobs AS w WHERE w.waits_for = c.id) AS waited_for,
             c.cache_key IS NOT NULL AND EXISTS (
               SELECT 1 FROM job_parts AS p WHERE p.job = c.job AND p.part = c.part AND p.forced_at IS NOT NULL) AS forced,
-            c.cache_key IS NOT NULL AND j.due_at IS NULL AND j.token IS NULL AS over, j.state = 'running' AS worked
+            c.cache_key IS NOT NULL AND j.due_at IS NULL AND j.token IS NULL AS over, j.state = 'running' AS worked,
+            j.forget IS NOT NULL AS forgotten
           FROM rows_of($1) AS r
           JOIN calls AS c ON c.id = unhex(r.v ->> 0)
           JOIN jobs AS j ON j.id = c.job
-          JOIN batches AS b ON b.id = c.batch",
-    ))
+          JOIN batches AS b ON b.id = c.batch")
     .bind(ids)
-    .fetch_all(conn)
-    .await?;
+}
+
+fn known_calls(rows: &[Row]) -> Result<(HashMap<CallId, KnownCall>, Vec<CallId>), StoreError> {
     let (mut known, mut rivals) = (HashMap::with_capacity(rows.len()), Vec::new());
     for row in rows {
         let id: CallId = row.try_get("id")?;
@@ -289,6 +337,7 @@ async fn look_up(
                 forced: row.try_get("forced")?,
                 over: row.try_get("over")?,
                 worked: row.try_get("worked")?,
+                forgotten: row.try_get("forgotten")?,
                 account: row.try_get("account")?,
                 environment: row.try_get("environment")?,
                 pool: row.try_get("pool")?,
@@ -316,8 +365,8 @@ enum PoolChange {
 }
 
 async fn teach(
-    conn: &mut SqliteConnection,
-    pool: &mut PoolState,
+    conn: &mut Conn,
+    EndedIn { state: pool, in_flight, .. }: &mut EndedIn,
     call: &KnownCall,
     ended: &Ended,
     now: Millis,
@@ -339,7 +388,10 @@ async fn teach(
             if *pool == before { PoolChange::Nothing } else { PoolChange::Clean }
         }
         PoolEffect::Limited(retry_after) => {
-            let in_flight = fence::in_flight(conn, &call.account, call.pool, now).await?;
+            let in_flight = match *in_flight {
+                Some(n) => n,
+                None => *in_flight.insert(fence::in_flight(conn, &call.account, call.pool, now).await?),
+            };
             let jitter = f64::from(u16::try_from(now & 0x3ff).unwrap_or(0)) / 1024.0;
             PoolChange::Limited(pool.limited(&ended.limits, call.sent_at, in_flight, retry_after, jitter, now))
         }
@@ -395,7 +447,7 @@ impl Change<'_> {
     }
 }
 
-async fn write_calls(conn: &mut SqliteConnection, changes: &[Change<'_>], now: Millis) -> Result<(), StoreError> {
+async fn write_calls(conn: &mut Conn, changes: &[Change<'_>], now: Millis) -> Result<(), StoreError> {
     let set: Vec<serde_json::Value> = changes
         .iter()
         .map(|c| {
@@ -408,6 +460,7 @@ async fn write_calls(conn: &mut SqliteConnection, changes: &[Change<'_>], now: M
                 }
                 End::Answered { .. } | End::Synthesized { .. } | End::Accepted { .. } | End::GivenUp => None,
             };
+            let failure = failure.filter(|_| !c.known.forgotten);
             let (request_id, expiry) = match c.end {
                 End::Answered { request_id, content_expiry, .. }
                 | End::Synthesized { request_id, content_expiry, .. } => {
@@ -416,6 +469,7 @@ async fn write_calls(conn: &mut SqliteConnection, changes: &[Change<'_>], now: M
                 End::Accepted { request_id } => (request_id.as_deref(), None),
                 _ => (failure.and_then(|t| t.request_id.as_deref()), None),
             };
+            let (request_id, expiry) = if c.known.forgotten { (None, None) } else { (request_id, expiry) };
             json!({
                 "id": c.call.0.simple().to_string(), "state": c.state, "cost": c.cost, "counts": u8::from(c.counts),
                 "open": u8::from(c.state.is_open()), "unknown": u8::from(unknown), "keeps_slot": u8::from(keeps_slot),
@@ -426,8 +480,7 @@ async fn write_calls(conn: &mut SqliteConnection, changes: &[Change<'_>], now: M
             })
         })
         .collect();
-    sqlx::query(sql(
-        r"-- end::write_calls
+    query(r"-- end::write_calls
           UPDATE calls
           SET state = v ->> 'state', cost = CAST(v ->> 'cost' AS BIGINT),
             counts = CASE WHEN CAST(v ->> 'counts' AS BIGINT) = 1 THEN 1 ELSE counts END,
@@ -441,21 +494,15 @@ async fn write_calls(conn: &mut SqliteConnection, changes: &[Change<'_>], now: M
             error = coalesce(v ->> 'error', error), units = coalesce(CAST(v ->> 'units' AS BIGINT), units),
             clip_bytes = coalesce(CAST(v ->> 'clip_bytes' AS BIGINT), clip_bytes)
           FROM rows_of($1) AS r
-          WHERE calls.id = unhex(v ->> 'id')",
-    ))
+          WHERE calls.id = unhex(v ->> 'id')")
     .bind(serde_json::Value::from(set).to_string())
     .bind(now)
-    .execute(conn)
-    .await?;
-    Ok(())
+    .later(conn)
+    .await
 }
 
 /// Gives up open calls, as part of the transaction that makes the next one.
-pub(in crate::store) async fn give_up(
-    conn: &mut SqliteConnection,
-    calls: &[CallId],
-    now: Millis,
-) -> Result<(), StoreError> {
+pub(in crate::store) async fn give_up(conn: &mut Conn, calls: &[CallId], now: Millis) -> Result<(), StoreError> {
     let given_up = |call: &CallId| Ended {
         call: *call,
         departed_at: None,
@@ -468,11 +515,7 @@ pub(in crate::store) async fn give_up(
 }
 
 /// A permit whose worker is gone: the call counts as not made.
-pub(in crate::store) async fn never_sent(
-    conn: &mut SqliteConnection,
-    call: CallId,
-    now: Millis,
-) -> Result<(), StoreError> {
+pub(in crate::store) async fn never_sent(conn: &mut Conn, call: CallId, now: Millis) -> Result<(), StoreError> {
     let end_as = End::Rejected { failure: None, effect: PoolEffect::None, counts: false };
     let ended = Ended { call, departed_at: None, limits: Limits::default(), end: end_as, pauses: None };
     end(conn, &[&ended], now).await.map(|_| ())

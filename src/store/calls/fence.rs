@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use serde_json::json;
-use sqlx::{Row, SqliteConnection};
 
-use crate::store::{Moment, PermitRequest, StoreError, StoreShared, engine::rows, engine::sql::sql, jobs::claim};
+use crate::store::engine::db::{Asked, Conn, Found, Row, Trip, query, query_scalar};
+use crate::store::{Moment, PermitRequest, StoreError, StoreShared, engine::rows, jobs::claim};
 use crate::{
     clock::Millis,
     domain::{
@@ -22,6 +22,8 @@ pub(in crate::store) struct Money {
     /// Whether they may begin now.
     pub(in crate::store) in_window: bool,
     pub(in crate::store) environment: Environment,
+    pub(in crate::store) definition: String,
+    pub(in crate::store) priority: u32,
     pub(in crate::store) max: Option<i64>,
     pub(in crate::store) spent: i64,
     pub(in crate::store) reserved: i64,
@@ -90,17 +92,24 @@ macro_rules! holds_slot {
 
 pub(in crate::store) use holds_slot;
 
-/// What the journal says about a pool. The rate is counted only for a pool that has one.
-pub(in crate::store) async fn traffic(
-    conn: &mut SqliteConnection,
-    (account, pool): (&str, Pool),
+/// Where the rows about a pool's traffic are.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::store) struct TrafficLook {
+    in_flight: Asked,
+    newest: Option<Asked>,
+}
+
+/// Asks what the journal says about a pool. The rate is counted only for a pool that has one.
+pub(in crate::store) fn ask_traffic<'q>(
+    trip: &mut Trip<'q>,
+    (account, pool): (&'q str, Pool),
     limits: &Limits,
     lease_ms: i64,
     now: &Moment,
-) -> Result<Traffic, StoreError> {
-    let in_flight: i64 = sqlx::query_scalar(concat!(
-        r"-- fence::traffic: in flight
-          SELECT count(*)
+) -> TrafficLook {
+    let in_flight = query(concat!(
+        r"-- fence::ask_traffic: in flight
+          SELECT count(*) AS n
           FROM calls
           WHERE account = $1 AND pool = $2 AND ",
         holds_slot!("$3", "$4", "$5", "$6")
@@ -110,13 +119,10 @@ pub(in crate::store) async fn traffic(
     .bind(now.wall)
     .bind(now.boot)
     .bind(now.boot_id)
-    .bind(lease_ms)
-    .fetch_one(&mut *conn)
-    .await?;
-    let mut traffic = Traffic { in_flight: u32::try_from(in_flight).unwrap_or(u32::MAX), ..Traffic::default() };
-    if let Some(limit) = limits.requests_per_minute {
-        let row = sqlx::query(concat!(
-            r"-- fence::traffic: the newest calls, as many as a minute may hold. A step of the wall clock makes none of them older.
+    .bind(lease_ms);
+    let newest = limits.requests_per_minute.map(|limit| {
+        query(concat!(
+            r"-- fence::ask_traffic: the newest calls, as many as a minute may hold. A step of the wall clock makes none of them older.
               SELECT count(*) FILTER (WHERE age < $6) AS n, max(age) FILTER (WHERE age < $6) AS oldest
               FROM (
                 SELECT ",
@@ -134,8 +140,34 @@ pub(in crate::store) async fn traffic(
         .bind(now.boot_id)
         .bind(WINDOW_MS)
         .bind(limit)
-        .fetch_one(conn)
-        .await?;
+    });
+    TrafficLook { in_flight: trip.ask(in_flight), newest: newest.map(|newest| trip.ask(newest)) }
+}
+
+/// What the journal says about a pool now.
+pub(in crate::store) async fn traffic_now(
+    conn: &mut Conn,
+    place: (&str, Pool),
+    limits: &Limits,
+    lease_ms: i64,
+    now: &Moment,
+) -> Result<Traffic, StoreError> {
+    let mut trip = Trip::default();
+    let look = ask_traffic(&mut trip, place, limits, lease_ms, now);
+    traffic(&mut trip.make(conn).await?, look, limits, now)
+}
+
+/// What the journal said about a pool.
+pub(in crate::store) fn traffic(
+    found: &mut Found,
+    look: TrafficLook,
+    limits: &Limits,
+    now: &Moment,
+) -> Result<Traffic, StoreError> {
+    let in_flight = rows::count(&found.one(look.in_flight)?, "n")?;
+    let mut traffic = Traffic { in_flight, ..Traffic::default() };
+    if let (Some(newest), Some(limit)) = (look.newest, limits.requests_per_minute) {
+        let row = found.one(newest)?;
         traffic.in_window = rows::count(&row, "n")?;
         let oldest: Option<i64> = row.try_get("oldest")?;
         traffic.nth_newest = oldest.filter(|_| traffic.in_window >= limit).map(|age| now.wall - age);
@@ -145,13 +177,13 @@ pub(in crate::store) async fn traffic(
 
 /// How many calls of a pool are in flight, precise enough to learn a pace from.
 pub(in crate::store) async fn in_flight(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     account: &str,
     pool: Pool,
     now: Millis,
 ) -> Result<u32, StoreError> {
     // in_flight
-    let n: i64 = sqlx::query_scalar("SELECT count(*) FROM calls WHERE account = $1 AND pool = $2 AND slot_until > $3")
+    let n: i64 = query_scalar("SELECT count(*) FROM calls WHERE account = $1 AND pool = $2 AND slot_until > $3")
         .bind(account)
         .bind(pool)
         .bind(now)
@@ -160,27 +192,30 @@ pub(in crate::store) async fn in_flight(
     Ok(u32::try_from(n).unwrap_or(u32::MAX))
 }
 
-/// The money and the room of the batches of these asks.
-pub(in crate::store) async fn batches(
-    conn: &mut SqliteConnection,
+/// Asks for the money and the room of the batches of these asks.
+pub(in crate::store) fn ask_batches(
+    trip: &mut Trip<'_>,
     shared: &StoreShared,
-    asks: impl Iterator<Item = &PermitRequest>,
+    asks: &[(usize, &PermitRequest)],
     now: &Moment,
-) -> Result<HashMap<BatchId, Money>, StoreError> {
-    let mut limited = false;
-    let mut ids: Vec<BatchId> = asks.inspect(|ask| limited |= ask.spend.is_some()).map(|ask| ask.batch).collect();
+) -> Asked {
+    let limited = asks.iter().any(|(_, ask)| ask.spend.is_some());
+    let mut ids: Vec<BatchId> = asks.iter().map(|(_, ask)| ask.batch).collect();
     ids.sort_unstable();
     ids.dedup();
-    let statement = batches_of(&ids);
-    let rows = sqlx::query(sql(&statement))
-        .bind(now.wall)
-        .bind(i64::from(shared.enforces_windows()))
-        .bind(now.boot)
-        .bind(now.boot_id)
-        .bind(shared.timing.lease_ms)
-        .bind(i64::from(limited))
-        .fetch_all(conn)
-        .await?;
+    trip.ask(
+        query(batches_of(&ids))
+            .bind(now.wall)
+            .bind(i64::from(shared.enforces_windows()))
+            .bind(now.boot)
+            .bind(now.boot_id)
+            .bind(shared.timing.lease_ms)
+            .bind(i64::from(limited)),
+    )
+}
+
+/// The money and the room of batches.
+pub(in crate::store) fn batches(rows: &[Row]) -> Result<HashMap<BatchId, Money>, StoreError> {
     let mut found = HashMap::with_capacity(rows.len());
     for row in rows {
         found.insert(
@@ -189,6 +224,8 @@ pub(in crate::store) async fn batches(
                 open: row.try_get("open")?,
                 in_window: row.try_get("in_window")?,
                 environment: row.try_get("environment")?,
+                definition: row.try_get("definition")?,
+                priority: row.try_get("priority")?,
                 max: row.try_get("max_spend")?,
                 spent: row.try_get("spent")?,
                 reserved: row.try_get("reserved")?,
@@ -207,7 +244,7 @@ pub(in crate::store) fn batches_of(ids: &[BatchId]) -> String {
         r"-- fence::batches: by the calls in flight, which are few, and not by all of the batch (hence the plus).
           SELECT id, {workable} AS open,
             ($2 = 0 OR window_from IS NULL OR (window_from <= $1 AND $1 < window_until)) AS in_window,
-            environment, max_spend, spent, reserved, longest_units, concurrency,
+            environment, definition, priority, max_spend, spent, reserved, longest_units, concurrency,
             CASE WHEN concurrency IS NULL AND max_spend IS NULL THEN 0
               ELSE (SELECT count(*) FROM calls WHERE {holds_slot} AND +batch = batches.id) END AS in_flight,
             (max_spend IS NOT NULL OR $6 = 1)
@@ -220,13 +257,11 @@ pub(in crate::store) fn batches_of(ids: &[BatchId]) -> String {
     )
 }
 
-/// The fence of each part in these asks, by job and part.
-pub(in crate::store) async fn fences(
-    conn: &mut SqliteConnection,
-    asks: impl Iterator<Item = &PermitRequest>,
-) -> Result<HashMap<(JobId, i64), Fence>, StoreError> {
-    let set = serde_json::Value::from(asks.map(|a| json!([a.job.0, a.part])).collect::<Vec<_>>()).to_string();
-    let rows = sqlx::query(sql(r"-- fence::fences
+/// Asks for the fence of each part in these asks.
+pub(in crate::store) fn ask_fences(trip: &mut Trip<'_>, asks: &[(usize, &PermitRequest)]) -> Asked {
+    let set: Vec<_> = asks.iter().map(|(_, ask)| json!([ask.job.0, ask.part])).collect();
+    let fences = query(
+        r"-- fence::fences
             SELECT j.id, CAST(r.v ->> 1 AS BIGINT) AS part, j.token, j.state = 'running' AS running,
               j.wanted = 'dropped' AS dropped,
               EXISTS (
@@ -235,10 +270,14 @@ pub(in crate::store) async fn fences(
               (SELECT c.id FROM calls AS c
                WHERE c.job = j.id AND c.part = CAST(r.v ->> 1 AS BIGINT) AND c.state IN ('sent', 'accepted')) AS open
             FROM rows_of($1) AS r
-            JOIN jobs AS j ON j.id = CAST(r.v ->> 0 AS BIGINT)"))
-    .bind(set)
-    .fetch_all(conn)
-    .await?;
+            JOIN jobs AS j ON j.id = CAST(r.v ->> 0 AS BIGINT)",
+    )
+    .bind(json!(set).to_string());
+    trip.ask(fences)
+}
+
+/// The fences, by job and part.
+pub(in crate::store) fn fences(rows: &[Row]) -> Result<HashMap<(JobId, i64), Fence>, StoreError> {
     let mut fences = HashMap::with_capacity(rows.len());
     for row in rows {
         let fence = Fence {

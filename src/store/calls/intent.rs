@@ -3,10 +3,10 @@
 use std::sync::atomic::Ordering;
 
 use serde_json::json;
-use sqlx::SqliteConnection;
 
 use crate::domain::job::{CallId, RequestFingerprint};
-use crate::store::{Moment, PermitRequest, StoreError, StoreShared, calls::end, engine::sql::sql, jobs::content};
+use crate::store::engine::db::{Conn, query};
+use crate::store::{Moment, PermitRequest, StoreError, StoreShared, calls::end, jobs::content};
 
 /// A call whose intent is about to be on disk.
 pub(in crate::store) struct Intent<'a> {
@@ -18,7 +18,7 @@ pub(in crate::store) struct Intent<'a> {
 
 /// Gives up the calls that these intents replace, and writes the intents.
 pub(in crate::store) async fn insert(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     shared: &StoreShared,
     intents: &[Intent<'_>],
     now: &Moment,
@@ -39,19 +39,17 @@ pub(in crate::store) async fn insert(
     };
     let set = serde_json::Value::from(intents.iter().map(row).collect::<Vec<_>>()).to_string();
     content::note(conn, intents.iter().filter_map(|intent| Some((intent.ask.job, intent.ask.content?)))).await?;
-    sqlx::query(sql(
-        r"-- intent::insert: the plan of a job that has one part is made with its first call; that of others stands there already.
+    query(r"-- intent::insert: the plan of a job that has one part is made with its first call; that of others stands there already.
           INSERT INTO job_parts (job, part, units, bytes, cache_key)
           SELECT CAST(v ->> 'job' AS BIGINT), CAST(v ->> 'part' AS BIGINT), CAST(v ->> 'units' AS BIGINT),
             CAST(v ->> 'source_bytes' AS BIGINT), unhex(v ->> 'clip')
           FROM rows_of($1) AS r
           WHERE 1 = 1
-          ON CONFLICT (job, part) DO NOTHING"))
+          ON CONFLICT (job, part) DO NOTHING")
     .bind(&set)
-    .execute(&mut *conn)
+    .later(conn)
     .await?;
-    sqlx::query(sql(
-        r"-- intent::insert: a part that the user queued again is called for the first time all the same, if nothing was paid for it.
+    query(r"-- intent::insert: a part that the user queued again is called for the first time all the same, if nothing was paid for it.
           INSERT INTO calls (id, job, part, batch, generation, account, pool, state, why, sent_at, boot_id, boot_ms, timeout_ms,
             grace_ms, slot_until, process, overdue_at, reserve, units, log_cursor, request, upload_bytes, cache_key)
           SELECT unhex(v ->> 'id'), j.id, CAST(v ->> 'part' AS BIGINT), CAST(v ->> 'batch' AS BIGINT), j.generation,
@@ -67,26 +65,26 @@ pub(in crate::store) async fn insert(
             CAST(v ->> 'reserve' AS BIGINT), CAST(v ->> 'units' AS BIGINT), v ->> 'cursor', v ->> 'request',
             CAST(v ->> 'upload' AS BIGINT), unhex(v ->> 'clip')
           FROM rows_of($1) AS r
-          JOIN jobs AS j ON j.id = CAST(v ->> 'job' AS BIGINT)",
-    ))
+          JOIN jobs AS j ON j.id = CAST(v ->> 'job' AS BIGINT)")
     .bind(&set)
     .bind(now.wall)
     .bind(now.boot_id)
     .bind(now.boot)
     .bind(now.wall + shared.timing.lease_ms)
     .bind(shared.process.load(Ordering::Acquire))
-    .execute(&mut *conn)
+    .later(conn)
     .await?;
-    sqlx::query(sql(r"-- intent::insert
+    query(
+        r"-- intent::insert
             UPDATE batches
             SET reserved = reserved + m.sum
             FROM (
               SELECT CAST(v ->> 'batch' AS BIGINT) AS batch, CAST(sum(CAST(v ->> 'reserve' AS BIGINT)) AS BIGINT) AS sum
               FROM rows_of($1) AS r
               GROUP BY 1) AS m
-            WHERE batches.id = m.batch"))
+            WHERE batches.id = m.batch",
+    )
     .bind(set)
-    .execute(conn)
-    .await?;
-    Ok(())
+    .later(conn)
+    .await
 }

@@ -1,20 +1,21 @@
 //! A look at the asks that wait at one gate: each is refused, waits on, or has its call's intent written.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::atomic::Ordering,
 };
 
-use sqlx::SqliteConnection;
-
+use crate::store::engine::db::{Asked, Conn, Found, Trip};
 use crate::store::{
     Denial, Moment, Permit, PermitRequest, StoreError, StoreShared,
-    calls::clips::{self, ClipFence},
-    calls::fence::{Fence, Money, batches, fences, traffic},
+    calls::clips::{self, ClipFence, ClipLook},
+    calls::demand::{self, Others, OwnRate},
+    calls::fence::{self, Fence, Money, TrafficLook},
     calls::intent::{self, Intent},
     calls::permit::{Granted, PermitResult},
-    calls::spend_limits::{Bookings, Fit, SpendUsages},
-    calls::uploads::{self, Hints},
+    calls::said::Said,
+    calls::spend_limits::{Bookings, Fit, SpendLook, SpendUsages},
+    calls::uploads::{self, Hints, Sizes},
     engine::rows,
 };
 use crate::{
@@ -22,41 +23,320 @@ use crate::{
     domain::{
         identity::Identity,
         job::{BatchId, CallId, JobId, Why},
-        pool::{Bound, Gate, Pool, PoolState},
+        pool::{Bound, Gate, Pool, PoolState, Traffic, WINDOW_MS},
+        share::{self, Contender},
     },
 };
 
-/// Looks at the waiting asks; with `only`, at the one with this index.
-pub(in crate::store) async fn grant(
-    conn: &mut SqliteConnection,
-    shared: &StoreShared,
-    hints: &mut Hints,
-    (waiting, only): (&[PermitRequest], Option<usize>),
-    now: &Moment,
-) -> Result<Granted, StoreError> {
-    let mut granted = Granted::default();
-    if shared.process.load(Ordering::Acquire) == 0 || shared.outgrown.is_noticed() {
-        return Ok(granted);
+/// Where the rows about the waiting asks are.
+pub(in crate::store) struct Facts<'a> {
+    is_whole: bool,
+    asks: Vec<(usize, &'a PermitRequest)>,
+    batches: Asked,
+    pools: Asked,
+    fences: Asked,
+    others: Asked,
+    clips: Option<ClipLook>,
+}
+
+/// What this process remembers between its looks.
+#[derive(Default)]
+pub(in crate::store) struct Memory {
+    hints: Hints,
+    /// What the ledger has of its waiting asks.
+    said: Said,
+    /// Since when a free slot of a pool is left to another process whose turn it is.
+    left_since: HashMap<(String, Pool), Millis>,
+}
+
+impl Memory {
+    /// What was said of the waiting asks is in the ledger.
+    pub(in crate::store) fn said(&mut self, said: Said) {
+        self.said = said;
     }
+}
+
+/// Asks about the waiting asks; with `only`, about the one with this index.
+pub(in crate::store) fn ask<'a>(
+    trip: &mut Trip<'a>,
+    shared: &StoreShared,
+    (waiting, only): (&'a [PermitRequest], Option<usize>),
+    now: &Moment,
+) -> Option<Facts<'a>> {
+    let begins = shared.process.load(Ordering::Acquire) != 0 && !shared.outgrown.is_noticed();
     let asks: Vec<(usize, &PermitRequest)> =
         waiting.iter().enumerate().filter(|(at, _)| only.is_none_or(|only| only == *at)).collect();
-    let mut money = batches(conn, shared, asks.iter().map(|(_, ask)| *ask), now).await?;
-    let spenders = asks.iter().map(|(_, ask)| *ask);
-    let mut books = SpendUsages::load(conn, shared, spenders, &money, now).await?;
-    let mut gates: Vec<_> = asks.iter().map(|(_, ask)| ask.gate()).collect();
-    gates.sort_unstable();
-    gates.dedup();
-    for gate in gates {
-        let asks: Vec<_> = asks.iter().filter(|(_, ask)| ask.gate() == gate).copied().collect();
-        let mut look = Look::start(conn, shared, &asks, now).await?;
-        look.judge(conn, &asks, (&mut money, &mut books, hints)).await?;
-        look.write(conn, &money).await?;
-        granted.verdicts.append(&mut look.verdicts);
-        if look.left {
-            granted.look_again(look.until());
+    (begins && !asks.is_empty()).then(|| Facts {
+        is_whole: only.is_none(),
+        batches: fence::ask_batches(trip, shared, &asks, now),
+        pools: trip.ask(rows::pool_states()),
+        fences: fence::ask_fences(trip, &asks),
+        others: demand::ask_others(trip, shared, now.wall),
+        clips: clips::ask(trip, &asks, shared.timing.lease_ms, now),
+        asks,
+    })
+}
+
+/// What is known about the waiting asks (`is_whole`: all of them), and where the rows about their pools and limits are.
+pub(in crate::store) struct Round<'a> {
+    is_whole: bool,
+    asks: Vec<(usize, &'a PermitRequest)>,
+    money: HashMap<BatchId, Money>,
+    states: HashMap<(String, Pool), PoolState>,
+    fences: HashMap<(JobId, i64), Fence>,
+    /// The fences of the asks' clips, in their order.
+    clips: Vec<ClipFence>,
+    books: SpendLook,
+    /// By account and pool, and the rate that calls are counted by.
+    traffic: HashMap<Counted<'a>, TrafficLook>,
+    sizes: HashMap<(&'a str, Pool), (Option<Asked>, Sizes)>,
+    others: Others,
+    /// What each definition used lately, of the pools that several wait for.
+    used: HashMap<(&'a str, Pool), Asked>,
+    /// The newest calls of the definitions that lower their rate, and that rate.
+    own: HashMap<(&'a str, Pool, String), (Asked, u32)>,
+}
+
+/// A pool whose calls are counted, and how many of them a minute may hold.
+type Counted<'a> = (&'a str, Pool, Option<u32>);
+
+impl<'a> Facts<'a> {
+    /// Reads what was found, and asks about pools, limits and sizes.
+    pub(in crate::store) fn next(
+        self,
+        found: &mut Found,
+        trip: &mut Trip<'a>,
+        (shared, memory): (&StoreShared, &Memory),
+        now: &Moment,
+    ) -> Result<Round<'a>, StoreError> {
+        let Self { is_whole, asks, batches, pools, fences, others, clips } = self;
+        let lease_ms = shared.timing.lease_ms;
+        let money = fence::batches(&found.rows(batches))?;
+        let states = rows::read_pool_states(&found.rows(pools))?;
+        let others = Others::read(&found.rows(others))?;
+        let (mut traffic, mut sizes, mut used) = (HashMap::new(), HashMap::new(), HashMap::new());
+        let mut own = HashMap::new();
+        for (_, ask) in &asks {
+            let place = (ask.account.as_str(), ask.pool);
+            let limits = state_of(&states, place).effective(&ask.limits, now.wall);
+            traffic
+                .entry((place.0, place.1, limits.requests_per_minute))
+                .or_insert_with(|| fence::ask_traffic(trip, place, &limits, lease_ms, now));
+            sizes.entry(place).or_insert_with(|| {
+                let there = asks.iter().filter(|(_, ask)| (ask.account.as_str(), ask.pool) == place);
+                uploads::ask(trip, &memory.hints, place, there.filter_map(|(_, ask)| ask.upload), now)
+            });
+            let definition = money.get(&ask.batch).map(|batch| batch.definition.as_str());
+            if let (Some(most), Some(definition)) = (ask.own_rate, definition) {
+                own.entry((place.0, place.1, definition.to_owned()))
+                    .or_insert_with(|| (demand::ask_own_rate(trip, place, (definition.to_owned(), most), now), most));
+            }
+            let is_other = |(_, other): &(usize, &PermitRequest)| {
+                (other.account.as_str(), other.pool) == place
+                    && money.get(&other.batch).map(|batch| batch.definition.as_str()) != definition
+            };
+            if !used.contains_key(&place) && (!others.of(place).is_empty() || asks.iter().any(is_other)) {
+                used.insert(place, demand::ask_used(trip, place, lease_ms, now));
+            }
         }
+        Ok(Round {
+            is_whole,
+            fences: fence::fences(&found.rows(fences))?,
+            clips: clips::fences(found, (clips, asks.len()), lease_ms, now)?,
+            books: SpendUsages::ask(trip, shared, &asks, &money, now),
+            asks,
+            money,
+            states,
+            traffic,
+            sizes,
+            others,
+            used,
+            own,
+        })
     }
-    Ok(granted)
+}
+
+/// A pool's shared state; the default where it has none yet.
+fn state_of(states: &HashMap<(String, Pool), PoolState>, (account, pool): (&str, Pool)) -> PoolState {
+    states.get(&(account.to_owned(), pool)).cloned().unwrap_or_default()
+}
+
+impl<'a> Round<'a> {
+    /// Judges the asks, gate by gate, and writes the intents of those that are granted.
+    pub(in crate::store) async fn grant(
+        mut self,
+        conn: &mut Conn,
+        shared: &StoreShared,
+        (found, memory): (&mut Found, &mut Memory),
+        now: &Moment,
+    ) -> Result<Granted, StoreError> {
+        let mut granted = Granted::default();
+        let mut said = Said::default();
+        let mut books = SpendUsages::read(found, self.books)?;
+        let mut begun = Begun::default();
+        for (place, (asked, mut sizes)) in self.sizes.drain() {
+            sizes.read(&asked.map(|asked| found.rows(asked)).unwrap_or_default())?;
+            begun.sizes.insert(place, sizes);
+        }
+        for (place, asked) in self.used.drain() {
+            begun.used.insert(place, demand::used(found, asked)?);
+        }
+        for (place, asked) in self.own.drain() {
+            begun.own.insert(place, OwnRate::read(found, asked, now)?);
+        }
+        let mut gates: Vec<_> = self.asks.iter().map(|(_, ask)| ask.gate()).collect();
+        gates.sort_unstable();
+        gates.dedup();
+        for gate in gates {
+            let asks: Vec<Ask<'_>> = (self.asks.iter().zip(&self.clips))
+                .filter(|((_, ask), _)| ask.gate() == gate)
+                .map(|((at, ask), clip)| Ask { at: *at, ask, clip })
+                .collect();
+            let (account, pool) = (gate.0, gate.1);
+            let state = state_of(&self.states, (account, pool));
+            let limits = state.effective(&asks[0].ask.limits, now.wall);
+            let counted = (account, pool, limits.requests_per_minute);
+            // Calls that another gate of this pool has just begun are in no rows yet that were found.
+            let traffic = match self.traffic.get(&counted) {
+                Some(look) if !begun.pools.contains(&(account, pool)) => fence::traffic(found, *look, &limits, now)?,
+                _ => fence::traffic_now(conn, (account, pool), &limits, shared.timing.lease_ms, now).await?,
+            };
+            let mut look = Look::start(shared, &asks, (state, &traffic), now);
+            let others = self.others.of((account, pool));
+            let place = (account.to_owned(), pool);
+            look.courtesy = memory.left_since.get(&place).is_none_or(|since| now.wall - since < share::COURTESY_MS);
+            let turns = Turns::new(asks, others, &self.money);
+            look.judge(conn, (turns, &self.fences), (&mut self.money, &mut books, &mut memory.hints, &mut begun))
+                .await?;
+            look.write(conn, &self.money).await?;
+            if !look.intents.is_empty() {
+                begun.pools.insert((account, pool));
+            }
+            for batch in look.without_room.iter().filter_map(|batch| self.money.get(batch)) {
+                said.add((account, pool), &batch.definition, batch.priority);
+            }
+            granted.verdicts.append(&mut look.verdicts);
+            if look.left {
+                granted.look_again(look.until());
+            }
+            if look.own_until.is_some() {
+                granted.look_again(look.own_until);
+            }
+            if look.kept > 0 {
+                let since = *memory.left_since.entry(place).or_insert(now.wall);
+                granted.look_again(Some(since + share::COURTESY_MS));
+            } else {
+                memory.left_since.remove(&place);
+            }
+        }
+        if self.is_whole {
+            granted.said = said.write(conn, (shared, &memory.said), now.wall).await?;
+        }
+        Ok(granted)
+    }
+}
+
+/// A waiting ask: its place in the list, and the fence of its clip.
+struct Ask<'a> {
+    at: usize,
+    ask: &'a PermitRequest,
+    clip: &'a ClipFence,
+}
+
+/// What this transaction has begun, at whichever gate: no row shows it yet that was found.
+#[derive(Default)]
+struct Begun<'a> {
+    pools: HashSet<(&'a str, Pool)>,
+    parts: HashSet<(JobId, i64)>,
+    clips: HashMap<Identity, CallId>,
+    sizes: HashMap<(&'a str, Pool), Sizes>,
+    /// What each definition used lately.
+    used: HashMap<(&'a str, Pool), HashMap<String, u32>>,
+    /// What the definitions that lower their rate may begin.
+    own: HashMap<(&'a str, Pool, String), OwnRate>,
+}
+
+impl<'a> Begun<'a> {
+    fn own_rate(&mut self, (account, pool): (&'a str, Pool), definition: &str) -> Option<&mut OwnRate> {
+        self.own.get_mut(&(account, pool, definition.to_owned()))
+    }
+}
+
+/// Whose turn it is, of the definitions that wait at a gate and those that other processes want calls of its pool for.
+struct Turns<'a> {
+    /// The asks by definition, the oldest batch first.
+    here: BTreeMap<String, VecDeque<Ask<'a>>>,
+    priorities: BTreeMap<String, u32>,
+    elsewhere: BTreeMap<String, Contender>,
+}
+
+/// What is next.
+enum Turn<'a> {
+    Ask(Ask<'a>),
+    /// Another process's.
+    Elsewhere,
+}
+
+impl<'a> Turns<'a> {
+    fn new(
+        mut asks: Vec<Ask<'a>>,
+        mut elsewhere: BTreeMap<String, Contender>,
+        money: &HashMap<BatchId, Money>,
+    ) -> Self {
+        asks.sort_by_key(|ask| ask.ask.batch);
+        let (mut here, mut priorities) = (BTreeMap::<String, VecDeque<Ask<'a>>>::new(), BTreeMap::new());
+        for ask in asks {
+            let (definition, priority) = match money.get(&ask.ask.batch) {
+                Some(batch) => (batch.definition.as_str(), batch.priority),
+                None => ("", share::DEFAULT_PRIORITY),
+            };
+            elsewhere.remove(definition);
+            priorities.insert(definition.to_owned(), priority);
+            here.entry(definition.to_owned()).or_default().push_back(ask);
+        }
+        Self { here, priorities, elsewhere }
+    }
+
+    /// Takes what is next; `None`: no ask is left.
+    fn next(&mut self, used: Option<&HashMap<String, u32>>) -> Option<Turn<'a>> {
+        let used = |definition: &str| used.and_then(|used| used.get(definition)).copied().unwrap_or(0);
+        let mut contenders: Vec<(&String, Contender)> = Vec::with_capacity(self.here.len() + self.elsewhere.len());
+        for (definition, asks) in &self.here {
+            let waiting = u32::try_from(asks.len()).unwrap_or(u32::MAX);
+            let priority = self.priorities.get(definition).copied().unwrap_or(share::DEFAULT_PRIORITY);
+            contenders.push((definition, Contender { used: used(definition), priority, waiting, elsewhere: false }));
+        }
+        if contenders.is_empty() {
+            return None;
+        }
+        for (definition, one) in &self.elsewhere {
+            contenders.push((definition, Contender { used: used(definition).saturating_add(one.used), ..*one }));
+        }
+        let all: Vec<Contender> = contenders.iter().map(|(_, one)| *one).collect();
+        let (definition, next) = contenders[share::next_in_turn(&all)?];
+        let definition = definition.clone();
+        if next.elsewhere {
+            let one = self.elsewhere.get_mut(&definition)?;
+            (one.used, one.waiting) = (one.used + 1, one.waiting - 1);
+            return Some(Turn::Elsewhere);
+        }
+        self.take(&definition).map(Turn::Ask)
+    }
+
+    fn take(&mut self, definition: &str) -> Option<Ask<'a>> {
+        let asks = self.here.get_mut(definition)?;
+        let ask = asks.pop_front();
+        if asks.is_empty() {
+            self.here.remove(definition);
+        }
+        ask
+    }
+
+    /// Takes any ask: there is no room that definitions could share.
+    fn any(&mut self) -> Option<Ask<'a>> {
+        let definition = self.here.keys().next()?.clone();
+        self.take(&definition)
+    }
 }
 
 /// A look at the asks of one gate.
@@ -69,52 +349,50 @@ struct Look<'a> {
     gate: Gate,
     /// How many calls may begin.
     room: u32,
-    fences: HashMap<(JobId, i64), Fence>,
-    clips: Vec<ClipFence>,
     verdicts: Vec<(usize, PermitResult)>,
     intents: Vec<Intent<'a>>,
-    /// Clips that this look buys.
-    begun: HashMap<Identity, CallId>,
-    /// Parts that get a call in this look.
-    parts: HashSet<(JobId, i64)>,
     /// Whether some asks keep waiting.
     left: bool,
+    /// Whether slots are left to other processes whose turn it is.
+    courtesy: bool,
+    /// How many are left to them.
+    kept: u32,
+    /// When a definition that lowers its rate may begin calls again.
+    own_until: Option<Millis>,
+    /// The batches of asks that wait for nothing but room.
+    without_room: Vec<BatchId>,
 }
 
 impl<'a> Look<'a> {
-    async fn start(
-        conn: &mut SqliteConnection,
+    fn start(
         shared: &'a StoreShared,
-        asks: &[(usize, &'a PermitRequest)],
+        asks: &[Ask<'a>],
+        (state, traffic): (PoolState, &Traffic),
         now: &'a Moment,
-    ) -> Result<Self, StoreError> {
-        let first = asks[0].1;
-        let (account, pool, lease_ms) = (first.account.as_str(), first.pool, shared.timing.lease_ms);
-        let state = rows::pool_state(conn, account, pool).await?;
-        let limits = state.effective(&first.limits, now.wall);
-        let traffic = traffic(conn, (account, pool), &limits, lease_ms, now).await?;
-        let gate = state.gate(&first.limits, &traffic, now.wall);
+    ) -> Self {
+        let first = asks[0].ask;
+        let gate = state.gate(&first.limits, traffic, now.wall);
         let mut room = if let Gate::Open(room) = gate { room } else { 0 };
         // The look at the vendor's log took this probe's turn, and the call is the second half of the probe.
-        if is_second_half(gate) && asks.iter().any(|(_, ask)| ask.probes) {
+        if is_second_half(gate) && asks.iter().any(|ask| ask.ask.probes) {
             room = 1;
         }
-        Ok(Self {
+        Self {
             shared,
             now,
-            pool,
-            account,
-            fences: fences(conn, asks.iter().map(|(_, ask)| *ask)).await?,
-            clips: clips::fences(conn, asks.iter().map(|(_, ask)| *ask), lease_ms, now).await?,
+            pool: first.pool,
+            account: first.account.as_str(),
             state,
             gate,
             room,
             verdicts: Vec::new(),
             intents: Vec::new(),
-            begun: HashMap::new(),
-            parts: HashSet::new(),
             left: false,
-        })
+            courtesy: true,
+            kept: 0,
+            own_until: None,
+            without_room: Vec::new(),
+        }
     }
 
     /// When to look again at the asks that keep waiting; `None`: when a call ends.
@@ -127,43 +405,82 @@ impl<'a> Look<'a> {
 
     async fn judge(
         &mut self,
-        conn: &mut SqliteConnection,
-        asks: &[(usize, &'a PermitRequest)],
-        (money, books, hints): (&mut HashMap<BatchId, Money>, &mut SpendUsages, &mut Hints),
+        conn: &mut Conn,
+        (mut turns, fences): (Turns<'a>, &HashMap<(JobId, i64), Fence>),
+        (money, books, hints, begun): (&mut HashMap<BatchId, Money>, &mut SpendUsages, &mut Hints, &mut Begun<'a>),
     ) -> Result<(), StoreError> {
-        for (nth, (at, ask)) in asks.iter().enumerate() {
+        loop {
+            let next = match self.room > self.kept {
+                true => turns.next(begun.used.get(&(self.account, self.pool))),
+                false => turns.any().map(Turn::Ask),
+            };
+            let Ask { at, ask, clip } = match next {
+                None => break,
+                Some(Turn::Ask(ask)) => ask,
+                Some(Turn::Elsewhere) if self.courtesy => {
+                    self.kept += 1;
+                    continue;
+                }
+                Some(Turn::Elsewhere) => continue,
+            };
             let batch =
                 money.get_mut(&ask.batch).ok_or_else(|| StoreError::Unexpected("a job without its batch".into()))?;
-            let judged = match self.denial(ask, &self.clips[nth], batch) {
+            let judged = match self.denial(ask, (fences.get(&(ask.job, ask.part)), clip), batch, begun) {
                 Some(denial) => Judged::Denied(denial),
+                None if !self.has_own_room(ask, batch, begun) => Judged::Waits,
                 None => self.afford(ask, batch, books),
             };
             match judged {
-                Judged::Denied(denial) => self.verdicts.push((*at, Err(denial))),
+                Judged::Denied(denial) => self.verdicts.push((at, Err(denial))),
                 Judged::Waits => self.left = true,
+                Judged::NoRoom => {
+                    self.left = true;
+                    self.without_room.push(ask.batch);
+                }
                 Judged::Granted { reserve } => {
+                    let used = begun.used.entry((self.account, self.pool)).or_default();
+                    *used.entry(batch.definition.clone()).or_default() += 1;
+                    if let Some(own) = begun.own_rate((self.account, self.pool), &batch.definition) {
+                        own.room = own.room.saturating_sub(1);
+                    }
                     batch.reserved += reserve;
                     batch.in_flight += 1;
-                    let mut permit = self.begin(conn, hints, ask, reserve).await?;
+                    let mut permit = self.begin(conn, (hints, begun), ask, reserve).await?;
                     permit.spent_until = books.until(ask, batch);
                     permit.close_limits = books.grant(conn, (ask, batch), reserve, self.now.wall).await?;
-                    self.verdicts.push((*at, Ok(permit)));
+                    self.verdicts.push((at, Ok(permit)));
                 }
             }
         }
         Ok(())
     }
 
+    /// Whether its definition, which may lower its rate, may begin a call.
+    fn has_own_room(&mut self, ask: &PermitRequest, batch: &Money, begun: &mut Begun<'a>) -> bool {
+        let own = ask.own_rate.and_then(|_| begun.own_rate((self.account, self.pool), &batch.definition));
+        let Some(own) = own.filter(|own| own.room == 0) else { return true };
+        // Calls that begin just now leave the window when they are as old as that.
+        let until = own.until.unwrap_or(self.now.wall + WINDOW_MS);
+        self.own_until = Some(self.own_until.map_or(until, |before| before.min(until)));
+        false
+    }
+
     /// Why this call must not be made, even if there is room.
-    fn denial(&self, ask: &PermitRequest, clip: &ClipFence, batch: &Money) -> Option<Denial> {
-        if let Some(denial) = denied(ask, self.fences.get(&(ask.job, ask.part)), clip, batch, self.now.wall) {
+    fn denial(
+        &self,
+        ask: &PermitRequest,
+        (fence, clip): (Option<&Fence>, &ClipFence),
+        batch: &Money,
+        begun: &Begun<'_>,
+    ) -> Option<Denial> {
+        if let Some(denial) = denied(ask, fence, clip, batch, self.now.wall) {
             return Some(denial);
         }
         // The same part is asked for twice at once: neither ask sees the other's call yet.
-        if self.parts.contains(&(ask.job, ask.part)) {
+        if begun.parts.contains(&(ask.job, ask.part)) {
             return Some(Denial::OpenCall);
         }
-        let call = self.begun.get(&ask.buys.clip()?.cache_key)?;
+        let call = begun.clips.get(&ask.buys.clip()?.cache_key)?;
         Some(Denial::SameClipOpen { call: *call, until: Some(self.now.wall + self.shared.timing.lease_ms) })
     }
 
@@ -177,8 +494,11 @@ impl<'a> Look<'a> {
         // In an outage a line whose last call may have been billed waits: a probe must be free of charge.
         let unbilled = !is_second_half(self.gate) && ask.why != Why::Unknown && ask.replaces.is_none();
         let may_probe = self.state.outage_since.is_none() || ask.probes || unbilled;
-        if self.room == 0 || !may_probe || batch.concurrency.is_some_and(|most| batch.in_flight >= most) {
+        if !may_probe || batch.concurrency.is_some_and(|most| batch.in_flight >= most) {
             return Judged::Waits;
+        }
+        if self.room <= self.kept {
+            return Judged::NoRoom;
         }
         if batch.has(reserve) {
             return match books.fit(ask, batch, reserve) {
@@ -193,8 +513,8 @@ impl<'a> Look<'a> {
 
     async fn begin(
         &mut self,
-        conn: &mut SqliteConnection,
-        hints: &mut Hints,
+        conn: &mut Conn,
+        (hints, begun): (&mut Hints, &mut Begun<'a>),
         ask: &'a PermitRequest,
         reserve: i64,
     ) -> Result<Permit, StoreError> {
@@ -202,15 +522,17 @@ impl<'a> Look<'a> {
         let mut padding = 0;
         let mut upload_bytes = None;
         if let Some(upload) = &ask.upload {
-            let given: Vec<_> =
-                self.intents.iter().filter_map(|intent| Some((self.pool, intent.upload_bytes?))).collect();
-            padding = uploads::padding(conn, hints, place, upload, &given, self.now).await?;
+            let sizes = begun.sizes.entry(place).or_default();
+            padding = uploads::padding(conn, (hints, sizes), place, upload, self.now).await?;
             upload_bytes = i64::try_from(upload.bytes).ok().map(|bytes| bytes.saturating_add(padding.into()));
+            if let Some(bytes) = upload_bytes {
+                sizes.take(bytes);
+            }
         }
         self.room -= 1;
         self.intents.push(Intent { ask, call, reserve, upload_bytes });
-        self.parts.insert((ask.job, ask.part));
-        self.begun.extend(ask.buys.clip().map(|clip| (clip.cache_key, call)));
+        begun.parts.insert((ask.job, ask.part));
+        begun.clips.extend(ask.buys.clip().map(|clip| (clip.cache_key, call)));
         let good_until = self.now.boot + self.shared.timing.lease_ms / 2;
         Ok(Permit {
             call,
@@ -223,7 +545,7 @@ impl<'a> Look<'a> {
         })
     }
 
-    async fn write(&mut self, conn: &mut SqliteConnection, money: &HashMap<BatchId, Money>) -> Result<(), StoreError> {
+    async fn write(&mut self, conn: &mut Conn, money: &HashMap<BatchId, Money>) -> Result<(), StoreError> {
         if self.intents.is_empty() {
             return Ok(());
         }
@@ -246,8 +568,13 @@ impl<'a> Look<'a> {
 /// The result for one ask.
 enum Judged {
     Denied(Denial),
+    /// For something that is not the pool's room.
     Waits,
-    Granted { reserve: i64 },
+    /// The pool has no room, or leaves it to another process.
+    NoRoom,
+    Granted {
+        reserve: i64,
+    },
 }
 
 /// Whether the probe of an outage is under way already, by a look at the vendor's log.

@@ -2,6 +2,7 @@
 
 pub(super) mod callbacks;
 pub(super) mod clips;
+pub(super) mod demand;
 pub(super) mod end;
 pub(super) mod fence;
 pub(super) mod intent;
@@ -9,5 +10,6 @@ pub(super) mod look;
 pub(super) mod outcome;
 pub(super) mod permit;
 pub(super) mod purchase;
+pub(super) mod said;
 pub(super) mod spend_limits;
 pub(super) mod uploads;

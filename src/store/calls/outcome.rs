@@ -3,8 +3,7 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use sqlx::SqliteConnection;
-
+use crate::store::engine::db::{Conn, query, query_scalar};
 use crate::store::{Store, StoreError, calls::spend_limits, engine::rows};
 use crate::{
     clock::Millis,
@@ -23,7 +22,7 @@ impl Store {
         self.write(move |conn, _| {
             Box::pin(async move {
                 spend_limits::note_departure(conn, call, sent_at).await?;
-                sqlx::query(
+                query(
                     r"-- outcome::note_departure
                       UPDATE calls
                       SET sent_at = $2, boot_ms = CASE WHEN boot_id IS NULL THEN NULL ELSE $3 END
@@ -44,7 +43,7 @@ impl Store {
     pub async fn note_unknown(&self, call: CallId) -> Result<Millis, StoreError> {
         self.write(move |conn, now| {
             Box::pin(async move {
-                Ok(sqlx::query_scalar(
+                query_scalar(
                     r"-- outcome::note_unknown
                       UPDATE calls
                       SET unknown_at = coalesce(unknown_at, $1)
@@ -54,7 +53,7 @@ impl Store {
                 .bind(now)
                 .bind(call)
                 .fetch_one(conn)
-                .await?)
+                .await
             })
         })
         .await
@@ -67,7 +66,7 @@ impl Store {
         self.write(move |conn, _| {
             let message = message.clone();
             Box::pin(async move {
-                sqlx::query(
+                query(
                     r"-- outcome::note_too_large
                       UPDATE calls
                       SET error_kind = $1, error = $2
@@ -90,7 +89,7 @@ impl Store {
         self.write(move |conn, _| {
             Box::pin(async move {
                 // A moment long past, not NULL: it still counts as a call that a dead process leaves open.
-                sqlx::query(
+                query(
                     r"-- outcome::free_slot
                       UPDATE calls
                       SET slot_until = 0
@@ -158,7 +157,7 @@ impl Store {
                 let mut state = rows::pool_state(conn, &account, pool).await?;
                 state.out_of_reach(retry_after, now);
                 rows::save_pool_state(conn, &account, pool, &state).await?;
-                sqlx::query("UPDATE calls SET counts = 0 WHERE id = ?")
+                query("UPDATE calls SET counts = 0 WHERE id = $1")
                     .bind(call.0.as_bytes().as_slice())
                     .execute(conn)
                     .await?;
@@ -174,7 +173,7 @@ impl Store {
         let process = self.shared.process.load(Ordering::Acquire);
         self.write(move |conn, now| {
             Box::pin(async move {
-                sqlx::query(
+                query(
                     r"-- outcome::abandon_calls
                       UPDATE calls
                       SET process = NULL, unknown_at = coalesce(unknown_at, $1),
@@ -196,7 +195,7 @@ impl Store {
     pub async fn set_aside(&self, job: JobId, call: CallId) -> Result<(), StoreError> {
         self.write(move |conn, _| {
             Box::pin(async move {
-                sqlx::query(
+                query(
                     r"-- outcome::set_aside
                       UPDATE calls
                       SET state = 'replaced'
@@ -206,7 +205,7 @@ impl Store {
                 .bind(job)
                 .execute(&mut *conn)
                 .await?;
-                sqlx::query("DELETE FROM answers WHERE call = $1").bind(call).execute(conn).await?;
+                query("DELETE FROM answers WHERE call = $1").bind(call).execute(conn).await?;
                 Ok(())
             })
         })
@@ -216,7 +215,7 @@ impl Store {
     /// Whether a call for another line could own the log entry that `call` left: then an entry proves nothing. An earlier
     /// call for the same part sent the same recording, so its entry is as good an answer.
     pub async fn is_ambiguous(&self, call: CallId) -> Result<bool, StoreError> {
-        Ok(sqlx::query_scalar(
+        query_scalar(
             r"-- outcome::has_twin
               SELECT EXISTS (
                 SELECT 1
@@ -227,17 +226,17 @@ impl Store {
         )
         .bind(call)
         .fetch_one(&self.read)
-        .await?)
+        .await
     }
 
     /// Processes registered in the ledger: files of any other process in the spool have no owner.
     pub async fn live_processes(&self) -> Result<Vec<i64>, StoreError> {
-        Ok(sqlx::query_scalar("SELECT id FROM processes").fetch_all(&self.read).await?)
+        query_scalar("SELECT id FROM processes").fetch_all(&self.read).await
     }
 
     /// The state of a batch, cheap enough for a query every second: open (with something still due or not), or paused.
     pub async fn is_working(&self, batch: BatchId) -> Result<bool, StoreError> {
-        Ok(sqlx::query_scalar(
+        Ok(query_scalar(
             r"-- outcome::is_working
               SELECT state = 'open' AND submitting_at IS NULL AND cancelled_at IS NULL AND finished_at IS NULL
               FROM batches
@@ -252,8 +251,8 @@ impl Store {
 
 /// Whether a line with an unknown outcome may probe: its batch has no line left that could probe free of charge, and no
 /// such line has waited longer.
-async fn may_probe(conn: &mut SqliteConnection, pool: Pool, call: CallId) -> Result<bool, StoreError> {
-    Ok(sqlx::query_scalar(
+async fn may_probe(conn: &mut Conn, pool: Pool, call: CallId) -> Result<bool, StoreError> {
+    Ok(query_scalar(
         r"-- outcome::may_probe
           SELECT NOT EXISTS (SELECT 1 FROM jobs AS j WHERE j.batch = me.batch AND j.lane = $2 AND j.due_at IS NOT NULL)
             AND NOT EXISTS (

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use crate::store::{Claimed, Purchase, StoreError, calls::uploads::Upload};
+use crate::store::{Claimed, Purchase, StoreError, calls::said::Said, calls::uploads::Upload};
 use crate::{
     clock::{Clock, Millis},
     domain::{
@@ -33,6 +33,8 @@ pub struct PermitRequest {
     pub pool: Pool,
     /// The pool's limits as this process knows them.
     pub limits: Limits,
+    /// How many calls of its definition may begin in a minute, where that is less than the pool's limit.
+    pub own_rate: Option<u32>,
     /// What the account may spend in a day and in a month, as this process knows it.
     pub spend: Option<Arc<SpendRule>>,
     /// Why the call is made.
@@ -94,7 +96,7 @@ impl Permit {
 pub enum Denial {
     /// Another worker has the job.
     LeaseLost,
-    /// The line of the job wants another voice or format now.
+    /// The line of the job wants another voice, format or language now.
     Dropped,
     /// The part has an answer.
     AlreadyAnswered,
@@ -147,6 +149,7 @@ impl PermitRequest {
             account,
             pool,
             limits: Limits::default(),
+            own_rate: None,
             spend: None,
             why: Why::First,
             replaces: None,
@@ -167,8 +170,7 @@ impl PermitRequest {
         self.reply.as_ref().is_none_or(oneshot::Sender::is_closed)
     }
 
-    /// The gate that this ask waits at. A definition may lower the limits for its own calls: each set of limits is a gate
-    /// of its own.
+    /// The gate that this ask waits at. Each set of limits is a gate of its own.
     pub(in crate::store) fn gate(&self) -> (&str, Pool, Option<u32>, Option<u32>) {
         (&self.account, self.pool, self.limits.requests_per_minute, self.limits.concurrency)
     }
@@ -181,16 +183,18 @@ pub(in crate::store) struct Granted {
     pub(in crate::store) verdicts: Vec<(usize, PermitResult)>,
     /// Whether some asks keep waiting, and until when (`None` inside: until a call ends).
     pub(in crate::store) wake: Option<Option<Millis>>,
+    /// What was written about the asks that keep waiting, if that is something new.
+    pub(in crate::store) said: Option<Said>,
 }
 
 impl Granted {
     pub(in crate::store) fn nothing(wake: Option<Option<Millis>>) -> Self {
-        Self { verdicts: Vec::new(), wake }
+        Self { wake, ..Self::default() }
     }
 
     /// Refuses the ask with this index, and no other.
     pub(in crate::store) fn refused(at: usize, error: &StoreError) -> Self {
-        Self { verdicts: vec![(at, Err(Denial::Refused(error.reason())))], wake: None }
+        Self { verdicts: vec![(at, Err(Denial::Refused(error.reason())))], ..Self::default() }
     }
 
     /// Sends the verdicts, after the commit. Returns when to look again, and the unsent calls, whose workers are gone.

@@ -7,13 +7,12 @@
 use std::{collections::HashMap, sync::Arc};
 
 use serde_json::json;
-use sqlx::{Row, SqliteConnection};
 
+use crate::store::engine::db::{Asked, Conn, Found, Query, Row, Trip, query, query_scalar};
 use crate::store::{
     Moment, PermitRequest, Store, StoreError, StoreShared,
     batches::pauses,
     calls::fence::{Money, age, holds_slot},
-    engine::sql::sql,
 };
 use crate::{
     clock::Millis,
@@ -53,7 +52,7 @@ impl Bookings {
     }
 
     /// Writes the changes. No amount makes it fail, because a paid answer must be kept.
-    pub(in crate::store) async fn write(self, conn: &mut SqliteConnection) -> Result<(), StoreError> {
+    pub(in crate::store) async fn write(self, conn: &mut Conn) -> Result<(), StoreError> {
         let set: Vec<_> = self
             .0
             .iter()
@@ -66,7 +65,8 @@ impl Bookings {
             return Ok(());
         }
         // Bookings::write
-        sqlx::query(sql(r"-- spend_limits::write
+        query(
+            r"-- spend_limits::write
                 INSERT INTO spending (account, environment, quarter, spent, reserved)
                 SELECT v ->> 0, v ->> 1, CAST(v ->> 2 AS BIGINT), CAST(v ->> 3 AS BIGINT), CAST(v ->> 4 AS BIGINT)
                 FROM rows_of($1) AS r
@@ -75,18 +75,18 @@ impl Bookings {
                 SET spent = CASE WHEN spending.spent > 8000000000000000000 THEN spending.spent
                     ELSE spending.spent + excluded.spent END,
                   reserved = CASE WHEN spending.reserved > 8000000000000000000 THEN spending.reserved
-                    ELSE spending.reserved + excluded.reserved END"))
+                    ELSE spending.reserved + excluded.reserved END",
+        )
         .bind(serde_json::Value::from(set).to_string())
-        .execute(conn)
-        .await?;
-        Ok(())
+        .later(conn)
+        .await
     }
 }
 
 /// Sums up all calls again, after many of their moments have changed.
-pub(in crate::store) async fn sum_up(conn: &mut SqliteConnection) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM spending").execute(&mut *conn).await?;
-    sqlx::query(sql(&format!(
+pub(in crate::store) async fn sum_up(conn: &mut Conn) -> Result<(), StoreError> {
+    query("DELETE FROM spending").execute(&mut *conn).await?;
+    query(format!(
         r"-- spend_limits::sum_up
           INSERT INTO spending (account, environment, quarter, spent, reserved)
           SELECT c.account, b.environment, c.sent_at - c.sent_at % {QUARTER_MS}, CAST(sum(c.cost) AS BIGINT),
@@ -95,38 +95,52 @@ pub(in crate::store) async fn sum_up(conn: &mut SqliteConnection) -> Result<(), 
           JOIN batches AS b ON b.id = c.batch
           WHERE c.cost > 0 OR c.reserve > 0
           GROUP BY 1, 2, 3"
-    )))
+    ))
     .execute(conn)
     .await?;
     Ok(())
 }
 
+/// Asks what is committed now of a limit. Without an account: the sum over all accounts.
+fn committed<'q>((account, environment): (Option<&'q str>, Environment), one: &SpendUse) -> Query<'q> {
+    let whose = if account.is_some() { "account = $1" } else { "$1 IS NULL" };
+    query(format!(
+        r"-- spend_limits::committed: no row counts for more than a billion dollars, so that the sum is one.
+          SELECT CAST(coalesce(sum(CASE WHEN spent > $5 THEN $5 ELSE spent END), 0) AS BIGINT) AS spent,
+            CAST(coalesce(sum(CASE WHEN reserved > $5 THEN $5 ELSE reserved END), 0) AS BIGINT) AS reserved,
+            EXISTS (SELECT 1 FROM spend_notices AS n
+              WHERE n.account = $1 AND n.environment = $2 AND n.period = $6 AND n.from_at = $7 AND n.max_spend = $8) AS noticed
+          FROM spending
+          WHERE {whose} AND environment = $2 AND quarter >= $3 AND quarter < $4"
+    ))
+    .bind(account)
+    .bind(environment)
+    .bind(quarter(one.span.from))
+    .bind(one.span.until)
+    .bind(MicroUsd::MOST.0)
+    .bind(one.period)
+    .bind(one.span.from)
+    .bind(one.limit.0)
+}
+
+/// Reads what is committed of a limit. Returns whether it was noticed that the limit is close.
+fn read_committed(one: &mut SpendUse, row: &Row) -> Result<bool, StoreError> {
+    one.spent = MicroUsd(row.try_get("spent")?);
+    one.reserved = MicroUsd(row.try_get("reserved")?);
+    row.try_get("noticed")
+}
+
 /// What is committed now of each limit of a rule. Without an account: the sum over all accounts.
 async fn uses(
-    conn: &mut SqliteConnection,
-    (account, environment): (Option<&str>, Environment),
+    conn: &mut Conn,
+    whose: (Option<&str>, Environment),
     rule: &SpendRule,
     now: Millis,
 ) -> Result<Vec<SpendUse>, StoreError> {
     let mut uses: Vec<SpendUse> = rule.at(now).collect();
-    let whose = if account.is_some() { "account = $1" } else { "$1 IS NULL" };
     for one in &mut uses {
-        let row = sqlx::query(sql(&format!(
-            r"-- spend_limits::uses: no row counts for more than a billion dollars, so that the sum is one.
-              SELECT CAST(coalesce(sum(CASE WHEN spent > $5 THEN $5 ELSE spent END), 0) AS BIGINT) AS spent,
-                CAST(coalesce(sum(CASE WHEN reserved > $5 THEN $5 ELSE reserved END), 0) AS BIGINT) AS reserved
-              FROM spending
-              WHERE {whose} AND environment = $2 AND quarter >= $3 AND quarter < $4"
-        )))
-        .bind(account)
-        .bind(environment)
-        .bind(quarter(one.span.from))
-        .bind(one.span.until)
-        .bind(MicroUsd::MOST.0)
-        .fetch_one(&mut *conn)
-        .await?;
-        one.spent = MicroUsd(row.try_get("spent")?);
-        one.reserved = MicroUsd(row.try_get("reserved")?);
+        let row = committed(whose, one).fetch_one(&mut *conn).await?;
+        read_committed(one, &row)?;
     }
     Ok(uses)
 }
@@ -141,6 +155,8 @@ struct SpendUsage {
     environment: Environment,
     rule: Arc<SpendRule>,
     uses: Vec<SpendUse>,
+    /// Of each of these limits, whether it was noticed that it is close.
+    noticed: Vec<bool>,
     /// Whether calls of the account hold a slot: they may turn out cheaper.
     in_flight: bool,
 }
@@ -156,28 +172,50 @@ pub(in crate::store) enum Fit {
     Not(SpendUse),
 }
 
+/// Where the rows about the limits of a look are.
+pub(in crate::store) struct SpendLook(Vec<(SpendUsage, Vec<Asked>, Asked)>);
+
 impl SpendUsages {
-    pub(in crate::store) async fn load(
-        conn: &mut SqliteConnection,
+    /// Asks what is committed of the limits that these asks are checked against.
+    pub(in crate::store) fn ask<'q>(
+        trip: &mut Trip<'q>,
         shared: &StoreShared,
-        asks: impl Iterator<Item = &PermitRequest>,
+        asks: &[(usize, &'q PermitRequest)],
         batches: &HashMap<BatchId, Money>,
         now: &Moment,
-    ) -> Result<Self, StoreError> {
-        let mut books: Vec<SpendUsage> = Vec::new();
-        for ask in asks {
+    ) -> SpendLook {
+        let mut books: Vec<(SpendUsage, Vec<Asked>, Asked)> = Vec::new();
+        for (_, ask) in asks {
             let (Some(rule), Some(batch)) = (&ask.spend, batches.get(&ask.batch)) else { continue };
-            if books.iter().any(|book| book.is(ask, batch.environment)) {
+            if books.iter().any(|(book, ..)| book.is(ask, batch.environment)) {
                 continue;
             }
             let place = (Some(ask.account.as_str()), batch.environment);
-            books.push(SpendUsage {
+            let uses: Vec<SpendUse> = rule.at(now.wall).collect();
+            let committed = uses.iter().map(|one| trip.ask(committed(place, one))).collect();
+            let in_flight = trip.ask(is_in_flight(&ask.account, shared.timing.lease_ms, now));
+            let book = SpendUsage {
                 account: ask.account.clone(),
                 environment: batch.environment,
                 rule: Arc::clone(rule),
-                uses: uses(conn, place, rule, now.wall).await?,
-                in_flight: is_in_flight(conn, &ask.account, shared.timing.lease_ms, now).await?,
-            });
+                uses,
+                noticed: Vec::new(),
+                in_flight: false,
+            };
+            books.push((book, committed, in_flight));
+        }
+        SpendLook(books)
+    }
+
+    /// What is committed.
+    pub(in crate::store) fn read(found: &mut Found, look: SpendLook) -> Result<Self, StoreError> {
+        let mut books = Vec::with_capacity(look.0.len());
+        for (mut book, committed, in_flight) in look.0 {
+            for (one, asked) in book.uses.iter_mut().zip(committed) {
+                book.noticed.push(read_committed(one, &found.one(asked)?)?);
+            }
+            book.in_flight = found.one(in_flight)?.try_get(0_usize)?;
+            books.push(book);
         }
         Ok(Self(books))
     }
@@ -206,7 +244,7 @@ impl SpendUsages {
     /// Books a granted call. Returns a message if this call has brought a limit close that was not close before.
     pub(in crate::store) async fn grant(
         &mut self,
-        conn: &mut SqliteConnection,
+        conn: &mut Conn,
         (ask, batch): (&PermitRequest, &Money),
         reserve: i64,
         now: Millis,
@@ -218,14 +256,14 @@ impl SpendUsages {
             }
             book.in_flight = true;
             let judged_by_it = book.is(ask, batch.environment);
-            for one in &mut book.uses {
+            for (one, noticed) in book.uses.iter_mut().zip(&mut book.noticed) {
                 one.reserved = one.reserved.saturating_add(MicroUsd(reserve));
-                if judged_by_it && one.is_close() {
+                if judged_by_it && !*noticed && one.is_close() {
                     let words = one.close(&book.rule);
                     let place = (book.account.as_str(), book.environment);
-                    if note_close(conn, place, one, (ask.batch, &words), now).await? {
-                        reported.push(words);
-                    }
+                    note_close(conn, place, one, (ask.batch, &words), now).await?;
+                    *noticed = true;
+                    reported.push(words);
                 }
             }
         }
@@ -248,31 +286,19 @@ pub(in crate::store) const IS_IN_FLIGHT: &str = concat!(
     ")"
 );
 
-async fn is_in_flight(
-    conn: &mut SqliteConnection,
-    account: &str,
-    lease_ms: i64,
-    now: &Moment,
-) -> Result<bool, StoreError> {
-    Ok(sqlx::query_scalar(IS_IN_FLIGHT)
-        .bind(account)
-        .bind(now.wall)
-        .bind(now.boot)
-        .bind(now.boot_id)
-        .bind(lease_ms)
-        .fetch_one(conn)
-        .await?)
+fn is_in_flight<'q>(account: &'q str, lease_ms: i64, now: &Moment) -> Query<'q> {
+    query(IS_IN_FLIGHT).bind(account).bind(now.wall).bind(now.boot).bind(now.boot_id).bind(lease_ms)
 }
 
-/// Records that a limit is close. Returns whether that is new.
+/// Records that a limit is close.
 async fn note_close(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     (account, environment): (&str, Environment),
     one: &SpendUse,
     (batch, words): (BatchId, &str),
     now: Millis,
-) -> Result<bool, StoreError> {
-    let noted = sqlx::query(
+) -> Result<(), StoreError> {
+    query(
         r"-- spend_limits::note_close
           INSERT INTO spend_notices (account, environment, period, from_at, until_at, max_spend, batch, words, noticed_at)
           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
@@ -287,9 +313,8 @@ async fn note_close(
     .bind(batch)
     .bind(words)
     .bind(now)
-    .execute(conn)
-    .await?;
-    Ok(noted.rows_affected() > 0)
+    .later(conn)
+    .await
 }
 
 /// A notice that a limit is close.
@@ -332,7 +357,7 @@ impl Store {
         environment: Environment,
         rule: &SpendRule,
     ) -> Result<Vec<SpendUse>, StoreError> {
-        let mut view = self.read.begin().await?;
+        let mut view = self.read.view().await?;
         uses(&mut view, (account, environment), rule, self.now()).await
     }
 
@@ -349,7 +374,7 @@ impl Store {
             let reason = reason.clone();
             Box::pin(async move {
                 pauses::pause_in(conn, batch, kind, &reason, now).await?;
-                sqlx::query(
+                query(
                     r"-- spend_limits::pause_for_spend: the least call that does not fit is the first that will.
                       UPDATE batches
                       SET pause_until = $2, pause_reserve = CASE WHEN pause_reserve < $3 THEN pause_reserve ELSE $3 END
@@ -375,10 +400,8 @@ impl Store {
         rule: Option<Arc<SpendRule>>,
         at_once: bool,
     ) -> Result<Vec<Lifted>, StoreError> {
-        let any: bool = sqlx::query_scalar(sql(&format!("SELECT EXISTS ({PAUSED_FOR_SPEND})")))
-            .bind(environment)
-            .fetch_one(&self.read)
-            .await?;
+        let any: bool =
+            query_scalar(format!("SELECT EXISTS ({PAUSED_FOR_SPEND})")).bind(environment).fetch_one(&self.read).await?;
         if !any {
             return Ok(Vec::new());
         }
@@ -397,7 +420,7 @@ impl Store {
 
     /// The limits that came close and have no posted notice yet, as long as their day or month lasts.
     pub async fn spend_notices(&self, environment: Environment) -> Result<Vec<SpendNotice>, StoreError> {
-        let rows = sqlx::query(
+        let rows = query(
             r"-- spend_limits::spend_notices
               SELECT *
               FROM spend_notices
@@ -408,7 +431,7 @@ impl Store {
         .bind(self.now())
         .fetch_all(&self.read)
         .await?;
-        let notice = |row: &sqlx::sqlite::SqliteRow| {
+        let notice = |row: &Row| {
             Ok(SpendNotice {
                 account: row.try_get("account")?,
                 environment,
@@ -429,7 +452,7 @@ impl Store {
         self.write(move |conn, _| {
             let notice = notice.clone();
             Box::pin(async move {
-                sqlx::query(
+                query(
                     r"-- spend_limits::spend_notice_posted
                       UPDATE spend_notices
                       SET posted = 1
@@ -457,12 +480,12 @@ const PAUSED_FOR_SPEND: &str = r"-- spend_limits::paused_for_spend
         WHERE state = 'paused' AND pause_kind IN ('spend_day', 'spend_month') AND environment = $1";
 
 async fn lift(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     place: (&str, Environment),
     rule: Option<&SpendRule>,
     (at_once, now): (bool, Millis),
 ) -> Result<Vec<Lifted>, StoreError> {
-    let paused = sqlx::query(sql(PAUSED_FOR_SPEND)).bind(place.1).fetch_all(&mut *conn).await?;
+    let paused = query(PAUSED_FOR_SPEND).bind(place.1).fetch_all(&mut *conn).await?;
     let uses = match rule {
         Some(rule) => uses(conn, (Some(place.0), place.1), rule, now).await?,
         None => Vec::new(),
@@ -490,11 +513,11 @@ async fn lift(
 
 /// A call left later than its intent, and may belong to another quarter of an hour.
 pub(in crate::store) async fn note_departure(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     call: CallId,
     departed_at: Millis,
 ) -> Result<(), StoreError> {
-    let row = sqlx::query(
+    let row = query(
         r"-- spend_limits::note_departure
           SELECT c.account, b.environment, c.sent_at, c.cost, c.reserve
           FROM calls AS c

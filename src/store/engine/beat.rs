@@ -1,9 +1,9 @@
 //! The heartbeat: it renews the leases and slots of a live process, and repairs stamps after the wall clock was set back.
 
-use sqlx::SqliteConnection;
-
 use crate::clock::Millis;
-use crate::store::{Moment, Store, StoreError, StoreShared, calls::fence::age, calls::spend_limits, engine::sql::sql};
+use crate::store::engine::db::{Conn, Engine, Trip, query, query_scalar};
+use crate::store::engine::{schema, sessions};
+use crate::store::{Moment, Store, StoreError, StoreShared, calls::fence::age, calls::spend_limits};
 
 /// A clock this far behind the newest stamp was set back.
 const CLOCK_SLACK_MS: i64 = 2_000;
@@ -13,10 +13,10 @@ impl Store {
     /// future are pulled back. Records the current time. For processes that have no heartbeat.
     ///
     /// # Errors
-    /// Also where a newer program migrated the ledger.
+    /// Also where a newer program migrated the ledger, or it was copied elsewhere.
     pub async fn watch_clock(&self) -> Result<(), StoreError> {
         self.watch_schema().await?;
-        let newest: Millis = sqlx::query_scalar("SELECT newest_at FROM ledger").fetch_one(&self.read).await?;
+        let newest: Millis = query_scalar("SELECT newest_at FROM ledger").fetch_one(&self.read).await?;
         let ahead = self.now() - newest;
         if (-CLOCK_SLACK_MS..self.timing().beat_ms).contains(&ahead) {
             return Ok(());
@@ -27,29 +27,51 @@ impl Store {
 }
 
 /// The same inside a running transaction.
-pub(in crate::store) async fn watch_clock(
-    conn: &mut SqliteConnection,
-    lease_ms: i64,
-    now: Millis,
-) -> Result<(), StoreError> {
-    let newest: Millis = sqlx::query_scalar("SELECT newest_at FROM ledger").fetch_one(&mut *conn).await?;
+pub(in crate::store) async fn watch_clock(conn: &mut Conn, lease_ms: i64, now: Millis) -> Result<(), StoreError> {
+    let newest = query_scalar(NEWEST).fetch_one(&mut *conn).await?;
+    keep_clock(conn, newest, lease_ms, now).await
+}
+
+/// The newest stamp.
+const NEWEST: &str = "SELECT newest_at FROM ledger";
+
+async fn keep_clock(conn: &mut Conn, newest: Millis, lease_ms: i64, now: Millis) -> Result<(), StoreError> {
     if now < newest - CLOCK_SLACK_MS {
         shift_future_stamps(conn, newest, lease_ms, now).await?;
     } else if now > newest {
-        sqlx::query("UPDATE ledger SET newest_at = $1").bind(now).execute(conn).await?;
+        query("UPDATE ledger SET newest_at = $1").bind(now).later(conn).await?;
     }
     Ok(())
 }
 
+/// A heartbeat that was written.
+pub(in crate::store) struct Beaten {
+    /// When, by the machine's own clock.
+    pub(in crate::store) boot: Millis,
+    /// Others took this process for dead: its number from now on.
+    pub(in crate::store) enlisted_anew: Option<i64>,
+}
+
 pub(in crate::store) async fn beat(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     shared: &StoreShared,
     process: i64,
     now: &Moment,
-) -> Result<(), StoreError> {
+) -> Result<Beaten, StoreError> {
     let Moment { wall, boot, boot_id } = *now;
-    shared.outgrown.watch(&mut *conn).await?;
-    watch_clock(conn, shared.timing.lease_ms, wall).await?;
+    let mut trip = Trip::default();
+    let (standing, newest) = (trip.ask(schema::standing()), trip.ask(query(NEWEST)));
+    let beat = query("UPDATE processes SET beat_at = $1 WHERE id = $2 RETURNING id").bind(wall).bind(process);
+    let beat = trip.ask(beat);
+    let mut found = trip.make(conn).await?;
+    shared.outgrown.note(&found.one(standing)?)?;
+    keep_clock(conn, found.one(newest)?.try_get(0_usize)?, shared.timing.lease_ms, wall).await?;
+    if found.rows(beat).is_empty() && conn.engine() == Engine::Postgres {
+        shared.outgrown.refuse_copied()?;
+        // Its leases are not its own any more: nothing of them is renewed.
+        let anew = sessions::enlist_anew(conn, shared, wall).await?;
+        return Ok(Beaten { boot, enlisted_anew: Some(anew) });
+    }
     let until = wall + shared.timing.lease_ms;
     for statement in [
         "UPDATE jobs SET due_at = $1 WHERE process = $2 AND state = 'running'",
@@ -59,9 +81,9 @@ pub(in crate::store) async fn beat(
           WHERE state = 'queued' AND due_at IS NOT NULL
             AND after IN (SELECT id FROM jobs WHERE process = $2 AND state = 'superseded')",
     ] {
-        sqlx::query(statement).bind(until).bind(process).execute(&mut *conn).await?;
+        query(statement).bind(until).bind(process).later(conn).await?;
     }
-    sqlx::query(concat!(
+    query(concat!(
         r"-- beat::beat: a call that should have ended long ago is not on the wire any more.
           UPDATE calls
           SET slot_until = $1
@@ -75,20 +97,15 @@ pub(in crate::store) async fn beat(
     .bind(boot)
     .bind(boot_id)
     .bind(shared.timing.lease_ms)
-    .execute(&mut *conn)
+    .later(conn)
     .await?;
-    sqlx::query("UPDATE processes SET beat_at = $1 WHERE id = $2").bind(wall).bind(process).execute(conn).await?;
-    Ok(())
+    Ok(Beaten { boot, enlisted_anew: None })
 }
 
 /// Marks the outcome of a dead process's calls as unknown from now on. The vendor may still work on them, so each keeps
 /// its slot for as long as that may take.
-pub(in crate::store) async fn orphan_calls(
-    conn: &mut SqliteConnection,
-    process: i64,
-    now: Millis,
-) -> Result<(), StoreError> {
-    sqlx::query(
+pub(in crate::store) async fn orphan_calls(conn: &mut Conn, process: i64, now: Millis) -> Result<(), StoreError> {
+    query(
         r"-- beat::orphan_calls
           UPDATE calls
           SET process = NULL, unknown_at = coalesce(unknown_at, $1),
@@ -104,12 +121,7 @@ pub(in crate::store) async fn orphan_calls(
 
 /// Pulls back every stamp of a clock that was ahead, by the time between the newest stamp and now. So the stamps keep
 /// their order and their age. A due time comes a little early rather than hours late.
-async fn shift_future_stamps(
-    conn: &mut SqliteConnection,
-    newest: Millis,
-    lease_ms: i64,
-    now: Millis,
-) -> Result<(), StoreError> {
+async fn shift_future_stamps(conn: &mut Conn, newest: Millis, lease_ms: i64, now: Millis) -> Result<(), StoreError> {
     let ahead = newest - now;
     tracing::warn!(ahead_ms = ahead, "the system clock was set back; stamps that lie in its future are pulled back");
     for statement in [
@@ -135,6 +147,7 @@ async fn shift_future_stamps(
         "UPDATE notices SET due_at = :pulled(due_at) WHERE due_at > :now",
         "UPDATE notices SET failing_since = :now WHERE failing_since > :now",
         "UPDATE schedules SET settled_to = :now WHERE settled_to > :now",
+        "UPDATE schedule_nodes SET seen_at = :now WHERE seen_at > :now",
         "UPDATE runs SET due_at = :pulled(due_at) WHERE due_at > :now",
         "UPDATE batches SET paused_at = :now WHERE paused_at > :now",
         "UPDATE batches SET probed_at = :now WHERE probed_at > :now",
@@ -148,7 +161,7 @@ async fn shift_future_stamps(
             .replace(":now", &now.to_string())
             .replace(":ahead", &ahead.to_string())
             .replace(":lease", &lease_ms.to_string());
-        sqlx::query(sql(&statement)).execute(&mut *conn).await?;
+        query(statement.clone()).execute(&mut *conn).await?;
     }
     spend_limits::sum_up(conn).await
 }

@@ -1,11 +1,12 @@
 //! Domain types as columns: a value with a type in `domain/` has that type in a row too.
 
-use sqlx::{Database, Decode, Encode, Type, encode::IsNull, error::BoxDynError};
 use uuid::Uuid;
 
 use crate::domain::{
     call::ErrorKind,
+    callback::SecretPurpose,
     environment::Environment,
+    forget::{ForgottenKind, ForgottenState},
     identity::Identity,
     job::{BatchId, CallId, CallState, JobId, JobState, Token, Wanted, Why},
     notice::NoticeEvent,
@@ -14,30 +15,26 @@ use crate::domain::{
     spend::Period,
     task::{TaskName, Unit},
 };
-use crate::store::Effect;
+use crate::store::{
+    Effect,
+    engine::db::{Bind, Cell, Column, Value},
+};
 
 /// Types with a list of spellings, stored as text.
 macro_rules! as_text {
     ($($name:ty),+ $(,)?) => { $(
-        impl<DB: Database> Type<DB> for $name where str: Type<DB> {
-            fn type_info() -> DB::TypeInfo {
-                <str as Type<DB>>::type_info()
-            }
+        impl Bind<'_> for $name {
+            const MISSING: Value<'static> = Value::Text(None);
 
-            fn compatible(ty: &DB::TypeInfo) -> bool {
-                <str as Type<DB>>::compatible(ty)
+            fn value(self) -> Value<'static> {
+                Value::Text(Some(self.as_str().to_owned().into()))
             }
         }
 
-        impl<'q, DB: Database> Encode<'q, DB> for $name where String: Encode<'q, DB> {
-            fn encode_by_ref(&self, buffer: &mut DB::ArgumentBuffer) -> Result<IsNull, BoxDynError> {
-                self.as_str().to_owned().encode_by_ref(buffer)
-            }
-        }
-
-        impl<'r, DB: Database> Decode<'r, DB> for $name where &'r str: Decode<'r, DB> {
-            fn decode(value: DB::ValueRef<'r>) -> Result<Self, BoxDynError> {
-                Ok(<&str as Decode<'r, DB>>::decode(value)?.parse()?)
+        impl Column for $name {
+            fn read(cell: Cell<'_>) -> Result<Self, String> {
+                let Cell::Text(text) = cell else { return Err(cell.instead_of("text")) };
+                text.parse().map_err(|_| format!("`{text}` is no value that this version knows"))
             }
         }
     )+ };
@@ -46,25 +43,17 @@ macro_rules! as_text {
 /// Types that are numbers, stored as integers.
 macro_rules! as_number {
     ($($name:ty),+ $(,)?) => { $(
-        impl<DB: Database> Type<DB> for $name where i64: Type<DB> {
-            fn type_info() -> DB::TypeInfo {
-                <i64 as Type<DB>>::type_info()
-            }
+        impl Bind<'_> for $name {
+            const MISSING: Value<'static> = Value::Int(None);
 
-            fn compatible(ty: &DB::TypeInfo) -> bool {
-                <i64 as Type<DB>>::compatible(ty)
+            fn value(self) -> Value<'static> {
+                Value::Int(Some(self.0))
             }
         }
 
-        impl<'q, DB: Database> Encode<'q, DB> for $name where i64: Encode<'q, DB> {
-            fn encode_by_ref(&self, buffer: &mut DB::ArgumentBuffer) -> Result<IsNull, BoxDynError> {
-                self.0.encode_by_ref(buffer)
-            }
-        }
-
-        impl<'r, DB: Database> Decode<'r, DB> for $name where i64: Decode<'r, DB> {
-            fn decode(value: DB::ValueRef<'r>) -> Result<Self, BoxDynError> {
-                Ok(Self(<i64 as Decode<'r, DB>>::decode(value)?))
+        impl Column for $name {
+            fn read(cell: Cell<'_>) -> Result<Self, String> {
+                i64::read(cell).map(Self)
             }
         }
     )+ };
@@ -73,28 +62,20 @@ macro_rules! as_number {
 /// Types of sixteen bytes.
 macro_rules! as_bytes {
     ($($name:ty: $bytes:expr, $from:expr);+ $(;)?) => { $(
-        impl<DB: Database> Type<DB> for $name where Vec<u8>: Type<DB> {
-            fn type_info() -> DB::TypeInfo {
-                <Vec<u8> as Type<DB>>::type_info()
-            }
+        impl Bind<'_> for $name {
+            const MISSING: Value<'static> = Value::Bytes(None);
 
-            fn compatible(ty: &DB::TypeInfo) -> bool {
-                <Vec<u8> as Type<DB>>::compatible(ty)
-            }
-        }
-
-        impl<'q, DB: Database> Encode<'q, DB> for $name where Vec<u8>: Encode<'q, DB> {
-            fn encode_by_ref(&self, buffer: &mut DB::ArgumentBuffer) -> Result<IsNull, BoxDynError> {
+            fn value(self) -> Value<'static> {
                 let bytes: fn(&Self) -> Vec<u8> = $bytes;
-                bytes(self).encode_by_ref(buffer)
+                Value::Bytes(Some(bytes(&self).into()))
             }
         }
 
-        impl<'r, DB: Database> Decode<'r, DB> for $name where Vec<u8>: Decode<'r, DB> {
-            fn decode(value: DB::ValueRef<'r>) -> Result<Self, BoxDynError> {
-                let bytes = <Vec<u8> as Decode<'r, DB>>::decode(value)?;
+        impl Column for $name {
+            fn read(cell: Cell<'_>) -> Result<Self, String> {
+                let Cell::Bytes(bytes) = cell else { return Err(cell.instead_of("bytes")) };
                 let from: fn([u8; 16]) -> Self = $from;
-                let bytes = <[u8; 16]>::try_from(bytes).map_err(|bytes| format!("{} bytes instead of 16", bytes.len()))?;
+                let bytes = <[u8; 16]>::try_from(&*bytes).map_err(|_| format!("{} bytes instead of 16", bytes.len()))?;
                 Ok(from(bytes))
             }
         }
@@ -106,12 +87,15 @@ as_text!(
     Effect,
     Environment,
     ErrorKind,
+    ForgottenKind,
+    ForgottenState,
     JobState,
     Lane,
     NoticeEvent,
     PauseKind,
     Period,
     Pool,
+    SecretPurpose,
     TaskName,
     Unit,
     Wanted,

@@ -1,33 +1,32 @@
 //! Conversions between rows and domain types.
 
-use std::str::FromStr;
-
-use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
+use std::{collections::HashMap, str::FromStr};
 
 use crate::domain::{
     job::{CallId, CallRecord},
     pool::{Pool, PoolState},
 };
 use crate::store::StoreError;
+use crate::store::engine::db::{Conn, Query, Row, query};
 
 /// A column that is a count.
-pub(in crate::store) fn count(row: &SqliteRow, column: &str) -> Result<u32, StoreError> {
+pub(in crate::store) fn count(row: &Row, column: &str) -> Result<u32, StoreError> {
     Ok(u32::try_from(row.try_get::<i64, _>(column)?).unwrap_or(u32::MAX))
 }
 
 /// A column with a closed list of spellings.
-pub(in crate::store) fn listed<T: FromStr>(row: &SqliteRow, column: &str) -> Result<T, StoreError> {
+pub(in crate::store) fn listed<T: FromStr>(row: &Row, column: &str) -> Result<T, StoreError> {
     let text: String = row.try_get(column)?;
     text.parse().map_err(|_| StoreError::Unexpected(format!("{column} = {text}")))
 }
 
 /// A call's id, 16 bytes.
-pub(in crate::store) fn call_id(row: &SqliteRow, column: &str) -> Result<Option<CallId>, StoreError> {
-    Ok(row.try_get(column)?)
+pub(in crate::store) fn call_id(row: &Row, column: &str) -> Result<Option<CallId>, StoreError> {
+    row.try_get(column)
 }
 
 /// A length that may be unknown.
-pub(in crate::store) fn length(row: &SqliteRow, column: &str) -> Result<Option<u64>, StoreError> {
+pub(in crate::store) fn length(row: &Row, column: &str) -> Result<Option<u64>, StoreError> {
     Ok(row.try_get::<Option<i64>, _>(column)?.and_then(|ms| u64::try_from(ms).ok()))
 }
 
@@ -45,7 +44,7 @@ macro_rules! call_columns {
 pub(in crate::store) use call_columns;
 
 /// Reads a row of [`call_columns`].
-pub(in crate::store) fn call_record(row: &SqliteRow) -> Result<CallRecord, StoreError> {
+pub(in crate::store) fn call_record(row: &Row) -> Result<CallRecord, StoreError> {
     let request: String = row.try_get("request")?;
     Ok(CallRecord {
         id: call_id(row, "id")?.ok_or_else(|| StoreError::Unexpected("a call without id".into()))?,
@@ -67,33 +66,49 @@ pub(in crate::store) fn call_record(row: &SqliteRow) -> Result<CallRecord, Store
 }
 
 /// A pool's shared state; the default where it has none yet.
-pub(in crate::store) async fn pool_state(
-    conn: &mut SqliteConnection,
-    account: &str,
-    pool: Pool,
-) -> Result<PoolState, StoreError> {
-    let row = sqlx::query("SELECT * FROM pools WHERE account = $1 AND pool = $2")
+pub(in crate::store) async fn pool_state(conn: &mut Conn, account: &str, pool: Pool) -> Result<PoolState, StoreError> {
+    let row = query("SELECT * FROM pools WHERE account = $1 AND pool = $2")
         .bind(account)
         .bind(pool.as_str())
         .fetch_optional(conn)
         .await?;
-    let Some(row) = row else { return Ok(PoolState::default()) };
+    row.map_or_else(|| Ok(PoolState::default()), |row| read_pool_state(&row))
+}
+
+/// The shared states of all pools. They are few: one for each model of an account.
+pub(in crate::store) fn pool_states<'q>() -> Query<'q> {
+    query("SELECT * FROM pools")
+}
+
+/// Reads the rows of [`pool_states`].
+pub(in crate::store) fn read_pool_states(rows: &[Row]) -> Result<HashMap<(String, Pool), PoolState>, StoreError> {
+    let mut states = HashMap::with_capacity(rows.len());
+    for row in rows {
+        // A pool that this program does not know is no reason to stop.
+        if let Ok(pool) = row.text("pool")?.parse() {
+            states.insert((row.try_get("account")?, pool), read_pool_state(row)?);
+        }
+    }
+    Ok(states)
+}
+
+fn read_pool_state(row: &Row) -> Result<PoolState, StoreError> {
     Ok(PoolState {
         cooldown_until: row.try_get("cooldown_until")?,
         cooldown_ms: row.try_get("cooldown_ms")?,
-        refused: count(&row, "refused")?,
+        refused: count(row, "refused")?,
         factor: row.try_get("factor")?,
         remembered: row.try_get("remembered")?,
         storm_since: row.try_get("storm_since")?,
         stepped_at: row.try_get("stepped_at")?,
         limited_at: row.try_get("limited_at")?,
         round_since: row.try_get("round_since")?,
-        round_clean: count(&row, "round_clean")?,
+        round_clean: count(row, "round_clean")?,
         base_in_flight: row.try_get::<Option<i64>, _>("base_in_flight")?.and_then(|n| u32::try_from(n).ok()),
         only_limited_since: row.try_get("only_limited_since")?,
-        failing: count(&row, "failing")?,
+        failing: count(row, "failing")?,
         failing_job: row.try_get("failing_job")?,
-        failing_times: count(&row, "failing_times")?,
+        failing_times: count(row, "failing_times")?,
         outage_since: row.try_get("outage_since")?,
         probe_at: row.try_get("probe_at")?,
         probe_ms: row.try_get("probe_ms")?,
@@ -102,12 +117,12 @@ pub(in crate::store) async fn pool_state(
 
 /// Writes a pool's shared state.
 pub(in crate::store) async fn save_pool_state(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     account: &str,
     pool: Pool,
     state: &PoolState,
 ) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         r"-- rows::save_pool_state
           INSERT INTO pools (account, pool, cooldown_until, cooldown_ms, refused, factor, remembered, storm_since, stepped_at,
             limited_at, round_since, round_clean, base_in_flight, only_limited_since, failing, failing_job, failing_times,
@@ -141,7 +156,6 @@ pub(in crate::store) async fn save_pool_state(
     .bind(state.outage_since)
     .bind(state.probe_at)
     .bind(state.probe_ms)
-    .execute(conn)
-    .await?;
-    Ok(())
+    .later(conn)
+    .await
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
+use sqlx::{ConnectOptions, sqlite::SqliteConnectOptions};
 
+use crate::store::engine::db::{Conn, Engine, query, query_scalar};
 use crate::store::{Store, StoreError, engine::rows};
 
 /// The size of the writer's page cache, as SQLite expects it: in KiB, and negative.
@@ -19,31 +20,39 @@ const CHECKPOINT_EVERY: u32 = 8;
 const TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Sets the size of the writer's cache from now on.
-pub(in crate::store) async fn set_cache(conn: &mut SqliteConnection, is_small: bool) -> Result<(), StoreError> {
+pub(in crate::store) async fn set_cache(conn: &mut Conn, is_small: bool) -> Result<(), StoreError> {
     let size = if is_small { SMALL_CACHE } else { WRITER_CACHE };
-    sqlx::query(AssertSqlSafe(format!("PRAGMA cache_size = {size}"))).execute(conn).await?;
+    if conn.engine() == Engine::Sqlite {
+        query(format!("PRAGMA cache_size = {size}")).execute(conn).await?;
+    }
     Ok(())
 }
 
 /// After the disk was full, the log is checkpointed before it exceeds 4 MB, and starts again in its file. It repeats most
 /// pages many times: with its usual limit (64 MB) it would take all the space that is freed.
-pub(in crate::store) async fn keep_log_short(conn: &mut SqliteConnection) {
+pub(in crate::store) async fn keep_log_short(conn: &mut Conn) {
     // The next full disk tries this again.
-    let _ = sqlx::query("PRAGMA wal_autocheckpoint = 1000").execute(conn).await;
+    let _ = query("PRAGMA wal_autocheckpoint = 1000").execute(conn).await;
 }
 
 /// Gives some free pages back to the file system. Returns how many were free before, and how many are left.
-pub(in crate::store) async fn give_back(conn: &mut SqliteConnection) -> Result<(i64, i64), StoreError> {
+pub(in crate::store) async fn give_back(conn: &mut Conn) -> Result<(i64, i64), StoreError> {
+    if conn.engine() == Engine::Postgres {
+        return Ok((0, 0));
+    }
     let free = "PRAGMA freelist_count";
-    let before = sqlx::query_scalar(free).fetch_one(&mut *conn).await?;
-    let vacuum = format!("PRAGMA incremental_vacuum({PAGES_AT_ONCE})");
-    sqlx::query(AssertSqlSafe(vacuum)).fetch_all(&mut *conn).await?;
-    Ok((before, sqlx::query_scalar(free).fetch_one(conn).await?))
+    let before = query_scalar(free).fetch_one(&mut *conn).await?;
+    query(format!("PRAGMA incremental_vacuum({PAGES_AT_ONCE})")).fetch_all(&mut *conn).await?;
+    Ok((before, query_scalar(free).fetch_one(conn).await?))
 }
 
 /// The bytes of the ledger's pages, and of its free pages.
-pub(in crate::store) async fn page_bytes(conn: &mut SqliteConnection) -> Result<(u64, u64), StoreError> {
-    let row = sqlx::query(
+pub(in crate::store) async fn page_bytes(conn: &mut Conn) -> Result<(u64, u64), StoreError> {
+    if conn.engine() == Engine::Postgres {
+        let bytes: i64 = query_scalar("SELECT wb_bytes()").fetch_one(conn).await?;
+        return Ok((u64::try_from(bytes).unwrap_or(0), 0));
+    }
+    let row = query(
         r"-- space::page_bytes
           SELECT (SELECT page_count FROM pragma_page_count) * (SELECT page_size FROM pragma_page_size) AS file,
             (SELECT freelist_count FROM pragma_freelist_count) * (SELECT page_size FROM pragma_page_size) AS free",
@@ -58,7 +67,7 @@ pub(in crate::store) async fn page_bytes(conn: &mut SqliteConnection) -> Result<
 /// it returns no errors.
 #[derive(Default)]
 pub(in crate::store) struct Log {
-    conn: Option<SqliteConnection>,
+    conn: Option<Conn>,
     steps: u32,
 }
 
@@ -80,21 +89,21 @@ impl Log {
     }
 
     async fn checkpoint(&mut self, store: &Store, mode: &str) {
+        let Some(path) = store.file() else { return };
         if self.conn.is_none() {
-            let options = SqliteConnectOptions::new().filename(store.path()).busy_timeout(TIMEOUT);
-            self.conn = options.disable_statement_logging().connect().await.ok();
+            let options = SqliteConnectOptions::new().filename(path).busy_timeout(TIMEOUT);
+            self.conn = options.disable_statement_logging().connect().await.ok().map(Conn::from);
         }
-        if let Some(conn) = &mut self.conn {
-            let sql = format!("PRAGMA wal_checkpoint({mode})");
-            if let Err(e) = sqlx::query(AssertSqlSafe(sql)).fetch_all(conn).await {
-                tracing::debug!(error = %e, "the write-ahead log was not brought in");
-            }
+        if let Some(conn) = &mut self.conn
+            && let Err(e) = query(format!("PRAGMA wal_checkpoint({mode})")).fetch_all(conn).await
+        {
+            tracing::debug!(error = %e, "the write-ahead log was not brought in");
         }
     }
 
     pub(in crate::store) async fn close(self) {
         if let Some(conn) = self.conn {
-            let _ = conn.close().await;
+            conn.close().await;
         }
     }
 }

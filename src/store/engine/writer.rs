@@ -9,18 +9,19 @@ use std::{
 };
 
 use futures::{FutureExt, future::BoxFuture};
-use sqlx::SqliteConnection;
 use tokio::sync::mpsc;
 
+use crate::store::engine::db::{Conn, Found, Trip, too_slow};
 use crate::store::{
-    ClaimRequest, Claimed, Effect, EndReply, Ended, Moment, PermitRequest, Settled, Settlement, StoreError,
+    ClaimRequest, Claimed, Effect, EndReply, Ended, LAST_WAIT, Moment, PermitRequest, Settled, Settlement, StoreError,
     StoreShared, WriterReply,
     calls::callbacks::{self, Received},
     calls::end,
     calls::look,
     calls::permit,
-    calls::uploads::Hints,
-    engine::beat,
+    engine::beat::{self, Beaten},
+    engine::link::Link,
+    engine::postgres::CommitFailed,
     engine::space,
     jobs::claim,
     jobs::settle,
@@ -35,9 +36,9 @@ const GROUP_TIME: Duration = Duration::from_millis(5);
 const POLL_MS: i64 = 100;
 /// The longest time between two looks at waiting permits: another process may have paused, cancelled, or ended an outage.
 const LOOK_MS: i64 = 1_000;
+/// How long commands wait for company that are not urgent; at most as long as a transaction takes.
+const COMPANY_TIME: Duration = Duration::from_millis(20);
 const FULL_DISK_WAIT: Duration = Duration::from_secs(1);
-/// How long a process that is asked to end waits for a ledger that cannot be written.
-const LAST_WAIT: Duration = Duration::from_secs(20);
 /// How often a ledger that cannot be written is logged.
 const REPEAT: Duration = Duration::from_secs(60);
 
@@ -51,7 +52,7 @@ pub(in crate::store) enum Command {
 }
 
 type Made = Box<dyn Any + Send>;
-type WorkFn = dyn for<'c> Fn(&'c mut SqliteConnection, Millis) -> BoxFuture<'c, Result<Made, StoreError>> + Send + Sync;
+type WorkFn = dyn for<'c> Fn(&'c mut Conn, Millis) -> BoxFuture<'c, Result<Made, StoreError>> + Send + Sync;
 
 /// A command that is not on the hot path.
 pub(in crate::store) struct WriterTask {
@@ -63,7 +64,7 @@ impl WriterTask {
     pub(in crate::store) fn new<T, F>(work: F, reply: WriterReply<Made>) -> Self
     where
         T: Send + 'static,
-        F: for<'c> Fn(&'c mut SqliteConnection, Millis) -> BoxFuture<'c, Result<T, StoreError>> + Send + Sync + 'static,
+        F: for<'c> Fn(&'c mut Conn, Millis) -> BoxFuture<'c, Result<T, StoreError>> + Send + Sync + 'static,
     {
         let work = Arc::new(work);
         let run: Box<WorkFn> = Box::new(move |conn, now| {
@@ -157,19 +158,21 @@ impl WriteGroup {
 }
 
 struct Writer {
-    conn: SqliteConnection,
+    link: Link,
     shared: Arc<StoreShared>,
     waiting: Vec<PermitRequest>,
     /// When to look at the waiting permits again; `None` = only when a call ends.
     wake: Option<Millis>,
     next_beat: Instant,
     /// When it was last logged that the ledger cannot be written.
+    /// How long the last transaction took.
+    took: Duration,
     logged_broken: Option<Instant>,
     /// Whether the disk was found full since the write-ahead log was last limited.
     was_full: bool,
     /// Permits whose workers are gone: their calls were never sent, and the next transaction records that.
     unsent: Vec<CallId>,
-    hints: Hints,
+    memory: look::Memory,
 }
 
 /// Which of the waiting permits a transaction looks at.
@@ -187,23 +190,20 @@ enum Permits {
 }
 
 /// Runs until every handle is gone.
-pub(in crate::store) async fn run(
-    conn: SqliteConnection,
-    mut inbox: mpsc::Receiver<Command>,
-    shared: Arc<StoreShared>,
-) {
+pub(super) async fn run(link: Link, mut inbox: mpsc::Receiver<Command>, shared: Arc<StoreShared>) {
     // Dropped last, however this ends: nobody may wait for it in vain.
     let _closed = shared.closed.clone().drop_guard();
     let mut writer = Writer {
-        conn,
+        link,
         shared,
         waiting: Vec::new(),
         wake: None,
         next_beat: Instant::now(),
+        took: Duration::ZERO,
         logged_broken: None,
         was_full: false,
         unsent: Vec::new(),
-        hints: Hints::default(),
+        memory: look::Memory::default(),
     };
     loop {
         let mut group = WriteGroup::default();
@@ -214,23 +214,58 @@ pub(in crate::store) async fn run(
             () = writer.next_moment() => None,
         };
         if let Some(command) = first {
+            let mut is_urgent = writer.is_urgent(&command);
             asked |= matches!(command, Command::Permit(_));
             group.add(command, &mut writer.waiting);
             let began = Instant::now();
             while group.len() < GROUP_MOST && began.elapsed() < GROUP_TIME {
                 let Ok(command) = inbox.try_recv() else { break };
+                is_urgent |= writer.is_urgent(&command);
+                asked |= matches!(command, Command::Permit(_));
+                group.add(command, &mut writer.waiting);
+            }
+            // What nobody loses time by waits for company: an end that comes just now would wait for this transaction.
+            let until = began + writer.took.min(COMPANY_TIME);
+            while !is_urgent && group.len() < GROUP_MOST {
+                let next = tokio::time::timeout_at(until.into(), inbox.recv()).await;
+                let Ok(Some(command)) = next else { break };
+                is_urgent |= writer.is_urgent(&command);
                 asked |= matches!(command, Command::Permit(_));
                 group.add(command, &mut writer.waiting);
             }
         }
+        let began = Instant::now();
         writer.commit(group, asked).await;
+        writer.took = began.elapsed();
     }
-    let _ = sqlx::Connection::close(writer.conn).await;
+    writer.link.close().await;
+}
+
+/// Where the rows about a group's ends and settlements are.
+type LookedUp = (Option<end::Look>, Option<settle::Look>);
+
+/// The ends and settlements of a group, and what is found of them.
+struct Looked<'a> {
+    ends: &'a [&'a Ended],
+    settles: &'a [&'a Settlement],
+    /// `None`: they were not looked up yet.
+    found: Option<(LookedUp, Found)>,
 }
 
 impl Writer {
     fn works(&self) -> bool {
         self.shared.process.load(Ordering::Acquire) != 0
+    }
+
+    /// Whether somebody loses time while this waits. The slot of a call that has ended is empty until its end is written. A
+    /// line that settles keeps no slot, and the workers have more lines at hand than slots. Where asks wait at a gate, it
+    /// is shut until a call ends.
+    fn is_urgent(&self, command: &Command) -> bool {
+        match command {
+            Command::Claim(..) | Command::Settle(..) => false,
+            Command::Permit(ask) => !self.waiting.iter().any(|other| other.gate() == ask.gate()),
+            Command::End(..) | Command::Receive(..) | Command::WriterTask(_) => true,
+        }
     }
 
     /// The next heartbeat or the next look at waiting permits, whichever is earlier.
@@ -253,8 +288,10 @@ impl Writer {
     }
 
     async fn commit(&mut self, group: WriteGroup, asked: bool) {
-        if std::mem::take(&mut self.was_full) {
-            space::keep_log_short(&mut self.conn).await;
+        if std::mem::take(&mut self.was_full)
+            && let Link::File(conn) = &mut self.link
+        {
+            space::keep_log_short(conn).await;
         }
         self.waiting.retain(|ask| !ask.is_abandoned());
         match self.transact(&group, Permits::All { asked }).await {
@@ -268,11 +305,24 @@ impl Writer {
 
     /// Each command in a transaction of its own, and each waiting permit too: a failure undoes nothing but itself.
     async fn one_by_one(&mut self, group: WriteGroup) {
+        let mut is_away = false;
         for one in group.apart() {
+            if is_away {
+                one.refuse(too_slow());
+                continue;
+            }
             match self.transact(&one, Permits::None).await {
                 Ok(replies) => self.deliver(one, replies),
-                Err(e) => self.one_failed(one, e).await,
+                Err(e) => {
+                    let is_out_of_reach = matches!(e, StoreError::Unreachable(_));
+                    self.one_failed(one, e).await;
+                    // It was waited for long enough: not once more for each of the others.
+                    is_away = is_out_of_reach && self.shared.give_up.is_cancelled();
+                }
             }
+        }
+        if is_away {
+            return;
         }
         let mut at = 0;
         while at < self.waiting.len() {
@@ -295,11 +345,18 @@ impl Writer {
     }
 
     fn deliver(&mut self, group: WriteGroup, mut replies: Replies) {
-        if self.logged_broken.take().is_some() && self.works() {
+        let was_broken = self.logged_broken.take().is_some();
+        if was_broken {
+            self.shared.trouble().broken = None;
+        }
+        if was_broken && self.works() {
             // The log has the failure, so it must have this too.
             tracing::warn!("the ledger can be written again");
         }
-        let permits = std::mem::take(&mut replies.permits);
+        let mut permits = std::mem::take(&mut replies.permits);
+        if let Some(said) = permits.said.take() {
+            self.memory.said(said);
+        }
         group.answer(replies);
         let now = self.shared.clock.now();
         let (wake, unsent) = permits.hand_out(&mut self.waiting);
@@ -310,12 +367,10 @@ impl Writer {
     /// While the ledger cannot be written, a process that works admits nothing new and keeps the paid answers in memory:
     /// everything waits here until a write succeeds, or until the wait is given up.
     async fn one_failed(&mut self, group: WriteGroup, mut error: StoreError) {
-        let (hurry, give_up) = (self.shared.hurry.clone(), self.shared.give_up.clone());
-        let mut hurried_since = None;
+        let give_up = self.shared.give_up.clone();
         while error.is_passing() && group.len() > 0 && self.works() && !give_up.is_cancelled() {
             self.log_broken(&error);
-            if hurry.is_cancelled() && hurried_since.get_or_insert_with(Instant::now).elapsed() > LAST_WAIT {
-                give_up.cancel();
+            if self.shared.has_waited_long_enough() {
                 break;
             }
             tokio::select! {
@@ -331,6 +386,7 @@ impl Writer {
         if group.len() == 0 {
             if error.is_passing() {
                 self.log_broken(&error);
+                self.shared.has_waited_long_enough();
             } else {
                 self.logged_broken.get_or_insert_with(Instant::now);
                 tracing::warn!(error = %error, "the ledger's heartbeat failed; it will be tried again");
@@ -345,6 +401,7 @@ impl Writer {
     fn log_broken(&mut self, error: &StoreError) {
         self.was_full |= matches!(error, StoreError::Full(_));
         let now = Instant::now();
+        self.shared.trouble().broken.get_or_insert((now, String::new())).1 = error.to_string();
         if self.logged_broken.is_none_or(|logged_at| now.duration_since(logged_at) >= REPEAT) {
             self.logged_broken = Some(now);
             tracing::error!(error = %error, hint = error.hint(), "the ledger cannot be written: no call is begun, answers are kept in hand, and it is tried again every second");
@@ -353,73 +410,133 @@ impl Writer {
 
     async fn transact(&mut self, group: &WriteGroup, permits: Permits) -> Result<Replies, StoreError> {
         tracing::trace!("transaction");
-        sqlx::query("BEGIN IMMEDIATE").execute(&mut self.conn).await?;
+        let ends: Vec<&Ended> = group.ends.iter().map(|(e, _)| &**e).collect();
+        let settles: Vec<&Settlement> = group.settles.iter().map(|(s, _)| &**s).collect();
+        let (mut trip, mut asked) = (Trip::default(), None);
+        if self.begins_with_looks() {
+            asked = Some((end::ask(&mut trip, &ends), settle::ask(&mut trip, &settles)));
+        }
+        let (now, found) = Box::pin(self.link.begin(&self.shared, trip)).await?;
+        let looked = Looked { ends: &ends, settles: &settles, found: asked.map(|asked| (asked, found)) };
         // A command that panics is rolled back like a refused one: this process has only this writer.
-        let filled = AssertUnwindSafe(self.fill(group, permits)).catch_unwind().await;
-        match filled.unwrap_or_else(|panic| Err(StoreError::Panicked(words_of(&*panic)))) {
+        let (shared, patience) = (Arc::clone(&self.shared), self.link.patience(!group.works.is_empty()));
+        let filled = AssertUnwindSafe(Box::pin(self.fill(group, looked, permits, now))).catch_unwind();
+        let filled = match patience {
+            None => Some(filled.await),
+            Some(patience) => shared.in_time(patience, async { Ok(filled.await) }).await.ok(),
+        };
+        let filled = match filled {
+            Some(filled) => filled.unwrap_or_else(|panic| Err(StoreError::Panicked(words_of(&*panic)))),
+            None => Err(self.link.give_up()),
+        };
+        match filled {
             Ok((replies, beaten)) => {
-                if let Err(e) = sqlx::query("COMMIT").execute(&mut self.conn).await {
-                    self.roll_back().await;
-                    return Err(e.into());
-                }
+                self.commit_for_sure(now).await?;
                 self.unsent.clear();
-                if let Some(at) = beaten {
-                    self.shared.heartbeat_at.store(at, Ordering::Release);
+                if let Some(beaten) = beaten {
+                    self.shared.heartbeat_at.store(beaten.boot, Ordering::Release);
                     self.next_beat = Instant::now() + ms(self.shared.timing.beat_ms);
+                    if let Some(anew) = beaten.enlisted_anew {
+                        self.shared.process.store(anew, Ordering::Release);
+                    }
                 }
                 Ok(replies)
             }
             Err(e) => {
-                self.roll_back().await;
+                self.link.roll_back().await;
                 Err(e)
             }
         }
     }
 
-    async fn roll_back(&mut self) {
-        // SQLite rolls back by itself on some errors; then this has nothing to do and fails.
-        let _ = sqlx::query("ROLLBACK").execute(&mut self.conn).await;
+    /// Commits. A connection that breaks in the meantime leaves it open whether the transaction is in the ledger: then the
+    /// ledger is asked, before anything else is done, for nothing of it may be done twice.
+    async fn commit_for_sure(&mut self, now: Millis) -> Result<(), StoreError> {
+        let mut error = match self.link.commit(&self.shared, now).await {
+            Ok(()) => return Ok(()),
+            Err(CommitFailed::Undone(e)) => return Err(e),
+            Err(CommitFailed::Unknown(e)) => e,
+        };
+        let give_up = self.shared.give_up.clone();
+        let wait_until = (!self.works()).then(|| Instant::now() + LAST_WAIT / 2);
+        loop {
+            match self.link.is_in(&self.shared).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => return Err(error),
+                Err(e) => error = e,
+            }
+            self.log_broken(&error);
+            let is_over = wait_until.is_some_and(|until| Instant::now() > until);
+            if give_up.is_cancelled() || is_over || self.shared.has_waited_long_enough() {
+                give_up.cancel();
+                return Err(error);
+            }
+            tokio::select! {
+                () = tokio::time::sleep(FULL_DISK_WAIT) => {}
+                () = give_up.cancelled() => {}
+            }
+        }
     }
 
-    async fn fill(&mut self, group: &WriteGroup, permits: Permits) -> Result<(Replies, Option<Millis>), StoreError> {
-        let (conn, shared) = (&mut self.conn, &*self.shared);
-        // Read after BEGIN IMMEDIATE: the wait for the lock must not make stamps old.
-        let moment = Moment::of(&shared.clock);
-        let now = moment.wall;
+    /// Whether the next transaction has the heartbeat.
+    fn beat_due(&self) -> bool {
+        let since = self.shared.clock.boot() - self.shared.heartbeat_at.load(Ordering::Acquire);
+        self.works() && (Instant::now() >= self.next_beat || since > self.shared.timing.lease_ms / 2)
+    }
+
+    /// Whether nothing comes before the ends and settlements of the next transaction that could change what is looked up
+    /// for them.
+    fn begins_with_looks(&self) -> bool {
+        !self.beat_due() && self.unsent.is_empty()
+    }
+
+    async fn fill(
+        &mut self,
+        group: &WriteGroup,
+        looked: Looked<'_>,
+        permits: Permits,
+        now: Millis,
+    ) -> Result<(Replies, Option<Beaten>), StoreError> {
+        // The wait for the lock may have been long: what was looked up counts only if nothing is to be done before it.
+        let (beat_due, looks_now) = (self.beat_due(), !self.begins_with_looks());
+        let (conn, shared) = (self.link.conn(), &*self.shared);
+        let moment = Moment::at(now, &shared.clock);
         let mut replies = Replies::default();
         let process = shared.process.load(Ordering::Acquire);
-        let beat_due = process != 0
-            && (Instant::now() >= self.next_beat
-                || moment.boot - shared.heartbeat_at.load(Ordering::Acquire) > shared.timing.lease_ms / 2);
-        let beaten = if beat_due {
-            beat::beat(conn, shared, process, &moment).await?;
-            Some(moment.boot)
-        } else {
-            None
-        };
+        let beaten = if beat_due { Some(beat::beat(conn, shared, process, &moment).await?) } else { None };
         for call in &self.unsent {
             end::never_sent(conn, *call, now).await?;
         }
-        let ends: Vec<&Ended> = group.ends.iter().map(|(e, _)| &**e).collect();
-        replies.ends = end::end(conn, &ends, now).await?;
+        // A verb stops where it is. A process at work that has noticed it may still put its work back.
+        let is_of_verb = !group.works.is_empty() || !group.receives.is_empty();
+        if process == 0 && is_of_verb && !shared.outgrown.is_noticed() {
+            shared.outgrown.refuse_now(&mut *conn).await?;
+        }
+        let Looked { ends, settles, found } = looked;
+        let ((about_ends, about_settles), mut found) = match found {
+            Some(found) if !looks_now => found,
+            _ => {
+                let mut trip = Trip::default();
+                let asked = (end::ask(&mut trip, ends), settle::ask(&mut trip, settles));
+                (asked, trip.make(conn).await?)
+            }
+        };
+        replies.ends = end::end_found(conn, (ends, about_ends, &mut found), now).await?;
         let receives: Vec<&Received> = group.receives.iter().map(|(r, _)| &**r).collect();
         replies.receives = callbacks::receive(conn, &receives, now).await?;
-        let settles: Vec<&Settlement> = group.settles.iter().map(|(s, _)| &**s).collect();
-        replies.settles = settle::settle(conn, shared, &settles, now).await?;
-        // A verb stops where it is. A process at work that has noticed it may still put its work back.
-        if process == 0 && !group.works.is_empty() && !shared.outgrown.is_noticed() {
-            shared.outgrown.refuse_newer(&mut *conn).await?;
+        let mut trip = Trip::default();
+        let mut settling = settle::settle(conn, &mut trip, (settles, about_settles, &mut found), now).await?;
+        if let Some(settling) = settling.take_if(|s| !group.works.is_empty() || !s.pauses_nothing(shared)) {
+            let mut found = std::mem::take(&mut trip).make(conn).await?;
+            replies.settles = settling.finish(conn, shared, &mut found, now).await?;
+        }
+        if let Conn::Wire(wire) = conn
+            && !group.works.is_empty()
+        {
+            wire.plan_freely();
         }
         for work in &group.works {
             replies.works.push((work.run)(conn, now).await?);
-        }
-        for (want, _) in &group.claims {
-            // Nothing new is begun in a ledger that a newer program migrated.
-            let claimed = match shared.outgrown.is_noticed() {
-                true => Vec::new(),
-                false => claim::claim(conn, shared, want, now).await?,
-            };
-            replies.claims.push(claimed);
         }
         let look = match permits {
             Permits::None => None,
@@ -433,11 +550,33 @@ impl Writer {
                 look.then_some(None)
             }
         };
-        replies.permits = match look {
-            Some(only) if !self.waiting.is_empty() => {
-                look::grant(conn, shared, &mut self.hints, (&self.waiting, only), &moment).await?
-            }
-            _ => permit::Granted::nothing((!self.waiting.is_empty()).then_some(self.wake)),
+        // Claims and permits need two trips each, which they make together, the first of them with the settlements.
+        // Nothing new is begun in a ledger that a newer program migrated.
+        let begins = !shared.outgrown.is_noticed();
+        let mut wants = group.claims.iter().map(|(want, _)| want).filter(|_| begins);
+        let claim = wants.next().map(|want| (want, claim::ask(&mut trip, shared, want, now)));
+        let facts = look.and_then(|only| look::ask(&mut trip, shared, (&self.waiting, only), &moment));
+        let mut found = trip.make(conn).await?;
+        if let Some(settling) = settling {
+            replies.settles = settling.finish(conn, shared, &mut found, now).await?;
+        }
+        let mut trip = Trip::default();
+        let chosen =
+            claim.map(|(want, look)| claim::choose((&mut found, look), &mut trip, shared, want, now)).transpose()?;
+        let memory = &mut self.memory;
+        let round = facts.map(|facts| facts.next(&mut found, &mut trip, (shared, memory), &moment)).transpose()?;
+        let mut found = trip.make(conn).await?;
+        if let Some(chosen) = chosen {
+            replies.claims.push(chosen.finish(conn, shared, &mut found, now).await?);
+        }
+        for want in wants {
+            replies.claims.push(claim::claim(conn, shared, want, now).await?);
+        }
+        replies.claims.resize_with(group.claims.len(), Vec::new);
+        replies.permits = match round {
+            Some(round) => round.grant(conn, shared, (&mut found, memory), &moment).await?,
+            None if look.is_some() => permit::Granted::nothing(None),
+            None => permit::Granted::nothing((!self.waiting.is_empty()).then_some(self.wake)),
         };
         Ok((replies, beaten))
     }

@@ -1,10 +1,9 @@
 //! Claiming: the right to work on jobs that are due, proved by a fresh token.
 
-use std::sync::atomic::Ordering;
+use std::{fmt::Write as _, sync::atomic::Ordering};
 
-use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
-
-use crate::store::{Store, StoreError, StoreShared, engine::rows, engine::sql::sql};
+use crate::store::engine::db::{Asked, Conn, Found, Query, Row, Trip, query, query_scalar};
+use crate::store::{Store, StoreError, StoreShared, engine::rows};
 use crate::{
     clock::Millis,
     domain::{
@@ -78,7 +77,7 @@ pub struct Claimed {
     pub token: Token,
     /// Its key.
     pub key: String,
-    /// Which of its line's jobs it is: voice and format.
+    /// Which of its line's jobs it is: voice, format, and the language where a line has several texts.
     pub variant: String,
     /// Where its recording is.
     pub source: String,
@@ -94,7 +93,7 @@ pub struct Claimed {
     pub lane: Option<Pool>,
     /// The known facts about it.
     pub facts: Facts,
-    /// Whether its line wants another voice or format now. Then it is put back and makes no call.
+    /// Whether its line wants another voice, format or language now. Then it is put back and makes no call.
     pub dropped: bool,
     /// Whether the journal has calls of this generation, or one that is open or answered. If not, it need not be read.
     pub has_calls: bool,
@@ -114,13 +113,13 @@ impl Store {
             among("b.id", &want.batches)
         );
         let lanes: Vec<_> = want.lanes().map(|(lane, _)| [lane]).collect();
-        Ok(sqlx::query_scalar(sql(&statement))
+        query_scalar(statement.clone())
             .bind(serde_json::json!(lanes).to_string())
             .bind(want.environment)
             .bind(self.now())
             .bind(i64::from(self.shared.enforces_windows()))
             .fetch_one(&self.read)
-            .await?)
+            .await
     }
 }
 
@@ -128,7 +127,7 @@ impl Store {
     /// The pools that unfinished lines wait for.
     pub async fn pools_waited_for(&self, environment: Environment) -> Result<Vec<Pool>, StoreError> {
         // Only the first line of each lane of a batch is read: there may be millions.
-        let lanes: Vec<Lane> = sqlx::query_scalar(
+        let lanes: Vec<Lane> = query_scalar(
             r"-- claim::pools_waited_for
               WITH RECURSIVE lanes (batch, lane) AS (
                 SELECT id, (SELECT min(lane) FROM jobs WHERE batch = batches.id AND due_at IS NOT NULL)
@@ -180,104 +179,236 @@ struct Open {
     sink: bool,
     /// How many of its jobs may still be claimed; at most one of a probed batch.
     most: u32,
+    /// How many of its jobs are due in each lane that has room, as far as there is room.
+    due: Vec<(Lane, u32)>,
 }
 
+impl Open {
+    /// Takes up to so many due jobs of a lane.
+    fn take(&mut self, lane: Lane, most: u32) -> u32 {
+        let Some((_, due)) = self.due.iter_mut().find(|(of, _)| *of == lane) else { return 0 };
+        let take = most.min(*due).min(self.most);
+        *due -= take;
+        self.most -= take;
+        take
+    }
+}
+
+/// Jobs of one lane of one batch that are about to be claimed.
+struct Taken {
+    /// The place of the batch.
+    place: usize,
+    lane: Lane,
+    most: u32,
+    token: i64,
+}
+
+/// Which batches' jobs may be claimed, and what is due, once it is known.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::store) struct Look(Asked);
+
+/// The jobs that are about to be claimed.
+pub(in crate::store) struct Claim {
+    open: Vec<Open>,
+    taken: Vec<Taken>,
+    rows: Option<Asked>,
+}
+
+/// Asks which batches' jobs may be claimed, and how many are due. (In the order of the index: else a server may read all
+/// rows, since it takes due jobs to be everywhere.)
+pub(in crate::store) fn ask(trip: &mut Trip<'_>, shared: &StoreShared, want: &ClaimRequest, now: Millis) -> Look {
+    let lanes: Vec<_> = want.lanes().collect();
+    let mut due = String::new();
+    for nth in 0..lanes.len() {
+        let (lane, room) = (4 + 2 * nth, 5 + 2 * nth);
+        let _ = write!(
+            due,
+            ", CASE WHEN chosen IS NULL
+                THEN (SELECT count(*) FROM (
+                  SELECT 1 FROM jobs WHERE batch = b.id AND lane = ${lane} AND due_at <= $3
+                  ORDER BY due_at LIMIT ${room}) AS d)
+                ELSE (SELECT count(*) FROM jobs WHERE id = chosen AND lane = ${lane} AND due_at <= $3) END AS due_{nth}"
+        );
+    }
+    let mut open = query(format!(
+        r"-- claim::ask
+          SELECT b.* {due}
+          FROM (
+            SELECT id, definition, started_at IS NULL AS fresh, ($2 = 0 OR {IN_WINDOW}) AS in_window,
+              coalesce(pause_kind = 'sink', 1 = 0) AS sink,
+              (SELECT id FROM jobs WHERE id = probe_job AND batch = batches.id AND due_at IS NOT NULL) AS chosen,
+              CASE WHEN probing = 1 THEN NOT EXISTS (
+                SELECT 1 FROM jobs WHERE batch = batches.id AND state = 'running' AND due_at > $3) END AS most
+            FROM batches
+            WHERE {WORKABLE} AND finished_at IS NULL AND environment = $1 {}) AS b
+          ORDER BY id",
+        among("id", &want.batches)
+    ))
+    .bind(want.environment)
+    .bind(i64::from(shared.enforces_windows()))
+    .bind(now);
+    for (lane, room) in lanes {
+        open = open.bind(lane).bind(room);
+    }
+    Look(trip.ask(open))
+}
+
+/// Chooses the jobs, and takes the order to claim them along.
+pub(in crate::store) fn choose(
+    (found, look): (&mut Found, Look),
+    trip: &mut Trip<'_>,
+    shared: &StoreShared,
+    want: &ClaimRequest,
+    now: Millis,
+) -> Result<Claim, StoreError> {
+    let mut open = open(&found.rows(look.0), want)?;
+    let taken = share_out(&mut open, want, || shared.next_token());
+    let rows = (!taken.is_empty()).then(|| trip.ask(claim_taken(shared, &open, &taken, now)));
+    Ok(Claim { open, taken, rows })
+}
+
+/// Claims jobs, in two trips.
 pub(in crate::store) async fn claim(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     shared: &StoreShared,
     want: &ClaimRequest,
     now: Millis,
 ) -> Result<Vec<Claimed>, StoreError> {
-    let mut open = open(conn, shared, want, now).await?;
-    let mut claimed = Vec::new();
+    let mut trip = Trip::default();
+    let look = ask(&mut trip, shared, want, now);
+    let mut found = trip.make(conn).await?;
+    let mut trip = Trip::default();
+    let claim = choose((&mut found, look), &mut trip, shared, want, now)?;
+    let mut found = trip.make(conn).await?;
+    claim.finish(conn, shared, &mut found, now).await
+}
+
+/// How many jobs of which lanes and batches are claimed.
+fn share_out(open: &mut [Open], want: &ClaimRequest, mut token: impl FnMut() -> i64) -> Vec<Taken> {
+    let mut taken: Vec<Taken> = Vec::new();
+    let mut take = |open: &mut [Open], place: usize, lane: Lane, most: u32| {
+        let n = open[place].take(lane, most);
+        match taken.iter_mut().find(|taken| (taken.place, taken.lane) == (place, lane)) {
+            _ if n == 0 => {}
+            Some(taken) => taken.most += n,
+            None => taken.push(Taken { place, lane, most: n, token: token() }),
+        }
+        n
+    };
     let mut free = want.free;
     // A job whose answer is bought already tests whether a sink accepts files again.
-    for batch in open.iter_mut().filter(|batch| batch.probing && batch.sink && batch.most > 0) {
-        if free > 0 && claim_of(conn, shared, batch, (Lane::Free, 1), now, &mut claimed).await? > 0 {
-            free -= 1;
+    for place in 0..open.len() {
+        if free > 0 && open[place].probing && open[place].sink {
+            free -= take(open, place, Lane::Free, 1);
         }
     }
     for (lane, room) in want.lanes() {
         let mut room = if lane == Lane::Free { free } else { room };
         let takers = |b: &Open| b.most > 0 && (lane == Lane::Free || b.in_window);
-        let groups = groups(&open, want.order, takers);
+        let groups = groups(open, want.order, takers);
         // The first round gives every group its fair share, the second what others left.
         let share = room.div_ceil(u32::try_from(groups.len()).unwrap_or(u32::MAX).max(1));
         for limit in if groups.len() <= 1 { vec![room] } else { vec![share, room] } {
             for group in &groups {
                 let mut share = limit;
                 for place in group {
-                    let batch = &mut open[*place];
-                    let take = share.min(room).min(batch.most);
-                    if take == 0 {
-                        continue;
-                    }
-                    let n = claim_of(conn, shared, batch, (lane, take), now, &mut claimed).await?;
+                    let n = take(open, *place, lane, share.min(room));
                     (room, share) = (room - n, share - n);
                 }
             }
         }
     }
-    Ok(claimed)
+    taken
 }
 
-/// Claims up to so many jobs of a lane of one batch. Returns how many.
-async fn claim_of(
-    conn: &mut SqliteConnection,
-    shared: &StoreShared,
-    batch: &mut Open,
-    (lane, take): (Lane, u32),
-    now: Millis,
-    claimed: &mut Vec<Claimed>,
-) -> Result<u32, StoreError> {
-    let got = claim_lane(conn, shared, batch, (lane, take), now).await?;
-    if batch.fresh && !got.is_empty() {
-        batch.fresh = false;
-        start(conn, batch.id, now).await?;
+/// The order to claim jobs. Each selection has a token of its own, which tells its lane.
+fn claim_taken<'q>(shared: &StoreShared, open: &[Open], taken: &[Taken], now: Millis) -> Query<'q> {
+    let mut selections = Vec::with_capacity(taken.len());
+    for (nth, Taken { place, .. }) in taken.iter().enumerate() {
+        let [token, batch, lane, most, chosen] = std::array::from_fn(|at| 4 + 5 * nth + at);
+        let which =
+            if open[*place].chosen.is_some() { format!("id = ${chosen}") } else { format!("${chosen} IS NULL") };
+        selections.push(format!(
+            "SELECT id, CAST(${token} AS BIGINT) AS token FROM (
+               SELECT id FROM jobs
+               WHERE {which} AND batch = ${batch} AND lane = ${lane} AND due_at <= $1
+               ORDER BY due_at LIMIT ${most}) AS s{nth}"
+        ));
     }
-    if let Some(first) = got.first().filter(|_| batch.probing) {
-        shared.probes.store(true, Ordering::Relaxed);
-        // From now on this line is the probe, whichever worker has it and however long its answer takes.
-        sqlx::query("UPDATE batches SET probe_job = $1 WHERE id = $2 AND probing = 1")
-            .bind(first.job)
-            .bind(batch.id)
-            .execute(conn)
-            .await?;
+    let mut claim = query(format!(
+        r"-- claim::claim_taken
+          UPDATE jobs
+          SET state = 'running', token = m.token, process = $2, due_at = $3, lane = 'free', waits_for = NULL,
+            after = CASE WHEN after IS NOT NULL AND EXISTS (SELECT 1 FROM jobs AS h WHERE h.id = jobs.after AND h.token IS NOT NULL)
+              THEN after END,
+            started_at = coalesce(started_at, $1)
+          FROM ({}) AS m
+          WHERE jobs.id = m.id
+          RETURNING jobs.id, batch, jobs.token AS token, key, variant, source, source_bytes, source_etag, overrides,
+            source_tries, generation, facts, wanted = 'dropped' AS dropped,
+            EXISTS (
+              SELECT 1 FROM calls
+              WHERE job = jobs.id
+                AND (generation = jobs.generation OR state IN ('sent', 'accepted', 'answered'))) AS has_calls",
+        selections.join(" UNION ALL ")
+    ))
+    .bind(now)
+    .bind(shared.process.load(Ordering::Acquire))
+    .bind(now + shared.timing.lease_ms);
+    for Taken { place, lane, most, token } in taken {
+        let batch = &open[*place];
+        claim = claim.bind(*token).bind(batch.id).bind(*lane).bind(*most).bind(batch.chosen);
     }
-    let n = u32::try_from(got.len()).unwrap_or(take).min(take);
-    batch.most -= n;
-    claimed.extend(got);
-    Ok(n)
+    claim
+}
+
+impl Claim {
+    /// The claimed jobs, and what their batches remember of it.
+    pub(in crate::store) async fn finish(
+        self,
+        conn: &mut Conn,
+        shared: &StoreShared,
+        found: &mut Found,
+        now: Millis,
+    ) -> Result<Vec<Claimed>, StoreError> {
+        let Some(rows) = self.rows else { return Ok(Vec::new()) };
+        let mut claimed = Vec::with_capacity(usize::from(u16::MAX).min(self.taken.len() * 8));
+        for row in found.rows(rows) {
+            let token: i64 = row.try_get("token")?;
+            let at = self.taken.iter().position(|taken| taken.token == token);
+            let at = at.ok_or_else(|| StoreError::Unexpected("a job that nobody claims".into()))?;
+            claimed.push((at, claimed_job(&row, Token(token), self.taken[at].lane.pool())?));
+        }
+        claimed.sort_unstable_by_key(|(at, job)| (*at, job.job));
+        for batch in self.open.iter().filter(|batch| batch.fresh || batch.probing) {
+            let first = claimed.iter().find(|(_, job)| job.batch.0 == batch.id);
+            let Some((_, first)) = first else { continue };
+            if batch.fresh {
+                start(conn, batch.id, now).await?;
+            }
+            if batch.probing {
+                shared.probes.store(true, Ordering::Relaxed);
+                // From now on this line is the probe, whichever worker has it and however long its answer takes.
+                query("UPDATE batches SET probe_job = $1 WHERE id = $2 AND probing = 1")
+                    .bind(first.job)
+                    .bind(batch.id)
+                    .later(conn)
+                    .await?;
+            }
+        }
+        Ok(claimed.into_iter().map(|(_, job)| job).collect())
+    }
 }
 
 /// The batches whose jobs may be claimed, in the order of their turns.
-async fn open(
-    conn: &mut SqliteConnection,
-    shared: &StoreShared,
-    want: &ClaimRequest,
-    now: Millis,
-) -> Result<Vec<Open>, StoreError> {
-    let statement = format!(
-        r"-- claim::open
-          SELECT id, definition, started_at IS NULL AS fresh, ($2 = 0 OR {IN_WINDOW}) AS in_window,
-            coalesce(pause_kind = 'sink', 1 = 0) AS sink,
-            (SELECT id FROM jobs WHERE id = probe_job AND batch = batches.id AND due_at IS NOT NULL) AS chosen,
-            CASE WHEN probing = 1 THEN NOT EXISTS (
-              SELECT 1 FROM jobs WHERE batch = batches.id AND state = 'running' AND due_at > $3) END AS most
-          FROM batches
-          WHERE {WORKABLE} AND finished_at IS NULL AND environment = $1 {}
-          ORDER BY id",
-        among("id", &want.batches)
-    );
-    let rows = sqlx::query(sql(&statement))
-        .bind(want.environment)
-        .bind(i64::from(shared.enforces_windows()))
-        .bind(now)
-        .fetch_all(conn)
-        .await?;
+fn open(rows: &[Row], want: &ClaimRequest) -> Result<Vec<Open>, StoreError> {
     let mut open = Vec::with_capacity(rows.len());
     for row in rows {
         let most: Option<i64> = row.try_get("most")?;
+        let mut due = Vec::with_capacity(want.calls.len() + 1);
+        for (nth, (lane, _)) in want.lanes().enumerate() {
+            due.push((lane, rows::count(row, &format!("due_{nth}"))?));
+        }
         open.push(Open {
             id: row.try_get("id")?,
             definition: row.try_get("definition")?,
@@ -287,6 +418,7 @@ async fn open(
             chosen: row.try_get("chosen")?,
             sink: row.try_get("sink")?,
             most: most.map_or(u32::MAX, |most| u32::from(most != 0)),
+            due,
         });
     }
     if !open.is_empty() && want.order != Order::OldestFirst {
@@ -316,56 +448,15 @@ fn groups(open: &[Open], order: Order, takers: impl Fn(&Open) -> bool) -> Vec<Ve
     }
 }
 
-async fn claim_lane(
-    conn: &mut SqliteConnection,
-    shared: &StoreShared,
-    batch: &Open,
-    (lane, take): (Lane, u32),
-    now: Millis,
-) -> Result<Vec<Claimed>, StoreError> {
-    let token = shared.next_token();
-    let which = if batch.chosen.is_some() { "id = $8 AND" } else { "" };
-    let statement = format!(
-        r"-- claim::claim_lane
-          UPDATE jobs
-          SET state = 'running', token = $1, process = $2, due_at = $3, lane = 'free', waits_for = NULL,
-            after = CASE WHEN after IS NOT NULL AND EXISTS (SELECT 1 FROM jobs AS h WHERE h.id = jobs.after AND h.token IS NOT NULL)
-              THEN after END,
-            started_at = coalesce(started_at, $4)
-          WHERE id IN (SELECT id FROM jobs WHERE {which} batch = $5 AND lane = $6 AND due_at <= $4 ORDER BY due_at LIMIT $7)
-          RETURNING id, batch, key, variant, source, source_bytes, source_etag, overrides, source_tries, generation, facts,
-            wanted = 'dropped' AS dropped,
-            EXISTS (
-              SELECT 1 FROM calls
-              WHERE job = jobs.id
-                AND (generation = jobs.generation OR state IN ('sent', 'accepted', 'answered'))) AS has_calls",
-    );
-    let rows = sqlx::query(sql(&statement))
-        .bind(token)
-        .bind(shared.process.load(Ordering::Acquire))
-        .bind(now + shared.timing.lease_ms)
-        .bind(now)
-        .bind(batch.id)
-        .bind(lane)
-        .bind(take)
-        .bind(batch.chosen)
-        .fetch_all(&mut *conn)
-        .await?;
-    let mut claimed = rows.iter().map(|r| claimed(r, Token(token), lane.pool())).collect::<Result<Vec<_>, _>>()?;
-    claimed.sort_unstable_by_key(|c| c.job);
-    Ok(claimed)
-}
-
-async fn start(conn: &mut SqliteConnection, batch: i64, now: Millis) -> Result<(), StoreError> {
-    sqlx::query("UPDATE batches SET started_at = $1 WHERE id = $2 AND started_at IS NULL")
+async fn start(conn: &mut Conn, batch: i64, now: Millis) -> Result<(), StoreError> {
+    query("UPDATE batches SET started_at = $1 WHERE id = $2 AND started_at IS NULL")
         .bind(now)
         .bind(batch)
-        .execute(conn)
-        .await?;
-    Ok(())
+        .later(conn)
+        .await
 }
 
-fn claimed(row: &SqliteRow, token: Token, lane: Option<Pool>) -> Result<Claimed, StoreError> {
+fn claimed_job(row: &Row, token: Token, lane: Option<Pool>) -> Result<Claimed, StoreError> {
     Ok(Claimed {
         job: row.try_get("id")?,
         batch: row.try_get("batch")?,
@@ -378,13 +469,13 @@ fn claimed(row: &SqliteRow, token: Token, lane: Option<Pool>) -> Result<Claimed,
         source_tries: rows::count(row, "source_tries")?,
         generation: row.try_get("generation")?,
         lane,
-        facts: Facts::from_json(row.try_get("facts")?),
+        facts: Facts::from_json(row.text_if_any("facts")?),
         dropped: row.try_get("dropped")?,
         has_calls: row.try_get("has_calls")?,
     })
 }
 
-fn expected(row: &SqliteRow) -> Result<Option<Listed>, StoreError> {
+fn expected(row: &Row) -> Result<Option<Listed>, StoreError> {
     let etag: Option<String> = row.try_get("source_etag")?;
     let bytes: Option<i64> = row.try_get("source_bytes")?;
     Ok(etag.zip(bytes).map(|(etag, bytes)| Listed { bytes: u64::try_from(bytes).unwrap_or(0), etag }))

@@ -1,18 +1,18 @@
 //! The content of the lines' local recordings, recorded before they are sent.
 
 use serde_json::json;
-use sqlx::SqliteConnection;
 
 use crate::domain::{
     hex::hex,
     identity::{ContentHash, SeenFile},
     job::{JobId, Token},
 };
-use crate::store::{Store, StoreError, engine::sql::sql};
+use crate::store::engine::db::{Conn, query};
+use crate::store::{Store, StoreError};
 
 /// Records the content of the recordings whose calls are about to be made.
 pub(in crate::store) async fn note(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     contents: impl Iterator<Item = (JobId, (SeenFile, ContentHash))>,
 ) -> Result<(), StoreError> {
     let row = |(job, (seen, content)): (JobId, (SeenFile, ContentHash))| {
@@ -23,16 +23,17 @@ pub(in crate::store) async fn note(
     if set.is_empty() {
         return Ok(());
     }
-    sqlx::query(sql(r"-- content::note
+    query(
+        r"-- content::note
             UPDATE jobs
             SET source_hash = unhex(r.v ->> 1), source_bytes = CAST(r.v ->> 2 AS BIGINT),
               source_mtime = CAST(r.v ->> 3 AS BIGINT), source_inode = CAST(r.v ->> 4 AS BIGINT)
             FROM rows_of($1) AS r
-            WHERE jobs.id = CAST(r.v ->> 0 AS BIGINT) AND source_path IS NOT NULL"))
+            WHERE jobs.id = CAST(r.v ->> 0 AS BIGINT) AND source_path IS NOT NULL",
+    )
     .bind(json!(set).to_string())
-    .execute(conn)
-    .await?;
-    Ok(())
+    .later(conn)
+    .await
 }
 
 impl Store {
@@ -48,7 +49,7 @@ impl Store {
         let bytes = i64::try_from(seen.bytes).unwrap_or(i64::MAX);
         self.write(move |conn, _| {
             Box::pin(async move {
-                sqlx::query(
+                query(
                     r"-- content::note_content
                       UPDATE jobs
                       SET source_hash = $3, source_bytes = $4, source_inode = $6,

@@ -1,12 +1,10 @@
 //! What a worker reads about its job beside the claim: the journal of its part, and kept answers.
 
-use sqlx::{Row, SqliteConnection};
-
+use crate::store::engine::db::{Conn, query, query_scalar};
 use crate::store::{
     Body, Store, StoreError,
     engine::packed,
     engine::rows::{self, call_columns},
-    engine::sql::sql,
     jobs::parts::is_kept,
 };
 use crate::{
@@ -30,7 +28,7 @@ pub struct AnswerFacts {
 impl Store {
     /// The calls of a part since the user's last `retry`, and every call that is open or answered, oldest first.
     pub async fn journal(&self, job: JobId, part: i64, generation: i64) -> Result<Journal, StoreError> {
-        let calls = sqlx::query(concat!(
+        let calls = query(concat!(
             "SELECT ",
             call_columns!(),
             " FROM calls AS c
@@ -50,7 +48,7 @@ impl Store {
 
     /// A kept answer; `None` if it was pruned.
     pub async fn answer(&self, call: CallId) -> Result<Option<(Body, AnswerFacts)>, StoreError> {
-        let row = sqlx::query(
+        let row = query(
             r"-- deliveries::answer
               SELECT a.packed, a.bytes, a.body, a.origin = 'log' AS from_log, c.request_id, c.content_expiry,
                 c.ended_at - c.sent_at AS ms
@@ -73,7 +71,7 @@ impl Store {
 
     /// How many lines of a batch have a kept answer that was bought without word times.
     pub async fn without_word_times(&self, batch: BatchId) -> Result<u64, StoreError> {
-        let lines: i64 = sqlx::query_scalar(
+        let lines: i64 = query_scalar(
             r#"-- deliveries::without_word_times
                SELECT count(*)
                FROM jobs AS j
@@ -91,30 +89,26 @@ impl Store {
 
 /// Makes those of the jobs (`[[job], …]`) due for delivery again that are finished and whose answer is kept. Returns
 /// their number, and how many answers are pruned.
-pub(in crate::store) async fn redeliver(
-    conn: &mut SqliteConnection,
-    jobs: &str,
-    now: Millis,
-) -> Result<(u64, u64), StoreError> {
-    let pruned: i64 = sqlx::query_scalar(sql(concat!(
+pub(in crate::store) async fn redeliver(conn: &mut Conn, jobs: &str, now: Millis) -> Result<(u64, u64), StoreError> {
+    let pruned: i64 = query_scalar(concat!(
         r"-- deliveries::redeliver
           SELECT count(*)
           FROM rows_of($1) AS r
           JOIN jobs AS j ON j.id = CAST(r.v ->> 0 AS BIGINT)
-          WHERE j.state IN ('succeeded', 'suspect') AND j.wanted <> 'dropped' AND NOT ",
+          WHERE j.state IN ('succeeded', 'suspect') AND j.wanted <> 'dropped' AND j.forget IS NULL AND NOT ",
         is_kept!("j")
-    )))
+    ))
     .bind(jobs)
     .fetch_one(&mut *conn)
     .await?;
-    let done = sqlx::query(sql(concat!(
+    let done = query(concat!(
         r"-- deliveries::redeliver
           UPDATE jobs
           SET state = 'queued', due_at = $2, finished_at = NULL, lane = 'free'
           WHERE id IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)
-            AND state IN ('succeeded', 'suspect', 'failed') AND wanted <> 'dropped' AND ",
+            AND state IN ('succeeded', 'suspect', 'failed') AND wanted <> 'dropped' AND forget IS NULL AND ",
         is_kept!("jobs")
-    )))
+    ))
     .bind(jobs)
     .bind(now)
     .execute(conn)
@@ -123,11 +117,13 @@ pub(in crate::store) async fn redeliver(
 }
 
 /// Forgets the checksums of the files of these jobs (`[[job], …]`): all of the files are written again.
-pub(in crate::store) async fn forget_checksums(conn: &mut SqliteConnection, jobs: &str) -> Result<(), StoreError> {
-    sqlx::query(sql(r"-- deliveries::forget_checksums
+pub(in crate::store) async fn forget_checksums(conn: &mut Conn, jobs: &str) -> Result<(), StoreError> {
+    query(
+        r"-- deliveries::forget_checksums
             UPDATE outputs
             SET checksum = NULL
-            WHERE job IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)"))
+            WHERE job IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)",
+    )
     .bind(jobs)
     .execute(conn)
     .await?;

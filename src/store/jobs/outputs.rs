@@ -3,10 +3,10 @@
 use std::{collections::HashSet, sync::Arc};
 
 use serde_json::json;
-use sqlx::{Row, SqliteConnection};
 
 use crate::domain::job::{BatchId, JobId, Token, Wanted};
-use crate::store::{Store, StoreError, batches::wanted, engine::sql::sql, jobs::parts::is_kept};
+use crate::store::engine::db::{Conn, query, query_scalar};
+use crate::store::{Store, StoreError, batches::wanted, jobs::parts::is_kept};
 
 /// A file of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,7 +86,7 @@ impl Store {
 
     /// The files that lines of a batch own, in the order of their paths, after `after`.
     pub async fn owned_files(&self, batch: BatchId, after: &str, limit: u32) -> Result<Vec<OwnedFile>, StoreError> {
-        let rows = sqlx::query(concat!(
+        let rows = query(concat!(
             r"-- outputs::owned_files
               SELECT o.path, j.key, j.state IN ('succeeded', 'suspect') AND j.wanted <> 'dropped' AS delivered, ",
             is_kept!("j"),
@@ -114,21 +114,48 @@ impl Store {
             .collect()
     }
 
+    /// These files of a finished batch were removed: nobody owns them any more.
+    pub async fn outputs_expired(&self, batch: BatchId, paths: Vec<String>) -> Result<(), StoreError> {
+        let set = json!(paths.iter().map(|path| [path]).collect::<Vec<_>>()).to_string();
+        self.write(move |conn, _| {
+            let set = set.clone();
+            Box::pin(async move {
+                query(
+                    r"-- outputs::outputs_expired
+                      UPDATE jobs
+                      SET outputs = NULL
+                      WHERE id IN (SELECT o.job FROM rows_of($1) AS r JOIN outputs AS o ON o.batch = $2 AND o.path = r.v ->> 0)",
+                )
+                .bind(&set)
+                .bind(batch)
+                .execute(&mut *conn)
+                .await?;
+                query("DELETE FROM outputs WHERE batch = $2 AND path IN (SELECT v ->> 0 FROM rows_of($1) AS r)")
+                    .bind(&set)
+                    .bind(batch)
+                    .execute(conn)
+                    .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
     /// Whether a job owns a file.
     pub async fn has_files(&self, job: JobId) -> Result<bool, StoreError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM outputs WHERE job = $1)";
-        Ok(sqlx::query_scalar(sql).bind(job).fetch_one(&self.read).await?)
+        query_scalar(sql).bind(job).fetch_one(&self.read).await
     }
 }
 
 async fn own(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     (job, batch, token): (JobId, BatchId, Token),
     files: &[OutputFile],
     writes: &Writes,
 ) -> Result<Ownership, StoreError> {
     let wanted: Option<Wanted> =
-        sqlx::query_scalar("SELECT wanted FROM jobs WHERE id = $1 AND token = $2 AND state = 'running'")
+        query_scalar("SELECT wanted FROM jobs WHERE id = $1 AND token = $2 AND state = 'running'")
             .bind(job)
             .bind(token)
             .fetch_optional(&mut *conn)
@@ -172,10 +199,12 @@ async fn own(
         }
     }
     if !rows.is_empty() {
-        sqlx::query(sql(r"-- outputs::own
+        query(
+            r"-- outputs::own
                 INSERT INTO outputs (batch, path, job, checksum)
                 SELECT $2, v ->> 0, $3, NULL FROM rows_of($1) AS r WHERE 1 = 1
-                ON CONFLICT (batch, path) DO UPDATE SET job = excluded.job, checksum = NULL"))
+                ON CONFLICT (batch, path) DO UPDATE SET job = excluded.job, checksum = NULL",
+        )
         .bind(json!(rows).to_string())
         .bind(batch)
         .bind(job)
@@ -188,8 +217,8 @@ async fn own(
     Ok(Ownership::Owned(unchanged))
 }
 
-async fn owner(conn: &mut SqliteConnection, batch: BatchId, path: &str) -> Result<Option<Owner>, StoreError> {
-    let row = sqlx::query(
+async fn owner(conn: &mut Conn, batch: BatchId, path: &str) -> Result<Option<Owner>, StoreError> {
+    let row = query(
         r"-- outputs::owner
           SELECT j.id, j.key, j.overrides, j.wanted, j.token IS NOT NULL AS running, j.state = 'superseded' AS superseded,
             o.checksum

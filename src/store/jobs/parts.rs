@@ -3,13 +3,12 @@
 use std::collections::{HashMap, HashSet, hash_map::Entry};
 
 use serde_json::json;
-use sqlx::{Row, SqliteConnection};
 
+use crate::store::engine::db::{Conn, query, query_as, query_scalar};
 use crate::store::{
     Store, StoreError,
     engine::packed::unpack,
     engine::rows::{self, call_columns},
-    engine::sql::sql,
 };
 use crate::{
     clock::{Millis, boot_id},
@@ -56,10 +55,10 @@ pub struct PlannedPart {
     pub reused: bool,
 }
 
-async fn is_mine(conn: &mut SqliteConnection, job: JobId, token: Token) -> Result<bool, StoreError> {
+async fn is_mine(conn: &mut Conn, job: JobId, token: Token) -> Result<bool, StoreError> {
     let sql = r"-- parts::is_mine
             SELECT EXISTS (SELECT 1 FROM jobs WHERE id = $1 AND token = $2 AND state = 'running')";
-    Ok(sqlx::query_scalar(sql).bind(job).bind(token).fetch_one(conn).await?)
+    query_scalar(sql).bind(job).bind(token).fetch_one(conn).await
 }
 
 /// The cache keys of the parts that a job with these settings and this text can use again.
@@ -76,7 +75,7 @@ impl Store {
     pub async fn journals(&self, job: JobId, generation: i64) -> Result<Journals, StoreError> {
         let mut journals = Journals::default();
         // journals
-        let calls = sqlx::query(concat!(
+        let calls = query(concat!(
             "SELECT ",
             call_columns!(),
             " FROM calls AS c
@@ -94,7 +93,7 @@ impl Store {
             journals.parts.entry(row.try_get("part")?).or_default().calls.push(rows::call_record(row)?);
         }
         let parts: Vec<(i64, Option<Identity>, bool, Option<Millis>)> =
-            sqlx::query_as("SELECT part, cache_key, reused = 1, forced_at FROM job_parts WHERE job = $1")
+            query_as("SELECT part, cache_key, reused = 1, forced_at FROM job_parts WHERE job = $1")
                 .bind(job)
                 .fetch_all(&self.read)
                 .await?;
@@ -128,7 +127,7 @@ impl Store {
     /// Whether any job has bought this clip at that moment (ms since 1970) or later, and that call still counts. Then the
     /// clip in the spool is not the one that was there before.
     pub async fn bought_since(&self, cache_key: Identity, at: Millis) -> Result<bool, StoreError> {
-        Ok(sqlx::query_scalar(
+        query_scalar(
             r"-- parts::bought_since
               SELECT EXISTS (
                 SELECT 1 FROM calls
@@ -137,7 +136,7 @@ impl Store {
         .bind(cache_key)
         .bind(at)
         .fetch_one(&self.read)
-        .await?)
+        .await
     }
 
     /// Records that the clips of these planned parts are in the audio cache. `false`: the lease was lost. A clip that is
@@ -149,10 +148,12 @@ impl Store {
             Box::pin(async move {
                 let mine = is_mine(conn, job, token).await?;
                 if mine {
-                    sqlx::query(sql(r"-- parts::reuse
+                    query(
+                        r"-- parts::reuse
                             UPDATE job_parts
                             SET reused = 1
-                            WHERE job = $2 AND part IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)"))
+                            WHERE job = $2 AND part IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)",
+                    )
                     .bind(set)
                     .bind(job)
                     .execute(conn)
@@ -182,7 +183,7 @@ impl Store {
                           SET reused = 0
                           WHERE job = $2 AND part IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)",
                     ] {
-                        sqlx::query(sql(statement)).bind(&set).bind(job).execute(&mut *conn).await?;
+                        query(statement).bind(&set).bind(job).execute(&mut *conn).await?;
                     }
                 }
                 Ok(mine)
@@ -194,7 +195,7 @@ impl Store {
     /// The clips that the spool must keep: those that unfinished jobs have bought or reused or will need, and those that
     /// are bought now.
     pub async fn needed_cache_keys(&self, tasks: &dyn PartKeys) -> Result<HashSet<Identity>, StoreError> {
-        let needed: Vec<Identity> = sqlx::query_scalar(
+        let needed: Vec<Identity> = query_scalar(
             r"-- parts::needed_cache_keys
               SELECT c.cache_key
               FROM jobs AS j
@@ -221,7 +222,7 @@ impl Store {
     async fn add_asked_for(&self, tasks: &dyn PartKeys, needed: &mut HashSet<Identity>) -> Result<(), StoreError> {
         let (mut after, mut batches) = (0_i64, HashMap::new());
         loop {
-            let rows = sqlx::query(
+            let rows = query(
                 r"-- parts::add_asked_for
                   SELECT j.id, j.batch, j.overrides, t.packed, t.bytes, t.body
                   FROM jobs AS j
@@ -264,27 +265,27 @@ fn part_rows(parts: &[PlannedPart]) -> String {
     .to_string()
 }
 
-async fn plan(conn: &mut SqliteConnection, job: JobId, set: &str) -> Result<(), StoreError> {
-    sqlx::query(sql(r"-- parts::plan: what was bought for another text of that part is not this part.
+async fn plan(conn: &mut Conn, job: JobId, set: &str) -> Result<(), StoreError> {
+    query(
+        r"-- parts::plan: what was bought for another text of that part is not this part.
             UPDATE calls
             SET state = 'replaced'
             WHERE job = $2 AND state = 'answered' AND part IN (
               SELECT p.part
               FROM rows_of($1) AS r
               JOIN job_parts AS p ON p.job = $2 AND p.part = CAST(r.v ->> 0 AS BIGINT)
-              WHERE p.cache_key <> unhex(r.v ->> 1))"))
+              WHERE p.cache_key <> unhex(r.v ->> 1))",
+    )
     .bind(set)
     .bind(job)
     .execute(&mut *conn)
     .await?;
-    sqlx::query(sql(
-        r"-- parts::plan
+    query(r"-- parts::plan
           INSERT INTO job_parts (job, part, cache_key, units, reused)
           SELECT $2, CAST(v ->> 0 AS BIGINT), unhex(v ->> 1), CAST(v ->> 2 AS BIGINT), CAST(v ->> 3 AS BIGINT)
           FROM rows_of($1) AS r
           WHERE 1 = 1
-          ON CONFLICT (job, part) DO UPDATE SET cache_key = excluded.cache_key, units = excluded.units, reused = excluded.reused",
-    ))
+          ON CONFLICT (job, part) DO UPDATE SET cache_key = excluded.cache_key, units = excluded.units, reused = excluded.reused")
     .bind(set)
     .bind(job)
     .execute(conn)

@@ -7,9 +7,9 @@ use std::{
 };
 
 use serde_json::json;
-use sqlx::{Row, SqliteConnection};
 
-use crate::store::{OutputFile, StoreError, StoreShared, batches::control, batches::pauses, engine::sql::sql};
+use crate::store::engine::db::{Asked, Conn, Found, Row, Trip, query, query_as};
+use crate::store::{OutputFile, StoreError, StoreShared, batches::control, batches::pauses, jobs::claim};
 use crate::{
     clock::Millis,
     domain::{
@@ -127,19 +127,78 @@ impl Finish {
     }
 }
 
-pub(in crate::store) async fn settle(
-    conn: &mut SqliteConnection,
-    shared: &StoreShared,
-    settlements: &[&Settlement],
-    now: Millis,
-) -> Result<Vec<Settled>, StoreError> {
+/// Where the rows about settlements are.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::store) struct Look {
+    batches: Asked,
+    seq: Asked,
+}
+
+/// What is asked about the jobs that settle.
+pub(in crate::store) fn ask(trip: &mut Trip<'_>, settlements: &[&Settlement]) -> Option<Look> {
     if settlements.is_empty() {
-        return Ok(Vec::new());
+        return None;
     }
-    let outdated = outdated(conn, settlements).await?;
-    let first_seq = take_seq(conn, settlements, &outdated, now).await?;
-    let rows = sqlx::query(sql(
-        r"-- settle::settle
+    let mut batches: Vec<BatchId> = settlements.iter().map(|s| s.batch).collect();
+    batches.sort_unstable();
+    batches.dedup();
+    let batches = query(format!(
+        r"-- settle::ask
+          SELECT id, spec, lately_well AS well, lately_badly AS badly, state = 'open' AND pause_on_failures = 1 AS judged,
+            resumed_at
+          FROM batches
+          WHERE 1 = 1 {}",
+        claim::among("id", &batches)
+    ));
+    Some(Look { batches: trip.ask(batches), seq: trip.ask(query("SELECT seq FROM ledger")) })
+}
+
+/// A batch whose lines settle.
+struct SettledIn {
+    spec: String,
+    /// How many of its lines succeeded lately, and how many did not.
+    lately: (i64, i64),
+    /// Whether it pauses if most of them fail.
+    judged: bool,
+    resumed_at: Millis,
+}
+
+fn settled_in(rows: &[Row]) -> Result<HashMap<i64, SettledIn>, StoreError> {
+    let mut batches = HashMap::with_capacity(rows.len());
+    for row in rows {
+        let batch = SettledIn {
+            spec: row.try_get("spec")?,
+            lately: (row.try_get("well")?, row.try_get("badly")?),
+            judged: row.try_get("judged")?,
+            resumed_at: row.try_get("resumed_at")?,
+        };
+        batches.insert(row.try_get("id")?, batch);
+    }
+    Ok(batches)
+}
+
+/// Jobs that are being settled.
+pub(in crate::store) struct Settling<'a> {
+    settlements: &'a [&'a Settlement],
+    batches: HashMap<i64, SettledIn>,
+    outdated: HashSet<i64>,
+    first_seq: i64,
+    /// Where the jobs are whose leases were still held.
+    held: Asked,
+}
+
+/// Settles jobs, as soon as the trip is made. What [`ask`] asked about them is found.
+pub(in crate::store) async fn settle<'a>(
+    conn: &mut Conn,
+    trip: &mut Trip<'_>,
+    (settlements, look, found): (&'a [&'a Settlement], Option<Look>, &mut Found),
+    now: Millis,
+) -> Result<Option<Settling<'a>>, StoreError> {
+    let Some(look) = look else { return Ok(None) };
+    let batches = settled_in(&found.rows(look.batches))?;
+    let outdated = outdated(settlements, &batches);
+    let first_seq = take_seq(conn, (settlements, &outdated), found.one(look.seq)?.try_get("seq")?, now).await?;
+    let update = query(r"-- settle::settle
           UPDATE jobs
           SET state = v ->> 'state', token = NULL, process = NULL, waits_for = unhex(v ->> 'waits'),
             due_at = CASE
@@ -159,57 +218,78 @@ pub(in crate::store) async fn settle(
           FROM rows_of($1) AS r
           WHERE jobs.id = CAST(v ->> 'job' AS BIGINT) AND jobs.token = CAST(v ->> 'token' AS BIGINT) AND jobs.state = 'running'
           RETURNING jobs.id, jobs.seq, due_at IS NULL AND EXISTS (
-            SELECT 1 FROM calls AS c WHERE c.job = jobs.id AND c.state IN ('sent', 'accepted')) AS open",
-    ))
+            SELECT 1 FROM calls AS c WHERE c.job = jobs.id AND c.state IN ('sent', 'accepted')) AS open")
     .bind(set(settlements, &outdated, first_seq, now))
-    .bind(now)
-    .fetch_all(&mut *conn)
-    .await?;
-    let (mut held, mut open) = (HashSet::new(), false);
-    for row in &rows {
-        held.insert(row.try_get::<i64, _>("id")?);
-        open |= row.try_get::<bool, _>("open")?;
+    .bind(now);
+    Ok(Some(Settling { settlements, batches, outdated, first_seq, held: trip.ask(update) }))
+}
+
+impl Settling<'_> {
+    /// Whether the end of it changes nothing that claims and permits look at.
+    pub(in crate::store) fn pauses_nothing(&self, shared: &StoreShared) -> bool {
+        let mut badly: HashMap<i64, i64> = HashMap::new();
+        for s in self.settlements {
+            *badly.entry(s.batch.0).or_default() += i64::from(!is_success(s));
+        }
+        let may_pause = |(batch, badly): (&i64, &i64)| {
+            self.batches.get(batch).is_some_and(|batch| batch.judged && batch.lately.1 + badly > batch.lately.0)
+        };
+        !shared.probes.load(Ordering::Relaxed) && !badly.iter().any(may_pause)
     }
-    let all_held = held.len() == settlements.len();
-    if !all_held {
-        close_gaps(conn, settlements, (&outdated, &held), first_seq).await?;
-        release_superseded(conn, settlements, now).await?;
+
+    /// Carries out what follows from it, once the trip is made.
+    pub(in crate::store) async fn finish(
+        self,
+        conn: &mut Conn,
+        shared: &StoreShared,
+        found: &mut Found,
+        now: Millis,
+    ) -> Result<Vec<Settled>, StoreError> {
+        let Self { settlements, batches, outdated, first_seq, held } = self;
+        let rows = found.rows(held);
+        let (mut held, mut open) = (HashSet::new(), false);
+        for row in &rows {
+            held.insert(row.try_get::<i64, _>("id")?);
+            open |= row.try_get::<bool, _>("open")?;
+        }
+        let all_held = held.len() == settlements.len();
+        if !all_held {
+            close_gaps(conn, settlements, (&outdated, &held), first_seq).await?;
+            release_superseded(conn, settlements, now).await?;
+        }
+        if open || !all_held {
+            close_books(conn, settlements, now).await?;
+        }
+        let settled = |s: &&Settlement| match (held.contains(&s.job.0), outdated.contains(&s.job.0)) {
+            (false, _) => Settled::Lost,
+            (true, true) => Settled::Again,
+            (true, false) => Settled::Done,
+        };
+        let replies: Vec<Settled> = settlements.iter().map(settled).collect();
+        let done: HashSet<i64> = held.difference(&outdated).copied().collect();
+        note_doubts(conn, settlements, &done).await?;
+        note_files(conn, settlements, &done).await?;
+        if shared.probes.load(Ordering::Relaxed) {
+            end_probes(conn, settlements, &done, now).await?;
+        }
+        judge(conn, settlements, (&done, &batches), now).await?;
+        Ok(replies)
     }
-    if open || !all_held {
-        close_books(conn, settlements, now).await?;
-    }
-    let settled = |s: &&Settlement| match (held.contains(&s.job.0), outdated.contains(&s.job.0)) {
-        (false, _) => Settled::Lost,
-        (true, true) => Settled::Again,
-        (true, false) => Settled::Done,
-    };
-    let replies: Vec<Settled> = settlements.iter().map(settled).collect();
-    let done: HashSet<i64> = held.difference(&outdated).copied().collect();
-    note_doubts(conn, settlements, &done).await?;
-    note_files(conn, settlements, &done).await?;
-    if shared.probes.load(Ordering::Relaxed) {
-        end_probes(conn, settlements, &done, now).await?;
-    }
-    judge(conn, settlements, &done, now).await?;
-    Ok(replies)
+}
+
+/// Whether it ends a line well.
+fn is_success(s: &Settlement) -> bool {
+    matches!(&s.to, To::Finished(finish) if finish.state == Some(JobState::Succeeded))
 }
 
 /// Jobs whose outputs were made by a specification that their batch no longer has.
-async fn outdated(conn: &mut SqliteConnection, settlements: &[&Settlement]) -> Result<HashSet<i64>, StoreError> {
-    let made: Vec<(&Settlement, &str)> = settlements
-        .iter()
-        .filter_map(|s| if let To::Finished(f) = &s.to { f.made_by.as_deref().map(|spec| (*s, spec)) } else { None })
-        .collect();
-    let mut batches: Vec<i64> = made.iter().map(|(s, _)| s.batch.0).collect();
-    batches.sort_unstable();
-    batches.dedup();
-    let mut outdated = HashSet::new();
-    for batch in batches {
-        let spec: String =
-            sqlx::query_scalar("SELECT spec FROM batches WHERE id = $1").bind(batch).fetch_one(&mut *conn).await?;
-        outdated.extend(made.iter().filter(|(s, read)| s.batch.0 == batch && *read != spec).map(|(s, _)| s.job.0));
-    }
-    Ok(outdated)
+fn outdated(settlements: &[&Settlement], batches: &HashMap<i64, SettledIn>) -> HashSet<i64> {
+    let is_outdated = |s: &&&Settlement| {
+        let To::Finished(finish) = &s.to else { return false };
+        let spec = batches.get(&s.batch.0).map(|batch| batch.spec.as_str());
+        finish.made_by.as_deref().is_some_and(|made_by| Some(made_by) != spec)
+    };
+    settlements.iter().filter(is_outdated).map(|s| s.job.0).collect()
 }
 
 /// Whether this ends the job, which then takes a number.
@@ -219,32 +299,28 @@ fn is_numbered(s: &Settlement, outdated: &HashSet<i64>) -> bool {
 
 /// Takes the ledger's next numbers, one for each job that ends. Returns the first.
 async fn take_seq(
-    conn: &mut SqliteConnection,
-    settlements: &[&Settlement],
-    outdated: &HashSet<i64>,
+    conn: &mut Conn,
+    (settlements, outdated): (&[&Settlement], &HashSet<i64>),
+    last: i64,
     now: Millis,
 ) -> Result<i64, StoreError> {
     let n = settlements.iter().filter(|s| is_numbered(s, outdated)).count();
-    if n == 0 {
-        return Ok(0);
+    if n > 0 {
+        query(
+            r"-- settle::take_seq
+              UPDATE ledger SET seq = seq + $1, newest_at = CASE WHEN $2 > newest_at THEN $2 ELSE newest_at END",
+        )
+        .bind(i64::try_from(n).unwrap_or(i64::MAX))
+        .bind(now)
+        .later(conn)
+        .await?;
     }
-    let n = i64::try_from(n).unwrap_or(i64::MAX);
-    let last: i64 = sqlx::query_scalar(
-        r"-- settle::take_seq
-          UPDATE ledger
-          SET seq = seq + $1, newest_at = CASE WHEN $2 > newest_at THEN $2 ELSE newest_at END
-          RETURNING seq",
-    )
-    .bind(n)
-    .bind(now)
-    .fetch_one(conn)
-    .await?;
-    Ok(last - n + 1)
+    Ok(last + 1)
 }
 
 /// Closes gaps: jobs whose lease was lost took no number, and the other jobs move up.
 async fn close_gaps(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     settlements: &[&Settlement],
     (outdated, held): (&HashSet<i64>, &HashSet<i64>),
     first: i64,
@@ -256,16 +332,17 @@ async fn close_gaps(
         return Ok(());
     }
     let set: Vec<_> = kept.iter().zip(first..).map(|(s, seq)| json!([s.job.0, seq])).collect();
-    sqlx::query(sql(r"-- settle::close_gaps
+    query(
+        r"-- settle::close_gaps
             UPDATE jobs
             SET seq = CAST(r.v ->> 1 AS BIGINT)
             FROM rows_of($1) AS r
-            WHERE jobs.id = CAST(r.v ->> 0 AS BIGINT)"))
+            WHERE jobs.id = CAST(r.v ->> 0 AS BIGINT)",
+    )
     .bind(json!(set).to_string())
-    .execute(&mut *conn)
+    .later(conn)
     .await?;
-    sqlx::query("UPDATE ledger SET seq = seq - $1").bind(lost).execute(conn).await?;
-    Ok(())
+    query("UPDATE ledger SET seq = seq - $1").bind(lost).later(conn).await
 }
 
 fn set(settlements: &[&Settlement], outdated: &HashSet<i64>, first_seq: i64, now: Millis) -> String {
@@ -303,11 +380,7 @@ fn set(settlements: &[&Settlement], outdated: &HashSet<i64>, first_seq: i64, now
 }
 
 /// Records the files of the jobs just settled. Files that such a job no longer writes lose their owner.
-async fn note_files(
-    conn: &mut SqliteConnection,
-    settlements: &[&Settlement],
-    done: &HashSet<i64>,
-) -> Result<(), StoreError> {
+async fn note_files(conn: &mut Conn, settlements: &[&Settlement], done: &HashSet<i64>) -> Result<(), StoreError> {
     let (mut written, mut again) = (Vec::new(), Vec::new());
     for s in settlements.iter().filter(|s| done.contains(&s.job.0)) {
         let To::Finished(finish) = &s.to else { continue };
@@ -320,34 +393,32 @@ async fn note_files(
         return Ok(());
     }
     let written = json!(written).to_string();
-    sqlx::query(sql(r"-- settle::note_files
+    query(
+        r"-- settle::note_files
             INSERT INTO outputs (batch, path, job, checksum)
             SELECT CAST(v ->> 0 AS BIGINT), v ->> 1, CAST(v ->> 2 AS BIGINT), v ->> 3 FROM rows_of($1) AS r WHERE 1 = 1
-            ON CONFLICT (batch, path) DO UPDATE SET job = excluded.job, checksum = excluded.checksum"))
+            ON CONFLICT (batch, path) DO UPDATE SET job = excluded.job, checksum = excluded.checksum",
+    )
     .bind(&written)
-    .execute(&mut *conn)
+    .later(conn)
     .await?;
     if !again.is_empty() {
-        sqlx::query(sql(
+        query(
             r"-- settle::note_files
               DELETE FROM outputs
               WHERE job IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($2) AS r)
                 AND path NOT IN (SELECT w.v ->> 1 FROM rows_of($1) AS w WHERE CAST(w.v ->> 2 AS BIGINT) = outputs.job)",
-        ))
+        )
         .bind(&written)
         .bind(json!(again).to_string())
-        .execute(conn)
+        .later(conn)
         .await?;
     }
     Ok(())
 }
 
 /// Records what a `retry` of a suspect job will buy.
-async fn note_doubts(
-    conn: &mut SqliteConnection,
-    settlements: &[&Settlement],
-    done: &HashSet<i64>,
-) -> Result<(), StoreError> {
+async fn note_doubts(conn: &mut Conn, settlements: &[&Settlement], done: &HashSet<i64>) -> Result<(), StoreError> {
     let mut set = Vec::new();
     for s in settlements.iter().filter(|s| done.contains(&s.job.0)) {
         if let To::Finished(finish) = &s.to {
@@ -357,28 +428,29 @@ async fn note_doubts(
     if set.is_empty() {
         return Ok(());
     }
-    sqlx::query(sql(r"-- settle::note_doubts
+    query(
+        r"-- settle::note_doubts
             UPDATE job_parts
             SET doubtful = 1
-            WHERE (job, part) IN (SELECT CAST(v ->> 0 AS BIGINT), CAST(v ->> 1 AS BIGINT) FROM rows_of($1) AS r)"))
+            WHERE (job, part) IN (SELECT CAST(v ->> 0 AS BIGINT), CAST(v ->> 1 AS BIGINT) FROM rows_of($1) AS r)",
+    )
     .bind(serde_json::Value::from(set).to_string())
-    .execute(conn)
-    .await?;
-    Ok(())
+    .later(conn)
+    .await
 }
 
 /// Gives up and books the calls of finished (or cancelled) jobs that stayed open and that nobody waits for. Otherwise
 /// their money would stay reserved for ever.
-async fn close_books(conn: &mut SqliteConnection, settlements: &[&Settlement], now: Millis) -> Result<(), StoreError> {
+async fn close_books(conn: &mut Conn, settlements: &[&Settlement], now: Millis) -> Result<(), StoreError> {
     let jobs = json!(settlements.iter().map(|s| [s.job.0]).collect::<Vec<_>>()).to_string();
-    let open = sqlx::query(sql(
+    let open = query(
         r"-- settle::close_books
           SELECT c.id
           FROM rows_of($1) AS r
           JOIN calls AS c ON c.job = CAST(r.v ->> 0 AS BIGINT)
           JOIN jobs AS j ON j.id = c.job
           WHERE c.state IN ('sent', 'accepted') AND c.process IS NULL AND j.due_at IS NULL AND j.state <> 'superseded'",
-    ))
+    )
     .bind(jobs)
     .fetch_all(&mut *conn)
     .await?;
@@ -386,13 +458,9 @@ async fn close_books(conn: &mut SqliteConnection, settlements: &[&Settlement], n
 }
 
 /// The worker of a superseded job has stopped: the job's successor may start.
-async fn release_superseded(
-    conn: &mut SqliteConnection,
-    settlements: &[&Settlement],
-    now: Millis,
-) -> Result<(), StoreError> {
+async fn release_superseded(conn: &mut Conn, settlements: &[&Settlement], now: Millis) -> Result<(), StoreError> {
     for s in settlements {
-        let gone = sqlx::query(
+        let gone = query(
             r"-- settle::release_superseded
               UPDATE jobs
               SET token = NULL, process = NULL
@@ -412,13 +480,13 @@ async fn release_superseded(
 
 /// Evaluates the settled lines that probe their batches.
 async fn end_probes(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     settlements: &[&Settlement],
     done: &HashSet<i64>,
     now: Millis,
 ) -> Result<(), StoreError> {
     let probing: Vec<(i64, i64)> =
-        sqlx::query_as("SELECT id, probe_job FROM batches WHERE probing = 1 AND probe_job IS NOT NULL")
+        query_as("SELECT id, probe_job FROM batches WHERE probing = 1 AND probe_job IS NOT NULL")
             .fetch_all(&mut *conn)
             .await?;
     for s in settlements.iter().filter(|s| probing.contains(&(s.batch.0, s.job.0)) && done.contains(&s.job.0)) {
@@ -436,54 +504,61 @@ async fn end_probes(
 
 /// Counts the settled lines, and pauses a batch if over half fail: a wrong setting must not spend all the money.
 async fn judge(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     settlements: &[&Settlement],
-    done: &HashSet<i64>,
+    (done, batches): (&HashSet<i64>, &HashMap<i64, SettledIn>),
     now: Millis,
 ) -> Result<(), StoreError> {
-    let mut batches: HashMap<i64, (i64, i64)> = HashMap::new();
+    let mut counts: HashMap<i64, (i64, i64)> = HashMap::new();
     for s in settlements.iter().filter(|s| done.contains(&s.job.0)) {
-        if let To::Finished(f) = &s.to {
-            let (well, badly) = batches.entry(s.batch.0).or_default();
-            if f.state == Some(JobState::Succeeded) { *well += 1 } else { *badly += 1 }
+        if matches!(s.to, To::Finished(_)) {
+            let (well, badly) = counts.entry(s.batch.0).or_default();
+            if is_success(s) { *well += 1 } else { *badly += 1 }
         }
     }
-    for (batch, (well, badly)) in batches {
-        let row = sqlx::query(
+    for (batch, (well, badly)) in counts {
+        query(
             r"-- settle::judge
-              UPDATE batches
-              SET lately_well = lately_well + $1, lately_badly = lately_badly + $2
-              WHERE id = $3
-              RETURNING lately_well AS well, lately_badly AS badly, state = 'open' AND pause_on_failures = 1 AS judged, resumed_at",
+              UPDATE batches SET lately_well = lately_well + $1, lately_badly = lately_badly + $2 WHERE id = $3",
         )
         .bind(well)
         .bind(badly)
         .bind(batch)
-        .fetch_one(&mut *conn)
+        .later(conn)
         .await?;
-        let (well, badly): (i64, i64) = (row.try_get("well")?, row.try_get("badly")?);
-        if row.try_get("judged")? && well + badly >= SETTLED_TO_JUDGE && badly > well {
-            let worst: Option<(String, i64)> = sqlx::query_as(
-                r"-- settle::judge
-                  SELECT coalesce(error_kind, state), count(*) AS n
-                  FROM jobs
-                  WHERE batch = $1 AND state IN ('failed', 'suspect') AND finished_at >= $2
-                  GROUP BY 1
-                  ORDER BY n DESC
-                  LIMIT 1",
-            )
-            .bind(batch)
-            .bind(row.try_get::<i64, _>("resumed_at")?)
-            .fetch_optional(&mut *conn)
-            .await?;
-            let reason = match worst {
-                Some((kind, n)) => {
-                    format!("{badly} of the last {} lines failed or are suspect, {n} of them with {kind}", well + badly)
-                }
-                None => format!("{badly} of the last {} lines failed or are suspect", well + badly),
-            };
+        let Some(judged) = batches.get(&batch).filter(|batch| batch.judged) else { continue };
+        let (well, badly) = (judged.lately.0 + well, judged.lately.1 + badly);
+        if well + badly >= SETTLED_TO_JUDGE && badly > well {
+            let reason = why_most_fail(conn, batch, (well, badly), judged.resumed_at).await?;
             pauses::pause_in(conn, BatchId(batch), PauseKind::Failures, &reason, now).await?;
         }
     }
     Ok(())
+}
+
+/// Why a batch pauses most of whose lines fail, in words.
+async fn why_most_fail(
+    conn: &mut Conn,
+    batch: i64,
+    (well, badly): (i64, i64),
+    since: Millis,
+) -> Result<String, StoreError> {
+    let worst: Option<(String, i64)> = query_as(
+        r"-- settle::why_most_fail
+          SELECT coalesce(error_kind, state), count(*) AS n
+          FROM jobs
+          WHERE batch = $1 AND state IN ('failed', 'suspect') AND finished_at >= $2
+          GROUP BY 1
+          ORDER BY n DESC
+          LIMIT 1",
+    )
+    .bind(batch)
+    .bind(since)
+    .fetch_optional(conn)
+    .await?;
+    let failed = format!("{badly} of the last {} lines failed or are suspect", well + badly);
+    Ok(match worst {
+        Some((kind, n)) => format!("{failed}, {n} of them with {kind}"),
+        None => failed,
+    })
 }

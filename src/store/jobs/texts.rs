@@ -2,8 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
-
+use crate::store::engine::db::{Conn, Insert, query, query_as, query_scalar};
 use crate::store::{Store, StoreError, engine::packed};
 use crate::{
     clock::Millis,
@@ -79,19 +78,19 @@ impl Texts {
     }
 }
 
-pub(in crate::store) async fn insert(conn: &mut SqliteConnection, texts: &[Packed]) -> Result<(), StoreError> {
+pub(in crate::store) async fn insert(conn: &mut Conn, texts: &[Packed]) -> Result<(), StoreError> {
     for set in texts.chunks(AT_ONCE) {
-        let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO texts (id, packed, bytes, characters, body) ");
-        insert.push_values(set, |mut row, text| {
+        let mut insert = Insert::into("texts", &["id", "packed", "bytes", "characters", "body"]);
+        for text in set {
             let (Ok(body) | Err(body)) = &text.body;
-            row.push_bind(text.id)
-                .push_bind(i64::from(text.body.is_ok()))
-                .push_bind(i64::try_from(text.bytes).unwrap_or(i64::MAX))
-                .push_bind(i64::try_from(text.characters).unwrap_or(i64::MAX))
-                .push_bind(body.clone());
-        });
-        insert.push(" ON CONFLICT (id) DO NOTHING");
-        insert.build().execute(&mut *conn).await?;
+            insert
+                .bind(text.id)
+                .bind(text.body.is_ok())
+                .bind(i64::try_from(text.bytes).unwrap_or(i64::MAX))
+                .bind(i64::try_from(text.characters).unwrap_or(i64::MAX))
+                .bind(body.as_slice());
+        }
+        insert.ending("ON CONFLICT (id) DO NOTHING").execute(&mut *conn).await?;
     }
     Ok(())
 }
@@ -99,7 +98,7 @@ pub(in crate::store) async fn insert(conn: &mut SqliteConnection, texts: &[Packe
 impl Store {
     /// The text that a job synthesizes; `None` if it has none.
     pub async fn text(&self, job: JobId) -> Result<Option<String>, StoreError> {
-        let row = sqlx::query(
+        let row = query(
             r"-- texts::text
               SELECT t.packed, t.bytes, t.body
               FROM jobs j JOIN texts t ON t.id = j.text
@@ -115,7 +114,7 @@ impl Store {
 
     /// When a job was submitted, in ms since 1970.
     pub async fn submitted_at(&self, job: JobId) -> Result<Millis, StoreError> {
-        Ok(sqlx::query_scalar("SELECT submitted_at FROM jobs WHERE id = $1").bind(job).fetch_one(&self.read).await?)
+        query_scalar("SELECT submitted_at FROM jobs WHERE id = $1").bind(job).fetch_one(&self.read).await
     }
 
     /// Removes the texts of a batch's superseded jobs that no other job uses. Returns how many.
@@ -132,8 +131,8 @@ impl Store {
 }
 
 /// Removes some of them. Also returns whether there may be more.
-async fn prune_some(conn: &mut SqliteConnection, batch: BatchId) -> Result<(u64, bool), StoreError> {
-    let jobs: Vec<(i64, Vec<u8>)> = sqlx::query_as(
+async fn prune_some(conn: &mut Conn, batch: BatchId) -> Result<(u64, bool), StoreError> {
+    let jobs: Vec<(i64, Vec<u8>)> = query_as(
         r"-- texts::prune_some
           SELECT id, text
           FROM jobs
@@ -146,8 +145,8 @@ async fn prune_some(conn: &mut SqliteConnection, batch: BatchId) -> Result<(u64,
     .await?;
     let mut gone = 0;
     for (job, text) in &jobs {
-        sqlx::query("UPDATE jobs SET text = NULL WHERE id = $1").bind(job).execute(&mut *conn).await?;
-        let freed = sqlx::query(
+        query("UPDATE jobs SET text = NULL WHERE id = $1").bind(job).execute(&mut *conn).await?;
+        let freed = query(
             r"-- texts::prune_some
               DELETE FROM texts
               WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM jobs WHERE text = $1)",

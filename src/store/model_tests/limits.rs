@@ -323,3 +323,7 @@ proptest! {
         });
     }
 }
+
+crate::store::harness::on_postgres_too! {
+    no_wall_is_passed,
+}

@@ -1,5 +1,8 @@
 //! Read-only queries that return plain data.
 
+pub(super) mod check;
+pub(super) mod engine;
+pub(super) mod ledger_views;
 pub(super) mod read;
 pub(super) mod sample;
 pub(super) mod selection;

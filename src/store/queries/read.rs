@@ -2,8 +2,6 @@
 
 use std::sync::PoisonError;
 
-use sqlx::{Row, ValueRef, sqlite::SqliteRow};
-
 use crate::domain::{
     environment::Environment,
     facts::Facts,
@@ -12,14 +10,15 @@ use crate::domain::{
     retry::PauseKind,
     task::Unit,
 };
+use crate::store::engine::db::{Row, query, query_scalar};
 use crate::store::{
     BatchRow, CallRow, Counts, JobDetail, JobFilter, PoolView, ReportRow, ReportScope, RowAnswer, Spending, Store,
-    StoreError, calls::fence, engine::packed, engine::rows, engine::sql::sql,
+    StoreError, calls::fence, engine::packed, engine::rows, jobs::claim,
 };
 
 const BATCHES: &str = "SELECT * FROM batches ORDER BY id";
 
-pub(in crate::store) fn batch_row(row: &SqliteRow) -> Result<BatchRow, StoreError> {
+pub(in crate::store) fn batch_row(row: &Row) -> Result<BatchRow, StoreError> {
     let kind: Option<PauseKind> = row.try_get("pause_kind")?;
     let reason: Option<String> = row.try_get("pause_reason")?;
     Ok(BatchRow {
@@ -47,21 +46,17 @@ pub(in crate::store) fn batch_row(row: &SqliteRow) -> Result<BatchRow, StoreErro
 impl Store {
     /// All batches, oldest first.
     pub async fn batches(&self) -> Result<Vec<BatchRow>, StoreError> {
-        let rows = sqlx::query(BATCHES).fetch_all(&self.read).await?;
+        let rows = query(BATCHES).fetch_all(&self.read).await?;
         Ok(self.readable(&rows, batch_row))
     }
 
     /// Those of these batches that can be parsed. A batch that cannot is reported once, and does not affect the others.
-    pub(in crate::store) fn readable<T>(
-        &self,
-        rows: &[SqliteRow],
-        read: impl Fn(&SqliteRow) -> Result<T, StoreError>,
-    ) -> Vec<T> {
+    pub(in crate::store) fn readable<T>(&self, rows: &[Row], read: impl Fn(&Row) -> Result<T, StoreError>) -> Vec<T> {
         let read = |row| read(row).map_err(|e| self.log_unreadable(row, &e)).ok();
         rows.iter().filter_map(read).collect()
     }
 
-    fn log_unreadable(&self, row: &SqliteRow, error: &StoreError) {
+    fn log_unreadable(&self, row: &Row, error: &StoreError) {
         let Ok(id) = row.try_get::<i64, _>("id") else { return };
         let name: String = row.try_get("name").unwrap_or_else(|_| id.to_string());
         if self.shared.unreadable.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
@@ -71,7 +66,7 @@ impl Store {
 
     /// One batch by name.
     pub async fn batch(&self, name: &str) -> Result<Option<BatchRow>, StoreError> {
-        let row = sqlx::query("SELECT * FROM batches WHERE name = $1").bind(name).fetch_optional(&self.read).await?;
+        let row = query("SELECT * FROM batches WHERE name = $1").bind(name).fetch_optional(&self.read).await?;
         row.as_ref().map(batch_row).transpose()
     }
 
@@ -80,7 +75,7 @@ impl Store {
     /// # Errors
     /// The ledger cannot be read, or has no such batch.
     pub async fn batch_by_id(&self, id: BatchId) -> Result<BatchRow, StoreError> {
-        let row = sqlx::query("SELECT * FROM batches WHERE id = $1").bind(id).fetch_optional(&self.read).await?;
+        let row = query("SELECT * FROM batches WHERE id = $1").bind(id).fetch_optional(&self.read).await?;
         row.as_ref().map(batch_row).transpose()?.ok_or_else(|| StoreError::NoBatch(id.0.to_string()))
     }
 
@@ -89,7 +84,7 @@ impl Store {
     /// # Errors
     /// There is no such batch, or the ledger cannot be read.
     pub async fn specification(&self, id: BatchId) -> Result<String, StoreError> {
-        let spec = sqlx::query_scalar("SELECT spec FROM batches WHERE id = $1").bind(id);
+        let spec = query_scalar("SELECT spec FROM batches WHERE id = $1").bind(id);
         spec.fetch_optional(&self.read).await?.ok_or_else(|| StoreError::NoBatch(id.0.to_string()))
     }
 
@@ -97,7 +92,7 @@ impl Store {
     pub async fn holds(&self, job: JobId, token: Token) -> Result<bool, StoreError> {
         let sql = r"-- read::holds
                 SELECT EXISTS (SELECT 1 FROM jobs WHERE id = $1 AND token = $2 AND state = 'running')";
-        Ok(sqlx::query_scalar(sql).bind(job).bind(token).fetch_one(&self.read).await?)
+        query_scalar(sql).bind(job).bind(token).fetch_one(&self.read).await
     }
 
     /// Unfinished jobs of other open batches of this environment on this pool.
@@ -105,19 +100,19 @@ impl Store {
         &self,
         environment: Environment,
         pool: Pool,
-        but: Option<BatchId>,
+        but: &[BatchId],
     ) -> Result<u64, StoreError> {
-        let queued: i64 = sqlx::query_scalar(
+        let queued: i64 = query_scalar(format!(
             r"-- read::queued_elsewhere
               SELECT count(*)
               FROM jobs AS j
               JOIN batches AS b ON b.id = j.batch
-              WHERE b.environment = $1 AND b.state = 'open' AND b.submitting_at IS NULL AND ($3 IS NULL OR b.id <> $3)
+              WHERE b.environment = $1 AND b.state = 'open' AND b.submitting_at IS NULL AND NOT (1 = 0 {})
                 AND j.due_at IS NOT NULL AND j.pool = $2",
-        )
+            claim::among("b.id", but).replacen("AND", "OR", 1)
+        ))
         .bind(environment)
         .bind(pool)
-        .bind(but)
         .fetch_one(&self.read)
         .await?;
         Ok(u64::try_from(queued).unwrap_or(0))
@@ -127,19 +122,19 @@ impl Store {
     pub async fn counts(&self, batch: BatchId) -> Result<Counts, StoreError> {
         let mut counts = Counts::default();
         let unit: Option<Unit> =
-            sqlx::query_scalar("SELECT unit FROM batches WHERE id = $1").bind(batch).fetch_optional(&self.read).await?;
+            query_scalar("SELECT unit FROM batches WHERE id = $1").bind(batch).fetch_optional(&self.read).await?;
         // Audio that is bought is in the index; audio that is made is not.
         let audio = match unit {
             Some(Unit::AudioMs) | None => "units",
             Some(Unit::Characters) => "CAST(facts ->> 'audio_ms' AS BIGINT)",
         };
-        let states = sqlx::query(sql(&format!(
+        let states = query(format!(
             r"-- read::counts
               SELECT state, count(*) AS n, coalesce(CAST(sum({audio}) AS BIGINT), 0) AS ms
               FROM jobs
               WHERE batch = $1 AND state <> 'superseded' AND wanted <> 'dropped'
               GROUP BY state"
-        )))
+        ))
         .bind(batch)
         .fetch_all(&self.read)
         .await?;
@@ -151,7 +146,7 @@ impl Store {
             }
         }
         if counts.of(JobState::Failed) + counts.of(JobState::Suspect) > 0 {
-            let failures = sqlx::query(
+            let failures = query(
                 r"-- read::counts
                   SELECT state, coalesce(error_kind, '') AS kind, count(*) AS n, min(id) AS first
                   FROM jobs
@@ -163,7 +158,7 @@ impl Store {
             .fetch_all(&self.read)
             .await?;
             for row in failures {
-                let key: String = sqlx::query_scalar("SELECT key FROM jobs WHERE id = $1")
+                let key: String = query_scalar("SELECT key FROM jobs WHERE id = $1")
                     .bind(row.try_get::<i64, _>("first")?)
                     .fetch_one(&self.read)
                     .await?;
@@ -180,7 +175,7 @@ impl Store {
 
     /// The cost of a batch, by model and reason.
     pub async fn spending(&self, batch: BatchId) -> Result<Vec<Spending>, StoreError> {
-        let found = sqlx::query(
+        let found = query(
             r"-- read::spending
               SELECT coalesce(c.request ->> 'model', c.pool) AS model, c.why, count(*) AS calls,
                 count(*) FILTER (WHERE c.state NOT IN ('rejected', 'sent', 'accepted')) AS billed,
@@ -229,7 +224,7 @@ impl Store {
     ) -> Result<Vec<ReportRow>, StoreError> {
         let text = if with_answers { REPORT_WITH_ANSWERS } else { REPORT };
         let text = format!("{text} {} ORDER BY j.ordinal, j.id LIMIT $4", scope.lines.sql(6));
-        let query = sqlx::query(sql(&text)).bind(batch).bind(after.0).bind(after.1).bind(limit);
+        let query = query(text.clone()).bind(batch).bind(after.0).bind(after.1).bind(limit);
         let query = query.bind(i64::from(scope.with_dropped)).bind(scope.lines.bound());
         let query = if with_answers { query.bind(LONGEST_HERE) } else { query };
         let found = query.fetch_all(&self.read).await?;
@@ -239,7 +234,7 @@ impl Store {
     /// Jobs with their calls.
     pub async fn jobs(&self, batch: BatchId, filter: &JobFilter) -> Result<Vec<JobDetail>, StoreError> {
         let text = format!("{JOBS} {} ORDER BY j.ordinal, j.id LIMIT $3", filter.lines.sql(2));
-        let found = sqlx::query(sql(&text))
+        let found = query(text.clone())
             .bind(batch)
             .bind(filter.lines.bound())
             .bind(filter.limit)
@@ -251,16 +246,13 @@ impl Store {
         let mut jobs = Vec::with_capacity(found.len());
         for row in &found {
             let report = report_row(row, false)?;
-            let calls = sqlx::query("SELECT * FROM calls WHERE job = $1 ORDER BY id")
+            let calls =
+                query("SELECT * FROM calls WHERE job = $1 ORDER BY id").bind(report.job).fetch_all(&self.read).await?;
+            let calls = calls.iter().map(call_row).collect::<Result<_, _>>()?;
+            let doubtful = query_scalar("SELECT part FROM job_parts WHERE job = $1 AND doubtful = 1 ORDER BY part")
                 .bind(report.job)
                 .fetch_all(&self.read)
                 .await?;
-            let calls = calls.iter().map(call_row).collect::<Result<_, _>>()?;
-            let doubtful =
-                sqlx::query_scalar("SELECT part FROM job_parts WHERE job = $1 AND doubtful = 1 ORDER BY part")
-                    .bind(report.job)
-                    .fetch_all(&self.read)
-                    .await?;
             jobs.push(JobDetail {
                 row: report,
                 generation: row.try_get("generation")?,
@@ -278,13 +270,13 @@ impl Store {
         let now = self.moment();
         let state = rows::pool_state(&mut conn, account, pool).await?;
         let effective = state.effective(limits, now.wall);
-        let traffic = fence::traffic(&mut conn, (account, pool), &effective, self.timing().lease_ms, &now).await?;
+        let traffic = fence::traffic_now(&mut conn, (account, pool), &effective, self.timing().lease_ms, &now).await?;
         Ok(PoolView { account: account.to_owned(), pool, state, traffic })
     }
 
     /// How many calls are open, in one batch or in all.
     pub async fn open_calls(&self, batch: Option<BatchId>) -> Result<u64, StoreError> {
-        let n: i64 = sqlx::query_scalar(
+        let n: i64 = query_scalar(
             r"-- read::open_calls
               SELECT count(*)
               FROM calls
@@ -298,18 +290,15 @@ impl Store {
 
     /// The newest call of a batch, by which `summary.json` proves the ledger's age.
     pub async fn newest_call(&self, batch: BatchId) -> Result<Option<CallId>, StoreError> {
-        Ok(sqlx::query_scalar("SELECT id FROM calls WHERE batch = $1 ORDER BY id DESC LIMIT 1")
+        query_scalar("SELECT id FROM calls WHERE batch = $1 ORDER BY id DESC LIMIT 1")
             .bind(batch)
             .fetch_optional(&self.read)
-            .await?)
+            .await
     }
 
     /// Whether this ledger made that call.
     pub async fn knows_call(&self, call: CallId) -> Result<bool, StoreError> {
-        Ok(sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM calls WHERE id = $1)")
-            .bind(call)
-            .fetch_one(&self.read)
-            .await?)
+        query_scalar("SELECT EXISTS (SELECT 1 FROM calls WHERE id = $1)").bind(call).fetch_one(&self.read).await
     }
 }
 
@@ -317,13 +306,19 @@ macro_rules! report_columns {
     () => {
         "j.id, j.ordinal, j.line, j.key, j.variant, j.state, j.wanted, j.source, j.overrides, j.carried, j.units, j.facts, j.request_id,
          (SELECT b.unit FROM batches AS b WHERE b.id = j.batch) AS unit, j.submitted_at, j.started_at, j.finished_at, j.processing_ms, j.error_kind, j.error,
-         j.notes, j.content_expiry, j.outputs, j.due_at, j.generation,
+         j.notes, j.content_expiry, j.outputs, j.forgotten_at, j.due_at, j.generation,
          j.source_tries + (
            SELECT CAST(coalesce(sum(counts), 0) AS BIGINT) FROM calls AS c WHERE c.job = j.id AND c.generation = j.generation) AS tries,
          EXISTS (SELECT 1 FROM calls AS c WHERE c.job = j.id AND c.generation = j.generation AND c.state = 'answered') AS answered,
          (SELECT count(*) FROM calls AS c
           WHERE c.job = j.id AND c.state IN ('answered', 'lost', 'surplus', 'replaced')) AS billed_calls,
          (SELECT CAST(coalesce(sum(cost), 0) AS BIGINT) FROM calls AS c WHERE c.job = j.id) AS cost"
+    };
+}
+/// No join: a server that knows nothing of the tables yet may read all calls for each line.
+macro_rules! answered_call {
+    () => {
+        "(SELECT k.id FROM calls AS k WHERE k.job = j.id AND k.part = 0 AND k.state = 'answered' ORDER BY k.take DESC LIMIT 1)"
     };
 }
 /// The longest body that comes with its row, in bytes as stored: that of about an hour of audio.
@@ -337,11 +332,13 @@ const REPORT: &str = concat!(
 const REPORT_WITH_ANSWERS: &str = concat!(
     "SELECT ",
     report_columns!(),
-    ", k.id AS call, a.packed, a.bytes, CASE WHEN length(a.body) <= $7 THEN a.body END AS body
+    ", ",
+    answered_call!(),
+    " AS call, a.packed, a.bytes, CASE WHEN length(a.body) <= $7 THEN a.body END AS body
       FROM jobs AS j
-      LEFT JOIN calls AS k ON k.job = j.id AND k.state = 'answered' AND k.part = 0
-      LEFT JOIN answers AS a ON a.call = k.id
-      WHERE j.batch = $1 AND (j.ordinal, j.id) > ($2, $3) AND j.state <> 'superseded' AND (j.wanted <> 'dropped' OR $5 = 1)"
+      LEFT JOIN answers AS a ON a.call = ",
+    answered_call!(),
+    " WHERE j.batch = $1 AND (j.ordinal, j.id) > ($2, $3) AND j.state <> 'superseded' AND (j.wanted <> 'dropped' OR $5 = 1)"
 );
 const JOBS: &str = concat!(
     "SELECT ",
@@ -351,9 +348,9 @@ const JOBS: &str = concat!(
         AND (j.ordinal, j.id) > ($5, $6)"
 );
 
-fn report_row(row: &SqliteRow, with_answer: bool) -> Result<ReportRow, StoreError> {
+fn report_row(row: &Row, with_answer: bool) -> Result<ReportRow, StoreError> {
     let answer = if with_answer { row_answer(row)? } else { None };
-    let facts = Facts::from_json(row.try_get("facts")?);
+    let facts = Facts::from_json(row.text_if_any("facts")?);
     let units = rows::length(row, "units")?;
     let (audio_ms, characters) = match row.try_get("unit")? {
         Unit::AudioMs => (facts.audio_ms.or(units), None),
@@ -386,6 +383,7 @@ fn report_row(row: &SqliteRow, with_answer: bool) -> Result<ReportRow, StoreErro
         notes: row.try_get("notes")?,
         content_expiry: row.try_get("content_expiry")?,
         outputs: row.try_get("outputs")?,
+        forgotten_at: row.try_get("forgotten_at")?,
         answer,
         variant: row.try_get("variant")?,
         characters,
@@ -394,17 +392,17 @@ fn report_row(row: &SqliteRow, with_answer: bool) -> Result<ReportRow, StoreErro
     })
 }
 
-fn row_answer(row: &SqliteRow) -> Result<Option<RowAnswer>, StoreError> {
+fn row_answer(row: &Row) -> Result<Option<RowAnswer>, StoreError> {
     if row.try_get::<Option<i64>, _>("packed")?.is_none() {
         return Ok(None);
     }
-    Ok(match row.try_get_raw("body")?.is_null() {
+    Ok(match row.is_null("body")? {
         true => rows::call_id(row, "call")?.map(RowAnswer::Apart),
         false => Some(RowAnswer::Here(packed::kept(row)?)),
     })
 }
 
-fn call_row(row: &SqliteRow) -> Result<CallRow, StoreError> {
+fn call_row(row: &Row) -> Result<CallRow, StoreError> {
     Ok(CallRow {
         id: row.try_get("id")?,
         part: row.try_get("part")?,

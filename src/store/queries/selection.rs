@@ -3,9 +3,10 @@
 
 use serde_json::{Value, json};
 
+use crate::store::engine::db::query_scalar;
 use crate::{
     domain::job::{BatchId, JobState},
-    store::{Store, StoreError, engine::sql::sql},
+    store::{Store, StoreError},
 };
 
 /// Which jobs of a batch are meant: those that meet every condition. Without conditions: all.
@@ -20,7 +21,7 @@ pub struct Selection {
 pub struct ReportScope {
     /// Only these lines.
     pub lines: Selection,
-    /// Also rows that are not wanted any more, in other voices or formats.
+    /// Also rows that are not wanted any more, in other voices, formats or languages.
     pub with_dropped: bool,
 }
 
@@ -166,13 +167,13 @@ const KNOWN_VALUES: i64 = 20_000;
 impl Store {
     /// How many jobs are in a scope.
     pub async fn count_selected(&self, batch: BatchId, scope: &ReportScope) -> Result<u64, StoreError> {
-        let count: i64 = sqlx::query_scalar(sql(&format!(
+        let count: i64 = query_scalar(format!(
             r"-- selection::count_selected
               SELECT count(*)
               FROM jobs AS j
               WHERE j.batch = $1 AND j.state <> 'superseded' AND (j.wanted <> 'dropped' OR $3 = 1) {}",
             scope.lines.sql(2)
-        )))
+        ))
         .bind(batch)
         .bind(scope.lines.bound())
         .bind(i64::from(scope.with_dropped))
@@ -205,7 +206,7 @@ impl Store {
               WHERE {lacks}"
         );
         let asked = Selection::default().with(condition.field.clone(), values);
-        Ok(sqlx::query_scalar(sql(&text)).bind(batch).bind(asked.bound()).fetch_all(&self.read).await?)
+        query_scalar(text.clone()).bind(batch).bind(asked.bound()).fetch_all(&self.read).await
     }
 
     /// Values that lines of the batch have in a cell, for proposals.
@@ -219,7 +220,7 @@ impl Store {
               LIMIT $2"
         );
         let found: Vec<String> =
-            sqlx::query_scalar(sql(&text)).bind(batch).bind(KNOWN_VALUES).fetch_all(&self.read).await?;
+            query_scalar(text.clone()).bind(batch).bind(KNOWN_VALUES).fetch_all(&self.read).await?;
         let own = match field {
             Field::Option { default, .. } => default.clone(),
             _ => None,

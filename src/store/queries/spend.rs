@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use futures::TryStreamExt;
 use jiff::{Span, civil::date};
 use serde_json::json;
-use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
-use crate::store::{Store, StoreError, StoredSpec, engine::rows, engine::sql::sql};
+use crate::store::engine::db::{Conn, Row, query, query_as};
+use crate::store::{Store, StoreError, StoredSpec, engine::rows};
 use crate::{
     clock::Millis,
     domain::{environment::Environment, job::BatchId, task::Unit},
@@ -115,7 +115,7 @@ impl Store {
     /// The cost of the calls, grouped and summed up.
     pub async fn spent(&self, ask: &SpendQuery) -> Result<Spent, StoreError> {
         // One snapshot of the ledger for both queries.
-        let mut view = self.read.begin().await?;
+        let mut view = self.read.view().await?;
         let mut spent = grouped(&mut view, ask).await?;
         if matches!(ask.by, SpendBy::Day(_)) {
             spent.total.lines = lines(&mut view, ask).await?;
@@ -156,7 +156,7 @@ fn day(offsets: &[(Millis, i64)]) -> String {
 const IN_RANGE: &str = "c.sent_at >= $2 AND c.sent_at < $3";
 const BILLED: &str = "c.state NOT IN ('rejected', 'sent', 'accepted')";
 
-async fn grouped(conn: &mut SqliteConnection, ask: &SpendQuery) -> Result<Spent, StoreError> {
+async fn grouped(conn: &mut Conn, ask: &SpendQuery) -> Result<Spent, StoreError> {
     let (group, name) = ask.by.sql();
     let by_day = matches!(ask.by, SpendBy::Day(_));
     let order = if by_day { "grp" } else { "cost DESC, name" };
@@ -191,7 +191,7 @@ async fn grouped(conn: &mut SqliteConnection, ask: &SpendQuery) -> Result<Spent,
               GROUP BY grp)
           SELECT {name} AS name, * FROM sums ORDER BY {order}"
     );
-    let mut found = sqlx::query(sql(&statement))
+    let mut found = query(statement.clone())
         .bind(places)
         .bind(ask.since.unwrap_or(0))
         .bind(ask.before.unwrap_or(Millis::MAX))
@@ -213,9 +213,9 @@ async fn grouped(conn: &mut SqliteConnection, ask: &SpendQuery) -> Result<Spent,
 
 /// The batches of the environment, each with the index of the column among its carried ones and its unit: `[[id, place, unit], …]`. A batch
 /// whose specification cannot be parsed has no column.
-async fn places(conn: &mut SqliteConnection, ask: &SpendQuery) -> Result<String, StoreError> {
+async fn places(conn: &mut Conn, ask: &SpendQuery) -> Result<String, StoreError> {
     let batches: Vec<(BatchId, StoredSpec, Unit)> =
-        sqlx::query_as("SELECT id, spec, unit FROM batches WHERE environment = $1")
+        query_as("SELECT id, spec, unit FROM batches WHERE environment = $1")
             .bind(ask.environment)
             .fetch_all(conn)
             .await?;
@@ -235,14 +235,14 @@ fn date_of(days: &str) -> String {
 }
 
 /// How many lines have a billed call, each counted once.
-async fn lines(conn: &mut SqliteConnection, ask: &SpendQuery) -> Result<u64, StoreError> {
+async fn lines(conn: &mut Conn, ask: &SpendQuery) -> Result<u64, StoreError> {
     let statement = format!(
         r"-- spend::lines
           SELECT count(DISTINCT c.job) AS n
           FROM calls AS c
           WHERE {IN_RANGE} AND {BILLED} AND c.batch IN (SELECT id FROM batches WHERE environment = $1)"
     );
-    let row = sqlx::query(sql(&statement))
+    let row = query(statement.clone())
         .bind(ask.environment)
         .bind(ask.since.unwrap_or(0))
         .bind(ask.before.unwrap_or(Millis::MAX))
@@ -251,7 +251,7 @@ async fn lines(conn: &mut SqliteConnection, ask: &SpendQuery) -> Result<u64, Sto
     Ok(rows::length(&row, "n")?.unwrap_or(0))
 }
 
-fn sums(row: &SqliteRow) -> Result<SpendSums, StoreError> {
+fn sums(row: &Row) -> Result<SpendSums, StoreError> {
     let count = |name| rows::length(row, name).map(Option::unwrap_or_default);
     Ok(SpendSums {
         lines: count("lines")?,

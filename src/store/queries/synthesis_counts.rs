@@ -1,12 +1,13 @@
 //! The characters and parts of batches that synthesize.
 
 use crate::domain::job::BatchId;
+use crate::store::engine::db::query;
 use crate::store::{Store, StoreError, SynthesisCounts, engine::rows};
 
 impl Store {
     /// How much a batch synthesizes, and how much of that is there.
     pub async fn synthesis_counts(&self, batch: BatchId) -> Result<SynthesisCounts, StoreError> {
-        let row = sqlx::query(
+        let row = query(
             r"-- synthesis_counts::spoken
               SELECT CAST(sum(n) AS BIGINT) AS asked, CAST(sum(n) FILTER (WHERE well) AS BIGINT) AS done,
                 CAST(sum(n) FILTER (WHERE due) AS BIGINT) AS unfinished, CAST(sum(parts) FILTER (WHERE well) AS BIGINT) AS parts,
@@ -23,7 +24,7 @@ impl Store {
         .fetch_one(&self.read)
         .await?;
         // Only of running jobs: the other jobs have journals too, and there may be a million of them.
-        let at_work = sqlx::query(
+        let at_work = query(
             r"-- synthesis_counts::spoken
               SELECT CAST(sum(p.units) AS BIGINT) AS n
               FROM jobs AS j

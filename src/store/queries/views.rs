@@ -249,9 +249,11 @@ pub struct ReportRow {
     pub content_expiry: Option<String>,
     /// JSON array of receipts.
     pub outputs: Option<String>,
+    /// When it was forgotten, in ms since 1970.
+    pub forgotten_at: Option<Millis>,
     /// The kept answer.
     pub answer: Option<RowAnswer>,
-    /// Which of its line's jobs it is: voice and format. Empty where a line has one job.
+    /// Which of its line's jobs it is: voice, format, and the language where a line has several texts. Empty where a line has one job.
     pub variant: String,
     /// Length of its text, in Unicode scalar values.
     pub characters: Option<u64>,
@@ -280,7 +282,7 @@ pub struct JobFilter {
     pub after: (i64, i64),
     /// At most this many jobs.
     pub limit: u32,
-    /// Whether to list also jobs that are not wanted any more, in other voices or formats.
+    /// Whether to list also jobs that are not wanted any more, in other voices, formats or languages.
     pub with_dropped: bool,
 }
 

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::Row;
-
-use crate::store::{Store, StoreError, engine::rows, engine::sql::sql, jobs::claim};
+use crate::store::engine::db::{query, query_scalar};
+use crate::store::{Store, StoreError, engine::rows, jobs::claim};
 use crate::{
     clock::Millis,
     domain::{environment::Environment, job::JobState, pool::Lane, retry::PauseKind, task::TaskName},
@@ -61,12 +60,12 @@ impl Store {
     pub async fn vitals(&self, environment: Environment) -> Result<Vitals, StoreError> {
         let mut vitals = Vitals { oldest_due_ms: self.oldest_due(environment).await?, ..Vitals::default() };
         // The query starts from the batches, so that the jobs of finished ones are not even read.
-        let found = sqlx::query(UNFINISHED_JOBS).bind(environment).fetch_all(&self.read).await?;
+        let found = query(UNFINISHED_JOBS).bind(environment).fetch_all(&self.read).await?;
         for row in found {
             let of = (row.try_get("task")?, row.try_get("state")?);
             *vitals.jobs.entry(of).or_default() += u64::from(rows::count(&row, "n")?);
         }
-        let found = sqlx::query(
+        let found = query(
             r"-- vitals::vitals
               SELECT pause_kind, count(*) AS n
               FROM batches
@@ -79,10 +78,10 @@ impl Store {
         for row in found {
             vitals.paused.insert(row.try_get("pause_kind")?, u64::from(rows::count(&row, "n")?));
         }
-        let calls = sqlx::query(OPEN_CALLS).bind(self.now()).bind(environment).fetch_one(&self.read).await?;
+        let calls = query(OPEN_CALLS).bind(self.now()).bind(environment).fetch_one(&self.read).await?;
         vitals.open_calls = u64::from(rows::count(&calls, "open")?);
         vitals.overdue_calls = u64::from(rows::count(&calls, "overdue")?);
-        let money = sqlx::query(
+        let money = query(
             r"-- vitals::vitals
               SELECT coalesce(CAST(sum(spent) AS BIGINT), 0) AS spent, coalesce(CAST(sum(reserved) AS BIGINT), 0) AS reserved
               FROM batches
@@ -100,7 +99,7 @@ impl Store {
     async fn oldest_due(&self, environment: Environment) -> Result<Option<u64>, StoreError> {
         let waited_for = self.pools_waited_for(environment).await?;
         let lanes = waited_for.into_iter().map(Lane::Call).chain([Lane::Free]);
-        let oldest: Option<Millis> = sqlx::query_scalar(sql(&format!(
+        let oldest: Option<Millis> = query_scalar(format!(
             r"-- vitals::oldest_due
               SELECT min(due) FROM (
                 SELECT (SELECT min(due_at) FROM jobs WHERE batch = b.id AND lane = l.v ->> 0 AND due_at IS NOT NULL) AS due
@@ -110,7 +109,7 @@ impl Store {
                   AND (l.v ->> 0 = 'free' OR {})) AS moments",
             claim::WORKABLE,
             claim::IN_WINDOW
-        )))
+        ))
         .bind(serde_json::json!(lanes.map(|lane| [lane]).collect::<Vec<_>>()).to_string())
         .bind(environment)
         .bind(self.now())
@@ -127,8 +126,8 @@ impl Store {
             Box::pin(async move {
                 // SQLite does not write a page whose bytes stay the same; changing a value there and back does.
                 for change in ["created_at + 1", "created_at - 1"] {
-                    let sql = sqlx::AssertSqlSafe(format!("UPDATE ledger SET created_at = {change}"));
-                    sqlx::query(sql).execute(&mut *conn).await?;
+                    let sql = format!("UPDATE ledger SET created_at = {change}");
+                    query(sql).execute(&mut *conn).await?;
                 }
                 Ok(())
             })

@@ -1,8 +1,8 @@
 //! ScheduleAdvance: new runs become rows, and the checked time span is settled.
 
 use crate::domain::environment::Environment;
+use crate::store::engine::db::{Conn, query, query_as};
 use jiff::civil::Date;
-use sqlx::{Row, SqliteConnection};
 
 use crate::clock::Millis;
 use crate::store::{StoreError, engine::rows};
@@ -37,12 +37,12 @@ pub struct ScheduleAdvance {
 }
 
 pub(super) async fn settle(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     settling: &ScheduleAdvance,
     now: Millis,
 ) -> Result<Option<Vec<NewRun>>, StoreError> {
     let ScheduleAdvance { definition, environment, from, to, runs, one_for_all } = settling;
-    let moved = sqlx::query(
+    let moved = query(
         r"-- settle::settle
           UPDATE schedules
           SET settled_to = $1
@@ -66,14 +66,14 @@ pub(super) async fn settle(
                 DELETE FROM runs
                 WHERE definition = $1 AND environment = $2 AND ended_at < $3
                   AND at < (SELECT max(at) FROM runs WHERE definition = $1 AND environment = $2 AND state = 'started')";
-        sqlx::query(sql).bind(definition).bind(environment).bind(now - KEPT).execute(conn).await?;
+        query(sql).bind(definition).bind(environment).bind(now - KEPT).execute(conn).await?;
     }
     Ok(Some(gone))
 }
 
 /// Adds one run. It inherits the failures of the run that it replaces, so that nothing is reported twice.
 async fn add(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     settling: &ScheduleAdvance,
     run: &NewRun,
     one_for_all: bool,
@@ -82,7 +82,7 @@ async fn add(
     let ScheduleAdvance { definition, environment, .. } = settling;
     let date = run.date.to_string();
     // This includes a run that is being started now, and that stays.
-    let known: Option<(i64, Option<String>)> = sqlx::query_as(
+    let known: Option<(i64, Option<String>)> = query_as(
         r"-- settle::add
           SELECT failures, why
           FROM runs
@@ -98,7 +98,7 @@ async fn add(
     .fetch_optional(&mut *conn)
     .await?;
     let (failures, why) = known.unwrap_or_default();
-    let older = sqlx::query(
+    let older = query(
         r"-- settle::add
           UPDATE runs
           SET state = 'dropped', due_at = NULL, taken = 0, ended_at = $5
@@ -114,7 +114,7 @@ async fn add(
     .bind(i64::from(one_for_all))
     .fetch_all(&mut *conn)
     .await?;
-    sqlx::query(
+    query(
         r"-- settle::add
           INSERT INTO runs (definition, environment, at, date, state, due_at, failures, why)
           VALUES ($1, $2, $3, $4, 'due', $5, $6, $7)

@@ -1,11 +1,11 @@
 //! Views of schedules.
 
 use crate::domain::environment::Environment;
+use crate::store::engine::db::query;
 use jiff::civil::Date;
-use sqlx::Row;
 
 use crate::clock::Millis;
-use crate::store::{Store, StoreError, engine::rows};
+use crate::store::{ScheduleNode, Store, StoreError, engine::rows};
 
 /// The status of a definition with a schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct ScheduleView {
     pub waiting: Vec<WaitingRun>,
     /// Unfinished lines of its batches that wait for their next window.
     pub left_over: u64,
+    /// The services that have it.
+    pub nodes: Vec<ScheduleNode>,
 }
 
 /// A run that was started.
@@ -47,8 +49,8 @@ pub struct WaitingRun {
 impl Store {
     /// The status of each definition that ever ran on a schedule with this ledger.
     pub async fn schedule_views(&self, environment: Environment) -> Result<Vec<ScheduleView>, StoreError> {
-        let mut views = Vec::new();
-        for row in sqlx::query(VIEWS).bind(environment).bind(self.now()).fetch_all(&self.read).await? {
+        let (mut views, mut nodes) = (Vec::new(), self.schedule_nodes(environment).await?);
+        for row in query(VIEWS).bind(environment).bind(self.now()).fetch_all(&self.read).await? {
             let definition: String = row.try_get("definition")?;
             let last = match row.try_get::<Option<Millis>, _>("at")? {
                 Some(at) => Some(LastRun { at, started_at: row.try_get("ended_at")?, batch: row.try_get("batch")? }),
@@ -56,7 +58,8 @@ impl Store {
             };
             let left_over = u64::from(rows::count(&row, "left_over")?);
             let waiting = self.waiting_runs(&definition, environment).await?;
-            views.push(ScheduleView { definition, last, waiting, left_over });
+            let nodes = nodes.remove(&definition).unwrap_or_default();
+            views.push(ScheduleView { definition, last, waiting, left_over, nodes });
         }
         Ok(views)
     }
@@ -67,7 +70,7 @@ impl Store {
                 FROM runs
                 WHERE definition = $1 AND environment = $2 AND due_at IS NOT NULL
                 ORDER BY at";
-        let found = sqlx::query(sql).bind(definition).bind(environment).fetch_all(&self.read).await?;
+        let found = query(sql).bind(definition).bind(environment).fetch_all(&self.read).await?;
         let waiting = found.iter().map(|row| {
             Ok(WaitingRun {
                 at: row.try_get("at")?,

@@ -12,8 +12,13 @@ async fn ledger() -> (TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
     let opening = Opening { timing: Timing { lease_ms: HOUR, beat_ms: 500 }, ..Opening::new(dir.path().join("w.db")) };
     let store = Store::open(opening).await.unwrap().0;
-    store.begin_schedule("night", Environment::Live).await.unwrap();
+    begin(&store).await;
     (dir, store)
+}
+
+async fn begin(store: &Store) {
+    let night = DefinitionContent { definition: "night".into(), content: "v1".into(), is_scheduled: true };
+    store.announce_definitions("node", Environment::Live, vec![night]).await.unwrap();
 }
 
 async fn settled(store: &Store) -> Millis {
@@ -47,7 +52,7 @@ async fn a_run_is_noticed_by_one() {
     let found = settling(from, &[run(from + 1, 20)]);
     let (one, other) = tokio::join!(store.settle_schedule(found.clone()), store.settle_schedule(found.clone()));
     assert_eq!([one.unwrap(), other.unwrap()].iter().flatten().count(), 1);
-    store.begin_schedule("night", Environment::Live).await.unwrap();
+    begin(&store).await;
     assert_eq!(settled(&store).await, from + HOUR, "what was seen before is not begun again");
     assert!(take(&store).await.is_some());
     assert!(take(&store).await.is_none());
@@ -130,4 +135,11 @@ async fn a_clock_that_was_set_back_does_not_silence_schedules_until_then() {
     // The newest stamp may be a heartbeat old.
     store.clock().advance(store.timing().lease_ms + store.timing().beat_ms);
     assert!(take(&store).await.is_some(), "nor is its taker waited for longer than its lease");
+}
+
+crate::store::harness::on_postgres_too! {
+    a_run_is_noticed_by_one,
+    runs_of_one_definition_are_taken_one_after_the_other_and_by_who_is_alive,
+    a_later_run_takes_the_place_of_one_that_could_not_be_started,
+    a_clock_that_was_set_back_does_not_silence_schedules_until_then,
 }

@@ -1,9 +1,9 @@
 //! Queries about jobs that synthesize: marks, sums, and the spool.
 
-use std::{fs::File, io::Write, time::SystemTime};
+use std::{fs::File, time::SystemTime};
 
 use super::*;
-use crate::domain::{environment::Environment, synthesis_options::AudioFormat};
+use crate::domain::{call::ErrorKind, environment::Environment, synthesis_options::AudioFormat};
 
 impl Ledger {
     /// One line in two formats.
@@ -17,20 +17,42 @@ impl Ledger {
     }
 
     fn keep_clip(&self, sentence: &str) {
-        let audio_cache = self.store.audio_cache();
-        let (draft, mut file) = audio_cache.draft().unwrap();
-        file.write_all(&[7; 10]).unwrap();
-        audio_cache.keep(&draft, text_identity(sentence), AudioFormat::Pcm, true).unwrap();
+        let clips = self.store.clip_folder().unwrap();
+        clips.write(text_identity(sentence), AudioFormat::Pcm, &[7; 10], true).unwrap();
     }
 
     fn kept(&self, sentence: &str) -> bool {
-        self.store.audio_cache().find(text_identity(sentence), AudioFormat::Pcm).unwrap().is_some()
+        self.store.clip_folder().unwrap().find(text_identity(sentence), AudioFormat::Pcm).unwrap().is_some()
     }
 }
 
 async fn buy(l: &Ledger, job: &Claimed, part: i64, sentence: &str) {
     let call = permit(&l.store, ask_now(job, part, sentence, l.clock.now())).await.unwrap();
     l.store.end(ended(call, synthesis_counts(false))).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_error_of_a_line_is_that_of_the_output_that_failed_in_this_way() {
+    let l = ledger().await;
+    let b = l.submit("b", 0, None).await;
+    let job = |variant, text: &str| spoken_job(1, "k".into(), Text::new(text), variant);
+    let jobs = vec![job("en|a|wav", "One."), job("hi|a|wav", "Two."), job("ta|a|wav", "Three.")];
+    l.store.submit(b, jobs, vec![]).await.unwrap();
+    l.store.end_submit(b).await.unwrap();
+    let _me = l.store.enlist("{}".into()).await.unwrap();
+    let ends = [None, Some("bad_request"), Some("timed_out")];
+    for (job, kind) in claim(&l.store).await.iter().zip(ends) {
+        let To::Finished(mut finish) = finished(JobState::Succeeded, 1) else { panic!() };
+        if let Some(kind) = kind {
+            finish.state = Some(JobState::Failed);
+            (finish.error_kind, finish.error) = (Some(kind.into()), Some(format!("the {kind} of {}", job.variant)));
+        }
+        l.store.settle(settle(job, To::Finished(finish))).await.unwrap();
+    }
+    let error = async |kind| l.store.error_of(b, "k", kind).await.unwrap();
+    assert_eq!(error(ErrorKind::BadRequest).await.as_deref(), Some("the bad_request of hi|a|wav"));
+    assert_eq!(error(ErrorKind::TimedOut).await.as_deref(), Some("the timed_out of ta|a|wav"));
+    assert_eq!(error(ErrorKind::Internal).await, None);
 }
 
 #[tokio::test]
@@ -142,10 +164,18 @@ async fn what_was_asked_for_since_the_look_is_not_removed() {
     l.store.plan_parts(job.job, job.token, &[noted]).await.unwrap();
     let used = File::options()
         .append(true)
-        .open(l.store.audio_cache().path(text_identity("Used."), AudioFormat::Pcm))
+        .open(l.store.clip_folder().unwrap().path(text_identity("Used."), AudioFormat::Pcm))
         .unwrap();
     used.set_modified(SystemTime::now() + std::time::Duration::from_secs(9)).unwrap();
     let (needed, used) = l.store.remove(&seen.clips).await.unwrap();
     assert_eq!((needed, used), ([text_identity("Noted.")].into(), [text_identity("Used.")].into()));
     assert_eq!(["Noted.", "Used.", "Gone."].map(|sentence| l.kept(sentence)), [true, true, false]);
+}
+
+crate::store::harness::on_postgres_too! {
+    the_error_of_a_line_is_that_of_the_output_that_failed_in_this_way,
+    a_part_said_again_for_one_format_is_there_for_the_other,
+    a_batch_of_speech_is_counted_in_characters_and_parts,
+    the_spool_keeps_what_unfinished_jobs_need,
+    what_was_asked_for_since_the_look_is_not_removed,
 }

@@ -62,3 +62,8 @@ async fn of_a_failed_job_only_what_is_missing_is_bought() {
     assert_eq!(journals.of(0).step(0, 0), Step::Deliver(call));
     assert_eq!(again.lane, Some(Pool::Tts));
 }
+
+crate::store::harness::on_postgres_too! {
+    one_part_is_spoken_again_and_the_others_stay,
+    of_a_failed_job_only_what_is_missing_is_bought,
+}

@@ -124,6 +124,7 @@ pub(super) async fn renew(store: &Store, account: Option<&Account>, row: &BatchR
         spec: (&spec).into(),
         max_spend: row.max_spend,
         concurrency: Some(spec.run.concurrency.unwrap_or(DEFAULT_CONCURRENCY)),
+        priority: spec.run.priority,
         pause_on_failures: spec.run.pause_on_failures,
     };
     let begun = store.begin(batch, Resubmission::default()).await?;

@@ -20,7 +20,7 @@ use crate::{
     runner::intake::{
         Account, AccountCheck, AccountNotes, ContentFindings, IntakeError, IntakeTask, OutputEndings, Parts, Survey,
     },
-    store::{AudioCache, BatchRow, Store},
+    store::{BatchRow, KeptClips, Store},
 };
 
 impl IntakeTask for Synthesize {
@@ -97,7 +97,7 @@ impl IntakeTask for Synthesize {
     fn survey(
         &self,
         definition: &Definition,
-        audio_cache: Option<AudioCache>,
+        audio_cache: Option<KeptClips>,
         rates: &Rates,
     ) -> Option<Box<dyn Survey>> {
         Some(Box::new(SynthesisSurvey::new(definition.synthesizing()?, audio_cache, rates)))
@@ -108,13 +108,20 @@ impl IntakeTask for Synthesize {
         definition: &Definition,
         copy: Option<&Spooled>,
         key: Option<&str>,
-        audio_cache: Option<AudioCache>,
+        audio_cache: Option<KeptClips>,
     ) -> Option<Parts> {
         Some(parts::parts(definition, copy, key, audio_cache))
     }
 
     fn findings(&self, scan: &Scan) -> ContentFindings {
         TextFindings::of(scan).map(TextFindings::shown).unwrap_or_default()
+    }
+
+    /// A text has the language of its column.
+    fn options_of_content(&self, definition: &Definition, job: &JobDraft) -> Vec<(String, String)> {
+        let has_languages = definition.synthesizing().is_some_and(|asked| !asked.text_columns.is_empty());
+        let language = rendition(job).filter(|_| has_languages).and_then(|output| output.overrides.language);
+        language.map(|language| ("language".to_owned(), language.to_string())).into_iter().collect()
     }
 
     fn recall_account(&self, known: Option<(&Store, &str)>, about: (&str, bool), scan: &Scan) -> Option<AccountNotes> {

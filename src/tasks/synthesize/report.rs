@@ -68,7 +68,7 @@ impl ReportTask for Synthesize {
     }
 
     fn gone(&self) -> &'static str {
-        " of the batch belonging to lines that are gone, or to voices or formats that are not asked for any more"
+        " of the batch belonging to lines that are gone, or to voices, formats or languages that are not asked for any more"
     }
 }
 
@@ -134,11 +134,16 @@ impl BatchRequest for Synthesis {
 
     /// `800 lines × 4 voices × 2 formats = 6,400 outputs`
     fn product(&self, lines: u64, jobs: u64) -> Option<String> {
-        let (voices, formats) = (self.voices.len() as u64, self.formats.len() as u64);
+        let (languages, formats) = (self.languages.len() as u64, self.formats.len() as u64);
         let (outputs, all) = (counted(jobs, "output"), counted(lines, "line"));
-        Some(if lines * voices * formats == jobs {
-            let by = |n: u64, what: &str| if n > 1 { format!(" × {}", counted(n, what)) } else { String::new() };
-            format!("{all}{}{} = {outputs}", by(voices, "voice"), by(formats, "format"))
+        // Where each language has voices of its own, it may have one.
+        let voices = if languages > 0 { self.voices.len().max(1) } else { self.voices.len() } as u64;
+        let factors = [(languages, "language"), (voices, "voice"), (formats, "format")];
+        Some(if lines * languages.max(1) * voices * formats == jobs {
+            let by = factors.iter().filter(|(n, _)| *n > 1).map(|(n, what)| format!(" × {}", counted(*n, what)));
+            format!("{all}{} = {outputs}", by.collect::<String>())
+        } else if languages > 0 {
+            format!("{all} in up to {}, in {} = {outputs}", counted(languages, "language"), counted(formats, "format"))
         } else {
             format!("{all}, some with voices of their own, in {} = {outputs}", counted(formats, "format"))
         })

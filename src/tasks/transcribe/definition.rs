@@ -41,11 +41,11 @@ fields! {
     /// Further fields of a transcription.
     ROOT = "" {
         /// A regular expression over file names. Its named groups become columns; a group `key` is the key.
-        "name_pattern": "a string" ();
+        "name_pattern": "a string" () => Lines;
         /// The columns that override options for their line.
-        "option_columns": [LineOption, ..] (or "all columns that are named like an option");
+        "option_columns": [LineOption, ..] (or "all columns that are named like an option") => Lines;
         /// What happens to a line that names no recording.
-        "no_source": [NoSource] (= "\"fault\"");
+        "no_source": [NoSource] (= "\"fault\"") => Lines;
     }
 }
 
@@ -53,9 +53,9 @@ fields! {
     /// Columns of a transcription.
     COLUMNS = "columns" {
         /// The column of the recording.
-        "source": "a string" (or "the first of the names that are known (see [manifests](manifests.md#columns))");
+        "source": "a string" (or "the first of the names that are known (see [manifests](manifests.md#columns))") => Lines;
         /// The column of an option of `[transcribe]`, by the option's name: `model`, `language`, …
-        "OPTION": "a string" (or "the option's own name");
+        "OPTION": "a string" (or "the option's own name") => Lines;
     }
 }
 
@@ -65,35 +65,35 @@ fields! {
     /// `allow_silence`, `formats` and `webhook` can be changed at any time, and a change costs nothing.
     OPTIONS = "transcribe" {
         /// The model.
-        "model": [SttModel] (required);
+        "model": [SttModel] (required) => Pays;
         /// The language that is spoken.
-        "language": [Language] (required);
+        "language": [Language] (required) => Pays;
         /// Ask for the time of each word. `srt`, `vtt` and `diarize` always ask for it.
-        "word_timestamps": "true or false" (or "on for `pulse`, where it costs nothing");
+        "word_timestamps": "true or false" (or "on for `pulse`, where it costs nothing") => Pays;
         /// Distinguish speakers (`pulse`).
-        "diarize": "true or false" (= "false");
+        "diarize": "true or false" (= "false") => Pays;
         /// Replace personal data in the transcript (`en` and `hi`).
-        "redact_pii": "true or false" (= "false");
+        "redact_pii": "true or false" (= "false") => Pays;
         /// Replace payment card data in the transcript (`en` and `hi`).
-        "redact_pci": "true or false" (= "false");
+        "redact_pci": "true or false" (= "false") => Pays;
         /// What happens if redaction is requested in a language in which the API accepts the flag and does nothing.
-        "redact": [Redact] (= "\"strict\"");
+        "redact": [Redact] (= "\"strict\"") => Nothing;
         /// Label emotions.
-        "emotion_detection": "true or false" (= "false");
+        "emotion_detection": "true or false" (= "false") => Pays;
         /// Label the speaker's gender.
-        "gender_detection": "true or false" (= "false");
+        "gender_detection": "true or false" (= "false") => Pays;
         /// Ask the vendor to delete the content (enterprise plans). With `true`, an answer that does not say `applied` pauses the batch. With `"try"`, the answer is only noted.
-        "expire_content": "true, false or \"try\"" (= "false");
+        "expire_content": "true, false or \"try\"" (= "false") => Pays;
         /// An empty transcript of a long recording is not suspect.
-        "allow_silence": "true or false" (= "false");
+        "allow_silence": "true or false" (= "false") => Nothing;
         /// How a recording reaches the API.
-        "send": [SendMode] (= "\"auto\"");
+        "send": [SendMode] (= "\"auto\"") => Nothing;
         /// Words to listen for, with weights from 1 to 3, e.g. `["Northwind:2", "GST"]`; or the name of a file with one word a line (`pulse`, at most 100 words).
-        "keywords": "a list of strings, or a file's name" (= "[]");
+        "keywords": "a list of strings, or a file's name" (= "[]") => Pays;
         /// The files to write for each line.
-        "formats": [TranscriptFormat, ..] (= "[\"json\", \"txt\"]");
+        "formats": [TranscriptFormat, ..] (= "[\"json\", \"txt\"]") => Writes;
         /// Whether answers are posted to your `public_url`.
-        "webhook": [WebhookMode] (= "\"auto\"");
+        "webhook": [WebhookMode] (= "\"auto\"") => Nothing;
     }
 }
 
@@ -101,7 +101,7 @@ fields! {
     /// The report of a transcription.
     REPORT = "report" {
         /// Whether the report has the transcripts.
-        "transcript": "true or false" (= "true");
+        "transcript": "true or false" (= "true") => Nothing;
     }
 }
 

@@ -100,11 +100,11 @@ async fn a_log_that_is_not_there_is_told_from_one_that_fails() {
 async fn health_needs_no_key() {
     let (url, mut heads) = serve(|mut peer: Peer| async move {
         let head = peer.head().await;
-        peer.respond("200 OK", "", r#"{"status":"ok"}"#).await;
+        peer.respond("200 OK", "Date: Fri, 07 Aug 2026 08:00:30 GMT\r\n", r#"{"status":"ok"}"#).await;
         head
     })
     .await;
-    client(&url).health().await.unwrap();
+    assert_eq!(client(&url).health().await.unwrap(), Some(1_786_089_630_000), "the time of its clock");
     let head = heads.recv().await.unwrap();
     assert!(head.starts_with("GET /waves/v1/health ") && !head.contains("authorization"));
 }

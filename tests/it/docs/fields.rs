@@ -8,6 +8,7 @@ use wavebatch::{
         self, Definition, DefinitionTask, Faults, Overrides,
         fields::{Absent, Field, FieldKind, FieldTable},
     },
+    domain::pool::Pool,
     tasks::Registry,
 };
 
@@ -109,12 +110,39 @@ fn every_field_of_a_definition_has_its_row() {
 #[test]
 fn every_field_of_the_settings_has_its_row() {
     let dir = cli::fixture();
-    // Any name may be a model's in these two.
-    let open = ["limits", "rates"];
-    for name in config::TABLES.iter().map(|table| table.name).filter(|name| !open.contains(name)) {
+    for name in config::TABLES.iter().map(|table| table.name) {
         let mut toml = Toml(vec![(String::new(), String::new())]);
-        toml.add(&name.replace("POOL", "pulse"), &format!("{STRANGER} = 1"));
-        assert_eq!(known(load(dir.path(), &toml)), rows(config::TABLES, name), "the fields of [{name}]");
+        // Any name may be a model's in `[limits]` and `[rates]`, if it has a table or a price.
+        toml.add(&name.replace("POOL", "pulse"), &format!("{STRANGER} = \"x\""));
+        let mut rows = rows(config::TABLES, name);
+        if rows.remove("POOL") {
+            rows.extend(Pool::NAMES.iter().map(ToString::to_string));
+        }
+        rows.remove("MODEL");
+        assert_eq!(known(load(dir.path(), &toml)), rows, "the fields of [{name}]");
+    }
+}
+
+#[test]
+fn a_model_that_no_row_names_has_limits_and_a_price() {
+    let dir = cli::fixture();
+    let own = |table: &str, line: &str| {
+        let mut toml = Toml(vec![(String::new(), String::new())]);
+        toml.add(table, line);
+        load(dir.path(), &toml)
+    };
+    let config = own("limits.whisper", "concurrency = 3").unwrap();
+    assert_eq!(config.limits_of("whisper".parse().unwrap()).limits.concurrency, Some(3));
+    assert_eq!(own("rates", "whisper = 0.2").unwrap().rates.models["whisper"].usd(), 0.2);
+    for (table, line, words) in [
+        ("rates", "currency = \"EUR\"", "there is no such field; known here: "),
+        ("rates", "whisper = \"0.2\"", "must be a number"),
+        ("rates", "puls = 0.2", "did you mean `pulse`?"),
+        ("limits", "area = \"in\"", "there is no such field; known here: "),
+        ("limits", "whisper = 3", "must be a table"),
+    ] {
+        let faults = own(table, line).unwrap_err().to_string();
+        assert!(faults.contains(words), "{line}: {faults}");
     }
 }
 

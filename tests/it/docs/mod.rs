@@ -1,5 +1,6 @@
 //! The book and the README, held against the code: generated pages are fresh, links resolve, commands exist and run.
 
+mod changes;
 mod commands;
 mod fields;
 mod guides;

@@ -7,7 +7,7 @@ use wavebatch::{
     definition::{Columns, Definition, Overrides},
     domain::{environment::Environment, retry::PauseKind, transcription::Transcription},
     server::Scheduling,
-    store::{NewBatch, NewRun, Resubmission, ScheduleAdvance},
+    store::{DefinitionContent, NewBatch, NewRun, Resubmission, ScheduleAdvance},
 };
 
 use crate::cli::{json, wavebatch};
@@ -118,7 +118,9 @@ async fn who_dies_between_noticing_and_submitting_loses_nothing() {
     definition(&fixture, "night", NIGHT);
     manifest(&fixture, "2026-11-21", 0..5);
     let (store, name) = (&fixture.store, "night");
-    store.begin_schedule(name, Environment::Live).await.unwrap();
+    let night = DefinitionContent { definition: name.into(), content: "before".into(), is_scheduled: true };
+    store.announce_definitions("dead", Environment::Live, vec![night]).await.unwrap();
+    store.leave_definitions("dead").await.unwrap();
     let from = store.settled(Environment::Live).await.unwrap()[0].1;
     set(&fixture, "2026-11-20T20:30:00Z");
     let run = NewRun { at: ms("2026-11-20T20:30:00Z"), date: "2026-11-21".parse().unwrap() };

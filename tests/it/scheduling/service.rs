@@ -12,7 +12,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use wavebatch::{
-    domain::{cost::Rates, environment::Environment, job::BatchId},
+    domain::{
+        cost::Rates,
+        environment::{Environment, LedgerChoice},
+        job::BatchId,
+    },
     media::fetch::{FetchSettings, Fetcher},
     runner::Order,
     server::{Folder, Scheduler, SchedulerSettings, Scheduling},
@@ -67,6 +71,7 @@ pub fn manifest(fixture: &Fixture, name: &str, calls: std::ops::Range<usize>) {
 pub struct Service {
     seen: UnboundedReceiver<Scheduling>,
     pub message: Vec<Scheduling>,
+    dir: String,
     pub folder: std::sync::Arc<Folder>,
     pub task: JoinHandle<Result<(), StoreError>>,
     stop: CancellationToken,
@@ -78,9 +83,15 @@ impl Service {
     }
 
     pub fn on(store: &Store, fixture: &Fixture) -> Self {
+        Self::with(store, fixture, "jobs")
+    }
+
+    /// One whose definitions are in this folder.
+    pub fn with(store: &Store, fixture: &Fixture, dir: &str) -> Self {
         let settings = SchedulerSettings {
-            dirs: vec![fixture.path("jobs")],
+            dirs: vec![fixture.path(dir)],
             environment: Environment::Live,
+            choice: LedgerChoice::default(),
             origin: None,
             rates: Rates::default(),
             account: None,
@@ -92,7 +103,7 @@ impl Service {
         let scheduler = Scheduler::new(store.clone(), fetcher, settings, events);
         let (folder, stop) = (scheduler.folder(), CancellationToken::new());
         let task = tokio::spawn(scheduler.run(stop.clone()));
-        Self { seen, message: Vec::new(), folder, task, stop }
+        Self { seen, message: Vec::new(), dir: dir.to_owned(), folder, task, stop }
     }
 
     /// Waits until this is said. What was said before does not count.
@@ -134,9 +145,8 @@ impl Service {
         for _ in 0..2 {
             let name = format!("sign-{}", fixture.clock.now());
             // A file without a schedule is only noticed.
-            definition(
-                fixture,
-                &name,
+            fixture.write(
+                &format!("{}/{name}.toml", self.dir),
                 "task = \"transcribe\"\nmanifest = \"none.csv\"\ntranscribe = { model = \"pulse\", language = \"en\" }\n",
             );
             fixture.clock.advance(10_001);

@@ -2,12 +2,17 @@
 
 pub mod crash;
 pub mod ear;
+#[path = "../../support/proxy.rs"]
+pub mod proxy;
 pub mod pty;
 pub mod s3;
+pub mod server;
 pub mod service;
 pub mod synthesis;
 pub mod watching;
 pub mod web;
+
+pub use self::server::postgres;
 
 use std::{
     collections::HashMap,
@@ -27,7 +32,7 @@ use wavebatch::{
     clock::Clock,
     definition::{Definition, Overrides},
     domain::{
-        callback::{Rule, Secret},
+        callback::{Keyring, Rule, Secret},
         cost::Rates,
         environment::Environment,
         job::{BatchId, JobState},
@@ -41,8 +46,10 @@ use wavebatch::{
         intake::{SubmitOptions, submit},
     },
     sandbox::{Config, Sandbox},
-    server::{Metrics, Receiver, ReceiverSettings, ServerTimeouts},
-    store::{BadSet, Begun, Counts, JobDetail, JobFilter, NewJob, Opening, PoolView, ReportRow, Store, Timing},
+    server::{Metrics, Receiver, ReceiverSettings, Secrets, ServerTimeouts},
+    store::{
+        BadSet, Begun, Counts, JobDetail, JobFilter, NewJob, Opening, PoolView, ReportRow, SpoolSetting, Store, Timing,
+    },
     tasks::Registry,
     waves::{Client, Settings, account},
 };
@@ -181,7 +188,7 @@ impl Fixture {
 
     /// The ledger, to be damaged or looked into past the program.
     pub async fn ledger(&self) -> SqliteConnection {
-        SqliteConnectOptions::new().filename(self.store.path()).connect().await.expect("a ledger")
+        SqliteConnectOptions::new().filename(self.store.file().unwrap()).connect().await.expect("a ledger")
     }
 
     /// A definition over `calls.csv` with more lines of TOML: first for `[transcribe]`, then for `[run]`.
@@ -197,14 +204,14 @@ impl Fixture {
     pub async fn listens(&mut self, secret: Secret, rule: Rule) -> Receiver {
         let settings = ReceiverSettings {
             listen: ([127, 0, 0, 1], 0).into(),
-            secrets: vec![secret.clone()],
+            secrets: Secrets::new(vec![secret.clone()]),
             rates: Rates::default(),
             timeouts: ServerTimeouts::default(),
             metrics: Metrics::new(),
         };
         let receiver = Receiver::start(self.store.clone(), settings).await.expect("a port");
         let public_url = format!("http://{}/hooks", receiver.addr()).parse().expect("an address");
-        self.webhook = Some(Webhook { public_url, secret, rule });
+        self.webhook = Some(Webhook { public_url, secrets: Keyring::new(vec![secret]), rule });
         receiver
     }
 
@@ -224,6 +231,7 @@ impl Fixture {
             environment: Environment::Live,
             account: self.account(),
             limits: self.limits.clone(),
+            share: 1.0,
             spend: self.spend.clone(),
             rates: Rates::default(),
             webhook: self.webhook.clone(),
@@ -373,7 +381,12 @@ impl Fixture {
 }
 
 pub async fn open(path: &Path, clock: &Clock, timing: Timing) -> Store {
-    let opening = Opening { clock: clock.clone(), timing, ..Opening::new(path) };
+    let mut opening = Opening { clock: clock.clone(), timing, ..Opening::new(path) };
+    if let Some(server) = server::stands_for(path) {
+        let local_files = path.with_extension("db-spool");
+        let spool = SpoolSetting::folder(local_files.clone());
+        opening = Opening { ledger: server.into(), server_time: false, local_files, spool, ..opening };
+    }
     Store::open(opening).await.expect("a ledger").0
 }
 

@@ -100,9 +100,21 @@ struct Upload {
     begun: SystemTime,
 }
 
+/// A version of an object, or the mark of its removal.
+#[derive(Debug, Clone)]
+struct Version {
+    key: String,
+    id: String,
+    /// `None`: the object was removed here.
+    stored: Option<Stored>,
+    locked: bool,
+}
+
 #[derive(Debug, Default)]
 struct State {
     buckets: BTreeMap<String, BTreeMap<String, Stored>>,
+    /// The versions of each bucket that keeps them, oldest first.
+    versions: BTreeMap<String, Vec<Version>>,
     uploads: BTreeMap<String, Upload>,
     serial: u64,
     orders: Vec<Order>,
@@ -126,6 +138,23 @@ fn lock(state: &Shared) -> MutexGuard<'_, State> {
 }
 
 impl S3Server {
+    /// From now on a bucket keeps the versions of its objects.
+    pub fn keep_versions(&self, bucket: &str) {
+        lock(&self.state).versions.insert(bucket.into(), Vec::new());
+    }
+
+    /// Locks the newest version of an object.
+    pub fn lock_newest(&self, bucket: &str, key: &str) {
+        let mut state = lock(&self.state);
+        let versions = state.versions.get_mut(bucket).expect("a bucket with versions");
+        versions.iter_mut().rfind(|version| version.key == key).expect("that object").locked = true;
+    }
+
+    /// How many versions of an object there are, marks of removals among them.
+    pub fn versions(&self, bucket: &str, key: &str) -> usize {
+        lock(&self.state).versions[bucket].iter().filter(|version| version.key == key).count()
+    }
+
     /// A store without buckets. This process may speak to it.
     pub async fn start() -> Self {
         let state = Shared::default();

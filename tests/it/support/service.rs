@@ -33,6 +33,9 @@ pub fn program(fixture: &Fixture, args: &[&str]) -> Command {
         .env_remove("WAVEBATCH_DATABASE")
         .stdin(Stdio::null())
         .stdout(Stdio::null());
+    if let Some(server) = super::server::address_for(&fixture.path("wavebatch.db")) {
+        command.env("WAVEBATCH_DATABASE", server).env("WAVEBATCH_SPOOL", fixture.path("wavebatch.db-spool"));
+    }
     command
 }
 
@@ -117,13 +120,18 @@ impl Service {
     }
 
     /// Waits until it ends by itself; how it ended, and all it said.
-    pub async fn ends(mut self) -> (ExitStatus, String) {
+    pub async fn ends(self) -> (ExitStatus, String) {
+        self.ends_within(Duration::from_secs(20)).await
+    }
+
+    /// The same, for one that may take longer.
+    pub async fn ends_within(mut self, limit: Duration) -> (ExitStatus, String) {
         let began = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("a child") {
                 return (status, self.log());
             }
-            assert!(began.elapsed() < Duration::from_secs(20), "it does not stop:\n{}", self.log());
+            assert!(began.elapsed() < limit, "it does not stop:\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }

@@ -112,7 +112,7 @@ impl Fixture {
         let synthesis = spec.task.read::<Synthesis>().expect("speech");
         let bought = setup.formats[0].bought();
         let cache_key = synthesis.cache_key(&synthesis.options, text, bought);
-        self.store.audio_cache().find(cache_key, bought.format).expect("an audio cache").is_some()
+        self.store.clip_folder().expect("a folder").find(cache_key, bought.format).expect("an audio cache").is_some()
     }
 
     /// A file of the output.

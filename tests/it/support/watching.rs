@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::Path};
 use wavebatch::domain::environment::Environment;
 
 use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
-use wavebatch::server::{Admin, AdminSettings, Metrics};
+use wavebatch::server::{Admin, AdminSettings, Metrics, WatchedLedger};
 
 use super::Fixture;
 
@@ -46,6 +46,8 @@ impl Page {
         let types = self.0.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
         let metric = |(name, kind): (&str, &str)| {
             let asked = match kind {
+                // Prometheus' text format has the whole name.
+                "counter" if name.ends_with("_total") => name.to_owned(),
                 "counter" => format!("{name}_total"),
                 "info" => format!("{name}_info"),
                 _ => name.to_owned(),
@@ -64,18 +66,22 @@ impl Page {
 }
 
 impl Fixture {
-    /// An admin address of this house.
-    pub async fn admin(&self, metrics: &Metrics) -> Admin {
-        let settings = AdminSettings {
-            listen: ([127, 0, 0, 1], 0).into(),
+    /// What metrics of this house are about.
+    pub fn watched(&self) -> WatchedLedger {
+        WatchedLedger {
             store: self.store.clone(),
-            metrics: metrics.clone(),
             account: self.account(),
             environment: Environment::Live,
             limits: self.limits.clone(),
             spend: self.spend.clone(),
             tasks: wavebatch::tasks::Registry::built_in().reports().iter().map(|task| task.name()).collect(),
-        };
+        }
+    }
+
+    /// An admin address of this house.
+    pub async fn admin(&self, metrics: &Metrics) -> Admin {
+        let watched = self.watched();
+        let settings = AdminSettings { listen: ([127, 0, 0, 1], 0).into(), metrics: metrics.clone(), watched };
         Admin::start(settings).await.expect("an address")
     }
 }

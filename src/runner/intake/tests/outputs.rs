@@ -54,7 +54,7 @@ async fn a_lost_ledger_is_told_apart_from_the_new_one_at_its_path() {
     let summary = fs::read_to_string(w.path("out/calls/summary.json")).unwrap();
     w.write("out/calls/summary.json", &summary.replace(w.store.id(), "0192-lost"));
     let error = usage(w.submit().await);
-    let (at, id) = (w.store.path().display(), w.store.id());
+    let (at, id) = (w.store.address(), w.store.id());
     let message = error.to_string();
     assert!(
         message.contains(&format!("`calls` of another ledger that stood at {at} (its id was 0192-lost)")),

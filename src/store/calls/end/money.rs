@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 
-use sqlx::SqliteConnection;
-
 use super::Change;
+use crate::store::engine::db::{Conn, query};
 use crate::store::{StoreError, calls::spend_limits::Bookings};
 
 /// Frees what was reserved for calls that are over, and books their cost.
-pub(super) async fn write(conn: &mut SqliteConnection, changes: &[Change<'_>]) -> Result<(), StoreError> {
+pub(super) async fn write(conn: &mut Conn, changes: &[Change<'_>]) -> Result<(), StoreError> {
     let mut batches: HashMap<i64, (i64, i64, i64)> = HashMap::new();
     let mut bookings = Bookings::default();
     for c in changes {
@@ -25,7 +24,7 @@ pub(super) async fn write(conn: &mut SqliteConnection, changes: &[Change<'_>]) -
         if (reserved, spent, longest) == (0, 0, 0) {
             continue;
         }
-        sqlx::query(
+        query(
             r"-- money::write: neither can fail, for an answer that was paid for must be kept.
               UPDATE batches
               SET reserved = CASE WHEN reserved + $1 > 0 THEN reserved + $1 ELSE 0 END,
@@ -37,7 +36,7 @@ pub(super) async fn write(conn: &mut SqliteConnection, changes: &[Change<'_>]) -
         .bind(spent)
         .bind(longest)
         .bind(batch)
-        .execute(&mut *conn)
+        .later(conn)
         .await?;
     }
     Ok(())

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::Row;
-
+use crate::store::engine::db::{Row, query};
 use crate::{
     domain::{
         cost::MicroUsd,
@@ -43,13 +42,13 @@ pub(super) struct Seen {
 
 impl Seen {
     pub(super) async fn of(store: &Store, batch: BatchId) -> Self {
-        let calls = sqlx::query("SELECT id, job, state, sent_at, slot_until, cost, reserve FROM calls ORDER BY id");
+        let calls = query("SELECT id, job, state, sent_at, slot_until, cost, reserve FROM calls ORDER BY id");
         let calls = calls.fetch_all(&store.read).await.unwrap();
-        let jobs = sqlx::query("SELECT id, key, state, token FROM jobs").fetch_all(&store.read).await.unwrap();
-        let sums = sqlx::query("SELECT quarter, spent, reserved FROM spending").fetch_all(&store.read).await.unwrap();
-        let sql = "SELECT spent, reserved, state = 'paused' AS paused, pause_kind IS 'user' AS by_user FROM batches WHERE id = ?";
-        let batch = sqlx::query(sql).bind(batch.0).fetch_one(&store.read).await.unwrap();
-        let call = |row: &sqlx::sqlite::SqliteRow| SeenCall {
+        let jobs = query("SELECT id, key, state, token FROM jobs").fetch_all(&store.read).await.unwrap();
+        let sums = query("SELECT quarter, spent, reserved FROM spending").fetch_all(&store.read).await.unwrap();
+        let sql = "SELECT spent, reserved, state = 'paused' AS paused, coalesce(pause_kind = 'user', 1 = 0) AS by_user FROM batches WHERE id = $1";
+        let batch = query(sql).bind(batch.0).fetch_one(&store.read).await.unwrap();
+        let call = |row: &Row| SeenCall {
             id: rows::call_id(row, "id").unwrap().unwrap(),
             job: JobId(row.get("job")),
             state: rows::listed(row, "state").unwrap(),
@@ -58,7 +57,7 @@ impl Seen {
             cost: row.get("cost"),
             reserve: row.get("reserve"),
         };
-        let job = |row: &sqlx::sqlite::SqliteRow| {
+        let job = |row: &Row| {
             let token: Option<i64> = row.get("token");
             let state = rows::listed(row, "state").unwrap();
             let job = SeenJob { state, key: row.get("key"), token: token.map(Token) };

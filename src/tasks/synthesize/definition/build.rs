@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     definition::{
-        Built, NoSource, Synthesizing, Template,
+        Built, Fault, NoSource, Synthesizing, Template,
         build::Builder,
         pronunciations::{self, Pronunciations},
         prose::MarkdownReading,
@@ -26,7 +26,7 @@ use crate::{
         synthesis::{
             self, CaptionFormat, Dictionary, OutputFormat, Pause, Synthesis, SynthesisOption, Transport, default_name,
         },
-        synthesis_options::{AudioFormat, PART_CHARS, Speed, SynthesisOptions, TtsModel},
+        synthesis_options::{AudioFormat, PART_CHARS, Speed, SynthesisOptions, TtsLanguage, TtsModel},
     },
 };
 
@@ -35,12 +35,18 @@ pub(super) fn build(said: &SynthesisDraft, on: &mut Builder<'_>, date: Option<Da
     let over = on.over;
     let text = over.flags.one(TEXT_COLUMN).or(over.column("text")).or(said.text.as_ref());
     let text_file = over.column("text_file").or(said.text_file.as_ref());
-    let mapped = on.mapped(&said.mapped, &["text", "text_file"]);
+    let mapped = on.mapped(&said.mapped, &["text", "text_file", TEXT_IN]);
+    let text_columns = text_columns(said, on, date);
     let text_column = on.column("columns.text", text, date);
     let text_file_column = on.column("columns.text_file", text_file, date);
     let option_columns = on.option_columns(said.option_columns.clone(), SynthesisOption::ALL);
     let (dictionary, pronunciations) = said.pronunciations(on).unzip();
-    let (synthesis, judged) = said.synthesis(on, dictionary);
+    let (synthesis, judged) = said.synthesis(on, dictionary, text_columns.keys().copied().collect());
+    let is_mapped = |option| mapped.iter().any(|(own, _)| *own == option);
+    if !text_columns.is_empty() {
+        refuse_one_text(on, [(text, "text"), (text_file, "text_file")]);
+        refuse_one_language(on, &synthesis, is_mapped(SynthesisOption::Language));
+    }
     let no_reuse = on.over.flags.has(NO_REUSE);
     let voices_by_language = match &said.voices {
         Some(Voices::ByLanguage(voices)) if on.over.flags.all(VOICE_ID).is_none() => voices.clone(),
@@ -52,6 +58,7 @@ pub(super) fn build(said: &SynthesisDraft, on: &mut Builder<'_>, date: Option<Da
         synthesis,
         text_column,
         text_file_column,
+        text_columns,
         option_columns,
         mapped,
         pronunciations,
@@ -63,8 +70,64 @@ pub(super) fn build(said: &SynthesisDraft, on: &mut Builder<'_>, date: Option<Da
     Built { task: Arc::new(asked), judged }
 }
 
+/// What `--column` calls the text in a language: `text.en`.
+const TEXT_IN: &str = "text.";
+
+/// The columns of the text in each language: those of the file, and those that `--column text.en=…` names in their place.
+fn text_columns(said: &SynthesisDraft, on: &mut Builder<'_>, date: Option<Date>) -> BTreeMap<TtsLanguage, Template> {
+    let mut columns = BTreeMap::new();
+    for (language, column) in &said.text_columns {
+        columns.extend(on.column("text_columns", Some(column), date).map(|column| (*language, column)));
+    }
+    let over = on.over;
+    for (name, column) in &over.columns {
+        let Some(language) = name.strip_prefix(TEXT_IN) else { continue };
+        match language.parse::<TtsLanguage>() {
+            Ok(language) => {
+                let field = format!("columns.{name}");
+                columns.extend(on.column(&field, Some(column), date).map(|column| (language, column)));
+            }
+            Err(fault) => on.faults.push(Fault::of_flag("column", fault.to_string())),
+        }
+    }
+    columns
+}
+
+/// Refuses a column of the one text of a line beside those by language.
+fn refuse_one_text(on: &mut Builder<'_>, columns: [(Option<&String>, &str); 2]) {
+    for (column, name) in columns {
+        if let Some(column) = column {
+            let message = format!(
+                "stands beside text_columns, where each language has a text of its own; leave `{name}` out, or write its column into text_columns: {{ en = \"{column}\", … }}"
+            );
+            on.fault(&format!("columns.{name}"), message);
+        }
+    }
+}
+
+/// Refuses a language for whole lines beside texts that each have their own.
+fn refuse_one_language(on: &mut Builder<'_>, synthesis: &Synthesis, is_mapped: bool) {
+    if is_mapped {
+        let message = "stands beside text_columns, where each text has the language of its column; leave `language` out of `columns`";
+        on.fault("columns.language", message);
+    }
+    if let Some(language) = synthesis.options.language.filter(|own| !synthesis.languages.contains(own)) {
+        let known: Vec<_> = synthesis.languages.iter().map(|language| format!("`{language}`")).collect();
+        let message = format!(
+            "no text has the language `{language}`: text_columns has {}, and each text has the language of its column; leave `language` out, or add `{language}` to text_columns",
+            known.join(", ")
+        );
+        on.fault("synthesize.language", message);
+    }
+}
+
 impl SynthesisDraft {
-    fn synthesis(&self, on: &mut Builder<'_>, dictionary: Option<Dictionary>) -> (Synthesis, bool) {
+    fn synthesis(
+        &self,
+        on: &mut Builder<'_>,
+        dictionary: Option<Dictionary>,
+        languages: Vec<TtsLanguage>,
+    ) -> (Synthesis, bool) {
         let mut options = self.options.clone();
         on.set_options("synthesize", |option, text| options.set(option, text));
         on.missing("synthesize.model", options.model.is_none(), "model = \"lightning_v3.1\"");
@@ -78,7 +141,7 @@ impl SynthesisDraft {
             _ => None,
         };
         let named = by_language.unwrap_or(&voices);
-        let name = self.name_of_outputs(on).unwrap_or_else(|| default_name(named, &formats));
+        let name = self.name_of_outputs(on).unwrap_or_else(|| default_name(&languages, named, &formats));
         let captions = self.captions(on);
         let part_chars = on.over.flags.one(PART_CHARS_FLAG).map(|text| {
             let chars = text.parse::<u32>().map_err(|e| format!("`{text}`: {e}"));
@@ -91,6 +154,7 @@ impl SynthesisDraft {
         let synthesis = Synthesis {
             options: options.apply(&base),
             voices,
+            languages,
             formats,
             name,
             part_chars: part_chars.or(self.part_chars).unwrap_or(PART_CHARS),

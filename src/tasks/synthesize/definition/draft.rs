@@ -31,9 +31,11 @@ fields! {
     /// Further fields of a synthesis.
     ROOT = "" {
         /// The columns that override options for their line.
-        "option_columns": [SynthesisOption, ..] (or "all columns that are named like an option");
+        "option_columns": [SynthesisOption, ..] (or "all columns that are named like an option") => Lines;
+        /// The column of the text in each language, e.g. `{ en = "text_en", hi = "text_hi" }`. Each text is spoken in its language. An empty cell is not spoken.
+        "text_columns": "a table of strings by language" (or "one text a line") => Lines;
         /// What happens to a line that has no text.
-        "no_text": [NoSource] (= "\"fault\"");
+        "no_text": [NoSource] (= "\"fault\"") => Lines;
     }
 }
 
@@ -41,52 +43,53 @@ fields! {
     /// Columns of a synthesis.
     COLUMNS = "columns" {
         /// The column of the text.
-        "text": "a string" (or "`text`");
+        "text": "a string" (or "`text`") => Lines;
         /// The column of the path of a file that has the text.
-        "text_file": "a string" (or "`text_file`");
+        "text_file": "a string" (or "`text_file`") => Lines;
         /// The column of an option of `[synthesize]`, by the option's name: `voice_id`, `language`, …
-        "OPTION": "a string" (or "the option's own name");
+        "OPTION": "a string" (or "the option's own name") => Lines;
     }
 }
 
 fields! {
     /// How texts are spoken. If finished lines would have to be paid for again after a change, the command exits with 2 and says
-    /// what it costs, until you say `--rebuy`. That is so for the model, the voice, the language, `speed`,
-    /// `number_pronunciation_language`, `math_notation`, `part_chars` and `pronunciations`. Names, endings, pauses, captions,
+    /// what it costs, until you say `--rebuy`. That is so for the model, the language, `speed`,
+    /// `number_pronunciation_language`, `math_notation`, `part_chars` and `pronunciations`. Another voice or format is another
+    /// output, which is new; that of the former voice stays. Names, endings, pauses, captions,
     /// checks and the way in which Markdown is read can be changed at any time: only the parts whose text changes are paid for.
     OPTIONS = "synthesize" {
         /// The model. Each model has voices of its own.
-        "model": [TtsModel] (required);
+        "model": [TtsModel] (required) => Pays;
         /// The voice. `voices` may stand in its place, or each line names its own in a column.
-        "voice_id": "a string" ();
+        "voice_id": "a string" () => Lines;
         /// Several voices, each of which speaks every line; or lists of voices by the line's language, e.g. `{ en = ["kaitlyn"], hi = ["meher"] }`.
-        "voices": "a list of strings, or a table of lists by language" ();
+        "voices": "a list of strings, or a table of lists by language" () => Lines;
         /// The language of the text.
-        "language": [TtsLanguage] (or "the model's own choice");
+        "language": [TtsLanguage] (or "the model's own choice") => Pays;
         /// The pace: 0.5 to 2.
-        "speed": "a number" (= "1.0");
+        "speed": "a number" (= "1.0") => Pays;
         /// The language in which numbers are read out.
-        "number_pronunciation_language": [TtsLanguage] (or "that of the text");
+        "number_pronunciation_language": [TtsLanguage] (or "that of the text") => Pays;
         /// Read `5 x 3` as a product.
-        "math_notation": "true or false" (= "false");
+        "math_notation": "true or false" (= "false") => Pays;
         /// Ask the vendor to delete the content (enterprise plans). With `true`, an answer that does not say `applied` pauses the batch. With `"try"`, the answer is only noted.
-        "expire_content": "true, false or \"try\"" (= "false");
+        "expire_content": "true, false or \"try\"" (= "false") => Nothing;
         /// The formats to write for each line and voice. A format may also be a table with its `sample_rate` and `ending`, e.g. `{ format = "ulaw", sample_rate = 8000, ending = "ul" }`.
-        "formats": [AudioFormat, ..] (= "[\"wav\"]");
+        "formats": [AudioFormat, ..] (= "[\"wav\"]") => Lines;
         /// The outputs' names without their endings: a template over `{key}`, `{voice_id}`, `{language}`, `{format}`, `{sample_rate}` and columns. `/` makes folders.
-        "name": "a string" (or "`{key}`, and what distinguishes two outputs of a line");
+        "name": "a string" (or "`{key}`, and what distinguishes two outputs of a line") => Writes;
         /// The longest part of a text that is one call, in characters: at most 8,000. The vendor recommends 250.
-        "part_chars": "a whole number" (= "250");
+        "part_chars": "a whole number" (= "250") => Pays;
         /// Speech with more characters a second than this, times the speed, is suspect (`too_short`); 0 turns the check off.
-        "max_chars_per_second": "a number" (= "25");
+        "max_chars_per_second": "a number" (= "25") => Nothing;
         /// Captions, which say when each sentence is spoken.
-        "captions": [CaptionFormat, ..] (= "[]");
+        "captions": [CaptionFormat, ..] (= "[]") => Writes;
         /// A CSV with the columns `word` and `pronunciation`.
-        "pronunciations": "a string" ();
+        "pronunciations": "a string" () => Pays;
         /// How the audio is requested.
-        "transport": [Transport] (= "\"auto\"");
+        "transport": [Transport] (= "\"auto\"") => Nothing;
         /// How Markdown files are read.
-        "markdown": [MarkdownReading] (= "\"prose\"");
+        "markdown": [MarkdownReading] (= "\"prose\"") => Lines;
     }
 }
 
@@ -94,7 +97,7 @@ fields! {
     /// The report of a synthesis.
     REPORT = "report" {
         /// Whether the report has the texts that are spoken.
-        "text": "true or false" (= "false");
+        "text": "true or false" (= "false") => Nothing;
     }
 }
 
@@ -102,13 +105,13 @@ fields! {
     /// The silence after parts of a text, in milliseconds: 0 to 60,000. A change joins the audio again and costs nothing.
     PAUSE = "synthesize.pause" {
         /// After a sentence, where a part ends there.
-        "sentence_ms": "a whole number" (= "0");
+        "sentence_ms": "a whole number" (= "0") => Writes;
         /// After a paragraph.
-        "paragraph_ms": "a whole number" (= "600");
+        "paragraph_ms": "a whole number" (= "600") => Writes;
         /// After a heading of Markdown.
-        "heading_ms": "a whole number" (= "1000");
+        "heading_ms": "a whole number" (= "1000") => Writes;
         /// Between two scenes: a paragraph without letters and digits, or a rule of Markdown.
-        "break_ms": "a whole number" (= "1500");
+        "break_ms": "a whole number" (= "1500") => Writes;
     }
 }
 
@@ -116,17 +119,17 @@ fields! {
     /// What makes speech suspect. 0 or `false` turns a check off. After a change, `run` judges again and pays for nothing.
     CHECKS = "synthesize.checks" {
         /// How many times as long as usual for its text a part may be (1 to 100).
-        "too_long": "a number" (= "2.0");
+        "too_long": "a number" (= "2.0") => Nothing;
         /// The share of a part that may be long silences (0.05 to 1).
-        "half_silent": "a number" (= "0.45");
+        "half_silent": "a number" (= "0.45") => Nothing;
         /// The share of samples that may be cut off (0.0001 to 1).
-        "clipped": "a number" (= "0.005");
+        "clipped": "a number" (= "0.005") => Nothing;
         /// By how many dB two neighbouring parts may differ in level (1 to 96).
-        "level_jump_db": "a number" (= "12");
+        "level_jump_db": "a number" (= "12") => Nothing;
         /// Whether silence alone is suspect.
-        "silent": "true or false" (= "true");
+        "silent": "true or false" (= "true") => Nothing;
         /// Whether one constant sound is suspect.
-        "constant_sound": "true or false" (= "true");
+        "constant_sound": "true or false" (= "true") => Nothing;
     }
 }
 
@@ -135,6 +138,8 @@ fields! {
 pub(super) struct SynthesisDraft {
     pub(super) text: Option<String>,
     pub(super) text_file: Option<String>,
+    /// The column of the text in each language.
+    pub(super) text_columns: BTreeMap<TtsLanguage, String>,
     pub(super) option_columns: Option<Vec<SynthesisOption>>,
     pub(super) mapped: Vec<(SynthesisOption, String)>,
     pub(super) options: SynthesisOverrides,
@@ -169,6 +174,7 @@ pub(super) fn read(page: &mut Page<'_, '_>) -> SynthesisDraft {
     let text = walk.text(columns, "text", some);
     let text_file = walk.text(columns, "text_file", some);
     let option_columns = walk.list(root, "option_columns", named);
+    let text_columns = read_text_columns(walk, root);
     let no_text = walk.text(root, "no_text", named);
     let mut section = walk.section(root, "synthesize");
     let s = &mut section;
@@ -195,6 +201,7 @@ pub(super) fn read(page: &mut Page<'_, '_>) -> SynthesisDraft {
     SynthesisDraft {
         text,
         text_file,
+        text_columns,
         option_columns,
         mapped,
         options,
@@ -214,6 +221,21 @@ pub(super) fn read(page: &mut Page<'_, '_>) -> SynthesisDraft {
         transport,
         markdown,
     }
+}
+
+/// `{ en = "text_en", hi = "text_hi" }`
+fn read_text_columns<'t>(walk: &mut TomlWalk<'t>, root: &mut Section<'t>) -> BTreeMap<TtsLanguage, String> {
+    const EXAMPLE: &str = "must be a table of columns by language: { en = \"text_en\", hi = \"text_hi\" }";
+    let read = |value: &DeValue<'_>| -> Result<BTreeMap<TtsLanguage, String>, String> {
+        let table = value.as_table().filter(|table| !table.is_empty()).ok_or(EXAMPLE)?;
+        let column = |(language, column): (&Spanned<_>, &Spanned<DeValue<'_>>)| {
+            let (name, column) = (AsRef::<str>::as_ref(language.get_ref()), column.get_ref().as_str());
+            let language = name.parse::<TtsLanguage>().map_err(|fault| fault.to_string())?;
+            Ok((language, some(column.ok_or(EXAMPLE)?).map_err(|fault| format!("`{name}`: {fault}"))?))
+        };
+        table.iter().map(column).collect()
+    };
+    walk.any_of(root, "text_columns", read).unwrap_or_default()
 }
 
 /// `[synthesize.checks]`

@@ -74,7 +74,8 @@ impl TaskDraft for SynthesisDraft {
     }
 
     fn templates(&self) -> Vec<&str> {
-        [&self.text, &self.text_file, &self.name].into_iter().flatten().map(String::as_str).collect()
+        let own = [&self.text, &self.text_file, &self.name].into_iter().flatten();
+        own.chain(self.text_columns.values()).map(String::as_str).collect()
     }
 
     fn build(&self, on: &mut Builder<'_>, date: Option<Date>) -> Built {
@@ -108,7 +109,8 @@ impl TaskDefinition for Synthesizing {
     }
 
     fn templates(&self) -> Vec<Template> {
-        let columns = [&self.text_column, &self.text_file_column].into_iter().flatten().cloned();
+        let columns = [&self.text_column, &self.text_file_column].into_iter().flatten();
+        let columns = columns.chain(self.text_columns.values()).cloned();
         columns.chain(Template::parse(&self.synthesis.name).ok()).collect()
     }
 

@@ -1,18 +1,45 @@
 //! The purpose of each column of a manifest of texts.
 
-use super::output_name::OutputName;
+use super::{
+    languages::{self, TextColumn},
+    output_name::OutputName,
+};
 use crate::{
     definition::{
         Faults, Synthesizing,
         manifest::{Columns, KEY_NAMES, NameRule, OpenManifest, Uses, extras, rule_name},
-        text::ticked,
     },
-    domain::{synthesis::SynthesisOption, synthesis_options::OWN_BODY},
+    domain::{
+        synthesis::SynthesisOption::{self, Language},
+        synthesis_options::OWN_BODY,
+    },
 };
 
 /// The names of the column of the text, and of the text's file.
 pub(in crate::tasks::synthesize) const TEXT_NAMES: [&str; 1] = ["text"];
 pub(in crate::tasks::synthesize) const TEXT_FILE_NAMES: [&str; 1] = ["text_file"];
+
+/// The texts of a line: in each language, else the one that is found, or that of a file.
+///
+/// # Errors
+/// The columns that do not exist.
+fn texts(
+    asked: &Synthesizing,
+    uses: &Uses<'_>,
+    (text, has_file): (Option<NameRule>, bool),
+) -> Result<Vec<TextColumn>, Vec<String>> {
+    if !asked.text_columns.is_empty() {
+        return if uses.of_files { Err(vec![OF_FILES.to_owned()]) } else { languages::columns(asked, uses) };
+    }
+    let is_named = asked.text_column.is_some() || asked.text_file_column.is_some();
+    match text {
+        None if !has_file && !is_named => Err(vec![languages::no_text(uses.columns)]),
+        text => Ok(text.into_iter().map(|rule| TextColumn::only(rule, uses.columns)).collect()),
+    }
+}
+
+/// The fault of a manifest of files that is to have a text for each language.
+const OF_FILES: &str = "text_columns names columns of a table, and this manifest has files; leave text_columns out (the front matter of a file may name its language), or take a CSV as manifest";
 
 /// Names that people give to a column of this option.
 const NEAR: &[(SynthesisOption, &[&str])] = &[
@@ -25,11 +52,11 @@ const NEAR: &[(SynthesisOption, &[&str])] = &[
 #[derive(Debug)]
 pub(super) struct TextColumns {
     pub(super) columns: Columns,
-    /// The column or template of the text, and of the text's file.
-    pub(super) text_name: Option<String>,
+    /// The name of the column or template of the text's file.
     pub(super) file_name: Option<String>,
     pub(super) key: Option<NameRule>,
-    pub(super) text: Option<NameRule>,
+    /// The texts of a line: at most one, or one for each language.
+    pub(super) texts: Vec<TextColumn>,
     pub(super) file: Option<NameRule>,
     pub(super) options: Vec<(SynthesisOption, usize)>,
     /// Parameters that this release does not know, by name.
@@ -52,18 +79,23 @@ impl TextColumns {
             rule.map_err(&mut fault).ok().flatten()
         };
         let key = rule(definition.key_column.as_ref(), &KEY_NAMES);
-        let text = rule(asked.text_column.as_ref(), &TEXT_NAMES);
-        let file = rule(asked.text_file_column.as_ref(), &TEXT_FILE_NAMES);
-        let is_named = asked.text_column.is_some() || asked.text_file_column.is_some();
-        if text.is_none() && file.is_none() && !is_named {
-            let found = ticked(&columns);
-            fault(format!(
-                "no column is known to hold the text; found: {found}. Call it `text` (or `text_file`), or name it in the definition: columns = {{ text = \"…\" }}"
-            ));
-        }
-        let used = [&key, &text, &file].map(|rule| rule.as_ref().and_then(NameRule::column));
-        let may_set: &[SynthesisOption] = if of_files { &[] } else { &asked.option_columns };
-        let options = uses.options((may_set, &asked.mapped), &used);
+        let by_language = !asked.text_columns.is_empty();
+        let (text, file) = match by_language {
+            true => (None, None),
+            false => {
+                (rule(asked.text_column.as_ref(), &TEXT_NAMES), rule(asked.text_file_column.as_ref(), &TEXT_FILE_NAMES))
+            }
+        };
+        let texts = texts(asked, &uses, (text, file.is_some()));
+        let texts = texts.map_err(|messages| messages.into_iter().for_each(&mut fault)).unwrap_or_default();
+        let rules: Vec<&NameRule> = key.iter().chain(texts.iter().map(|text| &text.rule)).chain(&file).collect();
+        let used: Vec<Option<usize>> = rules.iter().map(|rule| rule.column()).collect();
+        let may_set: Vec<SynthesisOption> = match of_files {
+            true => Vec::new(),
+            // Each text has the language of its column.
+            false => asked.option_columns.iter().filter(|o| !by_language || **o != Language).copied().collect(),
+        };
+        let options = uses.options((&may_set, &asked.mapped), &used);
         let options = options.map_err(|messages| messages.into_iter().for_each(&mut fault)).unwrap_or_default();
         let free = |at: usize| !of_files && !used.contains(&Some(at));
         let extras = extras(&columns, free, OWN_BODY, !asked.option_columns.is_empty());
@@ -71,6 +103,7 @@ impl TextColumns {
         let names_voices = !asked.synthesis.voices.is_empty() || !asked.voices_by_language.is_empty();
         // The front matter of files may name them, too.
         let may_have_files = of_files || file.is_some();
+        languages::voices(asked, &texts, &options).into_iter().for_each(&mut fault);
         if !names_voices && !may_have_files && options.iter().all(|(o, _)| *o != SynthesisOption::VoiceId) {
             fault("no voice is named: say voice_id = \"…\" in [synthesize], or add a column `voice_id`".into());
         }
@@ -81,15 +114,21 @@ impl TextColumns {
         let carried: Vec<usize> = (0..columns.len()).filter(|at| !taken(at)).collect();
         let shown = |rule: &Option<NameRule>| rule.as_ref().map(|rule| rule_name(rule, &columns));
         let option_names = options.iter().map(|(option, _)| option.to_string());
-        let (text_name, file_name) = (shown(&text), shown(&file));
-        let warnings = match may_set == SynthesisOption::ALL {
-            true => uses.near_options((SynthesisOption::ALL, &options), &carried, NEAR),
+        let (key_name, file_name) = (shown(&key), shown(&file));
+        let mut warnings = match asked.option_columns == SynthesisOption::ALL && !of_files {
+            true => uses.near_options((&may_set, &options), &carried, NEAR),
             false => Vec::new(),
         };
+        warnings.extend(languages::warnings(asked, &texts, (&columns, &carried)));
+        let texts_at = rules.iter().flat_map(|rule| rule.columns()).collect();
         let columns = Columns {
             own: columns.len(),
-            key: shown(&key),
-            content: text_name.iter().chain(&file_name).cloned().collect(),
+            key: key_name,
+            content: texts.iter().map(|text| &text.name).chain(&file_name).cloned().collect(),
+            by_language: texts
+                .iter()
+                .filter_map(|text| Some((text.language?.to_string(), text.name.clone())))
+                .collect(),
             options: option_names.chain(extras.iter().map(|(_, at)| columns[*at].clone())).collect(),
             option_columns: options
                 .iter()
@@ -97,13 +136,27 @@ impl TextColumns {
                 .chain(extras.iter().map(|(_, at)| at))
                 .map(|at| columns[*at].clone())
                 .collect(),
-            texts_at: [&key, &text, &file].into_iter().flatten().flat_map(NameRule::columns).collect(),
+            texts_at,
             options_at: options.iter().map(|(_, at)| *at).collect(),
             warnings,
             carried: carried.iter().map(|at| columns[*at].clone()).collect(),
             carried_at: carried,
             all: columns,
         };
-        Ok(Self { columns, text_name, file_name, key, text, file, options, extras, name })
+        Ok(Self { columns, file_name, key, texts, file, options, extras, name })
+    }
+
+    /// Whether each text has the language of its column.
+    pub(super) fn has_languages(&self) -> bool {
+        self.texts.iter().any(|text| text.language.is_some())
+    }
+
+    /// What a line without a text lacks one in.
+    pub(super) fn text_name(&self) -> Option<String> {
+        match self.texts.as_slice() {
+            [] => self.file_name.clone(),
+            [one] => Some(one.name.clone()),
+            _ => None,
+        }
     }
 }

@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
-use serde_json::json;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
 
 use super::{
+    Texts,
+    columns::TextColumns,
+    languages::TextColumn,
     look::{Looking, TextsPreview},
     requested_voices::RequestedVoices,
     text_line::TextLine,
@@ -14,8 +18,8 @@ use crate::{
         manifest::{Gathered, Scan, ScanDepth},
         prose::LeftOut,
     },
-    domain::{open::UnlistedValues, synthesis::Synthesis},
-    report::words::counted,
+    domain::{open::UnlistedValues, synthesis_options::TtsLanguage},
+    report::words::{counted, grouped},
     runner::intake::ContentFindings,
 };
 
@@ -30,6 +34,40 @@ pub struct TextFindings {
     pub left_out: (u64, LeftOut),
     /// How many texts had characters taken out or repaired.
     pub repaired: u64,
+    /// The texts in each language, where a line has one in each.
+    pub languages: Vec<LanguageTexts>,
+}
+
+/// The texts of a manifest in one language.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LanguageTexts {
+    /// The language.
+    pub language: TtsLanguage,
+    /// The column or template of the texts.
+    pub column: String,
+    /// Lines with a text in this language.
+    pub texts: u64,
+    /// Lines that have texts, and none in this language: nothing is spoken for them.
+    pub empty: u64,
+}
+
+impl LanguageTexts {
+    fn of(columns: &TextColumns) -> Vec<Self> {
+        let of = |column: &TextColumn| {
+            Some(Self { language: column.language?, column: column.name.clone(), texts: 0, empty: 0 })
+        };
+        columns.texts.iter().filter_map(of).collect()
+    }
+
+    /// `hi: 38 texts, 2 cells are empty`
+    fn in_words(&self) -> String {
+        let empty = match self.empty {
+            0 => String::new(),
+            1 => ", and 1 cell is empty".to_owned(),
+            n => format!(", and {} cells are empty", grouped(n)),
+        };
+        format!("{}: {}{empty}", self.language, counted(self.texts, "text"))
+    }
 }
 
 impl TextFindings {
@@ -39,14 +77,22 @@ impl TextFindings {
         scan.findings.downcast_ref()
     }
 
-    /// What `check` shows of the texts, if the reading looked at them.
+    /// What is shown of the texts: how many each language has, and if the reading looked at them, what it noticed.
     pub(in crate::tasks::synthesize) fn shown(&self) -> ContentFindings {
-        let Some(look) = &self.look else { return ContentFindings::default() };
+        let titles = std::iter::once("texts").chain(std::iter::repeat(""));
+        let texts = titles.zip(self.languages.iter().map(LanguageTexts::in_words));
+        let Some(look) = &self.look else {
+            return ContentFindings { facts: texts.collect(), ..ContentFindings::default() };
+        };
         let breaks = look.scene_breaks;
         let breaks_in_words = format!("{}: a longer pause each", counted(breaks, "scene break"));
+        let mut fields: Map<String, Value> = [("scene_breaks".to_owned(), json!(breaks))].into_iter().collect();
+        if !self.languages.is_empty() {
+            fields.insert("texts".to_owned(), json!(self.languages));
+        }
         ContentFindings {
-            facts: (breaks > 0).then_some(("pauses", breaks_in_words)).into_iter().collect(),
-            fields: [("scene_breaks".to_owned(), json!(breaks))].into_iter().collect(),
+            facts: texts.chain((breaks > 0).then_some(("pauses", breaks_in_words))).collect(),
+            fields,
             notes: look.notes.clone(),
             left_out: look.left_out.iter().map(|(file, what)| (file.clone(), what.to_string())).collect(),
         }
@@ -81,10 +127,11 @@ pub(super) struct Gathering {
     looking: Option<Looking>,
     left_out: (u64, LeftOut),
     repaired: u64,
+    languages: Vec<LanguageTexts>,
 }
 
 impl Gathering {
-    pub(super) fn new(depth: ScanDepth) -> Self {
+    pub(super) fn new(columns: &TextColumns, depth: ScanDepth) -> Self {
         let looking = (depth == ScanDepth::Look).then(Looking::default);
         Self {
             jobs: 0,
@@ -94,20 +141,31 @@ impl Gathering {
             looking,
             left_out: (0, LeftOut::default()),
             repaired: 0,
+            languages: LanguageTexts::of(columns),
         }
     }
 
-    pub(super) fn add(&mut self, line: &TextLine, asked: &Synthesis) {
-        self.jobs += line.outputs.len() as u64;
-        self.voices.add(line, &asked.voices);
-        self.unlisted_values.extend(line.options.unlisted());
-        if !line.left_out.is_empty() {
-            self.left_out.0 += 1;
-            self.left_out.1 += line.left_out;
+    pub(super) fn add(&mut self, line: &TextLine, of: &Texts<'_>) {
+        let Texts { asked, columns, .. } = of;
+        for text in &line.texts {
+            self.jobs += text.outputs.len() as u64;
+            self.voices.add(line.number, text, asked);
+            self.unlisted_values.extend(text.options.unlisted());
+            if !text.left_out.is_empty() {
+                self.left_out.0 += 1;
+                self.left_out.1 += text.left_out;
+            }
+            self.repaired += u64::from(!text.repairs.is_empty());
         }
-        self.repaired += u64::from(!line.repairs.is_empty() || !line.key_repairs.is_empty());
+        let is_key_alone = line.texts.iter().all(|text| text.repairs.is_empty());
+        self.repaired += u64::from(is_key_alone && !line.key_repairs.is_empty());
+        for (at, language) in self.languages.iter_mut().enumerate() {
+            let has_text = line.texts.iter().any(|text| text.column == at);
+            language.texts += u64::from(has_text);
+            language.empty += u64::from(!has_text);
+        }
         if let Some(looking) = &mut self.looking {
-            looking.add(line, asked.part_chars);
+            looking.add(line, columns, asked.synthesis.part_chars);
         }
     }
 
@@ -123,6 +181,7 @@ impl Gathering {
             look: self.looking.map(Looking::finish),
             left_out: self.left_out,
             repaired: self.repaired,
+            languages: self.languages,
         };
         Gathered {
             jobs: self.jobs,

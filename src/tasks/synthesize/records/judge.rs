@@ -9,7 +9,12 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{Texts, findings::Gathering, outputs::outputs, text_line::TextLine};
+use super::{
+    Texts,
+    findings::Gathering,
+    outputs::outputs,
+    text_line::{LineText, TextLine},
+};
 use crate::{
     definition::{
         NoSource, Synthesizing,
@@ -56,6 +61,7 @@ enum Last {
 }
 
 /// The options of a line, and its voices in place of all others.
+#[derive(Clone)]
 struct LineOptions {
     overrides: SynthesisOverrides,
     voices: Vec<String>,
@@ -74,6 +80,8 @@ impl From<String> for NoText {
 }
 
 struct FoundText {
+    /// Its place among the columns of texts.
+    column: usize,
     text: String,
     file: Option<String>,
     left_out: LeftOut,
@@ -102,8 +110,8 @@ impl LineJudge for TextJudge<'_> {
     fn gather(&mut self, name: &mut dyn FnMut(&str)) {
         match &self.last {
             Last::Good(line) => {
-                self.gathering.add(line, &self.texts.asked.synthesis);
-                line.outputs.iter().for_each(|output| name(&output.file()));
+                self.gathering.add(line, self.texts);
+                line.texts.iter().flat_map(|text| &text.outputs).for_each(|output| name(&output.file()));
             }
             Last::Idle => self.gathering.add_idle(),
             Last::Bad => {}
@@ -111,23 +119,11 @@ impl LineJudge for TextJudge<'_> {
     }
 
     fn jobs(&mut self, _record: &Record) -> Vec<JobDraft> {
-        let TextLine { text, file, outputs, .. } = match std::mem::replace(&mut self.last, Last::Bad) {
-            Last::Good(line) => *line,
-            Last::Idle => return vec![nothing_to_do()],
-            Last::Bad => return Vec::new(),
-        };
-        let text: Arc<str> = text.into();
-        let job = |output: &Rendition| JobDraft {
-            source: file.clone(),
-            local: None,
-            expected: None,
-            variant: output.variant(),
-            overrides: Some(serde_json::to_string(output).expect("words, numbers and flags are JSON")),
-            options_id: self.identity(&output.overrides, &text),
-            pool: Pool::Tts,
-            text: Some(Arc::clone(&text)),
-        };
-        outputs.iter().map(job).collect()
+        match std::mem::replace(&mut self.last, Last::Bad) {
+            Last::Good(line) => line.texts.into_iter().flat_map(|text| self.jobs_of(text)).collect(),
+            Last::Idle => vec![nothing_to_do()],
+            Last::Bad => Vec::new(),
+        }
     }
 
     fn content(&self) -> Option<u64> {
@@ -154,45 +150,105 @@ impl<'m> TextJudge<'m> {
             content: None,
             last: Last::Bad,
             identities: Vec::new(),
-            gathering: Gathering::new(depth),
+            gathering: Gathering::new(&texts.columns, depth),
             forms: NormalForms::default(),
         }
+    }
+
+    /// The jobs of a text: one for each output.
+    fn jobs_of(&mut self, text: LineText) -> Vec<JobDraft> {
+        let LineText { column, text, file, outputs, .. } = text;
+        let text: Arc<str> = text.into();
+        let language = self.texts.columns.texts.get(column).and_then(|column| column.language);
+        // The language of the definition is that of lines with one text, too: when they get further texts, they stay the same.
+        let language = language.filter(|own| Some(*own) != self.texts.asked.synthesis.options.language);
+        let job = |output: &Rendition| JobDraft {
+            source: file.clone(),
+            local: None,
+            expected: None,
+            variant: language.map_or_else(|| output.variant(), |language| format!("{language}|{}", output.variant())),
+            overrides: Some(serde_json::to_string(output).expect("words, numbers and flags are JSON")),
+            options_id: self.identity(&output.overrides, &text),
+            pool: Pool::Tts,
+            text: Some(Arc::clone(&text)),
+        };
+        outputs.iter().map(job).collect()
     }
 
     /// A good line; `None` if it has no text, and may have none.
     fn line(&mut self, record: &Record, file: Option<&str>, key: &str) -> Result<Option<TextLine>, Refusal> {
         let mut faults = Vec::new();
+        let said = self.options(record, &mut faults);
+        let found = self.found(record, file)?;
+        let has_text = found.as_ref().is_ok_and(|found| !found.is_empty());
+        let checked = Key::new(key);
+        let texts = match found {
+            Ok(found) => {
+                let key = checked.as_ref().ok().map(Key::as_str);
+                let texts =
+                    found.into_iter().filter_map(|found| self.line_text(&said, found, (record, key), &mut faults));
+                texts.collect()
+            }
+            Err(missing) => {
+                faults.extend(missing);
+                // Voices by the column's language are told of when the line has a text.
+                if !self.texts.columns.has_languages() {
+                    faults.extend(self.voices(&said).err());
+                }
+                Vec::new()
+            }
+        };
+        let key = checked.map_err(|fault| {
+            let message =
+                if fault == KeyFault::Empty { fault.to_string() } else { format!("`{}`: {fault}", excerpt(key)) };
+            faults.push(LineFault::new(self.texts.columns.columns.key.clone(), message));
+        });
+        let Some(key) = key.ok().filter(|_| faults.is_empty()) else { return Err(Refusal::Line(faults)) };
+        let (number, key_repairs) = (record.number, Repairs::default());
+        Ok(has_text.then_some(TextLine { number, key, key_repairs, texts }))
+    }
+
+    /// A text of a line with its options and outputs; `None` if it is faulty, or the line's key.
+    fn line_text(
+        &self,
+        said: &LineOptions,
+        found: FoundText,
+        (record, key): (&Record, Option<&str>),
+        faults: &mut Vec<LineFault>,
+    ) -> Option<LineText> {
         let Texts { asked, columns, .. } = self.texts;
-        let mut said = self.options(record, &mut faults);
-        let found = self.text(record, file)?.map_err(|fault| faults.push(fault));
-        if let Ok(Some(found)) = &found {
-            self.take_fields(&mut said, &found.fields, &mut faults);
-        }
-        if !matches!(found, Ok(None)) {
-            let voices = self.voices(&said).map_err(|fault| faults.push(fault));
-            said.voices = voices.unwrap_or_default();
+        let (mut said, before) = (said.clone(), faults.len());
+        self.take_language(&mut said, found.column, faults);
+        self.take_fields(&mut said, &found.fields, faults);
+        match self.voices(&said) {
+            Ok(voices) => said.voices = voices,
+            // A line that names no voice names none in all languages.
+            Err(fault) if faults.iter().any(|told| told.message == fault.message) => {}
+            Err(fault) => faults.push(fault),
         }
         let LineOptions { overrides, voices } = said;
         let options = overrides.apply(&asked.synthesis.options);
-        let checked = Key::new(key).map_err(|fault| {
-            let message =
-                if fault == KeyFault::Empty { fault.to_string() } else { format!("`{}`: {fault}", excerpt(key)) };
-            faults.push(LineFault::new(columns.columns.key.clone(), message));
-        });
-        let (Ok(found), Ok(key)) = (found, checked) else { return Err(Refusal::Line(faults)) };
-        let Some(found) = found else {
-            return if faults.is_empty() { Ok(None) } else { Err(Refusal::Line(faults)) };
-        };
-        faults.extend(self.unjoinable_parts(&options, &found.text));
-        let outputs = outputs(asked, columns, record, key.as_str(), &overrides, &voices);
+        let key = key?;
+        faults.extend(self.unjoinable_parts(&options, &found));
+        let outputs = outputs(asked, columns, record, key, &overrides, &voices);
         let outputs = outputs.map_err(|message| faults.push(LineFault::new(None, message)));
-        let Some(mut outputs) = outputs.ok().filter(|_| faults.is_empty()) else { return Err(Refusal::Line(faults)) };
-        let FoundText { text, file, left_out, repairs, .. } = found;
+        let mut outputs = outputs.ok().filter(|_| faults.len() == before)?;
+        let FoundText { column, text, file, left_out, repairs, .. } = found;
         if !left_out.is_empty() {
             outputs.iter_mut().for_each(|output| output.left_out = Some(left_out.to_string()));
         }
-        let (number, key_repairs) = (record.number, Repairs::default());
-        Ok(Some(TextLine { number, key, text, file, left_out, repairs, key_repairs, options, outputs }))
+        Some(LineText { column, text, file, left_out, repairs, options, outputs })
+    }
+
+    /// Sets the language that the text's column has, and checks whether the line's model speaks it.
+    fn take_language(&self, said: &mut LineOptions, column: usize, faults: &mut Vec<LineFault>) {
+        let Texts { asked, columns, .. } = self.texts;
+        let Some(language) = columns.texts.get(column).and_then(|column| column.language) else { return };
+        said.overrides.language = Some(language);
+        let broken = said.overrides.apply(&asked.synthesis.options).faults().into_iter();
+        let broken = broken.filter(|fault| fault.field == "language");
+        faults
+            .extend(broken.map(|fault| LineFault::of_option(Some(columns.texts[column].name.clone()), fault.message)));
     }
 
     /// Adds what a file's front matter sets and the line's columns do not.
@@ -244,17 +300,18 @@ impl<'m> TextJudge<'m> {
     }
 
     /// The fault of a text in several parts whose format cannot be joined.
-    fn unjoinable_parts(&self, options: &SynthesisOptions, text: &str) -> Option<LineFault> {
+    fn unjoinable_parts(&self, options: &SynthesisOptions, found: &FoundText) -> Option<LineFault> {
         let Texts { asked, columns, .. } = self.texts;
         let opaque = asked.synthesis.formats.iter().find(|output| output.format.is_opaque())?;
-        if asked.synthesis.parts(options, text).count() <= 1 {
+        if asked.synthesis.parts(options, &found.text).count() <= 1 {
             return None;
         }
         let message = format!(
             "is spoken in several parts, and nothing is known of `{}` by which they could be joined; raise part_chars (up to {MAX_PART_CHARS}), shorten the text, or ask for a format that is known",
             opaque.format
         );
-        Some(LineFault::new(columns.text_name.clone().or_else(|| columns.file_name.clone()), message))
+        let column = columns.texts.get(found.column).map(|column| column.name.clone());
+        Some(LineFault::new(column.or_else(|| columns.file_name.clone()), message))
     }
 
     fn identity(&mut self, overrides: &SynthesisOverrides, text: &str) -> Identity {
@@ -307,40 +364,52 @@ impl<'m> TextJudge<'m> {
         LineOptions { overrides: said, voices }
     }
 
-    /// The text of a line; `None` if it has none, and may have none.
-    fn text(&mut self, record: &Record, file: Option<&str>) -> Result<Result<Option<FoundText>, LineFault>, Refusal> {
+    /// The texts of a line; none if it has none, and may have none.
+    fn found(
+        &mut self,
+        record: &Record,
+        file: Option<&str>,
+    ) -> Result<Result<Vec<FoundText>, Vec<LineFault>>, Refusal> {
         let columns = &self.texts.columns;
-        let text = columns.text.as_ref().map(|rule| rule.text(record)).filter(|text| !text.is_empty());
-        let column = if file.is_some() {
-            columns.file_name.clone()
-        } else {
-            columns.text_name.clone().or_else(|| columns.file_name.clone())
-        };
-        let fault = |message: String| Ok(Err(LineFault::new(column, message)));
-        let found = match (text, file) {
-            (Some(_), Some(_)) => return fault("stands beside a text; a line has the one or the other".into()),
-            (None, None) if self.texts.asked.no_text == NoSource::Skip => return Ok(Ok(None)),
-            (None, None) => {
-                return fault(
-                    "is empty: there is nothing to be spoken; to let such lines pass as skipped say no_text = \"skip\""
-                        .into(),
-                );
-            }
-            (Some(text), None) => {
-                let (text, repairs) = without_invisible(&text);
-                let (left_out, fields) = (LeftOut::default(), Vec::new());
-                FoundText { text: text.into_owned(), file: None, left_out, repairs, fields }
-            }
-            (None, Some(file)) => match self.read(file) {
-                Ok(found) => found,
-                Err(NoText::Line(message)) => return fault(format!("`{}`: {message}", excerpt(file))),
-                Err(NoText::Stop(message)) => return Err(Refusal::Stop(message)),
+        let texts = columns.texts.iter().enumerate().filter_map(|(at, column)| Some((at, column.text(record)?)));
+        let texts: Vec<_> = texts.collect();
+        let fault = |column, message: String| Ok(Err(vec![LineFault::new(column, message)]));
+        let of_file = || columns.file_name.clone();
+        match (file, texts.is_empty()) {
+            (Some(_), false) => fault(of_file(), "stands beside a text; a line has the one or the other".into()),
+            (None, true) if self.texts.asked.no_text == NoSource::Skip => Ok(Ok(Vec::new())),
+            (None, true) => fault(columns.text_name(), self.nothing_to_speak()),
+            (Some(file), true) => match self.read(file) {
+                Ok(found) if !is_spoken(&found.text) => fault(of_file(), WITHOUT_WORDS.into()),
+                Ok(found) => Ok(Ok(vec![found])),
+                Err(NoText::Line(message)) => fault(of_file(), format!("`{}`: {message}", excerpt(file))),
+                Err(NoText::Stop(message)) => Err(Refusal::Stop(message)),
             },
-        };
-        if !found.text.chars().any(char::is_alphanumeric) {
-            return fault("has neither letter nor digit: nothing would be spoken".into());
+            (None, false) => {
+                let (mut found, mut faults) = (Vec::new(), Vec::new());
+                for (column, text) in texts {
+                    let (text, repairs) = without_invisible(&text);
+                    if !is_spoken(&text) {
+                        let way_out =
+                            if columns.has_languages() { "; if nothing is to be, leave the cell empty" } else { "" };
+                        let name = columns.texts[column].name.clone();
+                        faults.push(LineFault::new(Some(name), format!("{WITHOUT_WORDS}{way_out}")));
+                    }
+                    let (text, left_out, fields) = (text.into_owned(), LeftOut::default(), Vec::new());
+                    found.push(FoundText { column, text, file: None, left_out, repairs, fields });
+                }
+                Ok(if faults.is_empty() { Ok(found) } else { Err(faults) })
+            }
         }
-        Ok(Ok(Some(found)))
+    }
+
+    /// The fault of a line without a text.
+    fn nothing_to_speak(&self) -> String {
+        let way_out = "to let such lines pass as skipped say no_text = \"skip\"";
+        match self.texts.columns.texts.as_slice() {
+            [_, _, ..] => format!("has no text in any language: there is nothing to be spoken; {way_out}"),
+            _ => format!("is empty: there is nothing to be spoken; {way_out}"),
+        }
     }
 
     fn read(&mut self, file: &str) -> Result<FoundText, NoText> {
@@ -383,8 +452,16 @@ impl<'m> TextJudge<'m> {
         prose.fields.iter().for_each(|field| field.hash(&mut hasher));
         self.content = Some(hasher.finish());
         let Prose { left_out, repairs, fields, .. } = prose;
-        Ok(FoundText { text, file: Some(path), left_out, repairs, fields })
+        Ok(FoundText { column: 0, text, file: Some(path), left_out, repairs, fields })
     }
+}
+
+/// The fault of a text without words.
+const WITHOUT_WORDS: &str = "has neither letter nor digit: nothing would be spoken";
+
+/// Whether a text has something to be spoken.
+fn is_spoken(text: &str) -> bool {
+    text.chars().any(char::is_alphanumeric)
 }
 
 /// The voices that a cell names, separated by commas, semicolons or bars.

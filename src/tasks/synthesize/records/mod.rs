@@ -3,6 +3,7 @@
 mod columns;
 mod findings;
 mod judge;
+mod languages;
 mod look;
 mod output_name;
 mod outputs;
@@ -88,7 +89,11 @@ impl RecordReader for Texts<'_> {
             before.iter().find(|other| other.file() == output.file()).map(|other| (at, other))
         })?;
         let output = &ours[at];
-        let shown = |output: &Rendition| format!("{} in {}", output.voice_id(), output.format);
+        let shown = |output: &Rendition| {
+            let language = output.overrides.language.filter(|_| self.columns.has_languages());
+            let language = language.map(|language| format!("{language} by ")).unwrap_or_default();
+            format!("{language}{} in {}", output.voice_id(), output.format)
+        };
         let (own, others) = (language(output, &self.asked.synthesis), language(other, &self.asked.synthesis));
         let proposal = proposal(
             &self.columns,

@@ -49,12 +49,15 @@ pub(super) struct Named<'l> {
 /// The change to `name` that distinguishes two outputs.
 pub(super) fn proposal(columns: &TextColumns, one: &Named<'_>, other: &Named<'_>) -> String {
     let (a, b) = (one.output, other.output);
+    let of_language = (Of::Language, one.language != other.language);
     let differing = [
         (Of::Key, one.key != other.key),
+        // Where a line has several texts, their voices differ, too.
+        (Of::Language, columns.has_languages() && of_language.1),
         (Of::VoiceId, a.voice_id() != b.voice_id()),
         (Of::SampleRate, a.format.sample_rate != b.format.sample_rate),
         (Of::Format, a.format.format != b.format.format),
-        (Of::Language, one.language != other.language),
+        of_language,
     ];
     match differing.iter().find(|(of, differs)| *differs && !columns.name.has(*of)) {
         Some((of, _)) => format!("add `{{{of}}}` to `name` in [synthesize]"),

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::text_line::TextLine;
-use crate::domain::synthesis_options::{TtsLanguage, TtsModel};
+use super::text_line::LineText;
+use crate::{
+    definition::Synthesizing,
+    domain::synthesis_options::{TtsLanguage, TtsModel},
+};
 
 /// Every requested voice, and where it is requested.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,19 +35,20 @@ pub struct VoiceUse {
 }
 
 impl RequestedVoices {
-    /// Adds a line's voices; `voices` are the definition's.
-    pub(super) fn add(&mut self, line: &TextLine, voices: &[String]) {
+    /// Adds the voices of a text of the line `number`.
+    pub(super) fn add(&mut self, number: u64, text: &LineText, asked: &Synthesizing) {
         let mut last = None;
-        for output in &line.outputs {
+        for output in &text.outputs {
             let voice_id = output.voice_id();
             // The formats of a voice are adjacent.
             if last.replace(voice_id) == Some(voice_id) {
                 continue;
             }
-            let (model, language) = (line.options.model, line.options.language);
+            let (model, language) = (text.options.model, text.options.language);
             let voice = RequestedVoice { voice_id: voice_id.to_owned(), model, language };
-            let by_line = !voices.iter().any(|own| own == voice_id);
-            let used = self.0.entry(voice).or_insert(VoiceUse { first: line.number, lines: 0, by_line });
+            let mut of_definition = asked.synthesis.voices.iter().chain(asked.voices_by_language.values().flatten());
+            let by_line = !of_definition.any(|own| own == voice_id);
+            let used = self.0.entry(voice).or_insert(VoiceUse { first: number, lines: 0, by_line });
             used.lines += 1;
         }
     }

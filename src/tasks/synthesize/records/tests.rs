@@ -1,7 +1,9 @@
+mod languages;
+
 use std::{fs, path::Path};
 
-use super::look::TextsPreview;
 use super::*;
+use super::{findings::LanguageTexts, look::TextsPreview};
 use crate::{
     definition::{Definition, Manifest, ManifestRow, Overrides, Scan},
     domain::{

@@ -1,14 +1,11 @@
 //! A part's call, which puts its clip into the audio cache before anything else is done with it.
 
-use std::{
-    io::{Cursor, Write},
-    time::Duration,
-};
+use std::{io::Cursor, time::Duration};
 
 use bytes::Bytes;
 
 use super::{
-    SynthesisBatch,
+    SynthesisBatch, cache_fault,
     survey::{KeptClip, Script},
 };
 use crate::{
@@ -21,8 +18,8 @@ use crate::{
         synthesis_options::{AudioFormat, PART_CHARS},
     },
     large::look_into,
-    runner::{Caller, DepartureCheck, JobContext, disk, reconcile::grace_ms},
-    store::{Clip, End, Permit, Purchase},
+    runner::{Caller, DepartureCheck, JobContext, reconcile::grace_ms},
+    store::{self, Clip, End, Permit, Purchase, StoreError},
     waves::{self, SynthesisCall},
 };
 
@@ -116,8 +113,9 @@ impl Caller for PartCaller<'_> {
                     }
                 };
                 match self.keep(audio).await {
-                    Ok(bytes) => Outcome::Answered(KeptClip {
-                        bytes,
+                    Ok(kept) => Outcome::Answered(KeptClip {
+                        bytes: kept.bytes,
+                        take: kept.take,
                         request_id: spoken.request_id,
                         content_expiry: spoken.content_expiry,
                         processing_ms: 0,
@@ -131,6 +129,7 @@ impl Caller for PartCaller<'_> {
 
     fn answered(&self, answer: &KeptClip) -> End {
         End::Synthesized {
+            object: answer.take.map(|take| (self.clip.cache_key, take)),
             bytes: answer.bytes,
             found: false,
             request_id: answer.request_id.clone(),
@@ -155,41 +154,59 @@ impl PartCaller<'_> {
         }
     }
 
-    /// Puts bought audio into the audio cache. While that cannot be written, the audio stays in memory, and this turn starts
-    /// nothing new.
-    async fn keep(&self, audio: Bytes) -> Result<u64, CallFailure> {
-        let mut waited = None;
+    /// Puts bought audio into the audio cache. While that cannot be written, the audio stays in memory, and on this machine's
+    /// disk if the cache is elsewhere; and this turn starts nothing new. At the end of a run it is tried a little longer.
+    async fn keep(&self, audio: Bytes) -> Result<store::KeptClip, CallFailure> {
+        let (audio_cache, cache_key, format) =
+            (self.on.store().audio_cache(), self.clip.cache_key, self.script.bought.format);
+        let last = async {
+            self.on.drain().cancelled().await;
+            tokio::time::sleep(LAST_WAIT).await;
+        };
+        tokio::select! {
+            biased;
+            kept = self.put_at_last(&audio) => Ok(kept),
+            () = last => {
+                audio_cache.set_by(cache_key, format, audio).await;
+                let message = "its audio came, and could not be kept before the end of the run";
+                Err(CallFailure::new(ErrorKind::Truncated, message.to_owned()))
+            }
+        }
+    }
+
+    /// Tries until the audio is in the cache.
+    async fn put_at_last(&self, audio: &Bytes) -> store::KeptClip {
+        let (audio_cache, cache_key, format) =
+            (self.on.store().audio_cache(), self.clip.cache_key, self.script.bought.format);
+        let mut is_set_by = false;
         loop {
-            let message = match self.put(audio.clone()).await {
-                Ok(()) => return Ok(audio.len() as u64),
-                Err(e) => disk::message(self.on.store().audio_cache().root(), &e),
+            let message = match self.put(audio).await {
+                Ok(kept) => {
+                    if is_set_by {
+                        audio_cache.sent(cache_key, format).await;
+                    }
+                    return kept;
+                }
+                Err(e) => cache_fault("written", &e).unwrap_or_else(|| e.reason()),
             };
-            if waited.is_none() {
-                self.on.report_disk(format!("{message}; bought speech is kept in hand, and tried every second"));
-                waited = Some(Duration::ZERO);
+            if !is_set_by {
+                audio_cache.set_by(cache_key, format, audio.clone()).await;
+                is_set_by = true;
             }
-            if self.on.drain().is_cancelled() {
-                waited = waited.map(|time| time + RETRY);
-            }
-            if waited.is_some_and(|time| time > LAST_WAIT) {
-                return Err(CallFailure::new(ErrorKind::Truncated, format!("its audio came, and {message}")));
-            }
+            self.on.report_disk(format!("{message}; bought speech is kept in hand, and tried every second"));
             tokio::time::sleep(RETRY).await;
         }
     }
 
-    async fn put(&self, audio: Bytes) -> std::io::Result<()> {
-        // The disk writes them one after the other anyway, and all at once they would delay the permits of the next calls.
-        let _writing = self.batch.writing.acquire().await;
-        let (audio_cache, cache_key, replaces) = (self.on.store().audio_cache(), self.clip.cache_key, self.replaces);
-        let format = self.script.bought.format;
-        let putting = tokio::task::spawn_blocking(move || {
-            let (draft, mut file) = audio_cache.draft()?;
-            file.write_all(&audio)?;
-            drop(file);
-            audio_cache.keep(&draft, cache_key, format, replaces)
-        });
-        putting.await.expect("writing a file does not panic")
+    async fn put(&self, audio: &Bytes) -> Result<store::KeptClip, StoreError> {
+        let audio_cache = self.on.store().audio_cache();
+        let (cache_key, format) = (self.clip.cache_key, self.script.bought.format);
+        // A disk writes them one after the other anyway, and all at once they would delay the permits of the next calls.
+        let _writing = match self.on.store().clip_folder() {
+            Some(_) => self.batch.writing.acquire().await.ok(),
+            None => None,
+        };
+        audio_cache.put(cache_key, format, audio, self.replaces).await
     }
 }
 

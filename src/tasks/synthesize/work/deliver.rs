@@ -10,9 +10,10 @@ use std::{
 use super::{
     SynthesisJob,
     survey::{KeptClip, Ready, Script},
+    wait_for_cache,
 };
 use crate::{
-    audio::{AudioError, Joiner, measure_file, sample_to_ms, verify},
+    audio::{AudioError, Joiner, Source, measure_decoded, sample_to_ms, verify},
     domain::{
         call::ErrorKind,
         facts::Facts,
@@ -25,7 +26,7 @@ use crate::{
     render::{CaptionFacts, synthesis_captions},
     runner::{Leftover, Next, disk, outputs},
     sink::{Content, Item},
-    store::{AudioCache, Finish, StoreError, Writes},
+    store::{ClipSource, Finish, StoreError, Writes},
 };
 
 /// The result of joining.
@@ -49,7 +50,13 @@ enum JoinFailure {
 pub(super) async fn deliver(job: SynthesisJob<'_>, ready: Vec<Option<Ready>>) -> Result<Next, StoreError> {
     let (script, on) = (job.script, job.on);
     let leftover = Leftover::new(on, "joined");
-    let joined = match join(script, on.store().audio_cache(), leftover.path.clone()).await {
+    let sources = match on.store().audio_cache().sources(&script.cache_keys, script.bought.format).await {
+        Ok(sources) => sources,
+        Err(error) => {
+            return wait_for_cache(on, &error).map_or(Err(error), |due| Ok(Next::again_at(due)));
+        }
+    };
+    let joined = match join(script, sources, leftover.path.clone()).await {
         Ok(joined) => joined,
         // A clip that cannot be read now (too many open files, for example) is not damaged.
         Err(
@@ -170,9 +177,9 @@ fn items(script: &Script<'_>, joined: &Joined, audio: PathBuf) -> (Vec<Item>, Ca
 }
 
 /// Joins the parts into one file, and verifies the file.
-async fn join(script: &Script<'_>, audio_cache: AudioCache, to: PathBuf) -> Result<Joined, JoinFailure> {
+async fn join(script: &Script<'_>, sources: Vec<Option<ClipSource>>, to: PathBuf) -> Result<Joined, JoinFailure> {
     struct Piece {
-        path: Option<PathBuf>,
+        source: Option<ClipSource>,
         pace: Pace,
         pause_ms: u32,
     }
@@ -181,9 +188,9 @@ async fn join(script: &Script<'_>, audio_cache: AudioCache, to: PathBuf) -> Resu
     let language = options.language.map(|language| language.to_string());
     let most = script.synthesis.max_chars_per_second;
     let pauses = pause.after(&script.parts);
-    let pieces: Vec<Piece> = (script.parts.iter().zip(&script.cache_keys).zip(pauses))
-        .map(|((part, cache_key), pause_ms)| Piece {
-            path: cache_key.map(|cache_key| audio_cache.path(cache_key, bought.format)),
+    let pieces: Vec<Piece> = (script.parts.iter().zip(sources).zip(pauses))
+        .map(|((part, source), pause_ms)| Piece {
+            source,
             pace: Pace::of(&part.text, language.as_deref(), options.speed.factor(), most),
             pause_ms,
         })
@@ -192,11 +199,11 @@ async fn join(script: &Script<'_>, audio_cache: AudioCache, to: PathBuf) -> Resu
         let mut joiner = Joiner::new(bought.format, bought.sample_rate);
         let mut spans = Vec::with_capacity(pieces.len());
         for (at, piece) in pieces.iter().enumerate() {
-            let span = match piece.path.clone() {
+            let span = match piece.source.clone() {
                 None => None,
-                Some(path) => {
+                Some(source) => {
                     let start = joiner.samples();
-                    joiner.part(path).map_err(|e| JoinFailure::Part(at, e))?;
+                    joiner.part(source).map_err(|e| JoinFailure::Part(at, e))?;
                     let ms = |samples| sample_to_ms(samples, bought.sample_rate);
                     Some(Span { start_ms: ms(start), end_ms: ms(joiner.samples()) })
                 }
@@ -217,10 +224,10 @@ async fn join(script: &Script<'_>, audio_cache: AudioCache, to: PathBuf) -> Resu
         let audio_ms = (!bought.format.is_opaque()).then(|| sample_to_ms(joined.samples, joined.rate));
         let mut measured = measured.into_iter();
         let heard = |(piece, span): (&Piece, &Option<Span>)| {
-            let (path, span) = (piece.path.as_deref()?, (*span)?);
+            let (source, span) = (piece.source.as_ref()?, (*span)?);
             let of_samples = measured.next().flatten();
             let measured = match bought.format {
-                AudioFormat::Mp3 => measure_file(path, bought.sample_rate),
+                AudioFormat::Mp3 => source.open().ok().and_then(|reader| measure_decoded(reader, bought.sample_rate)),
                 _ => of_samples,
             };
             let known = !bought.format.is_opaque();
@@ -236,7 +243,8 @@ async fn join(script: &Script<'_>, audio_cache: AudioCache, to: PathBuf) -> Resu
 async fn damaged(job: SynthesisJob<'_>, at: usize, error: &AudioError) -> Result<Next, StoreError> {
     let (script, store, claimed) = (job.script, job.on.store(), job.on.job());
     if let Some(cache_key) = script.cache_keys[at] {
-        store.audio_cache().discard(cache_key, script.bought.format);
+        // If it cannot be moved now, it is found damaged again.
+        let _ = store.audio_cache().discard(cache_key, script.bought.format).await;
     }
     store.set_parts_aside(claimed.job, claimed.token, vec![super::index(at)]).await?;
     let part = script.name_of(at).map(|part| format!("{part}: ")).unwrap_or_default();

@@ -9,7 +9,6 @@ mod turns;
 
 use std::{
     collections::{HashSet, VecDeque},
-    io,
     sync::Arc,
 };
 
@@ -31,7 +30,7 @@ use crate::{
     },
     io_fault,
     runner::{BatchTask, DEFAULT_CONCURRENCY, JobContext, Maker, Means, Next, PartContext, RunnerConfig, RunnerTask},
-    store::{StoreError, To},
+    store::{StoreError, To, is_of_objects},
 };
 
 /// Clips that are written concurrently.
@@ -92,9 +91,23 @@ async fn work(batch: &SynthesisBatch, on: JobContext<'_>) -> Result<Option<To>, 
     }
 }
 
-/// Handles a cache that cannot be read now. Bought clips are not bought again; the job waits. Returns when to look again.
-fn wait_for_cache(on: JobContext<'_>, error: &io::Error) -> i64 {
-    on.wait_for_machine(&format!("the spool cannot be read ({error}); {}", io_fault::remedy(error)))
+/// Handles a cache that cannot be used now, if that is the error. Bought clips are not bought again; the job waits. Returns
+/// when to look again.
+fn wait_for_cache(on: JobContext<'_>, error: &StoreError) -> Option<i64> {
+    Some(on.wait_for_machine(&cache_fault("read", error)?))
+}
+
+/// Why the cache cannot be used now, and what to do; `None` for another error.
+fn cache_fault(action: &str, error: &StoreError) -> Option<String> {
+    match error {
+        // The store's own words name the object.
+        StoreError::Spool { place, source } if is_of_objects(place) => Some(source.to_string()),
+        StoreError::Spool { place, source } => {
+            Some(format!("{place} cannot be {action} ({source}); {}", io_fault::remedy(source)))
+        }
+        StoreError::NoSharedSpool { .. } => Some(format!("{error}; {}", error.hint().unwrap_or_default())),
+        _ => None,
+    }
 }
 
 /// A WAV has no room for more than 4 GB: this is reported before anything is bought.
@@ -145,8 +158,10 @@ impl<'a> SynthesisJob<'a> {
         match survey::survey(self.on, self.script).await {
             Ok(Some(surveyed)) => Ok(Ok(surveyed)),
             Ok(None) => Ok(Err(Next::Lost)),
-            Err(StoreError::Spool { source, .. }) => Ok(Err(Next::again_at(wait_for_cache(self.on, &source)))),
-            Err(error) => Err(error),
+            Err(error) => match wait_for_cache(self.on, &error) {
+                Some(due) => Ok(Err(Next::again_at(due))),
+                None => Err(error),
+            },
         }
     }
 

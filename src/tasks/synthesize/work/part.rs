@@ -1,7 +1,5 @@
 //! One part's life: its clip is found, waited for, bought, or given up.
 
-use std::io;
-
 use super::{
     SynthesisJob,
     call::PartCaller,
@@ -19,7 +17,7 @@ use crate::{
         retry::{self, PauseKind},
     },
     runner::{Attempt, Next, PartContext, attempt, jitter_of, reconcile},
-    store::{Clip, End, Finish, StoreError, To},
+    store::{self, Clip, End, Finish, StoreError, To},
 };
 
 /// Why a part's clip is not in the audio cache.
@@ -99,28 +97,33 @@ impl<'a> PartJob<'a> {
 
     /// Whether its clip is in the audio cache, and new enough.
     async fn is_kept(&self) -> Result<bool, NotReady> {
-        let (audio_cache, cache_key, format) =
-            (self.part.on.store().audio_cache(), self.cache_key, self.of.script.bought.format);
-        let look = tokio::task::spawn_blocking(move || audio_cache.find(cache_key, format));
-        let found = look.await.expect("looking at the audio cache does not panic");
-        // A clip that cannot be read now may still be there.
-        if found.map_err(|error| self.unseen(&error))?.is_none() {
-            return Ok(false);
-        }
-        Ok(match self.since {
-            Some(since) => self.part.on.store().bought_since(self.cache_key, since).await?,
-            None => true,
+        let has_open = self.part.journal.calls.iter().any(CallRecord::is_open);
+        let found = if has_open { self.unrecorded().await? } else { self.recorded().await? };
+        Ok(match (found, self.since) {
+            (None, _) => false,
+            (Some(kept), Some(since)) if !kept.is_unrecorded => {
+                self.part.on.store().bought_since(self.cache_key, since).await?
+            }
+            (Some(_), _) => true,
         })
     }
 
-    /// The length of its clip, if the audio cache has it.
-    fn kept_bytes(&self) -> Result<Option<u64>, NotReady> {
-        let found = self.part.on.store().audio_cache().find(self.cache_key, self.of.script.bought.format);
-        found.map_err(|error| self.unseen(&error))
+    /// Its clip, if the audio cache has it and the ledger may know it.
+    async fn recorded(&self) -> Result<Option<store::KeptClip>, NotReady> {
+        let audio_cache = self.part.on.store().audio_cache();
+        audio_cache.get(self.cache_key, self.of.script.bought.format).await.map_err(|error| self.unseen(error))
     }
 
-    fn unseen(&self, error: &io::Error) -> NotReady {
-        NotReady::Later(wait_for_cache(self.part.on, error))
+    /// The same while a call for it is open: it may have been kept just before its process died.
+    async fn unrecorded(&self) -> Result<Option<store::KeptClip>, NotReady> {
+        let audio_cache = self.part.on.store().audio_cache();
+        let found = audio_cache.get_unrecorded(self.cache_key, self.of.script.bought.format).await;
+        found.map_err(|error| self.unseen(error))
+    }
+
+    /// A clip that cannot be read now may still be there.
+    fn unseen(&self, error: StoreError) -> NotReady {
+        wait_for_cache(self.part.on, &error).map_or(NotReady::Ledger(error), NotReady::Later)
     }
 
     /// Makes sure that the dictionary is still the requested one. A dictionary is changed in place: another batch may have put
@@ -221,24 +224,25 @@ impl<'a> PartJob<'a> {
         let store = self.part.on.store();
         let open = self.part.journal.calls.iter().find(|call| call.is_open());
         if let Some(open) = open.filter(|_| !matches!(step, Step::PutBack { .. })) {
-            let bytes = self.kept_bytes()?.unwrap_or(0);
-            return if self.end_found(open.id, bytes).await? { Ok(self.own(None)) } else { Err(NotReady::Lost) };
+            let Some(kept) = self.unrecorded().await? else { return Err(NotReady::Later(self.part.now() + 1)) };
+            return if self.end_found(open.id, kept).await? { Ok(self.own(None)) } else { Err(NotReady::Lost) };
         }
         let job = self.part.on.job();
         if !store.reuse(job.job, job.token, vec![self.part.part]).await? {
             return Err(NotReady::Lost);
         }
         // Read again: a clip whose use is recorded first cannot be pruned in between.
-        if self.kept_bytes()?.is_none() {
+        let found = store.audio_cache().find(vec![self.cache_key], self.of.script.bought.format).await;
+        if found.map_err(|error| self.unseen(error))?.is_empty() {
             return Err(NotReady::Later(self.part.now() + 1));
         }
-        store.audio_cache().touch(self.cache_key, self.of.script.bought.format);
         Ok(Ready::default())
     }
 
     /// Records a found clip as the call's answer. Returns whether the job is still worked.
-    async fn end_found(&self, call: CallId, bytes: u64) -> Result<bool, StoreError> {
-        let end = End::Synthesized { bytes, found: true, request_id: None, content_expiry: None };
+    async fn end_found(&self, call: CallId, kept: store::KeptClip) -> Result<bool, StoreError> {
+        let object = kept.take.map(|take| (self.cache_key, take));
+        let end = End::Synthesized { object, bytes: kept.bytes, found: true, request_id: None, content_expiry: None };
         let worked = self.part.end(call, end).await?;
         tracing::info!(job.key = self.part.on.job().key, call.id = %call, "its audio was in the spool");
         Ok(worked)
@@ -247,9 +251,9 @@ impl<'a> PartJob<'a> {
     /// Whether a call may replace another job's for the same clip that nobody waits for any more.
     async fn adopt(&self, call: CallId) -> Result<(), NotReady> {
         if self.since.is_none()
-            && let Some(bytes) = self.kept_bytes()?
+            && let Some(kept) = self.unrecorded().await?
         {
-            self.end_found(call, bytes).await?;
+            self.end_found(call, kept).await?;
             return Err(NotReady::Later(self.part.now() + 1));
         }
         match self.part.on.run().on_unknown {

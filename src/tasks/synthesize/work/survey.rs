@@ -30,6 +30,8 @@ pub(super) struct Ready {
 pub(super) struct KeptClip {
     /// Length of the file in bytes.
     pub(super) bytes: u64,
+    /// The object that has it, where clips are objects.
+    pub(super) take: Option<u32>,
     pub(super) request_id: Option<String>,
     pub(super) content_expiry: Option<String>,
     /// From intent to answer, in ms.
@@ -240,18 +242,9 @@ async fn in_cache(
     script: &Script<'_>,
     parts: Vec<(usize, Identity)>,
 ) -> Result<Vec<(usize, Identity)>, StoreError> {
-    let (audio_cache, format) = (on.store().audio_cache(), script.bought.format);
-    let look = move || {
-        let mut found = Vec::with_capacity(parts.len());
-        for (at, cache_key) in parts {
-            if audio_cache.is_kept(cache_key, format)? {
-                audio_cache.touch(cache_key, format);
-                found.push((at, cache_key));
-            }
-        }
-        Ok(found)
-    };
-    tokio::task::spawn_blocking(look).await.expect("looking at the audio cache does not panic")
+    let wanted = parts.iter().map(|(_, cache_key)| *cache_key).collect();
+    let found = on.store().audio_cache().find(wanted, script.bought.format).await?;
+    Ok(parts.into_iter().filter(|(_, cache_key)| found.contains_key(cache_key)).collect())
 }
 
 /// The index of a part in the ledger.

@@ -99,6 +99,7 @@ impl RecordingColumns {
         };
         let columns = Columns {
             own,
+            by_language: Vec::new(),
             key: key.as_ref().map(|rule| rule_name(rule, &columns)),
             content: vec![source_name.clone()],
             options: option_names.chain(extras.iter().map(|(_, at)| columns[*at].clone())).collect(),

@@ -106,7 +106,9 @@ impl Caller for TranscriptionJob<'_> {
             return Outcome::NotSent(CallFailure::new(ErrorKind::SourceChanged, message));
         }
         let id = permit.call.to_string();
-        let posted_to = self.webhook.map(|own| address(&own.public_url, permit.call, &own.secret));
+        let posted_to = self
+            .webhook
+            .and_then(|own| own.secrets.newest().map(|secret| address(&own.public_url, permit.call, &secret)));
         let call = SttCall {
             options: &self.options,
             word_timestamps: self.word_timestamps(),

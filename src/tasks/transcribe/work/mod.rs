@@ -2,6 +2,7 @@
 
 mod call;
 mod deliver;
+mod history;
 mod logbook;
 mod lookup;
 mod marks;
@@ -20,6 +21,7 @@ use futures::future::BoxFuture;
 use self::{logbook::LogBook, marks::Marks, recording::Recording};
 use super::Transcribe;
 use crate::{
+    clock::Clock,
     domain::{
         batch::{BatchSpec, LineOverrides},
         call::Answer,
@@ -30,11 +32,13 @@ use crate::{
         transcription::Transcription,
     },
     runner::{
-        BatchTask, Event, JobContext, Maker, Means, Next, OneCall, PartContext, RunnerConfig, RunnerTask, Webhook,
+        BatchTask, Event, JobContext, Maker, Means, Next, OneCall, PartContext, RunnerConfig, RunnerTask, VendorLog,
+        Webhook,
         one_call::{self, FreshAnswer, KeptAnswer, Prepared},
         reconcile::Reconciled,
     },
     store::{Claimed, StoreError, To},
+    waves::Client,
 };
 
 /// How long a run waits for the log before its first call: a slow log must not delay the calls.
@@ -44,6 +48,10 @@ impl Maker for Transcribe {
     fn join(&self, means: &Means) -> Arc<dyn RunnerTask> {
         let log = LogBook::new(means.client.clone(), means.store.clock().clone());
         Arc::new(TranscriptionRun(Arc::new(RunState { log, marks: Marks::default(), overdue: AtomicU32::new(0) })))
+    }
+
+    fn vendor_log(&self, client: &Client, clock: &Clock) -> Option<Arc<dyn VendorLog>> {
+        Some(Arc::new(history::History::new(client.clone(), clock.clone())))
     }
 }
 

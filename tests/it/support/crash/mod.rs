@@ -1,8 +1,10 @@
 //! An ordeal: processes of the real program on one ledger, killed and stopped while they work, and what became of it.
-//! It needs nothing of the tests but their S3 store, so that `examples/crash.rs` shares it.
+//! It needs nothing of the tests but their S3 store, their PostgreSQL server and their network, so that
+//! `examples/crash.rs` shares it.
 
 mod dice;
 mod ledger;
+mod nodes;
 mod processes;
 mod verdict;
 mod work;
@@ -16,13 +18,14 @@ use std::{
 use tempfile::TempDir;
 use wavebatch::sandbox::{Config, Sandbox};
 
-pub use self::verdict::Verdict;
 use self::{
     dice::Dice,
     ledger::Ledger,
-    processes::{LEASE, Processes},
-    work::Work,
+    processes::{LEASE, Processes, Role},
+    verdict::Spool,
+    work::{Place, Work},
 };
+pub use self::{nodes::ordeal_of_nodes, verdict::Verdict};
 use super::s3::{Fault, S3Server};
 
 /// How hard it will be.
@@ -62,13 +65,28 @@ struct Deeds {
     submits_killed: u64,
     /// Outputs that the store refused, or whose answer it lost.
     refused: u64,
+    /// Whatever else was done, by what it is.
+    others: BTreeMap<&'static str, u64>,
     /// Calls that were on the wire at a kill or a stop.
     in_flight: HashSet<String>,
+    /// What no process may do, and one did.
+    broken: Vec<String>,
 }
 
 impl Deeds {
     fn kills(&self) -> u64 {
         self.kills.values().sum()
+    }
+
+    /// Excuses what a process has on the wire now (all of them: `None`). Whether the ledger could be asked.
+    async fn look(&mut self, ledger: &mut Ledger, pid: Option<u32>) -> bool {
+        let Some(calls) = ledger.in_flight(pid).await else { return false };
+        self.in_flight.extend(calls);
+        true
+    }
+
+    fn count(&mut self, what: &'static str) {
+        *self.others.entry(what).or_default() += 1;
     }
 
     /// Whether there were enough of them.
@@ -93,8 +111,22 @@ pub async fn ordeal(plan: &Plan) -> Verdict {
     let s3 = S3Server::start().await;
     s3.bucket(BUCKET);
     let (mut dice, mut deeds) = (Dice::new(plan.seed), Deeds::default());
-    let mut processes = Processes::new(plan, &dir, &sandbox.base_url(), s3.environment());
-    let mut work = Work::new(&dir, plan, &processes.listen);
+    let listen = format!("127.0.0.1:{}", processes::free_port());
+    let role = |name: &str, arg: Option<[&str; 2]>, receives| Role {
+        name: name.into(),
+        folder: dir.clone(),
+        args: arg.iter().flatten().filter(|arg| !arg.is_empty()).map(|arg| (*arg).to_owned()).collect(),
+        variables: s3.environment().to_vec(),
+        receives,
+        works: !receives,
+        dies: (75, 9),
+    };
+    let worker = |name| role(name, Some(["--listen", "off"]), false);
+    let receiver = role("actor-0", Some(["--no-workers", ""]), true);
+    let roles = vec![receiver, worker("actor-1"), worker("actor-2")];
+    let mut processes = Processes::new(plan, &sandbox.base_url(), role("clerk", None, false), roles);
+    let place = Place { public: listen.clone(), listen: Some(listen), settings: String::new(), has_no_folder: false };
+    let mut work = Work::new(&dir, plan, &place);
     submit(&mut work, &processes, &mut dice, &mut deeds).await;
     let mut ledger = Ledger::open(&dir.join("wavebatch.db")).await;
     processes.enter(&mut dice);
@@ -102,7 +134,7 @@ pub async fn ordeal(plan: &Plan) -> Verdict {
         tokio::time::sleep(dice.millis(20..220)).await;
         disturb(&mut processes, &mut ledger, &mut dice, &mut deeds).await;
         spoil(&s3, &mut dice, &mut deeds);
-        if ledger.unfinished().await.is_empty() {
+        if ledger.unfinished().await.is_some_and(|left| left.is_empty()) {
             submit(&mut work, &processes, &mut dice, &mut deeds).await;
         }
     }
@@ -111,7 +143,7 @@ pub async fn ordeal(plan: &Plan) -> Verdict {
     deeds.refused = s3.met();
     calm_down(&mut processes, &mut ledger, &mut deeds).await;
     let calm = Instant::now();
-    while !ledger.unfinished().await.is_empty() && calm.elapsed() < CALM {
+    while ledger.unfinished().await.is_none_or(|left| !left.is_empty()) && calm.elapsed() < CALM {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     processes.leave().await;
@@ -126,6 +158,7 @@ pub async fn ordeal(plan: &Plan) -> Verdict {
         books: sandbox.books(),
         s3: &s3,
         ledger,
+        spool: Spool::Folder,
         dir,
         clean,
         last,
@@ -164,13 +197,13 @@ fn spoil(s3: &S3Server, dice: &mut Dice, deeds: &mut Deeds) {
 /// The last kills: from now on nobody is stopped, and nobody dies.
 async fn calm_down(processes: &mut Processes, ledger: &mut Ledger, deeds: &mut Deeds) {
     for at in processes.dead() {
-        deeds.in_flight.extend(ledger.in_flight(Some(processes.pid(at))).await);
+        deeds.look(ledger, Some(processes.pid(at))).await;
         *deeds.kills.entry(processes.moment(at)).or_default() += 1;
         processes.enter_for_good(at);
     }
     for at in processes.fused() {
         processes.stop(at, Duration::ZERO);
-        deeds.in_flight.extend(ledger.in_flight(Some(processes.pid(at))).await);
+        deeds.look(ledger, Some(processes.pid(at))).await;
         processes.kill(at);
         *deeds.kills.entry("any").or_default() += 1;
         processes.enter_for_good(at);
@@ -181,7 +214,7 @@ async fn calm_down(processes: &mut Processes, ledger: &mut Ledger, deeds: &mut D
 /// One process is killed, or stopped beyond its lease, or nothing happens; those that died at their moment come again.
 async fn disturb(processes: &mut Processes, ledger: &mut Ledger, dice: &mut Dice, deeds: &mut Deeds) {
     for at in processes.dead() {
-        deeds.in_flight.extend(ledger.in_flight(Some(processes.pid(at))).await);
+        deeds.look(ledger, Some(processes.pid(at))).await;
         *deeds.kills.entry(processes.moment(at)).or_default() += 1;
         processes.enter_again(at, dice);
     }
@@ -191,7 +224,7 @@ async fn disturb(processes: &mut Processes, ledger: &mut Ledger, dice: &mut Dice
         0..25 if !processes.is_stopped(victim) => {
             // Stopped first, so that the ledger can be asked what it has on the wire.
             processes.stop(victim, Duration::ZERO);
-            deeds.in_flight.extend(ledger.in_flight(Some(processes.pid(victim))).await);
+            deeds.look(ledger, Some(processes.pid(victim))).await;
             processes.kill(victim);
             *deeds.kills.entry("any").or_default() += 1;
             processes.enter_again(victim, dice);
@@ -199,7 +232,7 @@ async fn disturb(processes: &mut Processes, ledger: &mut Ledger, dice: &mut Dice
         25..32 if !processes.any_stopped() => {
             processes.stop(victim, LEASE + dice.millis(0..1_000));
             // It may have stopped with the ledger's lock in hand, and then nobody else's heart beats.
-            deeds.in_flight.extend(ledger.in_flight(None).await);
+            deeds.look(ledger, None).await;
             deeds.stops += 1;
         }
         _ => {}

@@ -1,10 +1,11 @@
-//! The processes: two workers and a receiver.
+//! The processes, each with its part: it receives, works, or does both.
 
 use std::{
     fs::{File, OpenOptions},
     net::TcpListener,
+    os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
@@ -22,14 +23,26 @@ fn is_receivers(point: &str) -> bool {
     point.ends_with("-callback")
 }
 
+/// The part that a process has.
+pub(super) struct Role {
+    pub name: String,
+    /// Where it runs, and where its log is.
+    pub folder: PathBuf,
+    /// `serve` with these arguments.
+    pub args: Vec<String>,
+    pub variables: Vec<(&'static str, String)>,
+    pub receives: bool,
+    pub works: bool,
+    /// How many in a hundred are to die at a moment of their own, and how often they pass it until then, at most.
+    pub dies: (u64, u64),
+}
+
 pub(super) struct Processes {
     program: PathBuf,
-    dir: PathBuf,
     base_url: String,
-    /// Where outputs go that go to no directory.
-    s3: [(&'static str, String); 4],
-    /// Where the receiver listens.
-    pub listen: String,
+    /// Who submits, and who comes last.
+    clerk: Role,
+    roles: Vec<Role>,
     actors: Vec<Actor>,
 }
 
@@ -38,61 +51,95 @@ struct Actor {
     /// Where it is to die.
     fuse: Option<&'static str>,
     stopped_until: Option<Instant>,
+    started: Instant,
+    /// Its end is known.
+    is_gone: bool,
+}
+
+/// A process that ended by itself.
+pub(super) struct Ended {
+    pub at: usize,
+    pub status: ExitStatus,
+    pub lived: Duration,
+}
+
+/// A port that nobody listens on.
+pub(super) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address").port()
 }
 
 impl Processes {
-    pub(super) fn new(plan: &Plan, dir: &Path, base_url: &str, s3: [(&'static str, String); 4]) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address").port();
-        Self {
-            program: plan.program.clone(),
-            dir: dir.into(),
-            base_url: base_url.into(),
-            s3,
-            listen: format!("127.0.0.1:{port}"),
-            actors: Vec::new(),
-        }
+    pub(super) fn new(plan: &Plan, base_url: &str, clerk: Role, roles: Vec<Role>) -> Self {
+        Self { program: plan.program.clone(), base_url: base_url.into(), clerk, roles, actors: Vec::new() }
     }
 
+    /// What the clerk runs.
     pub(super) fn program(&self, args: &[&str], name: &str) -> Command {
-        let mut command = command(&self.program, &self.dir, &self.base_url, args, name);
-        command.envs(self.s3.iter().map(|(variable, value)| (variable, value)));
+        self.of(&self.clerk, args, name)
+    }
+
+    fn of(&self, role: &Role, args: &[&str], name: &str) -> Command {
+        let mut command = command(&self.program, &role.folder, &self.base_url, args, name);
+        command.envs(role.variables.iter().map(|(variable, value)| (variable, value)));
         command
     }
 
     fn start(&self, at: usize, fuse: Option<(&'static str, u64)>) -> Actor {
-        let role: &[&str] = if at == 0 { &["--no-workers"] } else { &["--listen", "off"] };
-        let mut command = self.program(&[&["serve", "--admin-listen", "off"], role].concat(), &format!("actor-{at}"));
+        let role = &self.roles[at];
+        let args: Vec<&str> =
+            ["serve", "--admin-listen", "off"].into_iter().chain(role.args.iter().map(String::as_str)).collect();
+        let mut command = self.of(role, &args, &role.name);
         if let Some((point, nth)) = fuse {
             command.env("WAVEBATCH_CRASH_AT", format!("{point}:{nth}"));
         }
         let child = command.spawn().expect("the program");
-        Actor { child, fuse: fuse.map(|(point, _)| point), stopped_until: None }
+        Actor {
+            child,
+            fuse: fuse.map(|(point, _)| point),
+            stopped_until: None,
+            started: Instant::now(),
+            is_gone: false,
+        }
     }
 
     pub(super) fn enter(&mut self, dice: &mut Dice) {
-        self.actors = (0..3).map(|at| self.start(at, fuse(at, dice))).collect();
+        self.actors = (0..self.roles.len()).map(|at| self.start(at, self.fuse(at, dice))).collect();
     }
 
     pub(super) fn enter_again(&mut self, at: usize, dice: &mut Dice) {
-        self.actors[at] = self.start(at, fuse(at, dice));
+        self.actors[at] = self.start(at, self.fuse(at, dice));
     }
 
-    /// Those that died by themselves.
-    pub(super) fn dead(&mut self) -> Vec<usize> {
-        let mut dead = Vec::new();
-        for (at, actor) in self.actors.iter_mut().enumerate() {
+    /// Many processes are to die at a moment of their own, soon or later.
+    fn fuse(&self, at: usize, dice: &mut Dice) -> Option<(&'static str, u64)> {
+        let role = &self.roles[at];
+        let is_its = |point: &str| if is_receivers(point) { role.receives } else { role.works };
+        let points: Vec<&str> = POINTS.iter().copied().filter(|point| is_its(point)).collect();
+        let (point, nth) = (dice.pick(&points), dice.roll(1..role.dies.1));
+        dice.percent(role.dies.0).then_some((point, nth))
+    }
+
+    /// Those that ended by themselves, each once.
+    pub(super) fn ended(&mut self) -> Vec<Ended> {
+        let mut ended = Vec::new();
+        for (at, actor) in self.actors.iter_mut().enumerate().filter(|(_, actor)| !actor.is_gone) {
             if let Some(status) = actor.child.try_wait().expect("a child") {
-                use std::os::unix::process::ExitStatusExt;
-                assert_eq!(
-                    status.signal(),
-                    Some(9),
-                    "process {at} ended by itself: {status}; see {}",
-                    self.dir.display()
-                );
-                dead.push(at);
+                actor.is_gone = true;
+                ended.push(Ended { at, status, lived: actor.started.elapsed() });
             }
         }
-        dead
+        ended
+    }
+
+    /// Those that died at the moment that they were told.
+    pub(super) fn dead(&mut self) -> Vec<usize> {
+        use std::os::unix::process::ExitStatusExt;
+        let dead = self.ended();
+        for Ended { at, status, .. } in &dead {
+            let role = &self.roles[*at];
+            assert_eq!(status.signal(), Some(9), "{} ended by itself: see {}", role.name, role.folder.display());
+        }
+        dead.into_iter().map(|ended| ended.at).collect()
     }
 
     /// Where a process died, if it was told to.
@@ -107,6 +154,12 @@ impl Processes {
     pub(super) fn kill(&mut self, at: usize) {
         self.actors[at].child.kill().expect("a living child");
         self.actors[at].child.wait().expect("a dead child");
+        self.actors[at].is_gone = true;
+    }
+
+    /// Whether its end is known.
+    pub(super) fn is_gone(&self, at: usize) -> bool {
+        self.actors[at].is_gone
     }
 
     pub(super) fn stop(&mut self, at: usize, time: Duration) {
@@ -149,19 +202,30 @@ impl Processes {
         }
     }
 
+    /// A last run of each process's own place: whatever one that died left behind there goes now, or never. The first that
+    /// fails, or how the last one ended.
+    pub(super) fn last_runs(&self, args: &[&str]) -> ExitStatus {
+        let run = |role| self.of(role, args, "last").status().expect("the program");
+        let ends: Vec<ExitStatus> = self.roles.iter().map(run).collect();
+        *ends.iter().find(|end| !end.success()).unwrap_or(&ends[ends.len() - 1])
+    }
+
     /// All end as they should.
     pub(super) async fn leave(&mut self) {
         for actor in &self.actors {
             actor.signal(Signal::TERM);
         }
-        for actor in std::mem::take(&mut self.actors) {
-            ended(actor.child, "serve", &self.dir).await;
+        for (actor, role) in std::mem::take(&mut self.actors).into_iter().zip(&self.roles) {
+            ended(actor.child, &role.name, &role.folder).await;
         }
     }
 }
 
 impl Actor {
     fn signal(&self, signal: Signal) {
+        if self.is_gone {
+            return;
+        }
         // One that has just died at its moment is found by the next look.
         let _ = kill_process(Pid::from_child(&self.child), signal);
     }
@@ -174,13 +238,6 @@ impl Drop for Processes {
             let _ = actor.child.wait();
         }
     }
-}
-
-/// Most processes are to die at a moment of their own, soon or later.
-fn fuse(at: usize, dice: &mut Dice) -> Option<(&'static str, u64)> {
-    let points: Vec<&str> = POINTS.iter().copied().filter(|point| is_receivers(point) == (at == 0)).collect();
-    let (point, nth) = (dice.pick(&points), dice.roll(1..9));
-    dice.percent(75).then_some((point, nth))
 }
 
 /// The program with nothing of this environment's own settings.
@@ -209,7 +266,9 @@ pub(super) async fn ended(mut child: Child, what: &str, dir: &Path) {
     let began = Instant::now();
     while began.elapsed() < TIMEOUT {
         if let Some(status) = child.try_wait().expect("a child") {
-            assert!(matches!(status.code(), Some(0 | 143)), "{what}: {status}; see its log in {}", dir.display());
+            // One that was started just now may not listen to signals yet.
+            let is_well = matches!(status.code(), Some(0 | 143)) || status.signal() == Some(Signal::TERM.as_raw());
+            assert!(is_well, "{what}: {status}; see its log in {}", dir.display());
             return;
         }
         tokio::time::sleep(Duration::from_millis(5)).await;

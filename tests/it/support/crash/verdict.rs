@@ -37,9 +37,18 @@ pub(super) struct Evidence<'a> {
     pub books: Books,
     pub s3: &'a S3Server,
     pub ledger: Ledger,
+    pub spool: Spool,
     pub dir: PathBuf,
     pub clean: TempDir,
     pub last: ExitStatus,
+}
+
+/// Where bought speech is kept.
+pub(super) enum Spool {
+    /// Beside the ledger.
+    Folder,
+    /// Below this name in the bucket. What is only of one machine is in the folders of the nodes.
+    Bucket { name: &'static str, nodes: Vec<PathBuf> },
 }
 
 impl Evidence<'_> {
@@ -70,7 +79,11 @@ impl Verdict {
         verdict.synthesis(&evidence, &calls);
         verdict.caps(&evidence);
         verdict.ledger(&mut evidence, &calls).await;
-        verdict.spool(&evidence, &calls);
+        match &evidence.spool {
+            Spool::Folder => verdict.spool_folder(&evidence, &calls),
+            Spool::Bucket { name, nodes } => verdict.spool_bucket(&evidence, &calls, (name, nodes)),
+        }
+        verdict.broken.extend(evidence.deeds.broken.iter().cloned());
         if verdict.broken.is_empty() {
             fs::remove_dir_all(&evidence.dir).expect("its own folder");
         } else {
@@ -104,13 +117,16 @@ impl Verdict {
             work.batches.len()
         ));
         self.message(format!("moments   {}", moments.join(", ")));
+        for (what, times) in &deeds.others {
+            self.message(format!("          {times} {what}"));
+        }
         self.holds(last.success(), || format!("the last run: {last}"));
     }
 
     /// Every line finished once: one row of its report, and one in the ledger.
     async fn lines(&mut self, evidence: &mut Evidence<'_>) {
         let mut lines = 0;
-        for (name, left) in evidence.ledger.unfinished().await {
+        for (name, left) in evidence.ledger.unfinished().await.expect("the ledger") {
             self.holds(false, || format!("{name} is not finished, {left} lines are left"));
         }
         let counted = evidence.ledger.lines().await;
@@ -171,7 +187,10 @@ impl Verdict {
             let all = outputs.chain(["report.csv".to_owned(), "summary.json".to_owned()]);
             expected.extend(all.map(|name| format!("{}/{name}", batch.name)));
         }
-        let have: HashSet<String> = evidence.s3.keys(BUCKET).into_iter().collect();
+        let mut have: HashSet<String> = evidence.s3.keys(BUCKET).into_iter().collect();
+        if let Spool::Bucket { name, .. } = &evidence.spool {
+            have.retain(|key| !key.starts_with(name));
+        }
         let other: Vec<_> = have.symmetric_difference(&expected).collect();
         self.holds(other.is_empty(), || format!("missing or unknown in the bucket: {other:?}"));
         let uploads = evidence.s3.uploads();
@@ -272,7 +291,7 @@ impl Verdict {
     }
 
     /// Nothing lies in the spool, or beside the ledger, that no row knows.
-    fn spool(&mut self, evidence: &Evidence<'_>, calls: &[Call]) {
+    fn spool_folder(&mut self, evidence: &Evidence<'_>, calls: &[Call]) {
         let known: HashSet<&str> = calls.iter().filter_map(|call| call.cache_key.as_deref()).collect();
         let (mut files, mut unknown) = (0, Vec::new());
         let spool = evidence.dir.join("wavebatch.db-spool");
@@ -290,6 +309,30 @@ impl Verdict {
         unknown.extend(outputs.into_iter().filter(|path| name_of(path).starts_with(".wavebatch-tmp-")));
         self.message(format!("spool     {files} files, {} unknown there or in the outputs", unknown.len()));
         self.holds(unknown.is_empty(), || format!("files that no row knows: {unknown:?}"));
+    }
+
+    /// The bucket has bought speech alone, under keys that the ledger knows. An object without its row is of a process that
+    /// died between the two: it goes a day later. The nodes keep nothing.
+    fn spool_bucket(&mut self, evidence: &Evidence<'_>, calls: &[Call], (name, nodes): (&str, &[PathBuf])) {
+        let known: HashSet<&str> = calls.iter().filter_map(|call| call.cache_key.as_deref()).collect();
+        let bucket = evidence.s3.keys(BUCKET);
+        let objects: Vec<&str> = bucket.iter().filter_map(|key| key.strip_prefix(name)).collect();
+        let clip = |key: &&&str| {
+            key.rsplit('/').next().and_then(|file| file.split_once('.')).is_some_and(|(clip, _)| known.contains(clip))
+        };
+        let (clips, others): (Vec<&str>, Vec<&str>) = objects.iter().partition(|key| clip(key));
+        let unknown: Vec<_> = others.iter().filter(|key| !key.ends_with("/writable")).collect();
+        let is_ours =
+            |path: &PathBuf| path.extension().is_some_and(|e| e == "log") || name_of(path).starts_with("voices-");
+        let left: Vec<PathBuf> = nodes.iter().flat_map(|node| walk(node)).filter(|path| !is_ours(path)).collect();
+        self.message(format!(
+            "spool     {} objects; {} unknown there, {} files left on the nodes",
+            clips.len(),
+            unknown.len(),
+            left.len()
+        ));
+        self.holds(unknown.is_empty(), || format!("objects that no row knows: {unknown:?}"));
+        self.holds(left.is_empty(), || format!("files that are left on nodes: {left:?}"));
     }
 }
 

@@ -28,8 +28,21 @@ pub(super) struct Batch {
     pub lines: Vec<(String, String)>,
 }
 
+/// Where the processes find each other and put their work, beside the folder of its definitions.
+pub(super) struct Place {
+    /// Where callbacks are sent to.
+    pub public: String,
+    /// Where the receiver listens, if one place does for all.
+    pub listen: Option<String>,
+    /// The first lines of the settings.
+    pub settings: String,
+    /// Whether all is delivered to the bucket.
+    pub has_no_folder: bool,
+}
+
 pub(super) struct Work {
     pub dir: PathBuf,
+    has_no_folder: bool,
     round: [usize; 3],
     rounds: usize,
     recordings: usize,
@@ -44,11 +57,15 @@ const HEAD: [&str; 3] = [
 ];
 
 impl Work {
-    pub(super) fn new(dir: &Path, plan: &Plan, listen: &str) -> Self {
+    pub(super) fn new(dir: &Path, plan: &Plan, place: &Place) -> Self {
         fs::create_dir_all(dir.join("rec")).expect("a folder");
+        let Place { public, listen, settings, has_no_folder } = place;
         let mut settings = format!(
-            "[webhook]\nlisten = \"{listen}\"\npublic_url = \"http://{listen}/hooks\"\noverdue = \"3s\"\ngrace = \"500ms\"\n"
+            "{settings}[webhook]\npublic_url = \"http://{public}/hooks\"\noverdue = \"3s\"\ngrace = \"500ms\"\n"
         );
+        if let Some(listen) = listen {
+            writeln!(settings, "listen = \"{listen}\"").expect("memory");
+        }
         for (pool, cap) in CAPS {
             let requests = match pool {
                 "pulse" => format!("requests_per_minute = {}\n", plan.requests_per_minute),
@@ -58,15 +75,20 @@ impl Work {
             write!(settings, "[limits.{pool}]\nconcurrency = {cap}\n{requests}").expect("memory");
         }
         fs::write(dir.join("wavebatch.toml"), settings).expect("a file");
-        Self { dir: dir.into(), round: plan.round, rounds: 0, recordings: 0, batches: Vec::new() }
+        let (round, batches) = (plan.round, Vec::new());
+        Self { dir: dir.into(), has_no_folder: *has_no_folder, round, rounds: 0, recordings: 0, batches }
     }
 
-    /// Writes down another round; the names of its definitions. One of its batches delivers to the bucket.
+    /// Writes down another round; the names of its definitions. One of its batches delivers to the bucket, or all.
     pub(super) fn next_round(&mut self, dice: &mut Dice) -> Vec<String> {
         self.rounds += 1;
         let kinds = [Kind::Calls, Kind::Posted, Kind::Book];
         let bucket = dice.pick(&kinds);
-        kinds.into_iter().enumerate().map(|(at, kind)| self.write(at, kind, kind == bucket)).collect()
+        kinds
+            .into_iter()
+            .enumerate()
+            .map(|(at, kind)| self.write(at, kind, kind == bucket || self.has_no_folder))
+            .collect()
     }
 
     fn write(&mut self, at: usize, kind: Kind, in_bucket: bool) -> String {

@@ -10,10 +10,21 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 use s3s::{S3, S3Request, S3Response, S3Result, dto::*, s3_error};
 use sha2::Sha256;
 
-use super::{Shared, Stored, Upload, lock, md5_of};
+use super::{Shared, State, Stored, Upload, Version, lock, md5_of};
 
 #[derive(Debug)]
 pub(super) struct Memory(pub(super) Shared);
+
+impl State {
+    /// Keeps a version, where its bucket does.
+    fn keep_version(&mut self, bucket: &str, key: String, stored: Option<Stored>) {
+        self.serial += 1;
+        let id = format!("version-{}", self.serial);
+        if let Some(versions) = self.versions.get_mut(bucket) {
+            versions.push(Version { key, id, stored, locked: false });
+        }
+    }
+}
 
 impl Memory {
     fn find(&self, bucket: &str, key: &str) -> S3Result<Stored> {
@@ -99,9 +110,94 @@ impl S3 for Memory {
         };
         let mut state = lock(&self.0);
         let objects = state.buckets.get_mut(&input.bucket).ok_or_else(|| s3_error!(NoSuchBucket))?;
-        objects.insert(input.key, stored);
+        if input.if_none_match.is_some() && objects.contains_key(&input.key) {
+            return Err(s3_error!(PreconditionFailed));
+        }
+        objects.insert(input.key.clone(), stored.clone());
+        state.keep_version(&input.bucket, input.key, Some(stored));
         let (e_tag, checksum_sha256) = (Some(format!("\"{etag}\"")), input.checksum_sha256);
         Ok(S3Response::new(PutObjectOutput { e_tag, checksum_sha256, ..Default::default() }))
+    }
+
+    async fn delete_object(&self, req: S3Request<DeleteObjectInput>) -> S3Result<S3Response<DeleteObjectOutput>> {
+        let mut state = lock(&self.0);
+        let objects = state.buckets.get_mut(&req.input.bucket).ok_or_else(|| s3_error!(NoSuchBucket))?;
+        let (bucket, key) = (req.input.bucket, req.input.key);
+        match req.input.version_id {
+            None => {
+                objects.remove(&key);
+                state.keep_version(&bucket, key, None);
+            }
+            Some(id) => {
+                let versions = state.versions.get_mut(&bucket).ok_or_else(|| s3_error!(NoSuchVersion))?;
+                if versions.iter().any(|version| version.id == id && version.locked) {
+                    return Err(s3_error!(AccessDenied, "the object is locked"));
+                }
+                versions.retain(|version| version.id != id);
+                let newest =
+                    versions.iter().rfind(|version| version.key == key).and_then(|newest| newest.stored.clone());
+                let objects = state.buckets.get_mut(&bucket).ok_or_else(|| s3_error!(NoSuchBucket))?;
+                match newest {
+                    Some(stored) => drop(objects.insert(key, stored)),
+                    None => drop(objects.remove(&key)),
+                }
+            }
+        }
+        Ok(S3Response::new(DeleteObjectOutput::default()))
+    }
+
+    /// Two versions a page, so that there are pages.
+    async fn list_object_versions(
+        &self,
+        req: S3Request<ListObjectVersionsInput>,
+    ) -> S3Result<S3Response<ListObjectVersionsOutput>> {
+        let input = req.input;
+        let prefix = input.prefix.unwrap_or_default();
+        let state = lock(&self.0);
+        let all: Vec<Version> = match state.versions.get(&input.bucket) {
+            Some(versions) => versions.clone(),
+            None => {
+                let objects = state.buckets.get(&input.bucket).ok_or_else(|| s3_error!(NoSuchBucket))?;
+                let one = |(key, stored): (&String, &Stored)| Version {
+                    key: key.clone(),
+                    id: "null".into(),
+                    stored: Some(stored.clone()),
+                    locked: false,
+                };
+                objects.iter().map(one).collect()
+            }
+        };
+        let newest_of = |key: &str| all.iter().rfind(|version| version.key == key).map(|version| version.id.clone());
+        // By key, and the newest first.
+        let mut found: Vec<&Version> = all.iter().rev().filter(|version| version.key.starts_with(&prefix)).collect();
+        found.sort_by(|one, other| one.key.cmp(&other.key));
+        let after = input.key_marker.zip(input.version_id_marker);
+        let from = after.and_then(|(key, id)| found.iter().position(|version| version.key == key && version.id == id));
+        let from = from.map_or(0, |at| at + 1);
+        let page: Vec<&Version> = found[from..].iter().take(2).copied().collect();
+        let more = from + page.len() < found.len();
+        let is_latest = |version: &Version| Some(newest_of(&version.key).as_deref() == Some(version.id.as_str()));
+        let versions = page.iter().filter(|version| version.stored.is_some()).map(|version| ObjectVersion {
+            key: Some(version.key.clone()),
+            version_id: Some(version.id.clone()),
+            is_latest: is_latest(version),
+            ..Default::default()
+        });
+        let marks = page.iter().filter(|version| version.stored.is_none()).map(|version| DeleteMarkerEntry {
+            key: Some(version.key.clone()),
+            version_id: Some(version.id.clone()),
+            is_latest: is_latest(version),
+            ..Default::default()
+        });
+        let last = page.last().filter(|_| more);
+        Ok(S3Response::new(ListObjectVersionsOutput {
+            versions: Some(versions.collect()),
+            delete_markers: Some(marks.collect()),
+            is_truncated: Some(more),
+            next_key_marker: last.map(|version| version.key.clone()),
+            next_version_id_marker: last.map(|version| version.id.clone()),
+            ..Default::default()
+        }))
     }
 
     async fn list_objects_v2(&self, req: S3Request<ListObjectsV2Input>) -> S3Result<S3Response<ListObjectsV2Output>> {
