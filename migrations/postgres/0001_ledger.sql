@@ -345,8 +345,22 @@ CREATE TABLE job_parts (
     forced_at BIGINT ,
     -- It makes its job suspect: a `retry` buys it, and not all parts.
     doubtful  BIGINT  NOT NULL DEFAULT 0 CHECK (doubtful IN (0, 1)),
+    -- What is sent of its recording: a channel, from when to when, in JSON. NULL: the whole recording, as it is.
+    plan      TEXT,
     PRIMARY KEY (job, part)
 );
+
+-- What was heard in the recording of a job, so that no recording is decoded twice for it.
+CREATE TABLE hearings (
+    job     BIGINT  PRIMARY KEY REFERENCES jobs (id),
+    -- SHA-256 of the recording: another job with the same one needs no hearing of its own.
+    content BYTEA   NOT NULL,
+    -- Which form of hearing it is. One of another version is made again.
+    version BIGINT  NOT NULL,
+    body    BYTEA   NOT NULL
+);
+
+CREATE INDEX hearings_content ON hearings (content, version);
 
 CREATE INDEX job_parts_reused ON job_parts (cache_key) WHERE reused = 1;
 

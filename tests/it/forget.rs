@@ -102,6 +102,7 @@ async fn kept(fixture: &Fixture) -> Vec<(String, Vec<u8>)> {
             "batches",
             "jobs",
             "job_parts",
+            "hearings",
             "calls",
             "answers",
             "callbacks",

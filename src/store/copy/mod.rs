@@ -31,6 +31,7 @@ pub(in crate::store) const TABLES: &[&str] = &[
     "forgets",
     "jobs",
     "job_parts",
+    "hearings",
     "clips",
     "calls",
     "spending",

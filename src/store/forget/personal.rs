@@ -113,7 +113,13 @@ pub(in crate::store) const PERSONAL: &[PersonalColumns] = &[
             ("notes", "values of a list of ours; what else it has goes"),
         ],
     },
-    PersonalColumns { table: "job_parts", of_job: "job = $1", personal: &["cache_key"], others: &[] },
+    PersonalColumns {
+        table: "job_parts",
+        of_job: "job = $1",
+        personal: &["cache_key"],
+        others: &[("plan", "channels and times")],
+    },
+    PersonalColumns { table: "hearings", of_job: "job = $1", personal: &["content", "body"], others: &[] },
     PersonalColumns {
         table: "clips",
         of_job: "cache_key IN (SELECT cache_key FROM job_parts WHERE job = $1)",

@@ -301,6 +301,14 @@ async fn empty_calls(conn: &mut Conn, set: &str) -> Result<(), StoreError> {
           WHERE job IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)",
     )
     .bind(set)
+    .execute(&mut *conn)
+    .await?;
+    query(
+        r"-- scrub::empty_calls
+          DELETE FROM hearings
+          WHERE job IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)",
+    )
+    .bind(set)
     .execute(conn)
     .await?;
     Ok(())

@@ -94,6 +94,7 @@ async fn a_mark_in_every_personal_column_of_a_line_is_found_in_none_afterwards()
              WHERE key = 'k1'"
         ),
         format!("INSERT INTO job_parts (job, part, cache_key) SELECT id, 9, unhex('{zz}') FROM jobs WHERE key = 'k1'"),
+        format!("INSERT INTO hearings (job, content, version, body) SELECT id, unhex('{zz}'), 1, unhex('{zz}') FROM jobs WHERE key = 'k1'"),
         format!(
             "UPDATE calls SET request_id = '{MARK}', error = '{MARK}', content_expiry = '{MARK}', log_cursor = '{MARK}',
                cache_key = unhex('{zz}'),

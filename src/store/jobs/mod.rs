@@ -3,6 +3,7 @@
 pub(super) mod claim;
 pub(super) mod content;
 pub(super) mod deliveries;
+pub(super) mod hearings;
 pub(super) mod outputs;
 pub(super) mod parts;
 pub(super) mod settle;
