@@ -24,6 +24,7 @@ pub mod keywords;
 pub mod length;
 pub mod lenient;
 pub mod listed;
+pub mod listening;
 pub mod notice;
 pub mod open;
 pub mod options;

@@ -1,0 +1,133 @@
+//! What is listened for in a recording before it is bought, and how its channels are transcribed.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::listed::listed;
+
+listed! {
+    /// How the channels of a recording are transcribed.
+    ChannelMode, "way with channels" {
+        /// All channels together, in one call.
+        Mix = "mix",
+        /// Each channel with a call of its own.
+        Split = "split",
+        /// Split where the channels differ, else mix.
+        Auto = "auto",
+    }
+}
+
+listed! {
+    /// What happens to a recording in which nobody speaks.
+    NoSpeech, "way with silence" {
+        /// It is sent like any other.
+        Send = "send",
+        /// It is not sent, and its outputs are empty.
+        Skip = "skip",
+    }
+}
+
+listed! {
+    /// Whether recordings are listened to locally before they are sent.
+    Analyze, "way to analyze" {
+        /// Where another option needs it.
+        Auto = "auto",
+        /// Every recording.
+        Always = "always",
+        /// No recording.
+        Never = "never",
+    }
+}
+
+listed! {
+    /// What a recording is converted to before it is sent.
+    Prepare, "way to prepare" {
+        /// Nothing where the API takes the file as it is, else what it takes.
+        Auto = "auto",
+        /// Nothing: the file is sent as it is.
+        Never = "never",
+        /// 16 kHz mono.
+        Mono16k = "mono16k",
+        /// FLAC.
+        Flac = "flac",
+    }
+}
+
+/// The names of the speakers, by channel, counted from 1.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Roles(pub BTreeMap<u16, String>);
+
+impl Roles {
+    /// The name of this channel, counted from 1: its role, else `channel 1`. Never empty.
+    #[must_use]
+    pub fn name(&self, channel: u16) -> String {
+        match self.0.get(&channel).map(|role| role.trim()) {
+            None | Some("") => format!("channel {channel}"),
+            Some(role) => role.to_owned(),
+        }
+    }
+}
+
+/// What is listened for in a recording.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Listening {
+    /// How its channels are transcribed.
+    pub channels: ChannelMode,
+    /// Who speaks on which channel.
+    pub roles: Roles,
+    /// What happens if nobody speaks.
+    pub no_speech: NoSpeech,
+    /// Whether it is listened to locally.
+    pub analyze: Analyze,
+    /// What it is converted to.
+    pub prepare: Prepare,
+}
+
+impl Default for Listening {
+    fn default() -> Self {
+        Self {
+            channels: ChannelMode::Mix,
+            roles: Roles::default(),
+            no_speech: NoSpeech::Send,
+            analyze: Analyze::Auto,
+            prepare: Prepare::Auto,
+        }
+    }
+}
+
+impl Listening {
+    /// Whether nothing was asked for.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_channel_without_a_role_has_its_number() {
+        let roles = Roles(BTreeMap::from([(1, " agent ".into()), (2, " ".into())]));
+        assert_eq!([1, 2, 3].map(|channel| roles.name(channel)), ["agent", "channel 2", "channel 3"]);
+    }
+
+    #[test]
+    fn what_is_asked_for_comes_back_and_the_rest_is_default() {
+        let asked: Listening =
+            serde_json::from_value(json!({ "channels": "split", "roles": { "1": "agent" } })).unwrap();
+        assert_eq!((asked.channels, asked.roles.name(1)), (ChannelMode::Split, "agent".into()));
+        assert_eq!((asked.no_speech, asked.prepare), (NoSpeech::Send, Prepare::Auto));
+        let stored = serde_json::to_string(&asked).unwrap();
+        assert_eq!(serde_json::from_str::<Listening>(&stored).unwrap(), asked);
+        assert!(!asked.is_default());
+        assert!(serde_json::from_str::<Listening>("{}").unwrap().is_default());
+        assert!(serde_json::from_str::<Listening>(r#"{"channels":"packed"}"#).is_err());
+    }
+}
