@@ -14,6 +14,7 @@ use crate::{
     domain::task::Tasks,
     domain::{
         batch::MicroUsd,
+        listening::{ChannelMode, NoSpeech, Prepare},
         options::{ExpireContent, Redact, SendMode},
         synthesis::CaptionFormat,
         task::TaskName,
@@ -103,6 +104,18 @@ pub struct Sources {
     /// How a recording travels: auto, url or bytes
     #[arg(long, value_name = "HOW", help_heading = "Options of the task")]
     send: Option<SendMode>,
+    /// The channels of a recording: mix (one call), split (one each) or auto
+    #[arg(long, value_name = "HOW", help_heading = "Options of the task")]
+    channels: Option<ChannelMode>,
+    /// Who speaks on channel 1, 2, …, e.g. agent,customer
+    #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Options of the task")]
+    roles: Option<Vec<String>>,
+    /// A recording in which nobody speaks: send or skip
+    #[arg(long, value_name = "POLICY", help_heading = "Options of the task")]
+    no_speech: Option<NoSpeech>,
+    /// Convert recordings before they are sent: auto, never, mono16k or flac
+    #[arg(long, value_name = "HOW", help_heading = "Options of the task")]
+    prepare: Option<Prepare>,
     /// Words to listen for, with weights, e.g. 'Northwind:2,GST'; or a file with one word a line (pulse)
     #[arg(long, value_name = "LIST", help_heading = "Options of the task")]
     keywords: Option<String>,
@@ -348,6 +361,10 @@ impl Sources {
             ("pronunciations", one(self.pronunciations.as_ref())),
             ("text-column", one(self.text_column.as_ref())),
             ("no-reuse", self.no_reuse.then(Vec::new)),
+            ("channels", self.channels.map(|how| vec![how.to_string()])),
+            ("roles", self.roles.clone()),
+            ("no-speech", self.no_speech.map(|policy| vec![policy.to_string()])),
+            ("prepare", self.prepare.map(|how| vec![how.to_string()])),
         ];
         flags.into_iter().filter_map(|(name, values)| Some((name, values?))).collect()
     }

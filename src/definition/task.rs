@@ -22,6 +22,7 @@ use super::{
 use crate::domain::{
     batch::LineOption,
     extra::Extra,
+    listening::Listening,
     open::Unlisted,
     options::{TranscribeOptions, TranscriptFormat, WebhookMode},
     task::{Task, TaskName, TaskSpec},
@@ -173,6 +174,8 @@ pub struct Transcribing {
     pub formats: Vec<TranscriptFormat>,
     /// Whether answers are waited for or come by callback.
     pub webhook: WebhookMode,
+    /// What is listened for before a recording is sent, and how its channels are.
+    pub listening: Listening,
     /// The column or template of the source, if named.
     pub source_column: Option<Template>,
     /// The options that columns may override.

@@ -6,6 +6,7 @@ use url::Url;
 
 use super::{
     hex::hex,
+    listening::ChannelMode,
     options::TranscribeOptions,
     query::{QueryRules, is_web},
 };
@@ -96,9 +97,10 @@ pub fn text_identity(text: &str) -> Identity {
     Identity::of(&[b"text", text.as_bytes()])
 }
 
-/// The identity of the options that affect the call's result. The way of sending and `allow_silence` do not.
+/// The identity of the options that affect the calls' results: those of a call, and which channels have calls of their own. The
+/// way of sending and `allow_silence` do not.
 #[must_use]
-pub fn options_identity(o: &TranscribeOptions) -> Identity {
+pub fn options_identity(o: &TranscribeOptions, channels: ChannelMode) -> Identity {
     // Whether word times are sent also depends on formats and model: only the explicit option counts.
     let words = o.word_timestamps.unwrap_or(false);
     let flags = [words, o.diarize, o.redact_pii, o.redact_pci, o.emotion_detection, o.gender_detection].map(u8::from);
@@ -112,6 +114,9 @@ pub fn options_identity(o: &TranscribeOptions) -> Identity {
     }
     if !o.extra.is_empty() {
         shaping.extend([b"extra".as_slice(), extra.as_bytes()]);
+    }
+    if channels != ChannelMode::Mix {
+        shaping.extend([b"channels".as_slice(), channels.as_str().as_bytes()]);
     }
     Identity::of(&shaping)
 }

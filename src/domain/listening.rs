@@ -54,6 +54,14 @@ listed! {
     }
 }
 
+impl Prepare {
+    /// Whether every recording is converted.
+    #[must_use]
+    pub const fn is_a_conversion(self) -> bool {
+        matches!(self, Self::Mono16k | Self::Flac)
+    }
+}
+
 /// The names of the speakers, by channel, counted from 1.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -70,6 +78,31 @@ impl Roles {
     }
 }
 
+listed! {
+    /// How the samples of a file without a header are written.
+    RawEncoding, "encoding" {
+        /// G.711 µ-law.
+        Ulaw = "ulaw",
+        /// G.711 A-law.
+        Alaw = "alaw",
+        /// 16-bit PCM, the low byte first.
+        S16le = "s16le",
+        /// 16-bit PCM, the high byte first.
+        S16be = "s16be",
+    }
+}
+
+/// What a file without a header is: recorders of telephone calls write such files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RawAudio {
+    /// How its samples are written.
+    pub encoding: RawEncoding,
+    /// Samples a second of each channel.
+    pub rate: u32,
+    /// Its channels, interleaved.
+    pub channels: u16,
+}
+
 /// What is listened for in a recording.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -84,6 +117,9 @@ pub struct Listening {
     pub analyze: Analyze,
     /// What it is converted to.
     pub prepare: Prepare,
+    /// What a file without a header is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub raw: Option<RawAudio>,
 }
 
 impl Default for Listening {
@@ -94,11 +130,19 @@ impl Default for Listening {
             no_speech: NoSpeech::Send,
             analyze: Analyze::Auto,
             prepare: Prepare::Auto,
+            raw: None,
         }
     }
 }
 
 impl Listening {
+    /// Whether a recording must be heard before it can be sent.
+    #[must_use]
+    pub fn needs_hearing(&self) -> bool {
+        let is_needed = self.channels != ChannelMode::Mix || self.no_speech == NoSpeech::Skip;
+        self.analyze == Analyze::Always || (self.analyze == Analyze::Auto && is_needed)
+    }
+
     /// Whether nothing was asked for.
     #[must_use]
     pub fn is_default(&self) -> bool {

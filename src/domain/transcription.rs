@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
+    listening::{ChannelMode, Listening},
     options::{TranscribeOptions, TranscriptFormat, WebhookMode},
     task::{Asked, TaskName, Unit},
 };
@@ -17,6 +18,9 @@ pub struct Transcription {
     /// Whether answers are waited for, or posted to us.
     #[serde(default = "auto")]
     pub webhook: WebhookMode,
+    /// What is listened for before a recording is sent, and how its channels are.
+    #[serde(default, skip_serializing_if = "Listening::is_default")]
+    pub listening: Listening,
 }
 
 const fn auto() -> WebhookMode {
@@ -26,6 +30,13 @@ const fn auto() -> WebhookMode {
 impl Transcription {
     /// The task's name.
     pub const TASK: TaskName = TaskName::of("transcribe");
+
+    /// Whether a call with these options requests word times. Channels that are transcribed one by one need them: by their times
+    /// the words of several sides become one conversation.
+    #[must_use]
+    pub fn sends_word_timestamps(&self, options: &TranscribeOptions) -> bool {
+        self.listening.channels != ChannelMode::Mix || options.sends_word_timestamps(&self.formats)
+    }
 }
 
 impl Asked for Transcription {

@@ -47,6 +47,7 @@ fn spec(output: String) -> BatchSpec {
             options: serde_json::from_value(options).unwrap(),
             formats: vec![TranscriptFormat::Txt],
             webhook: WebhookMode::Auto,
+            listening: Default::default(),
         }),
         address: String::new(),
         queries: crate::domain::query::QueryRules::default(),

@@ -8,6 +8,7 @@ use crate::domain::{
     cost::MicroUsd,
     environment::Environment,
     identity::{options_identity, source_identity},
+    listening::ChannelMode,
     job::{BatchId, CallState, JobState, RequestFingerprint, Step, Why},
     length::Length,
     pool::{Limited, Limits, Pool},
@@ -57,7 +58,7 @@ pub(super) fn options(language: &str) -> crate::domain::identity::Identity {
     let json = serde_json::json!({"model": "pulse", "language": language, "word_timestamps": false, "diarize": false,
         "redact_pii": false, "redact_pci": false, "redact": "strict", "emotion_detection": false, "gender_detection": false,
         "expire_content": "false", "allow_silence": false, "send": "auto"});
-    options_identity(&serde_json::from_value(json).unwrap())
+    options_identity(&serde_json::from_value(json).unwrap(), ChannelMode::Mix)
 }
 
 pub(super) fn job(line: u64, source: &str) -> NewJob {

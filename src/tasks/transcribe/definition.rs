@@ -7,6 +7,7 @@ use regex::Regex;
 use toml::de::DeValue;
 
 use super::Transcribe;
+use super::listening::{self, ListeningDraft};
 use super::records::{self, name_pattern};
 use crate::{
     definition::{
@@ -23,6 +24,7 @@ use crate::{
     domain::{
         batch::{LineOption, LineOverrides},
         extra::Extra,
+        listening::{Analyze, ChannelMode, NoSpeech, Prepare},
         keywords::{Keywords, MAX_SAFE_WEIGHT},
         open::Unlisted,
         options::{
@@ -35,7 +37,7 @@ use crate::{
 };
 
 /// The rows of the reference.
-const FIELDS: &[FieldTable] = &[ROOT, COLUMNS, OPTIONS, REPORT];
+const FIELDS: &[FieldTable] = &[ROOT, COLUMNS, OPTIONS, listening::AUDIO, REPORT];
 
 fields! {
     /// Further fields of a transcription.
@@ -94,6 +96,16 @@ fields! {
         "formats": [TranscriptFormat, ..] (= "[\"json\", \"txt\"]") => Writes;
         /// Whether answers are posted to your `public_url`.
         "webhook": [WebhookMode] (= "\"auto\"") => Nothing;
+        /// How the channels of a recording are transcribed. `split` makes one transcript of two sides, with a turn for each time that somebody speaks; each side is a call, and costs what its length costs.
+        "channels": [ChannelMode] (= "\"mix\"") => Pays;
+        /// Who speaks on which channel, counted from 1. The names stand in the outputs and in the report.
+        "roles": "a table of strings, e.g. { 1 = \"agent\", 2 = \"customer\" }" (= "{}") => Nothing;
+        /// What happens to a recording in which nobody speaks.
+        "no_speech": [NoSpeech] (= "\"send\"") => Nothing;
+        /// Whether wavebatch hears recordings itself before it sends them. Answers are then held against what was heard.
+        "analyze": [Analyze] (= "\"auto\"") => Nothing;
+        /// What a recording is converted to before it is sent.
+        "prepare": [Prepare] (= "\"auto\"") => Nothing;
     }
 }
 
@@ -118,6 +130,7 @@ struct Draft {
     keywords_file: Option<String>,
     formats: Option<Vec<TranscriptFormat>>,
     webhook: Option<WebhookMode>,
+    listening: ListeningDraft,
 }
 
 impl DefinitionTask for Transcribe {
@@ -134,6 +147,8 @@ impl DefinitionTask for Transcribe {
         };
         let section = walk.section(root, "transcribe");
         read_transcribe(walk, section, &mut draft);
+        let section = walk.section(root, "audio");
+        draft.listening.read_audio(walk, section);
         Box::new(draft)
     }
 
@@ -159,7 +174,7 @@ impl DefinitionTask for Transcribe {
     }
 
     fn flags(&self) -> &'static [&'static str] {
-        &["source-column", "no-source"]
+        &["source-column", "no-source", "channels", "roles", "no-speech", "prepare"]
     }
 }
 
@@ -175,6 +190,7 @@ impl TaskDraft for Draft {
     fn build(&self, on: &mut Builder<'_>, date: Option<Date>) -> Built {
         let options = self.options(on);
         let formats = self.formats(on);
+        let listening = self.listening.build(on, options.as_ref());
         let over = on.over;
         let source = over.source_column.as_ref().or(over.column("source")).or(self.source.as_ref());
         let mapped = on.mapped(&self.mapped, &["source"]);
@@ -186,6 +202,7 @@ impl TaskDraft for Draft {
             options: options.unwrap_or_else(|| options_of(SttModel::Pulse, Language::EN)),
             formats,
             webhook: self.webhook.unwrap_or(WebhookMode::Auto),
+            listening,
             source_column,
             mapped,
             no_source: on.over.no_source.or(self.no_source).unwrap_or(NoSource::Fault),
@@ -342,6 +359,7 @@ fn read_transcribe<'t>(walk: &mut TomlWalk<'t>, mut section: Section<'t>, draft:
     draft.options = options;
     draft.formats = walk.list(&mut section, "formats", named);
     draft.webhook = walk.text(&mut section, "webhook", named);
+    draft.listening = ListeningDraft::read(walk, &mut section);
     walk.close(section);
 }
 
@@ -368,7 +386,8 @@ impl TaskDefinition for Transcribing {
 
     fn spec(&self) -> TaskSpec {
         let (options, formats) = (self.options.clone(), self.formats.clone());
-        TaskSpec::of(&Transcription { options, formats, webhook: self.webhook })
+        let listening = self.listening.clone();
+        TaskSpec::of(&Transcription { options, formats, webhook: self.webhook, listening })
     }
 
     fn needs_callbacks(&self) -> bool {

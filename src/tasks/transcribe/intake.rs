@@ -34,7 +34,10 @@ impl IntakeTask for Transcribe {
     }
 
     fn asks_for_other_calls(&self, before: &TaskSpec, now: &TaskSpec) -> bool {
-        let calls = |spec: &TaskSpec| spec.read::<Transcription>().ok().map(|asked| options_identity(&asked.options));
+        let calls = |spec: &TaskSpec| {
+            let asked = spec.read::<Transcription>().ok()?;
+            Some(options_identity(&asked.options, asked.listening.channels))
+        };
         calls(before) != calls(now)
     }
 

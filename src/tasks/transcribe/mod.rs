@@ -2,6 +2,7 @@
 
 mod definition;
 mod intake;
+mod listening;
 mod records;
 mod report;
 mod work;

@@ -140,7 +140,7 @@ impl<'m> RecordingJudge<'m> {
     fn new(of: &'m Recordings<'m>) -> Self {
         let asked = &of.asked.options;
         let defaults = Arc::new(LineOptions {
-            id: options_identity(asked),
+            id: options_identity(asked, of.asked.listening.channels),
             overrides: None,
             pool: asked.model.into(),
             send: asked.send,
@@ -306,7 +306,7 @@ fn read_options(of: &Recordings<'_>, record: &Record) -> (LineOptions, Transcrib
     let overrides = said.differing_from(&asked.options);
     let own = overrides.clone().unwrap_or_default().apply(&asked.options);
     let read = LineOptions {
-        id: options_identity(&own),
+        id: options_identity(&own, asked.listening.channels),
         overrides: overrides.as_ref().map(|own| serde_json::to_string(own).expect("words and flags are JSON")),
         pool: own.model.into(),
         send: merged.send,

@@ -117,7 +117,7 @@ impl<'a> TranscriptionJob<'a> {
 
     /// Whether word times are requested.
     fn word_timestamps(&self) -> bool {
-        self.options.sends_word_timestamps(&self.asked.formats)
+        self.asked.sends_word_timestamps(&self.options)
     }
 }
 

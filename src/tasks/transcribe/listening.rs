@@ -1,0 +1,259 @@
+//! What a definition says of channels and of listening: fields of `[transcribe]`, `[audio]`, and the rules between them.
+
+use std::{collections::BTreeMap, fmt::Display, str::FromStr};
+
+use toml::de::{DeTable, DeValue};
+
+use crate::{
+    definition::{
+        build::Builder,
+        fields::fields,
+        text::{named, ticked},
+        walk::{Section, TomlWalk},
+    },
+    domain::{
+        listening::{Analyze, ChannelMode, Listening, NoSpeech, Prepare, RawAudio, RawEncoding, Roles},
+        options::{SendMode, TranscribeOptions},
+    },
+};
+
+fields! {
+    /// What recordings are, where they do not say it themselves.
+    pub(super) AUDIO = "audio" {
+        /// What a file without a header is, as recorders of telephone calls write it. `encoding` is `ulaw`, `alaw`, `s16le` or `s16be`; `channels` is 1 if it is absent.
+        "raw": "a table, e.g. { encoding = \"ulaw\", rate = 8000, channels = 1 }" () => Nothing;
+    }
+}
+
+/// The most channels that can have roles.
+const CHANNELS_MOST: u16 = 16;
+/// The longest name of a role, in characters: it stands before each caption.
+const ROLE_MOST: usize = 40;
+/// Sampling rates that recorders use, in Hz.
+const RATES: std::ops::RangeInclusive<u32> = 4_000..=384_000;
+
+/// The fields that a file sets; `None` if it does not set one.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ListeningDraft {
+    channels: Option<ChannelMode>,
+    roles: Option<Roles>,
+    no_speech: Option<NoSpeech>,
+    analyze: Option<Analyze>,
+    prepare: Option<Prepare>,
+    raw: Option<RawAudio>,
+}
+
+impl ListeningDraft {
+    /// Reads the fields of `[transcribe]`.
+    pub(super) fn read<'t>(walk: &mut TomlWalk<'t>, section: &mut Section<'t>) -> Self {
+        Self {
+            channels: walk.text(section, "channels", named),
+            roles: walk.any_of(section, "roles", |value| match value {
+                DeValue::Table(table) => roles_of(table),
+                _ => Err("must be a table, like { 1 = \"agent\", 2 = \"customer\" }".to_owned()),
+            }),
+            no_speech: walk.text(section, "no_speech", named),
+            analyze: walk.text(section, "analyze", named),
+            prepare: walk.text(section, "prepare", named),
+            raw: None,
+        }
+    }
+
+    /// Reads `[audio]`.
+    pub(super) fn read_audio<'t>(&mut self, walk: &mut TomlWalk<'t>, mut section: Section<'t>) {
+        self.raw = walk.any_of(&mut section, "raw", |value| match value {
+            DeValue::Table(table) => raw_of(table),
+            _ => Err("must be a table, like { encoding = \"ulaw\", rate = 8000 }".to_owned()),
+        });
+        walk.close(section);
+    }
+
+    /// What is asked for, with the flags merged in; what contradicts itself is a fault.
+    pub(super) fn build(&self, on: &mut Builder<'_>, options: Option<&TranscribeOptions>) -> Listening {
+        let default = Listening::default();
+        let roles = match on.over.flags.all("roles").map(roles_in_order) {
+            Some(Ok(roles)) => Some(roles),
+            Some(Err(message)) => {
+                on.fault("transcribe.roles", message);
+                None
+            }
+            None => self.roles.clone(),
+        };
+        let asked = Listening {
+            channels: flag(on, "channels").or(self.channels).unwrap_or(default.channels),
+            roles: roles.unwrap_or_default(),
+            no_speech: flag(on, "no_speech").or(self.no_speech).unwrap_or(default.no_speech),
+            analyze: self.analyze.unwrap_or(default.analyze),
+            prepare: flag(on, "prepare").or(self.prepare).unwrap_or(default.prepare),
+            raw: self.raw,
+        };
+        for (field, message) in contradictions(&asked, options) {
+            on.fault(field, message);
+        }
+        asked
+    }
+}
+
+/// What cannot be done together, each with the field to change.
+fn contradictions(asked: &Listening, options: Option<&TranscribeOptions>) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    let is_by_channel = asked.channels != ChannelMode::Mix;
+    if !is_by_channel && !asked.roles.0.is_empty() {
+        let message = "have no effect while all channels are sent as one; write channels = \"split\" or \"auto\"";
+        found.push(("transcribe.roles", message.to_owned()));
+    }
+    if asked.analyze == Analyze::Never {
+        let why = [
+            (is_by_channel, format!("channels = \"{}\"", asked.channels)),
+            (asked.no_speech == NoSpeech::Skip, "no_speech = \"skip\"".to_owned()),
+        ];
+        if let Some((_, why)) = why.into_iter().find(|(asked, _)| *asked) {
+            let message = format!("is \"never\", but {why} needs to hear the recordings; write analyze = \"auto\"");
+            found.push(("transcribe.analyze", message));
+        }
+    }
+    let is_url = options.is_some_and(|options| options.send == SendMode::Url);
+    if is_url && (asked.needs_hearing() || asked.prepare.is_a_conversion()) {
+        let message =
+            "is \"url\": the API fetches the recordings itself, and nothing can be heard or converted; write send = \"auto\"";
+        found.push(("transcribe.send", message.to_owned()));
+    }
+    found
+}
+
+/// The value of a flag; a wrong one is a fault.
+fn flag<T: FromStr<Err: Display>>(on: &mut Builder<'_>, field: &str) -> Option<T> {
+    let text = on.over.flags.one(&field.replace('_', "-"))?.clone();
+    text.parse().map_err(|e: T::Err| on.fault(&format!("transcribe.{field}"), e.to_string())).ok()
+}
+
+/// Roles by channel.
+fn roles_of(table: &DeTable<'_>) -> Result<Roles, String> {
+    let mut roles = BTreeMap::new();
+    for (channel, role) in table {
+        let name = channel.get_ref();
+        let number = name.parse().ok().filter(|number| (1..=CHANNELS_MOST).contains(number));
+        let number = number.ok_or_else(|| {
+            format!("`{name}` is no channel: channels are counted from 1 to {CHANNELS_MOST}, like {{ 1 = \"agent\" }}")
+        })?;
+        let role = role.get_ref().as_str().ok_or_else(|| format!("the role of channel {number} must be a string"))?;
+        roles.insert(number, role_of(role)?);
+    }
+    distinct(roles)
+}
+
+/// The roles of a flag: of channel 1, of channel 2, and so on.
+fn roles_in_order(names: &[String]) -> Result<Roles, String> {
+    let roles: Result<BTreeMap<u16, String>, String> = (1..).zip(names).map(|(at, name)| Ok((at, role_of(name)?))).collect();
+    distinct(roles?)
+}
+
+/// A role as it stands before what is said, and in a column's name.
+pub(super) fn role_of(text: &str) -> Result<String, String> {
+    let role = text.trim();
+    if role.is_empty() {
+        return Err("a role cannot be empty".to_owned());
+    }
+    if role.chars().any(char::is_control) || role.chars().count() > ROLE_MOST {
+        return Err(format!("a role is one line of at most {ROLE_MOST} characters"));
+    }
+    Ok(role.to_owned())
+}
+
+fn distinct(roles: BTreeMap<u16, String>) -> Result<Roles, String> {
+    let doubled: Vec<&str> = roles
+        .iter()
+        .filter(|(at, role)| roles.range(..*at).any(|(_, other)| other == *role))
+        .map(|(_, role)| role.as_str())
+        .collect();
+    if doubled.is_empty() { Ok(Roles(roles)) } else { Err(format!("two channels have the role {}", ticked(&doubled))) }
+}
+
+/// What a file without a header is.
+fn raw_of(table: &DeTable<'_>) -> Result<RawAudio, String> {
+    let known = ["encoding", "rate", "channels"];
+    if let Some((other, _)) = table.iter().find(|(name, _)| !known.contains(&name.get_ref().as_ref())) {
+        return Err(format!("`{}` is not known; it has {}", other.get_ref(), ticked(&known)));
+    }
+    let number = |name: &str| match table.get(name).map(|value| value.get_ref()) {
+        None => Ok(None),
+        Some(DeValue::Integer(number)) => {
+            let number = u32::from_str_radix(number.as_str(), number.radix()).ok();
+            number.map(Some).ok_or_else(|| format!("`{name}` must be a number above 0"))
+        }
+        Some(_) => Err(format!("`{name}` must be a number")),
+    };
+    let encoding = table.get("encoding").ok_or("lacks `encoding`, e.g. encoding = \"ulaw\"")?.get_ref();
+    let encoding: RawEncoding = named(encoding.as_str().ok_or("`encoding` must be a string")?)?;
+    let rate = number("rate")?.ok_or("lacks `rate`, e.g. rate = 8000")?;
+    let channels = number("channels")?.unwrap_or(1);
+    if !RATES.contains(&rate) {
+        return Err(format!("`rate` is {rate}: samples a second are from {} to {}", RATES.start(), RATES.end()));
+    }
+    match u16::try_from(channels) {
+        Ok(channels) if (1..=CHANNELS_MOST).contains(&channels) => Ok(RawAudio { encoding, rate, channels }),
+        _ => Err(format!("`channels` is {channels}: it is from 1 to {CHANNELS_MOST}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn roles(text: &str) -> Result<Roles, String> {
+        roles_of(DeTable::parse(text).unwrap().get_ref())
+    }
+
+    #[test]
+    fn roles_belong_to_channels() {
+        let both = roles("1 = ' agent '\n2 = 'customer'").unwrap();
+        assert_eq!((both.name(1), both.name(2)), ("agent".into(), "customer".into()));
+        assert_eq!(roles_in_order(&["agent".into(), "customer".into()]), Ok(both));
+        for (wrong, words) in [
+            ("0 = 'agent'", "counted from 1"),
+            ("left = 'agent'", "`left` is no channel"),
+            ("17 = 'agent'", "counted from 1"),
+            ("1 = ''", "cannot be empty"),
+            ("1 = 7", "must be a string"),
+            ("1 = 'agent'\n2 = 'agent'", "two channels have the role `agent`"),
+            ("1 = \"a\\nb\"", "one line"),
+        ] {
+            let said = roles(wrong).unwrap_err();
+            assert!(said.contains(words), "{wrong}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_a_header_is_described_by_rate_and_encoding() {
+        let raw = |text: &str| raw_of(DeTable::parse(text).unwrap().get_ref());
+        assert_eq!(
+            raw("encoding = 'ulaw'\nrate = 8000"),
+            Ok(RawAudio { encoding: RawEncoding::Ulaw, rate: 8_000, channels: 1 })
+        );
+        for (wrong, words) in [
+            ("rate = 8000", "lacks `encoding`"),
+            ("encoding = 'ulaw'", "lacks `rate`"),
+            ("encoding = 'mulaw'\nrate = 8000", "did you mean `ulaw`"),
+            ("encoding = 'ulaw'\nrate = 8", "from 4000"),
+            ("encoding = 'ulaw'\nrate = -8", "above 0"),
+            ("encoding = 'ulaw'\nrate = 8000\nchannels = 0", "from 1"),
+            ("encoding = 'ulaw'\nrate = 8000\nbits = 8", "`bits` is not known"),
+        ] {
+            let said = raw(wrong).unwrap_err();
+            assert!(said.contains(words), "{wrong}: {said}");
+        }
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_a_fault() {
+        let of = |asked: Listening| contradictions(&asked, None).iter().map(|(field, _)| *field).collect::<Vec<_>>();
+        let base = Listening::default();
+        let agent = roles("1 = 'agent'").unwrap();
+        assert_eq!(of(Listening { roles: agent.clone(), ..base.clone() }), ["transcribe.roles"]);
+        assert!(of(Listening { roles: agent, channels: ChannelMode::Auto, ..base.clone() }).is_empty());
+        let never = Listening { analyze: Analyze::Never, ..base.clone() };
+        assert!(of(never.clone()).is_empty());
+        assert_eq!(of(Listening { channels: ChannelMode::Split, ..never.clone() }), ["transcribe.analyze"]);
+        assert_eq!(of(Listening { no_speech: NoSpeech::Skip, ..never }), ["transcribe.analyze"]);
+    }
+}
