@@ -60,11 +60,14 @@ pub struct Probe {
     pub channels: Option<u16>,
     /// The media type for sending it.
     pub content_type: &'static str,
+    /// Whether the API lists its format (API page, "Speech to text"), so that it can be sent as it is.
+    pub is_listed: bool,
 }
 
 impl Probe {
     const fn new(bytes: u64, kind: Kind, content_type: &'static str) -> Self {
-        Self { bytes, kind, length: Length::Unknown, header_differs: false, channels: None, content_type }
+        let (length, header_differs, channels, is_listed) = (Length::Unknown, false, None, false);
+        Self { bytes, kind, length, header_differs, channels, content_type, is_listed }
     }
 
     /// With what was found in its container.
@@ -186,14 +189,23 @@ impl Container {
         }
     }
 
+    /// Whether the API lists it. Of a WAV, the codec decides.
+    const fn is_listed(self) -> bool {
+        match self {
+            Self::Wav | Self::Flac | Self::Ogg | Self::Mp4 | Self::Matroska | Self::Mpeg | Self::Tagged => true,
+            Self::Aiff | Self::W64 | Self::Au | Self::Caf | Self::Amr | Self::Adts => false,
+        }
+    }
+
     fn probe<R: Read + Seek>(self, reader: &mut R, bytes: u64) -> io::Result<Probe> {
         if self == Self::Wav {
-            let found = pcm::read_wav(reader).unwrap_or_default();
-            return Ok(Probe::new(bytes, Kind::Audio, self.content_type()).with(found));
+            let (found, is_listed) = pcm::read_wav(reader).unwrap_or_default();
+            return Ok(Probe { is_listed, ..Probe::new(bytes, Kind::Audio, self.content_type()).with(found) });
         }
         let window = Window::new(reader, BUDGET)?;
         let (container, found) = self.read(window);
-        Ok(Probe::new(bytes, Kind::Audio, container.content_type()).with(found))
+        let probe = Probe::new(bytes, Kind::Audio, container.content_type()).with(found);
+        Ok(Probe { is_listed: container.is_listed(), ..probe })
     }
 
     /// What it is after all, and what was found in it.

@@ -79,13 +79,15 @@ fn chunks_fill<R: Read + Seek>(
     Some(false)
 }
 
-/// Reads a WAV, RF64 or BW64 file; `None` if it has no header that can be read.
-pub(super) fn read_wav<R: Read + Seek>(reader: &mut R) -> Option<Found> {
+/// Reads a WAV, RF64 or BW64 file, and says whether its samples are of a kind that every decoder takes; `None` if it has no
+/// header that can be read.
+pub(super) fn read_wav<R: Read + Seek>(reader: &mut R) -> Option<(Found, bool)> {
     let wav = wav::read(reader).ok()?;
     let header_differs = matches!(wav.extent, Extent::Exceeded | Extent::Cut);
     let channels = (wav.channels > 0).then_some(wav.channels);
     let length = if MPEG.contains(&wav.format_tag) { mpeg_length(reader, &wav) } else { wav.length() };
-    Some(Found { length, channels, header_differs })
+    let is_plain = matches!(wav.format_tag, wav::PCM | wav::FLOAT | wav::ALAW | wav::MULAW);
+    Some((Found { length, channels, header_differs }, is_plain))
 }
 
 /// The length of MPEG audio in a WAV file: what the header says of it is an average.

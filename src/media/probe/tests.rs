@@ -47,6 +47,7 @@ fn wav_tells_length_and_channels() {
         header_differs: false,
         channels: Some(2),
         content_type: "audio/wav",
+        is_listed: true,
     };
     assert_eq!(p, expected);
 }

@@ -19,7 +19,7 @@ use wavebatch::{
     runner::{
         BatchTask, Caller, DepartureCheck, JobContext, Maker, Means, Next, OneCall, PartContext, RunnerConfig,
         RunnerTask,
-        one_call::{self, FreshAnswer, KeptAnswer},
+        one_call::{self, FreshAnswer, KeptAnswer, PartCall},
         outputs,
     },
     sink::{Content, Item},
@@ -121,11 +121,13 @@ impl Caller for Job<'_> {
     }
 }
 
-impl OneCall for Job<'_> {
+impl PartCall for Job<'_> {
     fn pool(&self) -> Pool {
         pool()
     }
+}
 
+impl OneCall for Job<'_> {
     async fn deliver(&mut self, _: &PartContext<'_>, fresh: FreshAnswer<EndpointAnswer>) -> Result<Next, StoreError> {
         self.write(&fresh.answer.body, fresh.answer.request_id.clone()).await
     }

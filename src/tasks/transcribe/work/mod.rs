@@ -34,7 +34,7 @@ use crate::{
     runner::{
         BatchTask, Event, JobContext, Maker, Means, Next, OneCall, PartContext, RunnerConfig, RunnerTask, VendorLog,
         Webhook,
-        one_call::{self, FreshAnswer, KeptAnswer, Prepared},
+        one_call::{self, FreshAnswer, KeptAnswer, PartCall, Prepared},
         reconcile::Reconciled,
     },
     store::{Claimed, StoreError, To},
@@ -126,7 +126,7 @@ fn overrides(job: &Claimed) -> Result<LineOverrides, StoreError> {
     serde_json::from_str(json).map_err(|e| StoreError::Unexpected(format!("options of `{}`: {e}", job.key)))
 }
 
-impl OneCall for TranscriptionJob<'_> {
+impl PartCall for TranscriptionJob<'_> {
     fn pool(&self) -> Pool {
         self.options.model.into()
     }
@@ -145,7 +145,9 @@ impl OneCall for TranscriptionJob<'_> {
         }
         lookup::look(self, part, call).await
     }
+}
 
+impl OneCall for TranscriptionJob<'_> {
     async fn deliver(&mut self, part: &PartContext<'_>, fresh: FreshAnswer<Answer>) -> Result<Next, StoreError> {
         deliver::deliver_fresh(self, part, fresh).await
     }
