@@ -3,6 +3,7 @@
 
 use std::io;
 
+pub mod analyze;
 mod decode;
 pub mod g711;
 mod join;

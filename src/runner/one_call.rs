@@ -180,7 +180,9 @@ pub async fn prepare(
     };
     match prepared {
         Prepared::Ready => Ok(None),
-        Prepared::CallFailure { failure, transient } => part.source_failed(failure, transient, replaces).await.map(Some),
+        Prepared::CallFailure { failure, transient } => {
+            part.source_failed(failure, transient, replaces).await.map(Some)
+        }
         Prepared::Machine(message) => {
             on.note_source_unread(&message);
             Ok(Some(part.put_back(on.wait_for_machine(&message))))

@@ -40,6 +40,8 @@ mod callbacks;
 mod dictionaries;
 mod errors;
 mod faults;
+#[cfg(test)]
+pub(crate) mod fixtures;
 mod gate;
 mod hook;
 mod http;

@@ -88,8 +88,8 @@ pub use forget::{
 };
 pub use jobs::claim::{ClaimRequest, Claimed, Order};
 pub use jobs::deliveries::AnswerFacts;
-pub use jobs::outputs::{OutputFile, OwnedFile, Ownership, Writes};
 pub use jobs::hearings::FrozenPart;
+pub use jobs::outputs::{OutputFile, OwnedFile, Ownership, Writes};
 pub use jobs::parts::{JobKeys, PartKeys, PlannedPart};
 pub use jobs::settle::{Finish, Settled, Settlement, To};
 pub use jobs::texts::Text;

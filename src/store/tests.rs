@@ -8,9 +8,9 @@ use crate::domain::{
     cost::MicroUsd,
     environment::Environment,
     identity::{options_identity, source_identity},
-    listening::ChannelMode,
     job::{BatchId, CallState, JobState, RequestFingerprint, Step, Why},
     length::Length,
+    listening::ChannelMode,
     pool::{Limited, Limits, Pool},
     transcription::Transcription,
 };

@@ -19,6 +19,11 @@ const LOUDNESS: f64 = 7_500.0;
 /// How much softer each digit is than the one before: speech has no constant level.
 const SOFTER: f64 = 0.05;
 
+/// Turns of the murmur's lowest tone: 125, 167 and 208 Hz.
+const PITCHES: [usize; 3] = [3, 4, 5];
+/// How loud each tone of the murmur is beside the digit's.
+const MURMUR: f64 = 0.3;
+
 /// Where a voice's tones lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::sandbox) struct Band(usize);
@@ -43,16 +48,30 @@ impl Band {
     pub(super) fn tones(self, rate: SampleRate) -> [Vec<i16>; DIGITS] {
         std::array::from_fn(|digit| {
             let len = tone_len(rate);
-            let angle = TAU * self.turns(digit) as f64 / len as f64;
-            let (turn_sin, turn_cos) = angle.sin_cos();
-            let (mut sin, mut cos) = (0.0, amplitude(digit));
-            let mut next = || {
-                let sample = sin as i16;
-                (sin, cos) = (sin * turn_cos + cos * turn_sin, cos * turn_cos - sin * turn_sin);
-                sample
+            let wave = |turns: usize, amplitude: f64| {
+                let angle = TAU * turns as f64 / len as f64;
+                let (turn_sin, turn_cos) = angle.sin_cos();
+                let (mut sin, mut cos) = (0.0, amplitude);
+                std::iter::repeat_with(move || {
+                    let sample = sin;
+                    (sin, cos) = (sin * turn_cos + cos * turn_sin, cos * turn_cos - sin * turn_sin);
+                    sample
+                })
             };
-            (0..len).map(|_| next()).collect()
+            let mut samples: Vec<f64> = wave(self.turns(digit), amplitude(digit)).take(len).collect();
+            for turns in self.murmur(digit) {
+                samples.iter_mut().zip(wave(turns, MURMUR * amplitude(digit))).for_each(|(all, one)| *all += one);
+            }
+            samples.into_iter().map(|sample| sample as i16).collect()
         })
+    }
+
+    /// Turns of the murmur below a digit's tone: a pitch that goes from digit to digit, and what of its harmonics lies
+    /// under the lowest tone. By it a detector of voices takes a burst for speech; it has whole turns, as the tones have,
+    /// so that who listens for those does not hear it.
+    fn murmur(self, digit: usize) -> impl Iterator<Item = usize> {
+        let pitch = PITCHES[(digit + self.0) % PITCHES.len()];
+        (pitch..LOWEST).step_by(pitch)
     }
 }
 

@@ -94,11 +94,7 @@ impl Store {
 
     /// Freezes the plan of a claimed job's recording. A plan that stands already is not changed, and neither are parts whose
     /// calls were made without one: whoever goes on reads what stands. `false`: the lease was lost.
-    pub async fn freeze_parts(
-        &self,
-        (job, token): (JobId, Token),
-        parts: &[FrozenPart],
-    ) -> Result<bool, StoreError> {
+    pub async fn freeze_parts(&self, (job, token): (JobId, Token), parts: &[FrozenPart]) -> Result<bool, StoreError> {
         let row = |part: &FrozenPart| json!([part.part, part.units, u8::from(part.is_skipped), part.plan]);
         let set = json!(parts.iter().map(row).collect::<Vec<_>>()).to_string();
         self.write(move |conn, _| {
@@ -135,7 +131,10 @@ mod tests {
     use super::*;
     use crate::{
         domain::job::BatchId,
-        store::{Claimed, tests::{Ledger, batch, claim, ledger}},
+        store::{
+            Claimed,
+            tests::{Ledger, batch, claim, ledger},
+        },
     };
 
     fn part(part: i64, plan: &str) -> FrozenPart {

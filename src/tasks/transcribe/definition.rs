@@ -24,8 +24,8 @@ use crate::{
     domain::{
         batch::{LineOption, LineOverrides},
         extra::Extra,
-        listening::{Analyze, ChannelMode, NoSpeech, Prepare},
         keywords::{Keywords, MAX_SAFE_WEIGHT},
+        listening::{Analyze, ChannelMode, NoSpeech, Prepare},
         open::Unlisted,
         options::{
             ExpireContent, Language, OWN_QUERY, Redact, SendMode, SttModel, TranscribeOptions, TranscriptFormat,

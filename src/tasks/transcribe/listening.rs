@@ -114,8 +114,7 @@ fn contradictions(asked: &Listening, options: Option<&TranscribeOptions>) -> Vec
     }
     let is_url = options.is_some_and(|options| options.send == SendMode::Url);
     if is_url && (asked.needs_hearing() || asked.prepare.is_a_conversion()) {
-        let message =
-            "is \"url\": the API fetches the recordings itself, and nothing can be heard or converted; write send = \"auto\"";
+        let message = "is \"url\": the API fetches the recordings itself, and nothing can be heard or converted; write send = \"auto\"";
         found.push(("transcribe.send", message.to_owned()));
     }
     found
@@ -144,7 +143,8 @@ fn roles_of(table: &DeTable<'_>) -> Result<Roles, String> {
 
 /// The roles of a flag: of channel 1, of channel 2, and so on.
 fn roles_in_order(names: &[String]) -> Result<Roles, String> {
-    let roles: Result<BTreeMap<u16, String>, String> = (1..).zip(names).map(|(at, name)| Ok((at, role_of(name)?))).collect();
+    let roles: Result<BTreeMap<u16, String>, String> =
+        (1..).zip(names).map(|(at, name)| Ok((at, role_of(name)?))).collect();
     distinct(roles?)
 }
 

@@ -1,0 +1,1 @@
+//! A hearing as bytes, to be kept.

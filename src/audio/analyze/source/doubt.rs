@@ -1,0 +1,137 @@
+//! Notices that samples are read by the wrong one of two encodings that are easily taken for each other.
+
+use crate::audio::{
+    analyze::hearing::{Encoding, Note},
+    g711::{alaw_decode, alaw_encode, ulaw_decode, ulaw_encode},
+};
+
+/// Samples that are enough to tell.
+const ENOUGH: u64 = 2_400_000;
+/// With fewer samples nothing is told.
+const LEAST: u64 = 4_000;
+/// How much smoother the other reading has to be.
+const SMOOTHER: f64 = 0.6;
+
+/// Compares how smooth both readings of the same bytes are: sound goes from sample to sample in steps that are small
+/// beside the samples, and the wrong reading does not.
+pub(super) struct Doubter {
+    encoding: Encoding,
+    own: Roughness,
+    other: Roughness,
+    heard: u64,
+}
+
+#[derive(Default)]
+struct Roughness {
+    before: f64,
+    steps: f64,
+    sizes: f64,
+}
+
+impl Roughness {
+    fn push(&mut self, sample: i16) {
+        let sample = f64::from(sample);
+        // Of log-like sizes, so that one loud passage does not outweigh all else.
+        let size = sample.signum() * sample.abs().sqrt();
+        self.steps += (size - self.before).abs();
+        self.sizes += size.abs();
+        self.before = size;
+    }
+
+    fn value(&self) -> f64 {
+        self.steps / self.sizes.max(1.0)
+    }
+}
+
+impl Doubter {
+    pub(super) fn new(encoding: Encoding) -> Self {
+        Self { encoding, own: Roughness::default(), other: Roughness::default(), heard: 0 }
+    }
+
+    const fn other(&self) -> Option<Encoding> {
+        match self.encoding {
+            Encoding::ULaw => Some(Encoding::ALaw),
+            Encoding::ALaw => Some(Encoding::ULaw),
+            Encoding::S16Le => Some(Encoding::S16Be),
+            Encoding::S16Be => Some(Encoding::S16Le),
+            Encoding::U8 | Encoding::G722 => None,
+        }
+    }
+
+    /// Samples of one channel as they were read.
+    pub(super) fn hear(&mut self, samples: &[f32]) {
+        if self.heard >= ENOUGH || self.other().is_none() {
+            return;
+        }
+        self.heard += samples.len() as u64;
+        for sample in samples {
+            let sample = (sample * 32_768.0) as i16;
+            let other = match self.encoding {
+                Encoding::ULaw => alaw_decode(ulaw_encode(sample)),
+                Encoding::ALaw => ulaw_decode(alaw_encode(sample)),
+                Encoding::S16Le | Encoding::S16Be => sample.swap_bytes(),
+                Encoding::U8 | Encoding::G722 => sample,
+            };
+            self.own.push(sample);
+            self.other.push(other);
+        }
+    }
+
+    /// What it seems to be, if that is something else.
+    pub(super) fn note(&self) -> Option<Note> {
+        if std::env::var_os("DBG").is_some() {
+            eprintln!("{:?} own {:.3} other {:.3}", self.encoding, self.own.value(), self.other.value());
+        }
+        let seems = self.other()?;
+        let is_other = self.heard >= LEAST && self.other.value() < SMOOTHER * self.own.value();
+        is_other.then_some(Note::LooksLike { read_as: self.encoding, seems })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::fixtures::Sound;
+
+    #[test]
+    fn the_wrong_reading_is_noticed_and_the_right_one_is_not() {
+        use Encoding::{ALaw, S16Be, S16Le, ULaw};
+        let sounds = [
+            Sound::Music { seed: 1, drums: true },
+            Sound::Hum { hz: 50.0 },
+            Sound::PinkNoise,
+            Sound::Noise,
+            Sound::Ring { tones: [440.0, 480.0], on_ms: 1_000, off_ms: 2_000 },
+        ];
+        for (sound, level) in sounds.iter().flat_map(|sound| [(sound, 1.0), (sound, 0.1), (sound, 0.003)]) {
+            let samples: Vec<i16> = sound.samples(8_000, 5_000).iter().map(|s| (s * level * 32_767.0) as i16).collect();
+            for (is, read_as) in
+                [(ULaw, ULaw), (ULaw, ALaw), (ALaw, ALaw), (ALaw, ULaw), (S16Le, S16Le), (S16Be, S16Le)]
+            {
+                let read = |sample: &i16| {
+                    let code = if is == ULaw { ulaw_encode(*sample) } else { alaw_encode(*sample) };
+                    let read = match read_as {
+                        ULaw => ulaw_decode(code),
+                        ALaw => alaw_decode(code),
+                        _ if is == read_as => *sample,
+                        _ => sample.swap_bytes(),
+                    };
+                    f32::from(read) / 32_768.0
+                };
+                let mut doubter = Doubter::new(read_as);
+                doubter.hear(&samples.iter().map(read).collect::<Vec<_>>());
+                let noticed = doubter.note().is_some();
+                // White noise is as rough either way.
+                if *sound != Sound::Noise || is == read_as {
+                    assert_eq!(
+                        noticed,
+                        is != read_as,
+                        "{sound:?} {level} {is:?} {read_as:?} {} {}",
+                        doubter.own.value(),
+                        doubter.other.value()
+                    );
+                }
+            }
+        }
+    }
+}
