@@ -74,6 +74,18 @@ listed! {
         HeaderDiffers = "header_differs",
         /// The recording has several channels, and the API processes one.
         Stereo = "stereo",
+        /// Nobody speaks in the recording. It was not sent, and its outputs are empty.
+        NoSpeech = "no_speech",
+        /// The channels were to be transcribed one by one, and the recording has one.
+        OneChannel = "one_channel",
+        /// Both channels have the same sound. They were sent as one.
+        DualMono = "dual_mono",
+        /// Somebody speaks on one channel alone. The others were not sent.
+        OneSide = "one_side",
+        /// The recording could not be heard before it was sent: its format needs ffmpeg, or it is damaged.
+        NotHeard = "not_heard",
+        /// The recording was converted before it was sent, since the API does not list its format, or as `prepare` says.
+        Converted = "converted",
         /// Redaction was requested in a language in which the API does nothing.
         NotRedacted = "not_redacted",
         /// Speakers were requested, and the answer names none.

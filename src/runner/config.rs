@@ -1,6 +1,6 @@
 //! What a runner works with, and under which rules.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use url::Url;
 
@@ -45,6 +45,8 @@ pub struct RunnerConfig {
     pub rates: Rates,
     /// Where the API can post answers; `None`: every call waits for its answer.
     pub webhook: Option<Webhook>,
+    /// The ffmpeg that decodes what this program does not; `None`: the one on PATH.
+    pub ffmpeg: Option<PathBuf>,
 }
 
 /// Where the API can post answers.

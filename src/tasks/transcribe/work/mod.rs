@@ -1,12 +1,15 @@
-//! One job of a transcription batch: its recording, its call, and the vendor's log as evidence.
+//! One job of a transcription batch: its recording, what is heard in it, its calls, and the vendor's log as evidence.
 
 mod call;
 mod deliver;
+mod hear;
 mod history;
 mod logbook;
 mod lookup;
 mod marks;
+mod plan;
 mod recording;
+mod sides;
 
 use std::{
     sync::{
@@ -17,15 +20,24 @@ use std::{
 };
 
 use futures::future::BoxFuture;
+use tokio::sync::Semaphore;
 
-use self::{logbook::LogBook, marks::Marks, recording::Recording};
+use self::{
+    hear::NotHeard,
+    logbook::LogBook,
+    marks::Marks,
+    plan::{Plan, SentPart},
+    recording::{Recording, not_fetched},
+};
 use super::Transcribe;
 use crate::{
+    audio::analyze::Hearing,
     clock::Clock,
     domain::{
         batch::{BatchSpec, LineOverrides},
-        call::Answer,
+        call::{Answer, ErrorKind},
         job::CallRecord,
+        listening::ChannelMode,
         options::TranscribeOptions,
         pool::Pool,
         task::SpecError,
@@ -47,7 +59,8 @@ const LOG_PATIENCE: Duration = Duration::from_secs(2);
 impl Maker for Transcribe {
     fn join(&self, means: &Means) -> Arc<dyn RunnerTask> {
         let log = LogBook::new(means.client.clone(), means.store.clock().clone());
-        Arc::new(TranscriptionRun(Arc::new(RunState { log, marks: Marks::default(), overdue: AtomicU32::new(0) })))
+        let (marks, overdue, decoders) = (Marks::default(), AtomicU32::new(0), hear::decoders());
+        Arc::new(TranscriptionRun(Arc::new(RunState { log, marks, overdue, decoders })))
     }
 
     fn vendor_log(&self, client: &Client, clock: &Clock) -> Option<Arc<dyn VendorLog>> {
@@ -62,6 +75,8 @@ struct RunState {
     marks: Marks,
     /// Overdue callbacks since the last one that came.
     overdue: AtomicU32,
+    /// Turns at decoding.
+    decoders: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
@@ -92,7 +107,10 @@ struct TranscriptionBatch {
 
 impl BatchTask for TranscriptionBatch {
     fn work<'a>(&'a self, on: JobContext<'a>) -> BoxFuture<'a, Result<Option<To>, StoreError>> {
-        Box::pin(async move { one_call::work(TranscriptionJob::new(self, on)?, on).await })
+        Box::pin(async move {
+            let job = TranscriptionJob::new(self, on)?;
+            if self.asked.listening.needs_hearing() { work_heard(job).await } else { one_call::work(job, on).await }
+        })
     }
 }
 
@@ -104,6 +122,10 @@ struct TranscriptionJob<'a> {
     asked: &'a Transcription,
     options: TranscribeOptions,
     recording: Recording,
+    /// What the call at hand sends of it, if that was planned.
+    sent: Option<SentPart>,
+    /// What was heard in it, if it was heard.
+    heard: Option<Hearing>,
     /// Where its answer is posted, if it is.
     webhook: Option<&'a Webhook>,
 }
@@ -112,13 +134,92 @@ impl<'a> TranscriptionJob<'a> {
     fn new(batch: &'a TranscriptionBatch, on: JobContext<'a>) -> Result<Self, StoreError> {
         let options = overrides(on.job())?.apply(&batch.asked.options);
         let (kept, asked) = (&*batch.kept, &batch.asked);
-        Ok(Self { on, batch, kept, asked, options, recording: Recording::new(), webhook: None })
+        let recording = Recording::new();
+        Ok(Self { on, batch, kept, asked, options, recording, sent: None, heard: None, webhook: None })
     }
 
     /// Whether word times are requested.
     fn word_timestamps(&self) -> bool {
         self.asked.sends_word_timestamps(&self.options)
     }
+}
+
+/// Works a job whose recording is heard before it is bought; `None` if its lease is lost.
+async fn work_heard(mut job: TranscriptionJob<'_>) -> Result<Option<To>, StoreError> {
+    let plan = match planned(&mut job).await? {
+        Ok(plan) => plan,
+        Err(Next::Leave(to)) => return Ok(Some(to)),
+        Err(Next::Look | Next::Lost) => return Ok(None),
+    };
+    if plan.is_skipped {
+        return match deliver::deliver_silence(&job, &plan).await? {
+            Next::Leave(to) => Ok(Some(to)),
+            Next::Look | Next::Lost => Ok(None),
+        };
+    }
+    if !plan.is_whole() {
+        return Box::pin(sides::work(job, &plan)).await;
+    }
+    if job.heard.is_none() {
+        job.heard = hear::kept(&job).await?;
+    }
+    job.sent = plan.parts.into_iter().next().map(|(_, sent)| sent);
+    let on = job.on;
+    one_call::work(job, on).await
+}
+
+/// The plan of a job's recording: the one that is frozen, or a new one. What was bought without a plan has none. The inner error
+/// is what follows if there is no plan now.
+async fn planned(job: &mut TranscriptionJob<'_>) -> Result<Result<Plan, Next>, StoreError> {
+    let (on, lease) = (job.on, (job.on.job().job, job.on.job().token));
+    let frozen = on.store().frozen_parts(lease.0).await?;
+    if let Some(plan) = Plan::thawed(&frozen) {
+        return Ok(plan.map_err(|e| {
+            let message = format!("a newer release of wavebatch planned its calls ({e}); use that release");
+            Next::fail(ErrorKind::LedgerRefused, message)
+        }));
+    }
+    let mut part = one_call::part_of(on, job.pool(), 0).await?;
+    if !part.journal.calls.is_empty() {
+        return Ok(Ok(Plan::unplanned()));
+    }
+    let mut outcome = None;
+    let hearing = async {
+        match hear::hear(job).await {
+            Err(NotHeard::Source(prepared)) => prepared,
+            other => {
+                outcome = Some(other);
+                Prepared::Ready
+            }
+        }
+    };
+    if let Some(next) = one_call::prepare(&mut part, None, hearing).await? {
+        return Ok(Err(next));
+    }
+    let listening = &job.asked.listening;
+    let plan = match outcome.expect("it was heard, or not") {
+        Ok(heard) => {
+            let plan = Plan::of(&heard, listening);
+            job.heard = Some(heard);
+            plan
+        }
+        Err(NotHeard::Undecodable(why)) if listening.channels == ChannelMode::Split => {
+            let undecodable = async { hear::undecodable(&why) };
+            let next = one_call::prepare(&mut part, None, undecodable).await?;
+            return Ok(Err(next.expect("a failure has a consequence")));
+        }
+        Err(NotHeard::Undecodable(why)) => {
+            tracing::info!(job.key = on.job().key, "a recording is sent as it is, since it cannot be heard: {why}");
+            Plan::unheard()
+        }
+        Err(NotHeard::Lost) => return Ok(Err(Next::Lost)),
+        Err(NotHeard::Ledger(error)) => return Err(error),
+        Err(NotHeard::Source(_)) => unreachable!("its consequences were drawn"),
+    };
+    if !on.store().freeze_parts(lease, &plan.frozen()).await? {
+        return Ok(Err(Next::Lost));
+    }
+    Ok(Ok(plan))
 }
 
 fn overrides(job: &Claimed) -> Result<LineOverrides, StoreError> {
@@ -132,9 +233,19 @@ impl PartCall for TranscriptionJob<'_> {
     }
 
     async fn prepare(&mut self) -> Prepared {
-        let prepared = self.recording.prepare(self.on, &self.options).await;
+        let may_be_url = self.sent.is_none() && !self.asked.listening.prepare.is_a_conversion();
+        if let Err(e) = self.recording.get(self.on, &self.options, may_be_url).await {
+            return not_fetched(e);
+        }
+        if let Err(not_made) = hear::make(self).await {
+            return match not_made {
+                NotHeard::Source(prepared) => prepared,
+                NotHeard::Undecodable(why) => hear::undecodable(&why),
+                NotHeard::Lost | NotHeard::Ledger(_) => Prepared::Machine("the ledger is away".into()),
+            };
+        }
         self.webhook = call::webhook(self);
-        prepared
+        Prepared::Ready
     }
 
     async fn look(&mut self, part: &PartContext<'_>, call: &CallRecord) -> Result<Reconciled, StoreError> {

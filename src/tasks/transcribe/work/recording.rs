@@ -1,4 +1,4 @@
-//! The recording of a job in a form that can be sent: a URL as it is, or a file that was probed.
+//! The recording of a job in a form that can be sent: a URL as it is, a file that was probed, or what is made of one.
 
 use std::{
     fs::File,
@@ -68,15 +68,27 @@ impl LocalContent {
     }
 }
 
-/// The recording of a job. Dropping it removes its copy in the spool.
+/// What can be sent.
+#[derive(Debug, Clone)]
+struct Sendable {
+    body: SttBody,
+    /// What it is; `None` of a URL, which nobody has opened.
+    probe: Option<Probe>,
+    padding: Option<PaddingPlan>,
+}
+
+/// The recording of a job. Dropping it removes its copies in the spool.
 #[derive(Debug, Default)]
 pub(super) struct Recording {
-    ready: Option<SttBody>,
-    pub(super) probe: Option<Probe>,
-    padding: Option<PaddingPlan>,
+    /// The recording as it is.
+    source: Option<Sendable>,
+    /// What is sent instead of it, and its file.
+    made: Option<(Sendable, Leftover)>,
+    /// What a file that is only looked at is.
+    peeked: Option<Probe>,
     /// The content of a local file, as it was probed.
     content: Option<LocalContent>,
-    _copy: Option<Leftover>,
+    _copies: Vec<Leftover>,
 }
 
 impl Recording {
@@ -87,7 +99,7 @@ impl Recording {
     /// What is sent, with this many bytes of padding. `None` before [`Prepared::Ready`], and if [`Self::padding`] has no such
     /// size: then nothing may be sent, since the vendor's log would show another size.
     pub(super) fn body_with(&self, extra: Option<u32>) -> Option<SttBody> {
-        let ready = self.ready.clone()?;
+        let ready = self.sent()?.body.clone();
         let Some(extra) = extra else { return Some(ready) };
         let patch = self.padding()?.apply(extra)?;
         match ready {
@@ -102,8 +114,23 @@ impl Recording {
     }
 
     /// How it can be padded, if it can.
-    pub(super) const fn padding(&self) -> Option<&PaddingPlan> {
-        self.padding.as_ref()
+    pub(super) fn padding(&self) -> Option<&PaddingPlan> {
+        self.sent()?.padding.as_ref()
+    }
+
+    /// What is sent.
+    fn sent(&self) -> Option<&Sendable> {
+        self.made.as_ref().map(|(made, _)| made).or(self.source.as_ref())
+    }
+
+    /// What the recording is, whatever is sent instead of it.
+    pub(super) fn probe(&self) -> Option<Probe> {
+        self.source.as_ref().and_then(|source| source.probe).or(self.peeked)
+    }
+
+    /// Whether something else is sent instead of it.
+    pub(super) const fn is_converted(&self) -> bool {
+        self.made.is_some()
     }
 
     /// The size that the vendor will see, in bytes; unknown if the vendor fetches a URL itself.
@@ -113,7 +140,7 @@ impl Recording {
 
     /// The size that the vendor will see with this much padding, in bytes.
     pub(super) fn bytes_with(&self, extra: Option<u32>) -> Option<u64> {
-        let len = match self.ready.as_ref()? {
+        let len = match &self.sent()?.body {
             SttBody::File { len, .. } => *len,
             SttBody::Bytes { content, .. } => content.len() as u64,
             SttBody::Url(_) => return None,
@@ -121,8 +148,9 @@ impl Recording {
         Some(len + u64::from(extra.unwrap_or_default()))
     }
 
+    /// The length of what is sent.
     pub(super) fn length(&self) -> Length {
-        self.probe.map(|probe| probe.length).unwrap_or_default()
+        self.sent().and_then(|sent| sent.probe).or(self.peeked).map(|probe| probe.length).unwrap_or_default()
     }
 
     /// The content of a local file, and how the file was found.
@@ -143,42 +171,83 @@ impl Recording {
         self.content.as_ref()?.changed().await
     }
 
-    /// Prepares the recording for sending.
-    pub(super) async fn prepare(&mut self, on: JobContext<'_>, options: &TranscribeOptions) -> Prepared {
-        let result = match Source::parse(&on.job().source) {
-            Ok(Source::Http(url)) if is_sent_as_url(on, options, &url) => {
-                self.ready = Some(SttBody::Url(url));
-                return Prepared::Ready;
-            }
-            Ok(Source::File(path)) => self.look_into(path).await,
-            Ok(Source::S3(at)) if options.send == SendMode::Url => match presign(on, &at).await {
-                Ok(url) => {
-                    self.ready = Some(SttBody::Url(url));
-                    Ok(())
-                }
-                Err(e) => return not_fetched(e),
-            },
-            Ok(remote @ (Source::Http(_) | Source::S3(_))) => match self.fetch(on, &remote).await {
-                Ok((_, Some(content))) => {
-                    let padding = padding::plan(&mut Cursor::new(&content));
-                    self.take(content.len() as u64, probe::probe_bytes(&content), padding, Ok(content))
-                }
-                Ok((path, None)) => self.look_at(path).await,
-                Err(e) => return not_fetched(e),
-            },
-            Err(failure) => Err(failure),
-        };
-        match result {
-            Ok(()) => Prepared::Ready,
-            Err(failure) => not_fetched(failure.into()),
+    /// Gets the recording as it is: to this machine, or its URL where the vendor fetches it itself, if that `may_be_url`.
+    pub(super) async fn get(
+        &mut self,
+        on: JobContext<'_>,
+        options: &TranscribeOptions,
+        may_be_url: bool,
+    ) -> Result<(), FetchError> {
+        if self.source.as_ref().is_some_and(|source| may_be_url || !matches!(source.body, SttBody::Url(_))) {
+            return Ok(());
         }
+        match Source::parse(&on.job().source)? {
+            Source::Http(url) if may_be_url && is_sent_as_url(on, options, &url) => self.take_url(url),
+            Source::File(path) => self.look_into(path).await?,
+            Source::S3(at) if may_be_url && options.send == SendMode::Url => self.take_url(presign(on, &at).await?),
+            remote @ (Source::Http(_) | Source::S3(_)) => match self.fetch(on, &remote).await? {
+                (_, Some(content)) => {
+                    let padding = padding::plan(&mut Cursor::new(&content));
+                    self.take(content.len() as u64, probe::probe_bytes(&content), padding, Ok(content))?;
+                }
+                (path, None) => self.look_at(path).await?,
+            },
+        }
+        Ok(())
+    }
+
+    fn take_url(&mut self, url: Url) {
+        self.source = Some(Sendable { body: SttBody::Url(url), probe: None, padding: None });
+    }
+
+    /// Where it is as a file, for what reads files. One in memory is written to the spool first.
+    pub(super) async fn file(&mut self, on: JobContext<'_>) -> Result<PathBuf, FetchError> {
+        let content = match self.source.as_ref().map(|source| &source.body) {
+            Some(SttBody::File { path, .. }) => return Ok(path.clone()),
+            Some(SttBody::Bytes { content, .. }) => content.clone(),
+            Some(SttBody::Url(_)) | None => unreachable!("it was fetched before"),
+        };
+        if let Some(content) = &self.content {
+            return Ok(content.path.clone());
+        }
+        let copy = Leftover::new(on, "heard");
+        let path = copy.path.clone();
+        let written = tokio::task::spawn_blocking({
+            let path = path.clone();
+            move || {
+                path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+                std::fs::write(&path, &content)
+            }
+        });
+        written.await.expect("writing a file does not panic").map_err(|source| FetchError::Disk { path, source })?;
+        self._copies.push(copy);
+        Ok(self._copies.last().expect("it was pushed").path.clone())
+    }
+
+    /// Takes what was made of it, which is sent instead.
+    pub(super) async fn send_instead(&mut self, made: Leftover) -> Result<(), FetchError> {
+        let path = made.path.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            let len = check_file(&path)?;
+            let (probe, file) = open(&path).map_err(|e| SourceFailure::of_file(&path, &e))?;
+            let body = SttBody::File { path, len, content_type: probe.content_type.to_owned(), patch: None };
+            Ok::<_, SourceFailure>(Sendable { body, probe: Some(probe), padding: padding::plan(&mut &file) })
+        });
+        self.made = Some((looked.await.expect("looking at a file does not panic")?, made));
+        Ok(())
+    }
+
+    /// Sends it as it is from now on.
+    pub(super) fn send_as_it_is(&mut self) {
+        self.made = None;
     }
 
     /// Probes a local file without sending it; `None` if there is none.
     pub(super) async fn peek(&mut self, source: &str) -> Option<Probe> {
         let Ok(Source::File(path)) = Source::parse(source) else { return None };
         self.look_at(path).await.ok()?;
-        self.probe
+        self.peeked = self.source.take().and_then(|source| source.probe);
+        self.peeked
     }
 
     /// Downloads it to the spool, a small one into memory.
@@ -199,7 +268,7 @@ impl Recording {
             Source::File(path) => return Ok((path.clone(), None)),
         };
         if fetched.content.is_none() {
-            self._copy = Some(copy);
+            self._copies.push(copy);
         }
         Ok((path, fetched.content))
     }
@@ -223,7 +292,7 @@ impl Recording {
         let content = LocalContent { path, stamp, hash };
         // The probed file must be the file that was read.
         if !content.stays().await || self.bytes() != Some(stamp.seen.bytes) {
-            self.ready = None;
+            self.source = None;
             return Err(SourceFailure {
                 kind: ErrorKind::SourceChanged,
                 message: format!("`{}` changed while it was read", content.path.display()),
@@ -267,12 +336,11 @@ impl Recording {
             });
         }
         let content_type = probe.content_type.to_owned();
-        self.ready = Some(match content {
+        let body = match content {
             Ok(content) => SttBody::Bytes { content, content_type },
             Err(path) => SttBody::File { path, len, content_type, patch: None },
-        });
-        self.probe = Some(probe);
-        self.padding = padding;
+        };
+        self.source = Some(Sendable { body, probe: Some(probe), padding });
         Ok(())
     }
 }
@@ -291,7 +359,8 @@ async fn presign(on: JobContext<'_>, at: &S3Address) -> Result<Url, FetchError> 
     on.objects().presign(at, SIGNED_FOR).await
 }
 
-fn not_fetched(error: FetchError) -> Prepared {
+/// What follows if a recording cannot be had.
+pub(super) fn not_fetched(error: FetchError) -> Prepared {
     match error {
         FetchError::Source(t) if t.kind == ErrorKind::LocalOutage => Prepared::Machine(t.message),
         FetchError::Source(t) => {
@@ -329,7 +398,7 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(content).unwrap();
         let mut recording = Recording::new();
-        assert!(recording.peek(file.path().to_str().unwrap()).await.is_some());
+        recording.look_at(file.path().to_owned()).await.unwrap();
         (recording, file)
     }
 
