@@ -148,6 +148,7 @@ impl Session {
             spend: self.config().spend.clone(),
             rates: self.config().rates.clone(),
             webhook,
+            ffmpeg: self.config().ffmpeg.clone(),
         };
         let means =
             Means { store: self.store.clone(), client: self.api.client().clone(), fetcher: self.fetcher.clone() };

@@ -6,8 +6,8 @@ use toml::de::{DeTable, DeValue};
 use url::Url;
 
 use super::{
-    BASE_URL, KEY, LimitOrigin, Plan, PoolLimits, metrics_file::metrics_file, serve, serve::ServeConfig, spend, spool,
-    webhook, webhook::WebhookConfig,
+    BASE_URL, KEY, LimitOrigin, Plan, PoolLimits, audio, metrics_file::metrics_file, serve, serve::ServeConfig, spend,
+    spool, webhook, webhook::WebhookConfig,
 };
 use crate::{
     definition::{
@@ -22,7 +22,7 @@ use crate::{
 
 /// The tables of `wavebatch.toml`, in the order of the reference.
 pub const TABLES: &[FieldTable] =
-    &[ROOT, spool::S3, LIMITS, POOL, RATES, spend::SPEND, webhook::WEBHOOK, serve::SERVE, notify::NOTIFY];
+    &[ROOT, spool::S3, audio::AUDIO, LIMITS, POOL, RATES, spend::SPEND, webhook::WEBHOOK, serve::SERVE, notify::NOTIFY];
 
 fields! {
     /// The ledger and the API.
@@ -85,6 +85,7 @@ pub(super) struct Draft {
     pub(super) s3: S3Settings,
     pub(super) base_url: Option<Url>,
     pub(super) metrics_file: Option<PathBuf>,
+    pub(super) ffmpeg: Option<PathBuf>,
     pub(super) limits: BTreeMap<Pool, PoolLimits>,
     pub(super) share: Option<f64>,
     pub(super) rates: Rates,
@@ -102,6 +103,7 @@ impl Default for Draft {
             s3: S3Settings::default(),
             base_url: None,
             metrics_file: None,
+            ffmpeg: None,
             limits: preset(Plan::Standard),
             share: None,
             rates: Rates::default(),
@@ -145,6 +147,8 @@ pub(super) fn read(file: &str, text: &str) -> (Draft, Vec<Fault>) {
     let metrics_file = walk.text(&mut root, "metrics_file", metrics_file);
     let s3 = walk.section(&mut root, "s3");
     let s3 = spool::read(&mut walk, s3);
+    let audio = walk.section(&mut root, "audio");
+    let ffmpeg = audio::read(&mut walk, audio);
     let limits = walk.section(&mut root, "limits");
     let (limits, share) = read_limits(file, &mut walk, limits);
     let rates = walk.section(&mut root, "rates");
@@ -159,7 +163,21 @@ pub(super) fn read(file: &str, text: &str) -> (Draft, Vec<Fault>) {
     walk.close(root);
     walk.report_unknown();
     (
-        Draft { database, spool, s3, base_url, metrics_file, limits, share, rates, spend, webhook, serve, notify },
+        Draft {
+            database,
+            spool,
+            s3,
+            base_url,
+            metrics_file,
+            ffmpeg,
+            limits,
+            share,
+            rates,
+            spend,
+            webhook,
+            serve,
+            notify,
+        },
         walk.faults,
     )
 }

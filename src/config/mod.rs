@@ -1,5 +1,6 @@
 //! Settings for every batch: flags go before the environment, and the environment before `wavebatch.toml`.
 
+mod audio;
 mod file;
 mod key;
 mod metrics_file;
@@ -282,6 +283,8 @@ pub struct Config {
     pub local_files: PathBuf,
     /// The file that the settings name for the metrics of a run, absolute.
     pub metrics_file: Option<PathBuf>,
+    /// The ffmpeg that decodes what this program does not; `None`: the one on PATH.
+    pub ffmpeg: Option<PathBuf>,
     /// Where bought speech is kept, if that is said.
     pub spool: SpoolSetting,
     /// The base URL of the API.
@@ -411,6 +414,7 @@ impl Config {
             choice: flags.choice(),
             local_files: absolute(&base.join(LOCAL_FILES)),
             metrics_file: draft.metrics_file.map(|path| absolute(&file_dir.join(path))),
+            ffmpeg: draft.ffmpeg.map(|path| absolute(&file_dir.join(path))),
             spool: spool::setting(spool, flags.sandbox, draft.s3),
             base_url: base_url.unwrap_or_else(|| Url::parse(BASE_URL).expect("a constant that is an address")),
             limits,

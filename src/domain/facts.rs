@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::talk::Talk;
+
 /// Facts about a line. An unknown field is omitted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
     /// Length of its audio in ms: of the recording that was transcribed, or of the audio that was synthesized.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -17,6 +19,12 @@ pub struct Facts {
     /// The number of those parts that needed no call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reused_parts: Option<u64>,
+    /// The figures of the conversation, if its sides were transcribed apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub talk: Option<Talk>,
+    /// Why its channels were not transcribed as asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channels_note: Option<String>,
 }
 
 /// The version that is written. Of another version, the fields in common with this one are read.
@@ -51,6 +59,8 @@ impl Facts {
             channels: self.channels.or(others.channels),
             parts: self.parts.or(others.parts),
             reused_parts: self.reused_parts.or(others.reused_parts),
+            talk: self.talk.or(others.talk),
+            channels_note: self.channels_note.or(others.channels_note),
         }
     }
 }
@@ -70,5 +80,9 @@ mod tests {
         for nothing in [None, Some(""), Some("[]"), Some(r#"{"audio_ms":-1}"#)] {
             assert_eq!(Facts::from_json(nothing), Facts::default());
         }
+        let talk = Talk { silence_ms: 3_000, ..Talk::default() };
+        let facts = Facts { talk: Some(talk), channels_note: Some("dual_mono".into()), ..facts };
+        assert_eq!(Facts::from_json(facts.to_json().as_deref()), facts);
+        assert_eq!(Facts::default().or(facts.clone()), facts);
     }
 }

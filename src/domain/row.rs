@@ -41,6 +41,16 @@ listed! {
         Recovered = "recovered",
         /// Word times were requested, and the answer has none. Captions distribute the text over the recording.
         WordsLost = "words_lost",
+        /// Somebody speaks in the recording, and the transcript has no words.
+        Unheard = "unheard",
+        /// Somebody speaks long after the last word.
+        CutOff = "cut_off",
+        /// There are words where nobody speaks.
+        Invented = "invented",
+        /// There are very few words for so much speech.
+        Sparse = "sparse",
+        /// One phrase comes again and again, more often than it can be said.
+        Looped = "looped",
         /// The transcript was paid for without word times, and captions were requested later. Captions distribute the text over
         /// the recording.
         WordsNotAsked = "words_not_asked",
@@ -121,6 +131,11 @@ impl From<SuspectReason> for Note {
             SuspectReason::ConstantSound => Self::ConstantSound,
             SuspectReason::LevelJump => Self::LevelJump,
             SuspectReason::WordsLost => Self::WordsLost,
+            SuspectReason::Unheard => Self::Unheard,
+            SuspectReason::CutOff => Self::CutOff,
+            SuspectReason::Invented => Self::Invented,
+            SuspectReason::Sparse => Self::Sparse,
+            SuspectReason::Looped => Self::Looped,
         }
     }
 }

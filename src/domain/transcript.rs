@@ -1,17 +1,23 @@
 //! A transcript: read leniently from the API's answer, and checked for plausibility.
 
+mod alarms;
 mod reading;
 #[cfg(test)]
 mod reading_tests;
+mod text;
 mod timeline;
+mod turns;
 
 use serde::Serialize;
 use serde_json::Value;
 
 use self::reading::to_millis;
 pub use self::{
+    alarms::{Alarm, AlarmLimits, alarm},
     reading::{AnswerDetail, AnswerReading, TextField},
+    text::{letters, sticks},
     timeline::{TimedText, Timeline},
+    turns::{Conversation, NamedSide, Side, Speaker, Turn},
 };
 use super::{
     body::{Arrived, Arriving, Body, Reader},
@@ -40,6 +46,8 @@ pub struct Transcript {
     pub language: Option<String>,
     /// The vendor's request id, if the answer has it (Pulse Pro).
     pub request_id: Option<String>,
+    /// The names of the speakers, if they have any: the first is speaker 0.
+    pub speaker_names: Vec<String>,
 }
 
 /// Why an answer is not a transcription.
@@ -203,6 +211,16 @@ listed! {
         LevelJump = "level_jump",
         /// A format needs word times, and the answer has none.
         WordsLost = "words_lost",
+        /// Somebody speaks in the recording, and the transcript has no words.
+        Unheard = "unheard",
+        /// Somebody speaks long after the last word.
+        CutOff = "cut_off",
+        /// There are words where nobody speaks.
+        Invented = "invented",
+        /// There are very few words for so much speech.
+        Sparse = "sparse",
+        /// One phrase comes again and again, more often than it can be said.
+        Looped = "looped",
     }
 }
 
@@ -225,6 +243,11 @@ impl SuspectReason {
             Self::Clipped => "the speech is so loud that it is cut off",
             Self::ConstantSound => "the speech is one constant sound",
             Self::LevelJump => "the level jumps between two parts",
+            Self::Unheard => "somebody speaks in the recording, and the transcript has no words",
+            Self::CutOff => "somebody speaks long after the last word: the end may be missing",
+            Self::Invented => "there are words where nobody speaks",
+            Self::Sparse => "there are very few words for so much speech: parts may be missing",
+            Self::Looped => "one phrase comes again and again, more often than it can be said",
             Self::WordsLost => "there are no word times, which srt and vtt need; `wavebatch retry` pays for them",
         }
     }

@@ -9,7 +9,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::{
     lines::{ends_clause, fit, has_stop, lines, width},
-    pieces::{Piece, each_piece, known_length, shown},
+    pieces::{MAX_COLUMNS, Piece, each_piece, known_length, shown},
     speaker_name,
     timing::{MAX_MS, MIN_MS, Slot, settle},
 };
@@ -95,6 +95,7 @@ pub fn captions(transcript: &Transcript, labels: bool, rules: SentenceRules) -> 
     let length = known_length(transcript);
     // There cannot be more cues than the audio has milliseconds.
     let most = length.and_then(|ms| usize::try_from(ms).ok()).unwrap_or(usize::MAX);
+    let labels = labels.then_some(transcript);
     let mut writer = Writer { labels, most, length, before: None, waiting: Vec::new(), captions: Captions::default() };
     let mut phrase = Phrase::of(rules);
     let are_measured = !transcript.words.is_empty();
@@ -238,7 +239,8 @@ fn end_of(pieces: &[Piece<'_>]) -> u64 {
 
 /// Makes cues from phrases.
 struct Writer<'t> {
-    labels: bool,
+    /// What has the speakers' names, if there is room for them.
+    labels: Option<&'t Transcript>,
     most: usize,
     length: Option<u64>,
     /// The speaker of the previous phrase, if there was one.
@@ -255,7 +257,8 @@ impl<'t> Writer<'t> {
         let speaker = first.speaker;
         let turn = speaker.is_some() && self.before != Some(speaker);
         self.before = Some(speaker);
-        let label = if self.labels && turn { speaker.map_or(0, label_columns) } else { 0 };
+        let named = self.labels.filter(|_| turn).zip(speaker);
+        let label = named.map_or(0, |(transcript, speaker)| label_columns(transcript, speaker));
         let mut cuts = Vec::new();
         divide(pieces, Cut { range: 0..pieces.len(), turn, label }, &mut cuts);
         for cut in cuts {
@@ -326,8 +329,9 @@ struct Cut {
     label: usize,
 }
 
-fn label_columns(speaker: u32) -> usize {
-    speaker_name(speaker).width() + 2
+/// Half a line at most: a longer name takes room that is not there.
+fn label_columns(transcript: &Transcript, speaker: u32) -> usize {
+    (speaker_name(transcript, speaker).width() + 2).min(MAX_COLUMNS / 2)
 }
 
 /// Halves what is too long for one cue until each half fits.
@@ -371,9 +375,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        domain::transcript::{TimedText, Timeline},
+        domain::transcript::{TimedText, Timeline, letters},
         render::{
-            pieces::{MAX_COLUMNS, TimedSource, fullest, letters},
+            pieces::{TimedSource, fullest},
             tests::timed_text,
         },
     };
@@ -565,7 +569,7 @@ mod tests {
             prop_assert_eq!(letters(&shown), said.iter().map(|s| letters(s.text)).sum::<usize>());
             if duration_ms.is_none_or(|ms| ms == 0 || ms > 5_000) {
                 for cue in &cues {
-                    let label = cue.speaker.filter(|_| labels && cue.turn).map_or(0, label_columns);
+                    let label = cue.speaker.filter(|_| labels && cue.turn).map_or(0, |speaker| label_columns(&t, speaker));
                     let lines: Vec<_> = cue.text.lines().collect();
                     prop_assert!(lines.len() <= 2 && lines[0].width() + label <= MAX_COLUMNS + 2, "{cue:?}");
                     prop_assert!(lines.iter().all(|line| line.width() <= MAX_COLUMNS + 2), "{cue:?}");

@@ -9,6 +9,7 @@ use crate::domain::{body::Body, cut::SentenceRules, options::TranscriptFormat, t
 #[cfg(test)]
 mod book_tests;
 mod captions;
+mod conversation;
 #[cfg(test)]
 mod file_tests;
 mod lines;
@@ -20,6 +21,7 @@ mod txt;
 mod vtt;
 
 pub use captions::{CaptionFacts, Captions, Cue, captions};
+pub use conversation::{ChannelAnswer, conversation_json};
 pub use synthesis::synthesis_captions;
 
 /// Writes the transcript as a file of this format. `answer` is the API's response (or what was kept of a recovered result), and
@@ -64,9 +66,15 @@ pub fn render(
     Ok((file.into(), facts))
 }
 
-/// The API counts speakers from 0, and readers from 1.
-fn speaker_name(speaker: u32) -> String {
-    format!("Speaker {}", u64::from(speaker) + 1)
+/// A speaker's name on one line, never empty. The API counts speakers from 0, and readers from 1.
+fn speaker_name(transcript: &Transcript, speaker: u32) -> String {
+    let nth = usize::try_from(speaker).unwrap_or(usize::MAX);
+    let own = transcript.speaker_names.get(nth).map_or("", String::as_str);
+    let words = own.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    match words.collect::<Vec<_>>().join(" ") {
+        none if none.is_empty() => format!("Speaker {}", u64::from(speaker) + 1),
+        name => name,
+    }
 }
 
 /// `01:02:03,004`
@@ -116,6 +124,30 @@ pub(crate) mod tests {
         assert_eq!(file(TranscriptFormat::Txt, &nothing, &answer), "");
         assert_eq!(file(TranscriptFormat::Srt, &nothing, &answer), "");
         assert_eq!(file(TranscriptFormat::Vtt, &nothing, &answer), "WEBVTT\n\n");
+    }
+
+    /// A conversation of two roles, one of which is all markup.
+    pub(crate) fn of_two_roles() -> Transcript {
+        Transcript {
+            text: "Good morning. How can I help?\nMy order, number seven, has not come.\nMhm.\nI called twice.".into(),
+            utterances: timed_text(&[
+                ("Good morning. How can I help?", 160, 2_880, Some(0)),
+                ("My order, number seven, has not come.", 3_100, 5_400, Some(1)),
+                ("Mhm.", 4_300, 4_600, Some(0)),
+                ("I called twice.", 5_450, 7_000, Some(1)),
+            ]),
+            duration_ms: Some(8_000),
+            speaker_names: vec!["agent".into(), "<i>A & B\n{\\an8}".into()],
+            ..Transcript::default()
+        }
+    }
+
+    #[test]
+    fn a_name_is_one_line_and_never_empty() {
+        let mut transcript = Transcript::default();
+        transcript.speaker_names = vec!["agent".into(), " a\r\n\n b\u{0}".into(), " \n".into(), String::new()];
+        let names: Vec<_> = (0..5).map(|speaker| speaker_name(&transcript, speaker)).collect();
+        assert_eq!(names, ["agent", "a b", "Speaker 3", "Speaker 4", "Speaker 5"]);
     }
 
     #[test]

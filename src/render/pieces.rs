@@ -5,8 +5,8 @@ use std::{borrow::Cow, slice};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::domain::{
-    cut::{breakable, is_unspaced},
-    transcript::{TimedText, Timeline, Transcript},
+    cut::breakable,
+    transcript::{TimedText, Timeline, Transcript, letters, sticks},
 };
 
 /// The width of a caption's line.
@@ -104,11 +104,6 @@ pub(super) fn fullest(transcript: &Transcript, usable: impl Fn(TimedText<'_>) ->
         (_, true) => Some(TimedSource::Words(words)),
         (false, false) => None,
     }
-}
-
-/// The amount of text, without spaces.
-pub(super) fn letters(text: &str) -> usize {
-    text.chars().filter(|c| !c.is_whitespace() && !c.is_control()).count()
 }
 
 /// The words of an utterance: those whose middle lies in it, and that belong to no other speaker.
@@ -212,13 +207,6 @@ fn push_narrow<'t>(text: &'t str, atoms: &mut Vec<&'t str>) {
     }
 }
 
-/// Whether there is no space between two words of a list: in scripts without spaces, and before lone punctuation.
-pub(super) fn sticks(last: char, after: &str) -> bool {
-    let Some(first) = after.chars().next() else { return false };
-    (is_unspaced(last) && is_unspaced(first))
-        || after.chars().all(|c| ".,;:!?%)]}…।、。，．！？：；）」』】》〉〕・％".contains(c))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -278,6 +266,5 @@ mod tests {
         assert_eq!(atoms("(안녕하세요)"), ["(안녕하세요)"]);
         assert_eq!(atoms(&"x".repeat(100)).iter().map(|atom| atom.len()).collect::<Vec<_>>(), [21, 21, 21, 21, 16]);
         assert_eq!(atoms(&"x".repeat(30)).len(), 1);
-        assert!(sticks('世', "界") && sticks('d', ".") && !sticks('녕', "하세요") && !sticks('a', "b"));
     }
 }

@@ -21,7 +21,8 @@ const WORD_JOINER: char = '\u{2060}';
 pub(super) fn write(transcript: &Transcript, rules: SentenceRules, out: &mut impl Write) -> io::Result<CaptionFacts> {
     let captions = captions(transcript, true, rules);
     for (nth, cue) in captions.iter().enumerate() {
-        let label = cue.speaker.filter(|_| cue.turn).map(|s| format!("{}: ", speaker_name(s))).unwrap_or_default();
+        let name = cue.speaker.filter(|_| cue.turn).map(|speaker| speaker_name(transcript, speaker));
+        let label = name.map(|name| format!("{}: ", escape(&name))).unwrap_or_default();
         let text = escape(cue.text);
         let (start, end) = (clock(cue.start_ms, ','), clock(cue.end_ms, ','));
         write!(out, "{}\n{start} --> {end}\n{label}{text}\n\n", nth + 1)?;
@@ -57,7 +58,7 @@ fn escape(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::tests::{timed_text, written};
+    use crate::render::tests::{of_two_roles, timed_text, written};
 
     #[test]
     fn speakers_are_named_when_their_turn_begins() {
@@ -84,6 +85,11 @@ mod tests {
         00:00:05,050 --> 00:00:07,000
         I gave the number -- > last week.
         ");
+    }
+
+    #[test]
+    fn roles_are_names() {
+        insta::assert_snapshot!(written(|out| write(&of_two_roles(), SentenceRules::default(), out)), @"");
     }
 
     #[test]

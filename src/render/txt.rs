@@ -3,16 +3,16 @@
 use std::io::{self, Write};
 
 use super::{
-    pieces::{TimedSource, fullest, letters, sticks},
+    pieces::{TimedSource, fullest},
     speaker_name,
 };
-use crate::domain::transcript::{Timeline, Transcript};
+use crate::domain::transcript::{Timeline, Transcript, letters, sticks};
 
 pub(super) fn write(transcript: &Transcript, out: &mut impl Write) -> io::Result<()> {
     let whole = transcript.text.trim();
     let is_empty = match fullest(transcript, |said| said.speaker.is_some()) {
         Some(TimedSource::Utterances(said) | TimedSource::Words(said)) if is_whole(said, whole) => {
-            write_turns(said, out)?;
+            write_turns(transcript, said, out)?;
             said.is_empty()
         }
         _ => {
@@ -29,13 +29,13 @@ fn is_whole(said: &Timeline, text: &str) -> bool {
 }
 
 /// Text without a speaker belongs to the turn that surrounds it.
-fn write_turns(said: &Timeline, out: &mut impl Write) -> io::Result<()> {
+fn write_turns(transcript: &Transcript, said: &Timeline, out: &mut impl Write) -> io::Result<()> {
     let (mut before, mut speaking): (Option<char>, _) = (None, None);
     for one in said.iter() {
         let text = one.text.trim();
         if one.speaker.is_some() && one.speaker != speaking {
             speaking = one.speaker;
-            let name = speaking.map(speaker_name).unwrap_or_default();
+            let name = speaking.map(|speaker| speaker_name(transcript, speaker)).unwrap_or_default();
             write!(out, "{}{name}: ", if before.is_none() { "" } else { "\n\n" })?;
         } else if before.is_some_and(|last| !sticks(last, text)) {
             out.write_all(b" ")?;
@@ -49,7 +49,7 @@ fn write_turns(said: &Timeline, out: &mut impl Write) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::tests::{timed_text, written};
+    use crate::render::tests::{of_two_roles, timed_text, written};
 
     fn render(transcript: &Transcript) -> String {
         written(|out| write(transcript, out))
@@ -72,6 +72,11 @@ mod tests {
         assert_eq!(render(&t), message);
         t.words = t.words.iter().take(2).collect();
         assert_eq!(render(&t), "Good morning. How are you? Fine.\n", "no word is lost for want of a speaker");
+    }
+
+    #[test]
+    fn roles_are_names() {
+        insta::assert_snapshot!(render(&of_two_roles()), @"");
     }
 
     #[test]

@@ -12,7 +12,8 @@ pub(super) fn write(transcript: &Transcript, rules: SentenceRules, out: &mut imp
     out.write_all(b"WEBVTT\n\n")?;
     let captions = captions(transcript, false, rules);
     for cue in captions.iter() {
-        let voice = cue.speaker.map(|s| format!("<v {}>", speaker_name(s))).unwrap_or_default();
+        let name = cue.speaker.map(|speaker| speaker_name(transcript, speaker));
+        let voice = name.map(|name| format!("<v {}>", escape(&name))).unwrap_or_default();
         let text = escape(cue.text);
         let (start, end) = (clock(cue.start_ms, '.'), clock(cue.end_ms, '.'));
         write!(out, "{start} --> {end}\n{voice}{text}\n\n")?;
@@ -28,7 +29,7 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::tests::{timed_text, written};
+    use crate::render::tests::{of_two_roles, timed_text, written};
 
     #[test]
     fn voices_are_marked_and_markup_is_escaped() {
@@ -45,5 +46,10 @@ mod tests {
         00:00:02.100 --> 00:00:03.100
         Yes.
         ");
+    }
+
+    #[test]
+    fn roles_are_voices() {
+        insta::assert_snapshot!(written(|out| write(&of_two_roles(), SentenceRules::default(), out)), @"");
     }
 }

@@ -7,7 +7,7 @@ use jiff::{Timestamp, fmt::temporal::DateTimePrinter};
 
 use super::{
     defuse::defuse,
-    row::{Column, LongColumns, Row},
+    row::{Column, FurtherColumns, LongColumns, OwnCell, Row},
     task::ReportTask,
 };
 use crate::domain::synthesis_options::{AudioFormat, SampleRate};
@@ -28,21 +28,21 @@ pub struct ReportWriter<W: io::Write> {
 }
 
 impl<W: io::Write> ReportWriter<W> {
-    /// Starts a report with its header: the task's columns, then the manifest's `carried` columns. Of the long columns it
-    /// has only those that are asked for.
+    /// Starts a report with its header: the task's columns, then the further ones. Of the long columns it has only those that are
+    /// asked for.
     ///
     /// # Errors
     /// `writer` fails.
-    pub fn new(writer: W, task: &dyn ReportTask, carried: &[String], long: LongColumns) -> io::Result<Self> {
+    pub fn new(writer: W, task: &dyn ReportTask, further: FurtherColumns<'_>, long: LongColumns) -> io::Result<Self> {
         let mut csv = WriterBuilder::new()
             .terminator(Terminator::Any(b'\n'))
             .quote_style(QuoteStyle::Necessary)
             .buffer_capacity(256 * 1024)
             .from_writer(writer);
-        csv.write_record(header(task, carried, long, true)).map_err(cause)?;
+        csv.write_record(header(task, further, long, true)).map_err(cause)?;
         let columns = shown(task, long).collect();
-        let own = task.own_columns().len();
-        Ok(Self { csv, record: ByteRecord::new(), scratch: String::new(), columns, own, carried: carried.len() })
+        let (own, carried) = (further.own.len(), further.carried.len());
+        Ok(Self { csv, record: ByteRecord::new(), scratch: String::new(), columns, own, carried })
     }
 
     /// Appends a row. Missing carried cells are empty; those beyond the header are dropped.
@@ -55,7 +55,12 @@ impl<W: io::Write> ReportWriter<W> {
             self.cell(row, self.columns[nth]);
         }
         for nth in 0..self.own {
-            self.maybe(row.own.get(nth).map(String::as_str));
+            match row.own.get(nth).unwrap_or(&OwnCell::Empty) {
+                OwnCell::Empty => self.maybe(None),
+                OwnCell::Text(text) => self.text(text),
+                OwnCell::Count(count) => self.plain(Some(count)),
+                OwnCell::Ms(ms) => self.plain(Some(seconds(*ms))),
+            }
         }
         for nth in 0..self.carried {
             self.maybe(row.carried.get(nth).map(String::as_str));
@@ -103,7 +108,7 @@ impl<W: io::Write> ReportWriter<W> {
             Column::SampleRate => self.plain(row.sample_rate.map(SampleRate::hz)),
             Column::Characters => self.plain(row.characters),
             Column::AudioSeconds => {
-                self.plain(row.audio_ms.map(|ms| format!("{}.{:03}", ms / 1_000, ms % 1_000)));
+                self.plain(row.audio_ms.map(seconds));
             }
             Column::Channels => self.plain(row.channels),
             Column::Parts => self.plain(row.parts),
@@ -173,13 +178,18 @@ pub(super) fn shown(task: &dyn ReportTask, long: LongColumns) -> impl Iterator<I
     task.columns().iter().copied().filter(move |column| long.has(*column))
 }
 
+/// A duration in seconds, to the millisecond.
+fn seconds(ms: u64) -> String {
+    format!("{}.{:03}", ms / 1_000, ms % 1_000)
+}
+
 /// Our column names, then the manifest's: with one or more prefixes if a name is taken. `safe`: no name is a formula.
-pub(super) fn header(task: &dyn ReportTask, carried: &[String], long: LongColumns, safe: bool) -> Vec<String> {
-    let own = || task.own_columns().iter().map(|(name, _)| (*name).to_owned());
+pub(super) fn header(task: &dyn ReportTask, further: FurtherColumns<'_>, long: LongColumns, safe: bool) -> Vec<String> {
+    let name = |name: &String| if safe { defuse(name).into_owned() } else { name.clone() };
+    let own = || further.own.iter().map(name);
     let mut taken: HashSet<String> = task.columns().iter().map(ToString::to_string).chain(own()).collect();
     // A free name stays as it is, even if another column's prefixed name would equal it.
-    let names: Vec<String> =
-        carried.iter().map(|name| if safe { defuse(name).into_owned() } else { name.clone() }).collect();
+    let names: Vec<String> = further.carried.iter().map(name).collect();
     let free: Vec<bool> = names.iter().map(|name| taken.insert(name.clone())).collect();
     let mut header: Vec<String> = shown(task, long).map(|column| column.to_string()).chain(own()).collect();
     for (mut name, free) in names.into_iter().zip(free) {
@@ -257,8 +267,10 @@ mod tests {
 
     fn written_for(task: &dyn ReportTask, rows: &[Row], carried: &[&str], transcript: bool) -> String {
         let carried: Vec<String> = carried.iter().map(ToString::to_string).collect();
-        let mut report =
-            ReportWriter::new(Vec::new(), task, &carried, LongColumns { transcript, text: false }).unwrap();
+        let own: Vec<String> = task.own_columns().iter().map(|(name, _)| (*name).to_owned()).collect();
+        let own = if rows.iter().all(|row| row.own.is_empty()) { &[] } else { &own[..] };
+        let further = FurtherColumns { own, carried: &carried };
+        let mut report = ReportWriter::new(Vec::new(), task, further, LongColumns { transcript, text: false }).unwrap();
         rows.iter().for_each(|row| report.write(row).unwrap());
         String::from_utf8(report.finish().unwrap()).unwrap()
     }
@@ -293,7 +305,7 @@ mod tests {
             error: None,
             notes: vec![Note::PaidAgain],
             carried: vec!["=1+1".into(), "x".into()],
-            own: vec!["1 table".into()],
+            own: vec![OwnCell::Text("1 table".into())],
             ..row()
         };
         let report = written_for(&Synthesize, &[spoken], &["voice_id", "source"], true);
@@ -355,8 +367,13 @@ mod tests {
     fn taken_names_get_a_prefix_and_another() {
         let carried = ["key", "note", "manifest_key", "note", "=a", "transcript"].map(ToOwned::to_owned);
         let names = ["manifest_manifest_key", "note", "manifest_key", "manifest_note", "'=a", "manifest_transcript"];
-        assert_eq!(header(&Transcribe, &carried, LongColumns::default(), true)[23..], names);
-        assert_eq!(header(&Transcribe, &carried, LongColumns { transcript: true, text: true }, true)[24..], names);
+        let further = FurtherColumns { own: &[], carried: &carried };
+        assert_eq!(header(&Transcribe, further, LongColumns::default(), true)[23..], names);
+        assert_eq!(header(&Transcribe, further, LongColumns { transcript: true, text: true }, true)[24..], names);
+        let own = ["note".to_owned()];
+        let further = FurtherColumns { own: &own, carried: &carried };
+        let names = &header(&Transcribe, further, LongColumns::default(), true)[23..];
+        assert_eq!(names[..3], ["note", "manifest_manifest_key", "manifest_note"]);
     }
 
     proptest! {

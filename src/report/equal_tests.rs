@@ -10,7 +10,7 @@ use self::back::{back, plain, seen_by};
 use super::{
     csv::ReportWriter,
     publish_tests::{Fixture, job},
-    row::{LongColumns, Row},
+    row::{FurtherColumns, LongColumns, Row},
     summary::SummaryState,
     task::ReportTask,
 };
@@ -130,7 +130,8 @@ proptest! {
     fn every_field_of_every_row_is_read_back(rows in vec(row(), 0..5), synthesis in any::<bool>(), transcript in any::<bool>()) {
         let task: &dyn ReportTask = if synthesis { &Synthesize } else { &Transcribe };
         let names = ["who", "key", "=who"].map(str::to_owned);
-        let mut report = ReportWriter::new(Vec::new(), task, &names, LongColumns { transcript, text: false }).unwrap();
+        let further = FurtherColumns { own: &[], carried: &names };
+        let mut report = ReportWriter::new(Vec::new(), task, further, LongColumns { transcript, text: false }).unwrap();
         rows.iter().for_each(|row| report.write(row).unwrap());
         let report = report.finish().unwrap();
         let expected: Vec<Row> = rows.into_iter().map(|row| seen_by(row, task, transcript)).collect();

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     csv::{header, write_time},
-    row::{Column, LongColumns, Row},
+    row::{Column, FurtherColumns, LongColumns, OwnCell, Row},
     task::ReportTask,
 };
 
@@ -23,16 +23,16 @@ pub(super) struct JsonlWriter<W: io::Write> {
 }
 
 impl<W: io::Write> JsonlWriter<W> {
-    pub(super) fn new(out: W, task: &dyn ReportTask, carried: &[String], long: LongColumns) -> Self {
+    pub(super) fn new(out: W, task: &dyn ReportTask, further: FurtherColumns<'_>, long: LongColumns) -> Self {
         let columns = super::csv::shown(task, long).collect();
-        let names = header(task, carried, long, false);
-        Self { out, columns, names, own: task.own_columns().len(), carried: carried.len() }
+        let names = header(task, further, long, false);
+        Self { out, columns, names, own: further.own.len(), carried: further.carried.len() }
     }
 
     pub(super) fn write(&mut self, row: &Row) -> io::Result<()> {
         let text = |cells: &[String], nth: usize| Value::from(cells.get(nth).cloned().unwrap_or_default());
         let cells = self.columns.iter().map(|column| cell(row, *column));
-        let cells = cells.chain((0..self.own).map(|nth| text(&row.own, nth)));
+        let cells = cells.chain((0..self.own).map(|nth| own_cell(row.own.get(nth).unwrap_or(&OwnCell::Empty))));
         let cells = cells.chain((0..self.carried).map(|nth| text(&row.carried, nth)));
         let object: Map<String, Value> = self.names.iter().cloned().zip(cells).collect();
         serde_json::to_writer(&mut self.out, &Value::Object(object))?;
@@ -42,6 +42,15 @@ impl<W: io::Write> JsonlWriter<W> {
     pub(super) fn finish(mut self) -> io::Result<W> {
         self.out.flush()?;
         Ok(self.out)
+    }
+}
+
+fn own_cell(cell: &OwnCell) -> Value {
+    match cell {
+        OwnCell::Empty => Value::Null,
+        OwnCell::Text(text) => json!(text),
+        OwnCell::Count(count) => json!(count),
+        OwnCell::Ms(ms) => json!(seconds(*ms)),
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
     place::{base_of, report_place},
     recall::Recall,
     recalled::Recalled,
-    row::{Column, LongColumns, Row},
+    row::{Column, FurtherColumns, LongColumns, Row},
     summary::{Summary, SummaryState},
     task::ReportTask,
     writer::RowWriter,
@@ -154,8 +154,9 @@ pub async fn put_blank_report((spec, task): (&BatchSpec, &dyn ReportTask), sink:
     if place.has(&name).await? {
         return place.try_out(&name).await;
     }
-    let header =
-        ReportWriter::new(Vec::new(), task, &spec.carried, long_columns(spec, task)).and_then(ReportWriter::finish);
+    let own = task.batch(&spec.task).map(|asked| asked.own_columns()).unwrap_or_default();
+    let further = FurtherColumns { own: &own, carried: &spec.carried };
+    let header = ReportWriter::new(Vec::new(), task, further, long_columns(spec, task)).and_then(ReportWriter::finish);
     let header = header.expect("memory takes whatever is written");
     place.put(&name, Content::Bytes(header.into()), ReportFormat::default().content_type()).await.map(|_| ())
 }
@@ -180,7 +181,10 @@ pub async fn report_to<W: Write + Send + 'static>(
     out: W,
 ) -> Result<W, PublishError> {
     let long = long_columns(spec, task);
-    let writer = RowWriter::new(out, request.format, task, &spec.carried, long).map_err(PublishError::Output)?;
+    let unread = |e| StoreError::Unexpected(format!("the specification of `{}`: {e}", batch.name));
+    let own = task.batch(&spec.task).map_err(unread)?.own_columns();
+    let further = FurtherColumns { own: &own, carried: &spec.carried };
+    let writer = RowWriter::new(out, request.format, task, further, long).map_err(PublishError::Output)?;
     let base = request.at.as_deref().and_then(|at| base_of(spec, at));
     Box::pin(write_all(store, batch, (spec, task), &request.scope, (long, base, writer))).await
 }

@@ -100,6 +100,29 @@ impl LongColumns {
     }
 }
 
+/// A cell of a column that only one task has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum OwnCell {
+    /// Nothing.
+    #[default]
+    Empty,
+    /// A text.
+    Text(String),
+    /// A number of things.
+    Count(u64),
+    /// A duration in ms; shown in seconds.
+    Ms(u64),
+}
+
+/// The columns of a report after those of its task.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FurtherColumns<'a> {
+    /// The names of the batch's own columns.
+    pub own: &'a [String],
+    /// The names of the manifest's columns.
+    pub carried: &'a [String],
+}
+
 /// The report's data for one job. Times are milliseconds since 1970; `None` is an empty cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
@@ -167,8 +190,8 @@ pub struct Row {
     pub transcript: Option<String>,
     /// The text that is spoken.
     pub text: Option<String>,
-    /// The task's own columns.
-    pub own: Vec<String>,
+    /// The cells of the batch's own columns.
+    pub own: Vec<OwnCell>,
     /// The manifest's own columns, in the order of the carried names.
     pub carried: Vec<String>,
 }

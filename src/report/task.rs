@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::row::Column;
+use super::row::{Column, OwnCell};
 use crate::{
     domain::{
         batch::BatchSpec,
@@ -17,7 +17,8 @@ use crate::{
     store::{Field, JobKeys, PartKeys, ReportRow, Retried, StoreError},
 };
 
-/// A report column that only one task has: its name, and its meaning for the reference.
+/// A report column that only one task has: its name, and its meaning for the reference. `{role}` in a name stands for each role of
+/// a batch.
 pub type OwnColumn = (&'static str, &'static str);
 
 /// A task, in its report role.
@@ -25,7 +26,8 @@ pub trait ReportTask: Task {
     /// The columns of its reports, in their order.
     fn columns(&self) -> &'static [Column];
 
-    /// Columns that no other task has. They follow the task's other columns, and precede the manifest's.
+    /// Columns that no other task has, as the reference shows them. Each batch says [which of them](BatchRequest::own_columns) its
+    /// report has. They follow the task's other columns, and precede the manifest's.
     fn own_columns(&self) -> &'static [OwnColumn] {
         &[]
     }
@@ -49,6 +51,11 @@ pub trait ReportTask: Task {
 
 /// What a batch requests of its task, for reports and messages.
 pub trait BatchRequest: fmt::Debug + Send + Sync {
+    /// The names of its task's own columns that the report of this batch has, in their order: the same for all its rows.
+    fn own_columns(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// What a job requests. Never called for a bad line.
     fn job(&self, job: &ReportRow) -> JobRequest;
 
@@ -118,8 +125,8 @@ pub struct JobRequest {
     pub output_format: Option<AudioFormat>,
     /// The file's sample rate, in Hz.
     pub sample_rate: Option<SampleRate>,
-    /// The cells of the task's [own columns](ReportTask::own_columns).
-    pub own: Vec<String>,
+    /// The cells of the batch's [own columns](BatchRequest::own_columns).
+    pub own: Vec<OwnCell>,
 }
 
 /// The parts that a job buys separately, in order.

@@ -6,7 +6,7 @@ use super::{
     csv::ReportWriter,
     format::{Packing, ReportFormat, ReportLayout},
     jsonl::JsonlWriter,
-    row::{LongColumns, Row},
+    row::{FurtherColumns, LongColumns, Row},
     task::ReportTask,
 };
 
@@ -23,13 +23,13 @@ impl<W: Write> RowWriter<W> {
         out: W,
         format: ReportFormat,
         task: &dyn ReportTask,
-        carried: &[String],
+        further: FurtherColumns<'_>,
         long: LongColumns,
     ) -> io::Result<Self> {
         let out = Packing::new(out, format.gzip);
         Ok(match format.layout {
-            ReportLayout::Csv => Self::Csv(Box::new(ReportWriter::new(out, task, carried, long)?)),
-            ReportLayout::Jsonl => Self::Jsonl(JsonlWriter::new(out, task, carried, long)),
+            ReportLayout::Csv => Self::Csv(Box::new(ReportWriter::new(out, task, further, long)?)),
+            ReportLayout::Jsonl => Self::Jsonl(JsonlWriter::new(out, task, further, long)),
         })
     }
 

@@ -57,7 +57,7 @@ pub enum HearError {
     /// Where it begins is after the end of the recording.
     #[error("nothing is left of it to send")]
     Empty,
-    /// The recording breaks before the wanted piece ends.
+    /// It ends, by a limit or a change, before anything of it was decoded.
     #[error("it breaks after {at_ms} ms: {why}")]
     Broken {
         /// How much could be decoded.

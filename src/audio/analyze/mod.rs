@@ -10,6 +10,8 @@ mod bytes;
 mod convert;
 mod error;
 mod hearing;
+#[cfg(test)]
+mod input_tests;
 mod meter;
 mod pair;
 mod resample;
@@ -40,8 +42,12 @@ use self::{
 const SPEAKS_MS: u64 = 200;
 /// How much is taken away around a tone: a detector of voices goes on for a moment.
 const AROUND_TONE_MS: u64 = 48;
-/// What is left of a segment after tones are taken away is speech from this length on, in ms.
+/// What is left of a segment after tones are taken away is speech from this length on, in ms; after music, whose ends are
+/// known to the second, from that one on.
 const REST_MS: u64 = 160;
+const REST_OF_MUSIC_MS: u64 = 1_100;
+/// By how much such a rest may be softer than the loudest sound beside it, in dB.
+const BELOW_TONE_DB: u8 = 32;
 
 /// Listens to a recording once. `stop` is asked many times a second.
 ///
@@ -113,7 +119,7 @@ impl Pass {
             let (segments, frame_levels) = ear.speech.finish();
             let tones = until(ear.tones.finish(), length_ms);
             let (peak_db, clipped_share, peaks) = ear.meter.finish();
-            let segments = without_tones(segments, &tones, length_ms);
+            let segments = without_tones(segments, &tones, length_ms, &frame_levels);
             channels.push(ChannelHearing {
                 segments,
                 tones,
@@ -164,26 +170,43 @@ fn until(mut tones: Vec<Tone>, end_ms: u64) -> Vec<Tone> {
 }
 
 /// What is left of segments where no tone sounds.
-fn without_tones(segments: Vec<Segment>, tones: &[Tone], end_ms: u64) -> Vec<Segment> {
-    let mut left = Vec::with_capacity(segments.len());
+fn without_tones(segments: Vec<Segment>, tones: &[Tone], end_ms: u64, levels: &[u8]) -> Vec<Segment> {
+    let mut left: Vec<Segment> = Vec::with_capacity(segments.len());
     for mut segment in segments {
         segment.to_ms = segment.to_ms.min(end_ms);
         let is_near = |tone: &&Tone| tone.from_ms < segment.to_ms && tone.to_ms + AROUND_TONE_MS > segment.from_ms;
         let mut from_ms = segment.from_ms;
-        let mut cut = false;
+        let mut rest = 0;
+        let whole = segment;
+        let is_loud = |from_ms, to_ms| {
+            let loudest =
+                |segment: &Segment| levels[frames(segment, levels.len())].iter().copied().max().unwrap_or_default();
+            loudest(&Segment { from_ms, to_ms, echo: false }) >= loudest(&whole).saturating_sub(BELOW_TONE_DB)
+        };
         for tone in tones.iter().filter(is_near) {
             let to_ms = tone.from_ms.saturating_sub(AROUND_TONE_MS);
-            if to_ms >= from_ms + REST_MS {
+            let after = rest_ms(tone);
+            if to_ms >= from_ms + after.max(rest) && is_loud(from_ms, to_ms) {
                 left.push(Segment { from_ms, to_ms, echo: false });
             }
             from_ms = from_ms.max(tone.to_ms + AROUND_TONE_MS);
-            cut = true;
+            rest = after;
         }
-        if segment.to_ms > from_ms && (!cut || segment.to_ms >= from_ms + REST_MS) {
+        if segment.to_ms > from_ms && segment.to_ms >= from_ms + rest && is_loud(from_ms, segment.to_ms) {
             left.push(Segment { from_ms, ..segment });
         }
     }
     left
+}
+
+/// The frames of a segment, none of them from `count` on.
+fn frames(segment: &Segment, count: usize) -> std::ops::Range<usize> {
+    let to = (segment.to_ms.div_ceil(FRAME_MS) as usize).min(count);
+    ((segment.from_ms / FRAME_MS) as usize).min(to)..to
+}
+
+const fn rest_ms(tone: &Tone) -> u64 {
+    if matches!(tone.kind, ToneKind::Music) { REST_OF_MUSIC_MS } else { REST_MS }
 }
 
 /// The mean level in these segments, or of all if there are none, in dB.
@@ -193,10 +216,6 @@ fn level_in<'a>(levels: &[u8], segments: impl Iterator<Item = &'a Segment>) -> f
             .fold((0.0, 0), |(sum, count), level| (sum + 10f64.powf(f64::from(level_of(*level)) / 10.0), count + 1));
         (count > 0).then(|| (10.0 * (sum / f64::from(count)).max(1e-12).log10()) as f32)
     };
-    let frames = |segment: &Segment| {
-        let to = ((segment.to_ms / FRAME_MS) as usize).min(levels.len());
-        ((segment.from_ms / FRAME_MS) as usize).min(to)..to
-    };
-    let spoken = mean(&mut segments.flat_map(|segment| &levels[frames(segment)]));
+    let spoken = mean(&mut segments.flat_map(|segment| &levels[frames(segment, levels.len())]));
     spoken.or_else(|| mean(&mut levels.iter())).unwrap_or(-120.0)
 }

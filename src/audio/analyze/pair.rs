@@ -1,6 +1,6 @@
 //! Two channels held against each other: the same sound in both, or one side's voice leaking into the other side.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use realfft::{ComplexToReal, RealFftPlanner, RealToComplex, num_complex::Complex};
 
@@ -37,6 +37,8 @@ const SMOOTH: usize = 3;
 /// A leak shorter than this, within own speech, is own speech; own speech in a leak is so long at least. In frames.
 const ECHO_RUN: usize = 12;
 const OWN_RUN: usize = 8;
+/// How much softer than its loudest frame own speech beside an echo begins and ends, in dB.
+const SOFTER: u8 = 22;
 
 /// What both channels have in common in one window.
 #[derive(Debug, Clone, Copy)]
@@ -254,13 +256,31 @@ pub(super) fn mark_echoes(segments: &mut Vec<Segment>, bleed: &Bleed, levels: &[
         let mut from = 0;
         for run in is_echo.chunk_by(|a, b| a == b) {
             let to = from + run.len();
-            let begin = if from == 0 { segment.from_ms } else { (frames.start + from) as u64 * FRAME_MS };
-            let end = if to == is_echo.len() { segment.to_ms } else { (frames.start + to) as u64 * FRAME_MS };
-            split.push(Segment { from_ms: begin, to_ms: end, echo: run[0] });
+            // Between an echo and an own word is a pause, which belongs to neither.
+            let own = if run[0] || run.len() == is_echo.len() {
+                Some((from, to))
+            } else {
+                loud(&levels[bleed.to], frames.start + from..frames.start + to)
+                    .map(|loud| (loud.start - frames.start, loud.end - frames.start))
+            };
+            if let Some((first, last)) = own {
+                let begin = if first == 0 { segment.from_ms } else { (frames.start + first) as u64 * FRAME_MS };
+                let end = if last == is_echo.len() { segment.to_ms } else { (frames.start + last) as u64 * FRAME_MS };
+                split.push(Segment { from_ms: begin, to_ms: end, echo: run[0] });
+            }
             from = to;
         }
     }
     *segments = split;
+}
+
+/// These frames without softer ones before and after.
+fn loud(levels: &[u8], frames: Range<usize>) -> Option<Range<usize>> {
+    let run = levels.get(frames.clone())?;
+    let least = run.iter().max()?.saturating_sub(SOFTER);
+    let first = run.iter().position(|level| *level >= least)?;
+    let last = run.iter().rposition(|level| *level >= least)?;
+    Some(frames.start + first..frames.start + last + 1)
 }
 
 /// Turns runs of `value` that are shorter than `least` and have something else on both sides, or on one.

@@ -18,10 +18,21 @@ const HANG: usize = 22;
 const BACK: usize = 7;
 /// How much softer than the loudest they may be, in dB.
 const SOFTER: u8 = 22;
+/// What deviates from its mean level by less, in dB, over so many frames is noise: that does by 0.5 to 2.3, voices by 7 to 40.
+const EVEN: f32 = 3.0;
+const EVEN_FRAMES: usize = 8;
+/// How much softer than its loudest frame the end of a segment may be, in dB.
+const FADED: u8 = 35;
 /// A segment of fewer frames is a click.
 const SHORTEST: u64 = 5;
 /// A frame below this level is silence, whatever its shape, in dB.
 const SILENCE: f32 = -75.0;
+/// A frame is louder by so much than the softest one of the last seconds, or it is noise, in dB.
+const ABOVE_NOISE: u8 = 5;
+/// Of so many seconds, and in frames a second. Frames without any noise do not count.
+const SECONDS: usize = 12;
+const SECOND: usize = 62;
+const NO_NOISE: u8 = 27;
 /// What is added to a level in dB to keep it in a byte.
 const LEVEL_OFFSET: f32 = 127.0;
 
@@ -34,6 +45,9 @@ pub(super) struct SpeechFinder {
     segments: Vec<Segment>,
     /// The first frame of the segment that goes on, and its last frame with speech.
     open: Option<(usize, usize)>,
+    /// The softest frame of each of the last seconds, and of this one.
+    softest: std::collections::VecDeque<u8>,
+    softest_now: u8,
 }
 
 impl SpeechFinder {
@@ -44,6 +58,8 @@ impl SpeechFinder {
             levels: Vec::new(),
             segments: Vec::new(),
             open: None,
+            softest: std::collections::VecDeque::with_capacity(SECONDS + 1),
+            softest_now: u8::MAX,
         }
     }
 
@@ -74,13 +90,34 @@ impl SpeechFinder {
         let level = 10.0 * power.max(1e-12).log10();
         let score = self.detector.predict_f32(&clean);
         let at = self.levels.len();
-        self.levels.push(level_byte(level));
-        let score = if level < SILENCE { 0.0 } else { score };
+        let byte = level_byte(level);
+        self.levels.push(byte);
+        let is_noise = level < SILENCE || byte < self.noise().saturating_add(ABOVE_NOISE);
+        let score = if is_noise { 0.0 } else { score };
+        self.keep_softest(at, byte);
         match &mut self.open {
             Some((_, last)) if score >= OFF => *last = at,
             Some((_, last)) if at - *last > HANG => self.close(),
             None if score >= ON => self.open = Some((self.begin(at), at)),
             Some(_) | None => {}
+        }
+    }
+
+    /// The level of the noise; 0 as long as it is not known.
+    fn noise(&self) -> u8 {
+        let known = self.softest.len() > 1;
+        self.softest.iter().copied().min().filter(|least| known && *least < u8::MAX).unwrap_or_default()
+    }
+
+    fn keep_softest(&mut self, at: usize, level: u8) {
+        if level > NO_NOISE {
+            self.softest_now = self.softest_now.min(level);
+        }
+        if (at + 1).is_multiple_of(SECOND) {
+            self.softest.push_back(std::mem::replace(&mut self.softest_now, u8::MAX));
+            if self.softest.len() > SECONDS {
+                self.softest.pop_front();
+            }
         }
     }
 
@@ -100,7 +137,10 @@ impl SpeechFinder {
         let Some((from, mut last)) = self.open.take() else { return };
         // The detector goes on for a moment after a voice.
         let loudest = self.levels[from..=last].iter().copied().max().unwrap_or_default();
-        while last > from && self.levels[last] < loudest.saturating_sub(2 * SOFTER) {
+        if last - from > EVEN_FRAMES && deviation(&self.levels[from..=last]) < EVEN {
+            return;
+        }
+        while last > from && self.levels[last] < loudest.saturating_sub(FADED) {
             last -= 1;
         }
         let (from, to) = (from as u64, last as u64 + 1);
@@ -119,6 +159,13 @@ impl SpeechFinder {
         self.close();
         (self.segments, self.levels)
     }
+}
+
+/// The standard deviation of levels.
+fn deviation(levels: &[u8]) -> f32 {
+    let count = levels.len().max(1) as f32;
+    let mean = levels.iter().map(|level| f32::from(*level)).sum::<f32>() / count;
+    (levels.iter().map(|level| (f32::from(*level) - mean).powi(2)).sum::<f32>() / count).sqrt()
 }
 
 /// A level in dB as a byte.

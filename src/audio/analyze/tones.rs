@@ -29,13 +29,13 @@ const PURE: f32 = 0.85;
 const RING: u16 = 6;
 /// Windows after which low partials are the mains.
 const HUM: u16 = 30;
-/// Windows of which music is judged: two seconds.
-const BLOCK: usize = 62;
+/// Windows of which music is judged: a second.
+const BLOCK: usize = 31;
 /// The share of held partials in a block that is music, and in one that may be part of it.
 const MUSIC: f32 = 0.4;
 const MAYBE_MUSIC: f32 = 0.28;
 /// Blocks of music in a row that are believed.
-const BLOCKS: usize = 2;
+const BLOCKS: usize = 4;
 /// Pitches that a signal of a telephone exchange does not have.
 const PITCHES: usize = 3;
 /// The frequencies of a key.
@@ -84,7 +84,7 @@ pub(super) struct ToneFinder {
     music: Option<(u64, usize)>,
 }
 
-/// Two seconds.
+/// A second.
 #[derive(Debug, Default)]
 struct Block {
     windows: usize,
@@ -150,9 +150,9 @@ impl ToneFinder {
         self.find_partials(&powers);
         let label = self.label_of(all);
         // The mains hold their tones for ever, and are no music.
-        let notes = || self.partials.iter().filter(|partial| !is_mains(partial.hz));
-        let sum: f32 = notes().map(|partial| partial.power.sqrt()).sum();
-        let held: f32 = notes().filter(|partial| partial.age >= HELD).map(|partial| partial.power.sqrt()).sum();
+        let is_held = |partial: &&Partial| partial.age >= HELD && !is_mains(partial.hz);
+        let sum: f32 = self.partials.iter().map(|partial| partial.power.sqrt()).sum();
+        let held: f32 = self.partials.iter().filter(is_held).map(|partial| partial.power.sqrt()).sum();
         self.end_window(label, Some(held / sum.max(f32::MIN_POSITIVE)));
     }
 
@@ -298,7 +298,7 @@ mod tests {
     use super::*;
     use crate::sandbox::fixtures::Sound;
 
-    /// What is found, and the greatest share of held partials in two seconds.
+    /// What is found, and the greatest share of held partials in a second.
     fn found(samples: &[f32]) -> (Vec<ToneKind>, f32) {
         SHARES.with_borrow_mut(Vec::clear);
         let mut finder = ToneFinder::new();

@@ -25,6 +25,7 @@ fn by_values(answer: &[u8]) -> Option<AnswerReading> {
         duration_ms: answer.get("metadata").and_then(|m| millis(m.get("duration"))),
         language: string(answer.get("language")),
         request_id: string(answer.get("request_id")),
+        speaker_names: Vec::new(),
     };
     Some(AnswerReading { status, transcription: transcription.map(Value::is_string), transcript })
 }

@@ -91,6 +91,15 @@ impl<'a> Speech<'a> {
         Self { spoken, len: len.round() as usize, words }
     }
 
+    /// When each word begins and ends in the samples, in seconds; of a word that there is no time for, when it would.
+    pub(in crate::sandbox) fn times(&self) -> Vec<(f64, f64)> {
+        let tone_len = tone_len(self.spoken.rate);
+        let seconds = |samples: usize| samples as f64 / f64::from(self.spoken.rate.hz());
+        let bursts = self.bursts(self.len, tone_len, tone_len);
+        let end = |burst: &Burst<'_>| burst.at + burst.tones.max(burst.digits.len()) * tone_len;
+        bursts.iter().map(|burst| (seconds(burst.at), seconds(end(burst)))).collect()
+    }
+
     /// The sound in this format; `comment` is kept where the format has a place for it.
     pub(in crate::sandbox) fn encoded(&self, format: AudioFormat, comment: &str) -> Vec<u8> {
         match format {

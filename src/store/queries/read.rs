@@ -369,6 +369,8 @@ fn report_row(row: &Row, with_answer: bool) -> Result<ReportRow, StoreError> {
         carried: row.try_get("carried")?,
         audio_ms,
         channels: facts.channels,
+        talk: facts.talk,
+        channels_note: facts.channels_note,
         tries: rows::count(row, "tries")?,
         answered: row.try_get("answered")?,
         billed_calls: rows::count(row, "billed_calls")?,

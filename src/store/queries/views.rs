@@ -14,6 +14,7 @@ use crate::{
         options::listed,
         pool::{Pool, PoolState, Traffic},
         retry::PauseKind,
+        talk::Talk,
         task::TaskName,
     },
 };
@@ -221,6 +222,10 @@ pub struct ReportRow {
     pub audio_ms: Option<u64>,
     /// Number of channels.
     pub channels: Option<u16>,
+    /// The figures of the conversation, if its sides were transcribed apart.
+    pub talk: Option<Talk>,
+    /// Why its channels were not transcribed as asked for.
+    pub channels_note: Option<String>,
     /// How many tries it has used up: those that failed.
     pub tries: u32,
     /// Whether a call of it was answered since it was begun, or begun again.

@@ -13,7 +13,7 @@ use crate::{
     },
     report::{
         BatchRequest, JobRequest, OwnColumn, ReportTask, RequestedPart, RequestedParts,
-        row::Column,
+        row::{Column, OwnCell},
         words::{counted, dollars, unpriced},
     },
     store::{Field, ReportRow, Retried},
@@ -50,13 +50,15 @@ const COLUMNS: &[Column] = &[
     Column::Text,
 ];
 
+const OWN_COLUMNS: &[OwnColumn] = &[("left_out", "What of the text's file is not spoken, e.g. `1 table, 2 images`.")];
+
 impl ReportTask for Synthesize {
     fn columns(&self) -> &'static [Column] {
         COLUMNS
     }
 
     fn own_columns(&self) -> &'static [OwnColumn] {
-        &[("left_out", "What of the text's file is not spoken, e.g. `1 table, 2 images`.")]
+        OWN_COLUMNS
     }
 
     fn batch(&self, spec: &TaskSpec) -> Result<Box<dyn BatchRequest>, SpecError> {
@@ -73,6 +75,10 @@ impl ReportTask for Synthesize {
 }
 
 impl BatchRequest for Synthesis {
+    fn own_columns(&self) -> Vec<String> {
+        OWN_COLUMNS.iter().map(|(name, _)| (*name).to_owned()).collect()
+    }
+
     fn job(&self, job: &ReportRow) -> JobRequest {
         job.overrides.as_deref().and_then(rendition).map(|own| request(self, own)).unwrap_or_default()
     }
@@ -163,7 +169,7 @@ fn request(asked: &Synthesis, own: Rendition) -> JobRequest {
         output_format: Some(own.format.format),
         sample_rate: Some(own.format.sample_rate),
         voice_id: own.overrides.voice_id,
-        own: vec![own.left_out.unwrap_or_default()],
+        own: vec![OwnCell::Text(own.left_out.unwrap_or_default())],
     }
 }
 

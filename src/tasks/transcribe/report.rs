@@ -5,14 +5,16 @@ use crate::{
     domain::{
         batch::LineOverrides,
         cost::Rates,
+        listening::{ChannelMode, Listening},
         options::{SttModel, WebhookMode},
         pool::Pool,
+        talk::{SideTalk, Talk},
         task::{SpecError, TaskSpec},
         transcription::Transcription,
     },
     report::{
-        BatchRequest, JobRequest, ReportTask, Rest,
-        row::Column,
+        BatchRequest, JobRequest, OwnColumn, ReportTask, Rest,
+        row::{Column, OwnCell},
         words::{counted, dollars, duration, grouped, unpriced},
     },
     store::{Field, ReportRow, Retried},
@@ -45,9 +47,37 @@ const COLUMNS: &[Column] = &[
     Column::Transcript,
 ];
 
+/// What stands in a role's column for its name.
+const ROLE: &str = "{role}";
+
+/// The columns of a batch whose channels are not just mixed.
+const OWN_COLUMNS: &[OwnColumn] = &[
+    (
+        "silence_s",
+        "How long nobody talks, in seconds. This column and those after it are not in a report with `channels = \"mix\"`.",
+    ),
+    ("longest_silence_s", "The longest time in which nobody talks, in seconds."),
+    ("overlap_s", "How long two or more sides talk at once, in seconds."),
+    (
+        "interruptions",
+        "How often a side begins to speak, for at least 1 s, while another speaks on for at least 0.5 s.",
+    ),
+    ("turns", "The number of turns of all sides."),
+    ("channels_note", "Why the channels were not transcribed as asked for."),
+    (
+        "{role}_talk_s",
+        "How long this role talks, in seconds. There is a column for each role: `agent_talk_s`, or `channel_1_talk_s`.",
+    ),
+    ("{role}_first_word_s", "When the first word of this role begins, in seconds. There is a column for each role."),
+];
+
 impl ReportTask for Transcribe {
     fn columns(&self) -> &'static [Column] {
         COLUMNS
+    }
+
+    fn own_columns(&self) -> &'static [OwnColumn] {
+        OWN_COLUMNS
     }
 
     fn batch(&self, spec: &TaskSpec) -> Result<Box<dyn BatchRequest>, SpecError> {
@@ -60,6 +90,10 @@ impl ReportTask for Transcribe {
 }
 
 impl BatchRequest for Transcription {
+    fn own_columns(&self) -> Vec<String> {
+        own_columns(&self.listening)
+    }
+
     fn job(&self, job: &ReportRow) -> JobRequest {
         let own = job.overrides.as_deref().and_then(|json| serde_json::from_str(json).ok());
         let own: LineOverrides = own.unwrap_or_default();
@@ -68,6 +102,7 @@ impl BatchRequest for Transcription {
         JobRequest {
             model: Some(model.as_str().to_owned()),
             language: Some(language.as_str().to_owned()),
+            own: own_cells(&self.listening, job),
             ..JobRequest::default()
         }
     }
@@ -130,5 +165,84 @@ impl BatchRequest for Transcription {
             WebhookMode::Always => true,
             WebhookMode::Never => false,
         }
+    }
+}
+
+/// The names of roles as they stand in columns, each once: `channel 1` as `channel_1`. A batch whose roles are not known has those of
+/// two channels.
+fn roles(listening: &Listening) -> Vec<String> {
+    let last = listening.roles.0.keys().copied().max().unwrap_or(0).max(2);
+    let mut roles = Vec::new();
+    for channel in 1..=last {
+        let is_named = channel <= 2 || listening.roles.0.contains_key(&channel);
+        let role = in_column(&listening.roles.name(channel));
+        if is_named && !roles.contains(&role) {
+            roles.push(role);
+        }
+    }
+    roles
+}
+
+/// A role's name as it stands in the name of a column.
+fn in_column(role: &str) -> String {
+    role.chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).flat_map(char::to_lowercase).collect()
+}
+
+fn own_columns(listening: &Listening) -> Vec<String> {
+    if listening.channels == ChannelMode::Mix {
+        return Vec::new();
+    }
+    let (of_role, of_all): (Vec<_>, Vec<_>) = OWN_COLUMNS.iter().partition(|(name, _)| name.contains(ROLE));
+    let of_roles = roles(listening)
+        .into_iter()
+        .flat_map(|role| of_role.iter().map(move |(name, _)| name.replace(ROLE, &role)).collect::<Vec<_>>());
+    of_all.iter().map(|(name, _)| (*name).to_owned()).chain(of_roles).collect()
+}
+
+/// The cells of [`own_columns`], in the same order. What is not known is empty.
+fn own_cells(listening: &Listening, job: &ReportRow) -> Vec<OwnCell> {
+    if listening.channels == ChannelMode::Mix {
+        return Vec::new();
+    }
+    let ms = |value: Option<u64>| value.map_or(OwnCell::Empty, OwnCell::Ms);
+    let count = |value: Option<u64>| value.map_or(OwnCell::Empty, OwnCell::Count);
+    let talk = job.talk.as_ref();
+    let mut cells = vec![
+        ms(talk.map(|talk| talk.silence_ms)),
+        ms(talk.map(|talk| talk.longest_silence_ms)),
+        ms(talk.map(|talk| talk.overlap_ms)),
+        count(talk.map(Talk::interruptions)),
+        count(talk.map(Talk::turns)),
+        job.channels_note.clone().map_or(OwnCell::Empty, OwnCell::Text),
+    ];
+    for role in roles(listening) {
+        let sides: Vec<&SideTalk> =
+            talk.into_iter().flat_map(|talk| &talk.sides).filter(|side| in_column(&side.name) == role).collect();
+        cells.push(ms((!sides.is_empty()).then(|| sides.iter().map(|side| side.talk_ms).sum())));
+        cells.push(ms(sides.iter().filter_map(|side| side.first_word_ms).min()));
+    }
+    cells
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::domain::listening::Roles;
+
+    fn with_roles(roles: &[(u16, &str)]) -> Listening {
+        let roles = Roles(roles.iter().map(|&(channel, role)| (channel, role.to_owned())).collect::<BTreeMap<_, _>>());
+        Listening { channels: ChannelMode::Split, roles, ..Listening::default() }
+    }
+
+    #[test]
+    fn a_report_has_columns_for_each_role() {
+        let names = own_columns(&with_roles(&[(1, "agent"), (2, "customer")])).join(",");
+        insta::assert_snapshot!(names, @"");
+        assert_eq!(roles(&with_roles(&[])), ["channel_1", "channel_2"]);
+        assert_eq!(roles(&with_roles(&[(2, "The Client")])), ["channel_1", "the_client"]);
+        assert_eq!(roles(&with_roles(&[(1, "agent"), (2, "Agent"), (4, "bot")])), ["agent", "bot"]);
+        assert_eq!(own_columns(&Listening::default()), [""; 0]);
     }
 }

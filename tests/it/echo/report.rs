@@ -42,7 +42,11 @@ impl ReportTask for Echo {
 
 impl BatchRequest for Echoing {
     fn job(&self, _: &ReportRow) -> JobRequest {
-        JobRequest { model: Some("echo".into()), own: vec![self.times.to_string()], ..JobRequest::default() }
+        JobRequest {
+            model: Some("echo".into()),
+            own: vec![OwnCell::Text(self.times.to_string())],
+            ..JobRequest::default()
+        }
     }
 
     fn pool(&self) -> Pool {

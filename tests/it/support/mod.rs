@@ -235,6 +235,7 @@ impl Fixture {
             spend: self.spend.clone(),
             rates: Rates::default(),
             webhook: self.webhook.clone(),
+            ffmpeg: None,
         };
         let client =
             Client::new(Settings { base_url, key, connect_timeout: Duration::from_secs(2), user_agent: "test".into() })

@@ -27,7 +27,7 @@ impl<'a, W: Write + Seek> Encoder<'a, W> {
     pub(super) fn new(target: Target, out: &'a mut W) -> Result<Self, HearError> {
         match target {
             Target::Wav16k => {
-                let head = wav::header_with_comment(1, RATE, "", 0).ok_or(HearError::TooLong)?;
+                let head = wav::mono_header(RATE, 0).ok_or(HearError::TooLong)?;
                 out.write_all(&head).map_err(HearError::Write)?;
                 Ok(Self::Wav { out, bytes: Vec::with_capacity(2 * AT_ONCE) })
             }
@@ -72,9 +72,7 @@ impl<'a, W: Write + Seek> Encoder<'a, W> {
     pub(super) fn finish(self, samples: u64) -> Result<u64, HearError> {
         match self {
             Self::Wav { out, .. } => {
-                let head = u32::try_from(samples * 2)
-                    .ok()
-                    .and_then(|len| wav::header_with_comment(1, RATE, "", u64::from(len)));
+                let head = wav::mono_header(RATE, samples);
                 let head = head.ok_or(HearError::TooLong)?;
                 let end = out.stream_position().map_err(HearError::Write)?;
                 let begin = end.saturating_sub(head.len() as u64 + samples * 2);

@@ -13,6 +13,7 @@ mod media;
 mod opus;
 mod raw;
 mod sniff;
+mod wave;
 
 /// The most channels, and the least and greatest rate, of anything that is a recording.
 const MAX_CHANNELS: usize = 16;
@@ -56,9 +57,10 @@ pub(super) fn read(
     let mut feed = Feed::new(sink, settings.limits, stop, bytes);
     match sniff::sniff(&head, path, settings.raw) {
         sniff::Kind::Raw(format) => match raw::Decoder::new(format) {
-            Some(decoder) => raw::read(path, format, decoder, &mut feed)?,
+            Some(decoder) => raw::read(path, &raw::Place::WHOLE, format, &decoder, &mut feed)?,
             None => ffmpeg::read(path, settings, ffmpeg::Input::raw(format), &mut feed)?,
         },
+        sniff::Kind::Media(known) if known.container == "wav" && wave::read(path, &mut feed)? => {}
         sniff::Kind::Media(known) => match media::read(path, known.container, &mut feed)? {
             media::Read::Done => {}
             media::Read::NoDecoder { what } => {
@@ -186,7 +188,8 @@ impl<'a> Feed<'a> {
             (Some(found), broken) if self.frames > 0 || broken.is_none() => {
                 Ok(Ending { found, frames: self.frames, broken, notes: self.notes })
             }
-            (_, Some(why)) => Err(HearError::Damaged { why: why.to_string() }),
+            (_, Some(Break::Damaged(why))) => Err(HearError::Damaged { why }),
+            (_, Some(why)) => Err(HearError::Broken { at_ms: 0, why }),
             (_, None) => Err(HearError::Unknown),
         }
     }

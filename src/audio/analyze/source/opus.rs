@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use opus_decoder::OpusDecoder;
+use opus_rs::OpusDecoder;
 use symphonia::core::packet::Packet;
 
 /// The rate at which Opus is decoded.
@@ -31,7 +31,7 @@ impl Decoder {
         if !matches!(channels, 1 | 2) || *header.get(MAPPING)? > 1 {
             return None;
         }
-        let opus = OpusDecoder::new(RATE, channels).ok()?;
+        let opus = OpusDecoder::new(RATE as i32, channels).ok()?;
         Some(Self { opus, channels, skip: usize::from(skip), interleaved: vec![0.0; LONGEST * channels] })
     }
 
@@ -45,7 +45,7 @@ impl Decoder {
         }
         let Self { opus, interleaved, .. } = self;
         // A young crate: a panic of it is damage of this file, and no end of the program.
-        let decoded = catch_unwind(AssertUnwindSafe(|| opus.decode_float(&packet.data, interleaved, false)));
+        let decoded = catch_unwind(AssertUnwindSafe(|| opus.decode(&packet.data, LONGEST, interleaved)));
         let frames = match decoded {
             Ok(Ok(frames)) => frames.min(LONGEST),
             Ok(Err(error)) => return Err(error.to_string()),
@@ -62,5 +62,37 @@ impl Decoder {
             plane.extend(own.step_by(self.channels));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use symphonia::core::units::{Duration, Timestamp};
+
+    use super::*;
+    use crate::sandbox::fixtures::Random;
+
+    fn header(channels: u8, mapping: u8) -> Vec<u8> {
+        let mut header = b"OpusHead\x01".to_vec();
+        header.extend([channels, 0x38, 1, 0x80, 0xBB, 0, 0, 0, 0, mapping]);
+        header
+    }
+
+    #[test]
+    fn damaged_packets_do_no_harm() {
+        assert!(Decoder::new(&header(6, 1)).is_none() && Decoder::new(b"OpusHead").is_none());
+        let mut random = Random::new(3);
+        for channels in [1, 2] {
+            let mut decoder = Decoder::new(&header(channels, 0)).unwrap();
+            let mut planes = Vec::new();
+            for _ in 0..3_000 {
+                let len = 1 + random.below(200);
+                let data: Vec<u8> = (0..len).map(|_| random.below(256) as u8).collect();
+                let packet = Packet::new(0, Timestamp::new(0), Duration::from(960u64), data);
+                if decoder.decode(&packet, &mut planes).is_ok() {
+                    assert!(planes.iter().all(|plane| plane.len() <= LONGEST));
+                }
+            }
+        }
     }
 }

@@ -1,6 +1,10 @@
 //! Files without a header: telephone systems write them.
 
-use std::{fs::File, io::Read, path::Path};
+use std::{
+    fs::File,
+    io::{self, Read, Seek, SeekFrom},
+    path::Path,
+};
 
 use super::{Feed, doubt::Doubter};
 use crate::audio::{
@@ -38,7 +42,7 @@ impl Decoder {
         })
     }
 
-    const fn bytes(&self) -> usize {
+    pub(super) const fn bytes(&self) -> usize {
         match self {
             Self::Table(_) => 1,
             Self::Wide(_) => 2,
@@ -77,11 +81,30 @@ pub(super) const fn codec_of(encoding: Encoding) -> &'static str {
     }
 }
 
-/// Reads a whole file.
-pub(super) fn read(path: &Path, format: RawFormat, decoder: Decoder, feed: &mut Feed<'_>) -> Result<(), HearError> {
+/// Where the samples are.
+pub(super) struct Place {
+    pub(super) container: &'static str,
+    pub(super) offset: u64,
+    pub(super) bytes: u64,
+}
+
+impl Place {
+    pub(super) const WHOLE: Self = Self { container: "raw", offset: 0, bytes: u64::MAX };
+}
+
+/// Reads the samples of a file.
+pub(super) fn read(
+    path: &Path,
+    place: &Place,
+    format: RawFormat,
+    decoder: &Decoder,
+    feed: &mut Feed<'_>,
+) -> Result<(), HearError> {
     let mut file = File::open(path).map_err(HearError::Read)?;
+    file.seek(SeekFrom::Start(place.offset)).map_err(HearError::Read)?;
+    let mut file = file.take(place.bytes);
     feed.begin(Found {
-        container: "raw".to_owned(),
+        container: place.container.to_owned(),
         codec: codec_of(format.encoding).to_owned(),
         rate: format.rate,
         channels: format.channels,
@@ -109,13 +132,13 @@ pub(super) fn read(path: &Path, format: RawFormat, decoder: Decoder, feed: &mut 
 }
 
 /// As many bytes as there are, up to the buffer's length.
-fn fill(file: &mut File, bytes: &mut [u8]) -> std::io::Result<usize> {
+fn fill(file: &mut impl Read, bytes: &mut [u8]) -> io::Result<usize> {
     let mut has = 0;
     while has < bytes.len() {
         match file.read(&mut bytes[has..]) {
             Ok(0) => break,
             Ok(more) => has += more,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }

@@ -97,7 +97,7 @@ pub(super) async fn deliver(job: SynthesisJob<'_>, ready: Vec<Option<Ready>>) ->
             reused_parts: Some(script.count().saturating_sub(bought)),
             ..script.facts()
         }
-        .or(on.job().facts),
+        .or(on.job().facts.clone()),
         units: Some(script.characters),
         request_id: all.iter().find_map(|kept| kept.request_id.clone()),
         content_expiry: all.iter().find_map(|kept| kept.content_expiry.clone()),

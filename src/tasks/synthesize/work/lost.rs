@@ -73,7 +73,7 @@ pub(super) async fn pruned(job: SynthesisJob<'_>) -> Result<Option<Finish>, Stor
             error: doubted.then(|| own.row.error.unwrap_or_else(|| SuspectReason::TooShort.in_words().to_owned())),
             notes: Some(Note::AnswerPruned.to_string()),
             units: Some(job.script.characters),
-            facts: job.script.facts().or(claimed.facts),
+            facts: job.script.facts().or(claimed.facts.clone()),
             ..Finish::default()
         }
     }))

@@ -284,7 +284,7 @@ impl<'a> PartJob<'a> {
         NotReady::Failed(Box::new(Finish {
             error,
             units: Some(script.characters),
-            facts: script.facts().or(self.part.on.job().facts),
+            facts: script.facts().or(self.part.on.job().facts.clone()),
             ..finish
         }))
     }

@@ -7,7 +7,7 @@ use std::{
     sync::atomic::Ordering,
 };
 
-use super::{TranscriptionJob, recording::Recording};
+use super::{TranscriptionJob, plan::Plan, recording::Recording, sides};
 use crate::{
     domain::{
         batch::OnLostWords,
@@ -15,11 +15,12 @@ use crate::{
         call::{Answer, ErrorKind},
         cut::SentenceRules,
         facts::Facts,
+        hearing::Stretch,
         job::{CallId, JobState, RequestFingerprint},
         length::Length,
         options::{ExpireContent, SttModel, TranscriptFormat},
         row::Note,
-        transcript::{SuspectReason, Transcript, TranscriptError, suspect},
+        transcript::{AlarmLimits, SuspectReason, Transcript, TranscriptError, alarm, suspect},
     },
     large::look_into,
     media::probe::Probe,
@@ -85,7 +86,7 @@ pub(super) async fn deliver_fresh(
         processing_ms: Some(processing_ms),
         from_log: false,
     };
-    let known = RecordingFacts::of(job.recording.probe);
+    let known = RecordingFacts::of(job.recording.probe());
     let answer = AnswerInHand { call, body: answer.body, transcript: answer.transcript, facts, known, again: false };
     deliver(job, part, answer).await
 }
@@ -125,6 +126,7 @@ async fn deliver(job: &TranscriptionJob<'_>, part: &PartContext<'_>, answer: Ans
         drafts: leftovers.iter().map(|leftover| leftover.path.clone()).collect(),
         known,
         allow_silence: job.options.allow_silence,
+        speech: job.heard.as_ref().map(|heard| sides::speech(heard).own.of_all()),
         language: job.options.language.as_str().to_owned(),
         words_asked: words_asked(job, part, call),
         redo_lost_words: facts.from_log && on.run().on_lost_words == OnLostWords::Redo,
@@ -153,7 +155,10 @@ async fn deliver(job: &TranscriptionJob<'_>, part: &PartContext<'_>, answer: Ans
         Ok(written) => written,
         Err(next) => return Ok(next),
     };
-    if known.channels.is_some_and(|n| n > 1) && !job.batch.stereo_warned.swap(true, Ordering::Relaxed) {
+    if known.channels.is_some_and(|n| n > 1)
+        && job.sent.is_none()
+        && !job.batch.stereo_warned.swap(true, Ordering::Relaxed)
+    {
         let message = "some recordings have several channels; the API works on one, and may mix the speakers";
         on.emit(Event::Warning(message.into()));
     }
@@ -170,10 +175,10 @@ fn finish(
         made_by: Some(part.on.spec_json()),
         state: Some(if heard.doubt.is_some() { JobState::Suspect } else { JobState::Succeeded }),
         facts: Facts { audio_ms: heard.audio_ms.or(known.length.ms()), channels: known.channels, ..Facts::default() }
-            .or(part.on.job().facts),
+            .or(part.on.job().facts.clone()),
         units: heard.audio_ms.or(known.length.ms()),
-        error_kind: heard.doubt.map(|r| r.to_string()),
-        error: heard.doubt.map(|r| r.in_words().to_owned()),
+        error_kind: heard.doubt.as_ref().map(|(reason, _)| reason.to_string()),
+        error: heard.doubt.as_ref().map(|(_, words)| words.clone()),
         notes: notes(job, part, (&heard, &facts), known),
         request_id: facts.request_id.or(heard.request_id),
         content_expiry: facts.content_expiry,
@@ -184,13 +189,70 @@ fn finish(
 }
 
 /// Whether the call requested word times. A call that is not in the journal yet was made with the current options.
-fn words_asked(job: &TranscriptionJob<'_>, part: &PartContext<'_>, call: CallId) -> bool {
+pub(super) fn words_asked(job: &TranscriptionJob<'_>, part: &PartContext<'_>, call: CallId) -> bool {
     let made = part.journal.calls.iter().find(|made| made.id == call);
     made.map_or_else(|| job.word_timestamps(), |made| made.request.flags.word_timestamps)
 }
 
+/// Why an answer cannot be right, and in words: by itself, or because it does not fit the speech that was heard. Where nobody
+/// speaks, a transcript without words is right.
+pub(super) fn doubt(
+    (transcript, length): (&Transcript, Length),
+    speech: Option<&[Stretch]>,
+    (allow_silence, words_needed): (bool, bool),
+) -> Option<(SuspectReason, String)> {
+    let by_itself = suspect(transcript, length, allow_silence || speech.is_some(), words_needed);
+    let by_itself = by_itself.map(|reason| (reason, reason.in_words().to_owned()));
+    by_itself.or_else(|| {
+        let alarm = alarm(transcript, speech?, AlarmLimits::default())?;
+        Some((alarm.reason, alarm.in_words()))
+    })
+}
+
+/// Writes the outputs of a recording in which nobody speaks: empty ones, for which nothing is bought.
+pub(super) async fn deliver_silence(job: &TranscriptionJob<'_>, plan: &Plan) -> Result<Next, StoreError> {
+    let on = job.on;
+    let length_ms = plan.parts.first().map(|(_, sent)| sent.length_ms);
+    let silent = Transcript { duration_ms: length_ms, ..Transcript::default() };
+    let answer = silent_answer(length_ms);
+    let rules = SentenceRules::of(Some(job.options.language.as_str()));
+    let item = |format: &TranscriptFormat| {
+        let (file, _) = render(*format, &silent, &answer, rules).expect("what is made here is not damaged");
+        let name = format!("{}.{format}", on.job().key);
+        Item { name, content: Content::Bytes(file), content_type: format.content_type() }
+    };
+    let items = job.asked.formats.iter().map(item).collect();
+    let written = match outputs::write(on, items, outputs::always()).await? {
+        Ok(written) => written,
+        Err(next) => return Ok(next),
+    };
+    Ok(Next::finish(written.note(Finish {
+        made_by: Some(on.spec_json()),
+        state: Some(JobState::Succeeded),
+        facts: Facts { audio_ms: length_ms, ..Facts::default() }.or(on.job().facts.clone()),
+        units: Some(0),
+        notes: plan.note().map(|note| note.to_string()),
+        ..Finish::default()
+    })))
+}
+
+/// The JSON file of a recording in which nobody speaks, in the shape of the API's answers.
+fn silent_answer(length_ms: Option<u64>) -> Body {
+    #[expect(clippy::cast_precision_loss, reason = "a length to the millisecond")]
+    let duration = length_ms.map(|ms| ms as f64 / 1_000.0);
+    let answer = serde_json::json!({
+        "status": "success", "transcription": "", "words": [], "utterances": [],
+        "metadata": { "duration": duration }, "no_speech": true,
+    });
+    Body::from(answer.to_string())
+}
+
 /// Handles a damaged answer without stopping the others. It is set aside, so that the user's `retry` buys it again.
-async fn unreadable(part: &PartContext<'_>, call: CallId, error: &TranscriptError) -> Result<Next, StoreError> {
+pub(super) async fn unreadable(
+    part: &PartContext<'_>,
+    call: CallId,
+    error: &TranscriptError,
+) -> Result<Next, StoreError> {
     part.on.store().set_aside(part.on.job().job, call).await?;
     let message =
         format!("the kept answer of call {call} does not read ({error}); `wavebatch retry` pays for it again");
@@ -205,6 +267,8 @@ struct Rendering {
     drafts: Vec<PathBuf>,
     known: RecordingFacts,
     allow_silence: bool,
+    /// When somebody speaks in the recording, if it was heard.
+    speech: Option<Vec<Stretch>>,
     /// The language that was asked for, which may be a group of them.
     language: String,
     /// Whether its call requested word times.
@@ -228,7 +292,8 @@ enum Unrendered {
 
 /// The judgement of an answer.
 struct JudgedAnswer {
-    doubt: Option<SuspectReason>,
+    /// Why it cannot be right, and in words.
+    doubt: Option<(SuspectReason, String)>,
     audio_ms: Option<u64>,
     request_id: Option<String>,
     is_empty: bool,
@@ -245,8 +310,12 @@ impl Rendering {
             None => Transcript::of(body).map_err(Unrendered::Answer)?,
         };
         let words_needed = self.formats.iter().any(|f| f.needs_words());
-        let doubt = suspect(&transcript, self.known.length, self.allow_silence, words_needed && self.words_asked);
-        if doubt == Some(SuspectReason::WordsLost) && self.redo_lost_words {
+        let doubt = doubt(
+            (&transcript, self.known.length),
+            self.speech.as_deref(),
+            (self.allow_silence, words_needed && self.words_asked),
+        );
+        if self.redo_lost_words && doubt.as_ref().is_some_and(|(reason, _)| *reason == SuspectReason::WordsLost) {
             return Ok(Rendered::WordsLost);
         }
         let rules = SentenceRules::of(transcript.language.as_deref().or(Some(&self.language)));
@@ -310,7 +379,9 @@ fn notes(
     let not_expiring = o.expire_content != ExpireContent::No && facts.content_expiry.as_deref() != Some("applied");
     let notes: Vec<Note> = [
         facts.from_log.then_some(Note::Recovered),
-        heard.doubt.map(Note::from),
+        heard.doubt.as_ref().map(|(reason, _)| Note::from(*reason)),
+        job.sent.as_ref().and_then(|sent| sent.note),
+        job.recording.is_converted().then_some(Note::Converted),
         heard.words_not_asked.then_some(Note::WordsNotAsked),
         (heard.captions.mended_times > 0).then_some(Note::TimesMended),
         (heard.captions.fast_cues > 0).then_some(Note::FastCaptions),

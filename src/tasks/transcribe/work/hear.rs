@@ -11,9 +11,7 @@ use tokio::sync::Semaphore;
 
 use super::{TranscriptionJob, plan::SentPart, recording::not_fetched};
 use crate::{
-    audio::analyze::{
-        self, Encoding, HearError, HearSettings, Hearing, Limits, Piece, RawFormat, Target, convert,
-    },
+    audio::analyze::{self, Encoding, HearError, HearSettings, Hearing, Limits, Piece, RawFormat, Target, convert},
     domain::{
         call::{CallFailure, ErrorKind},
         identity::ContentHash,
@@ -68,7 +66,9 @@ pub(super) async fn hear(job: &mut TranscriptionJob<'_>) -> Result<Hearing, NotH
     let path = fetched.await.map_err(|e| NotHeard::Source(not_fetched(e)))?;
     let content = match job.recording.content() {
         Some((_, hash)) => hash,
-        None => hash_of(path.clone()).await.map_err(|e| NotHeard::Source(Prepared::Machine(disk::message(&path, &e))))?,
+        None => {
+            hash_of(path.clone()).await.map_err(|e| NotHeard::Source(Prepared::Machine(disk::message(&path, &e))))?
+        }
     };
     let known = on.store().hearing_of(content, VERSION).await?.and_then(|body| Hearing::from_bytes(&body).ok());
     let heard = match known {
@@ -135,7 +135,9 @@ const fn raw(raw: RawAudio) -> RawFormat {
 
 fn not_decoded(path: &Path, error: HearError) -> NotHeard {
     match error {
-        HearError::Write(e) => NotHeard::Source(Prepared::Machine(format!("a converted recording cannot be written ({e})"))),
+        HearError::Write(e) => {
+            NotHeard::Source(Prepared::Machine(format!("a converted recording cannot be written ({e})")))
+        }
         HearError::Read(e) => NotHeard::Source(not_fetched(SourceFailure::of_file(path, &e).into())),
         HearError::Stopped => NotHeard::Source(Prepared::Machine("the program is ending".into())),
         other => NotHeard::Undecodable(other.to_string()),

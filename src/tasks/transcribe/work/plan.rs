@@ -49,7 +49,9 @@ impl Plan {
         }
         let speaks = |at: &usize| heard.channels[*at].speech_ms > 0;
         let spoken: Vec<usize> = match heard.layout {
-            Layout::Mono => return Self::whole(heard, (asked.channels == ChannelMode::Split).then_some(Note::OneChannel)),
+            Layout::Mono => {
+                return Self::whole(heard, (asked.channels == ChannelMode::Split).then_some(Note::OneChannel));
+            }
             Layout::DualMono => return Self::whole(heard, Some(Note::DualMono)),
             Layout::Silent => return Self::whole(heard, None),
             Layout::OneSided { speaks } => vec![speaks],

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     TranscriptionJob,
-    deliver::{unreadable, words_asked},
+    deliver::{doubt, unreadable, words_asked},
     hear,
     plan::Plan,
 };
@@ -26,7 +26,7 @@ use crate::{
         options::{ExpireContent, SttModel, TranscriptFormat},
         row::Note,
         talk::Talk,
-        transcript::{AlarmLimits, Conversation, Side, SuspectReason, Transcript, TranscriptError, alarm, suspect},
+        transcript::{Conversation, Side, SuspectReason, Transcript, TranscriptError},
     },
     large::look_into,
     render::{self, CaptionFacts, ChannelAnswer, conversation_json},
@@ -247,8 +247,9 @@ impl SidesRendering {
             let write = |out: &mut dyn Write| -> io::Result<CaptionFacts> {
                 let mut out = out;
                 match format {
-                    TranscriptFormat::Json => conversation_json(&conversation, &channel_answers, &mut out)
-                        .map(|()| CaptionFacts::default()),
+                    TranscriptFormat::Json => {
+                        conversation_json(&conversation, &channel_answers, &mut out).map(|()| CaptionFacts::default())
+                    }
                     other => render::write(*other, &whole, &Body::from(""), rules, &mut out),
                 }
             };
@@ -275,7 +276,10 @@ impl SidesRendering {
             is_empty: whole.is_empty(),
             has_speakers: transcripts.iter().any(Transcript::has_speakers),
             words_not_asked: words_needed
-                && answers.iter().zip(&transcripts).any(|(answer, t)| !answer.words_asked && !t.is_empty() && !t.has_times()),
+                && answers
+                    .iter()
+                    .zip(&transcripts)
+                    .any(|(answer, t)| !answer.words_asked && !t.is_empty() && !t.has_times()),
             captions,
         };
         Ok((judged, items))
@@ -289,15 +293,8 @@ impl SidesRendering {
 
     /// Why the answer of a side cannot be right, and in words.
     fn doubt(&self, answer: &SideAnswer, side: &Side<'_>, words_needed: bool) -> Option<(SuspectReason, String)> {
-        let silence = self.allow_silence || self.heard.is_some();
-        let doubt = suspect(side.transcript, self.length, silence, words_needed && answer.words_asked);
-        let told = |reason: SuspectReason| (reason, reason.in_words().to_owned());
-        let alarm = || {
-            self.heard.as_ref()?;
-            let alarm = alarm(side.transcript, side.speech, AlarmLimits::default())?;
-            Some((alarm.reason, alarm.in_words()))
-        };
-        doubt.map(told).or_else(alarm)
+        let speech = self.heard.is_some().then_some(side.speech);
+        doubt((side.transcript, self.length), speech, (self.allow_silence, words_needed && answer.words_asked))
     }
 }
 
