@@ -266,7 +266,7 @@ mod tests {
         assert_eq!(interruptions(on, &[(5_600, 8_000)]), [0, 0], "the last word is out soon");
         assert_eq!(interruptions(on, &[(6_100, 8_000)]), [0, 0], "it waits");
         assert_eq!(interruptions(on, &[(2_000, 2_900)]), [0, 0], "a word in passing");
-        assert_eq!(interruptions(on, &[(1_000, 2_500), (3_500, 5_000)]), [0, 2]);
+        assert_eq!(interruptions(on, &[(1_000, 2_200), (4_000, 5_500)]), [0, 2]);
         assert_eq!(interruptions(on, &[(0, 3_000)]), [0, 0], "they begin together");
     }
 

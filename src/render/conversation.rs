@@ -159,7 +159,80 @@ mod tests {
             json["channels"][1]["answer"] = Value::Null;
             json
         };
-        insta::assert_snapshot!(without_answers, @"");
+        insta::assert_snapshot!(format!("{without_answers:#}"), @r#"
+        {
+          "status": "success",
+          "transcription": "Good \"morning\".\nHi.",
+          "turns": [
+            {
+              "role": "agent",
+              "channel": 1,
+              "start": 0.1,
+              "end": 1.0,
+              "text": "Good \"morning\".",
+              "words": [
+                {
+                  "word": "Good",
+                  "start": 0.1,
+                  "end": 0.4
+                },
+                {
+                  "word": "\"morning\".",
+                  "start": 0.4,
+                  "end": 1.0
+                }
+              ]
+            },
+            {
+              "role": "the \"customer\"",
+              "channel": 2,
+              "start": 1.25,
+              "end": 1.6,
+              "text": "Hi.",
+              "words": [
+                {
+                  "word": "Hi.",
+                  "start": 1.25,
+                  "end": 1.6
+                }
+              ]
+            }
+          ],
+          "echoes": [
+            {
+              "role": "the \"customer\"",
+              "channel": 2,
+              "start": 0.15,
+              "end": 0.45,
+              "text": "Good",
+              "words": [
+                {
+                  "word": "Good",
+                  "start": 0.15,
+                  "end": 0.45
+                }
+              ]
+            }
+          ],
+          "channels": [
+            {
+              "channel": 1,
+              "role": "agent",
+              "request_id": "r1",
+              "answer": null
+            },
+            {
+              "channel": 2,
+              "role": "the \"customer\"",
+              "request_id": null,
+              "answer": null
+            }
+          ],
+          "metadata": {
+            "duration": 5.28
+          }
+        }
+        "#);
         assert_eq!(json["channels"][0]["answer"], serde_json::from_str::<Value>(AGENT).unwrap());
         assert_eq!(json["channels"][1]["answer"], serde_json::from_str::<Value>(CUSTOMER).unwrap());
     }

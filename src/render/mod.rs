@@ -144,8 +144,8 @@ pub(crate) mod tests {
 
     #[test]
     fn a_name_is_one_line_and_never_empty() {
-        let mut transcript = Transcript::default();
-        transcript.speaker_names = vec!["agent".into(), " a\r\n\n b\u{0}".into(), " \n".into(), String::new()];
+        let own = ["agent", " a\r\n\n b\u{0}", " \n", ""].map(str::to_owned);
+        let transcript = Transcript { speaker_names: own.to_vec(), ..Transcript::default() };
         let names: Vec<_> = (0..5).map(|speaker| speaker_name(&transcript, speaker)).collect();
         assert_eq!(names, ["agent", "a b", "Speaker 3", "Speaker 4", "Speaker 5"]);
     }

@@ -89,7 +89,29 @@ mod tests {
 
     #[test]
     fn roles_are_names() {
-        insta::assert_snapshot!(written(|out| write(&of_two_roles(), SentenceRules::default(), out)), @"");
+        let file = written(|out| write(&of_two_roles(), SentenceRules::default(), out));
+        insta::assert_snapshot!(file.replace(WORD_JOINER, "[joiner]"), @r"
+        1
+        00:00:00,160 --> 00:00:01,520
+        agent: Good morning.
+
+        2
+        00:00:01,520 --> 00:00:02,880
+        How can I help?
+
+        3
+        00:00:03,100 --> 00:00:05,029
+        <[joiner]i>A & B ｛\an8｝: My order,
+        number seven, has not come.
+
+        4
+        00:00:05,029 --> 00:00:05,450
+        agent: Mhm.
+
+        5
+        00:00:05,450 --> 00:00:07,000
+        <[joiner]i>A & B ｛\an8｝: I called twice.
+        ");
     }
 
     #[test]

@@ -76,7 +76,15 @@ mod tests {
 
     #[test]
     fn roles_are_names() {
-        insta::assert_snapshot!(render(&of_two_roles()), @"");
+        insta::assert_snapshot!(render(&of_two_roles()), @r"
+        agent: Good morning. How can I help?
+
+        <i>A & B {\an8}: My order, number seven, has not come.
+
+        agent: Mhm.
+
+        <i>A & B {\an8}: I called twice.
+        ");
     }
 
     #[test]

@@ -50,6 +50,23 @@ mod tests {
 
     #[test]
     fn roles_are_voices() {
-        insta::assert_snapshot!(written(|out| write(&of_two_roles(), SentenceRules::default(), out)), @"");
+        insta::assert_snapshot!(written(|out| write(&of_two_roles(), SentenceRules::default(), out)), @r"
+        WEBVTT
+
+        00:00:00.160 --> 00:00:01.520
+        <v agent>Good morning.
+
+        00:00:01.520 --> 00:00:02.880
+        <v agent>How can I help?
+
+        00:00:03.100 --> 00:00:05.029
+        <v &lt;i&gt;A &amp; B {\an8}>My order, number seven, has not come.
+
+        00:00:05.029 --> 00:00:05.450
+        <v agent>Mhm.
+
+        00:00:05.450 --> 00:00:07.000
+        <v &lt;i&gt;A &amp; B {\an8}>I called twice.
+        ");
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::{
+    format::ReportFormat,
     publish::{REPORT, ReportRequest, publish, report_to},
     summary::{SpendReason, Summary, SummaryState},
 };
@@ -19,6 +20,7 @@ use crate::{
         options::{TranscriptFormat, WebhookMode},
         pool::{Limits, Pool},
         row::RowStatus,
+        talk::{SideTalk, Talk},
         task::TaskSpec,
         transcript::SuspectReason,
         transcription::Transcription,
@@ -166,6 +168,54 @@ impl Fixture {
         let rows = csv::Reader::from_reader(csv.as_slice()).deserialize().collect::<Result<_, _>>().unwrap();
         (summary, rows)
     }
+}
+
+#[tokio::test]
+async fn a_report_of_channels_has_the_figures_of_each_role() {
+    let mut w = Fixture::new(Environment::Live, 2).await;
+    let listening = serde_json::json!({ "channels": "auto", "roles": { "1": "agent", "2": "The Customer" } });
+    let mut asked: Transcription = w.spec.task.read().unwrap();
+    asked.listening = serde_json::from_value(listening).unwrap();
+    w.spec.task = TaskSpec::of(&asked);
+    let _me = w.store.enlist("{}".into()).await.unwrap();
+    let jobs = w.claim(Environment::Live).await;
+    let side = |name: &str, talk_ms, first_word_ms| SideTalk {
+        name: name.into(),
+        talk_ms,
+        first_word_ms,
+        words: 9,
+        turns: 3,
+        interruptions: 1,
+    };
+    let talk = Talk {
+        sides: vec![side("agent", 12_340, Some(560)), side("The Customer", 0, None)],
+        overlap_ms: 7,
+        silence_ms: 2_000,
+        longest_silence_ms: 1_500,
+    };
+    for (job, talk, note) in [(&jobs[0], Some(talk), None), (&jobs[1], None, Some("dual_mono".to_owned()))] {
+        w.answer(job, "hi").await;
+        let facts = Facts { talk, channels_note: note, ..Facts::default() };
+        w.settle(job, Finish { state: Some(JobState::Succeeded), facts, ..Finish::default() }).await;
+    }
+
+    let (_, rows) = w.publish(SummaryState::Interrupted).await;
+    let column = |name: &str| rows.iter().map(|row| row[name].as_str()).collect::<Vec<_>>();
+    assert_eq!(column("silence_s"), ["2.000", "", ""]);
+    assert_eq!(column("longest_silence_s")[0], "1.500");
+    assert_eq!((column("overlap_s")[0], column("interruptions")[0], column("turns")[0]), ("0.007", "2", "6"));
+    assert_eq!(column("channels_note"), ["", "dual_mono", ""]);
+    assert_eq!((column("agent_talk_s")[0], column("agent_first_word_s")[0]), ("12.340", "0.560"));
+    assert_eq!((column("the_customer_talk_s")[0], column("the_customer_first_word_s")[0]), ("0.000", ""));
+    assert_eq!(column("who")[0], "Ann 1");
+
+    let request = ReportRequest { format: ReportFormat::of_name("calls.jsonl").unwrap(), ..ReportRequest::default() };
+    let row = w.store.batch_by_id(w.batch).await.unwrap();
+    let of = (&w.spec, &crate::tasks::Transcribe as &dyn crate::report::ReportTask);
+    let lines = report_to(&w.store, &row, of, &request, Vec::new()).await.unwrap();
+    let first: serde_json::Value = serde_json::Deserializer::from_slice(&lines).into_iter().next().unwrap().unwrap();
+    assert_eq!((&first["agent_talk_s"], &first["turns"]), (&12.34.into(), &6.into()));
+    assert_eq!((&first["channels_note"], &first["who"]), (&serde_json::Value::Null, &"Ann 1".into()));
 }
 
 #[tokio::test]

@@ -277,8 +277,11 @@ fn in_turns(mut said: Vec<Uttering<'_>>, speakers: usize) -> Vec<Turn> {
                 other.others_end_ms = other.others_end_ms.min(uttering.short_end());
             }
         }
-        let goes_on =
-            newest[uttering.speaker].filter(|own| !own.is_over && start_ms <= own.end_ms.saturating_add(TURN_PAUSE_MS));
+        // Who begins to speak again goes on with the newest turn only.
+        let goes_on = newest[uttering.speaker].filter(|own| {
+            let pauses = start_ms > own.end_ms.saturating_add(TURN_PAUSE_MS);
+            !own.is_over && !pauses && (!begins || own.turn + 1 == turns.len())
+        });
         let turn = goes_on.map_or(turns.len(), |own| own.turn);
         if goes_on.is_none() {
             let speaker = u32::try_from(uttering.speaker).expect("an answer counts its speakers in 32 bits");

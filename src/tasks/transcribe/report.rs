@@ -239,7 +239,7 @@ mod tests {
     #[test]
     fn a_report_has_columns_for_each_role() {
         let names = own_columns(&with_roles(&[(1, "agent"), (2, "customer")])).join(",");
-        insta::assert_snapshot!(names, @"");
+        insta::assert_snapshot!(names, @"silence_s,longest_silence_s,overlap_s,interruptions,turns,channels_note,agent_talk_s,agent_first_word_s,customer_talk_s,customer_first_word_s");
         assert_eq!(roles(&with_roles(&[])), ["channel_1", "channel_2"]);
         assert_eq!(roles(&with_roles(&[(2, "The Client")])), ["channel_1", "the_client"]);
         assert_eq!(roles(&with_roles(&[(1, "agent"), (2, "Agent"), (4, "bot")])), ["agent", "bot"]);
