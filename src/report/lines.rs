@@ -46,6 +46,7 @@ impl RowContext {
         self.transcripts
             && line.answer.is_none()
             && line.forgotten_at.is_none()
+            && !has_nothing_to_say(line)
             && matches!(line.state, JobState::Succeeded | JobState::Suspect)
     }
 
@@ -66,6 +67,7 @@ impl RowContext {
             request_id: line.request_id.clone().or_else(|| adopted?.request_id.clone()),
             transcript: match &line.answer {
                 Some(RowAnswer::Here(answer)) => Transcript::text_of(answer).ok(),
+                None if has_nothing_to_say(&line) => Some(String::new()),
                 Some(RowAnswer::Apart(_)) | None => recalled.map(|recalled| recalled.transcript),
             },
             text: line.text,
@@ -126,6 +128,12 @@ impl RowContext {
         }
         notes
     }
+}
+
+/// Whether nobody speaks in the line's recording, so that nothing was bought for it.
+fn has_nothing_to_say(line: &ReportRow) -> bool {
+    let mut notes = line.notes.iter().flat_map(|notes| notes.split(';'));
+    line.billed_calls == 0 && notes.any(|note| note == Note::NoSpeech.as_str())
 }
 
 /// A job's state as the report's status.

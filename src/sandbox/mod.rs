@@ -40,8 +40,7 @@ mod callbacks;
 mod dictionaries;
 mod errors;
 mod faults;
-#[cfg(test)]
-pub(crate) mod fixtures;
+pub mod fixtures;
 mod gate;
 mod hook;
 mod http;

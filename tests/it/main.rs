@@ -17,6 +17,7 @@ mod defects;
 mod docs;
 mod docs_in_sync;
 mod doctor;
+mod ears;
 mod echo;
 mod fault_matrix;
 mod faults;

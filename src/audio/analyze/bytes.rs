@@ -122,20 +122,21 @@ impl Writer {
         let Found { container, codec, rate, channels, by_ffmpeg } = &hearing.found;
         self.text(container);
         self.text(codec);
-        [u64::from(*rate), u64::from(*channels), u64::from(*by_ffmpeg)].map(|number| self.number(number));
+        [u64::from(*rate), u64::from(*channels), u64::from(*by_ffmpeg)]
+            .into_iter()
+            .for_each(|number| self.number(number));
         self.number(hearing.length_ms);
         self.number(u64::from(hearing.peak_ms));
         self.broken(hearing.broken.as_ref());
         self.number(hearing.notes.len() as u64);
         for note in &hearing.notes {
-            match note {
-                Note::LooksLike { read_as, seems } => {
-                    [0, *read_as as u64, *seems as u64].map(|number| self.number(number)).len()
-                }
-                Note::OddSize => [1].map(|number| self.number(number)).len(),
-                Note::NotNumbers => [2].map(|number| self.number(number)).len(),
-                Note::Damage(count) => [3, u64::from(*count)].map(|number| self.number(number)).len(),
+            let numbers = match note {
+                Note::LooksLike { read_as, seems } => vec![0, *read_as as u64, *seems as u64],
+                Note::OddSize => vec![1],
+                Note::NotNumbers => vec![2],
+                Note::Damage(count) => vec![3, u64::from(*count)],
             };
+            numbers.into_iter().for_each(|number| self.number(number));
         }
         self.layout(&hearing.layout);
         self.number(hearing.channels.len() as u64);
@@ -176,7 +177,7 @@ impl Writer {
                 for leak in bleed {
                     self.number(leak.from as u64);
                     self.number(leak.to as u64);
-                    [leak.lag_ms, leak.level_db, leak.share].map(|real| self.real(real));
+                    [leak.lag_ms, leak.level_db, leak.share].into_iter().for_each(|real| self.real(real));
                 }
             }
             Layout::Silent => self.number(4),
@@ -189,7 +190,7 @@ impl Writer {
 
     fn channel(&mut self, heard: &ChannelHearing) {
         self.number(heard.speech_ms);
-        [heard.level_db, heard.peak_db, heard.clipped_share].map(|real| self.real(real));
+        [heard.level_db, heard.peak_db, heard.clipped_share].into_iter().for_each(|real| self.real(real));
         // Times as differences, in pieces that are alike: they compress better.
         self.number(heard.segments.len() as u64);
         let mut at = 0;

@@ -62,9 +62,9 @@ fn wav(tag: u16, bits: u16, channels: u16, rate: u32, data: &[u8]) -> Vec<u8> {
     let mut file = b"RIFF".to_vec();
     file.extend((36 + data.len() as u32).to_le_bytes());
     file.extend(b"WAVEfmt \x10\0\0\0");
-    [tag, channels].map(|number| file.extend(number.to_le_bytes()));
-    [rate, rate * u32::from(align)].map(|number| file.extend(number.to_le_bytes()));
-    [align, bits].map(|number| file.extend(number.to_le_bytes()));
+    [tag, channels].iter().for_each(|number| file.extend(number.to_le_bytes()));
+    [rate, rate * u32::from(align)].iter().for_each(|number| file.extend(number.to_le_bytes()));
+    [align, bits].iter().for_each(|number| file.extend(number.to_le_bytes()));
     file.extend(b"data");
     file.extend((data.len() as u32).to_le_bytes());
     file.extend(data);

@@ -1,4 +1,5 @@
 //! The pass as a whole, over recordings of the sandbox's voices.
+#![expect(clippy::print_stderr, reason = "a test that measures prints what it measured")]
 
 use std::{fs, path::PathBuf};
 
@@ -18,10 +19,6 @@ fn file(name: &str, bytes: &[u8]) -> File {
     let path = dir.path().join(name);
     fs::write(&path, bytes).unwrap();
     File { _dir: dir, path }
-}
-
-fn heard(bytes: &[u8]) -> Hearing {
-    hear(&file("a.wav", bytes).path, &HearSettings::default(), NEVER).unwrap()
 }
 
 const TURNS: [&str; 10] = [
@@ -133,18 +130,6 @@ fn score(name: &str, script: &Script, recording: &Recording, total: &mut Score) 
     }
     if own.right < own.said || own.wrong > 0 || own.in_time < own.begins {
         eprintln!("{name}: {own:?} {:?}", hearing.layout);
-        if std::env::var_os("SHOW").is_some() {
-            for line in &script.lines {
-                eprintln!("   line {} {} {}", line.channel, line.at_ms, line.words);
-            }
-            for (n, c) in hearing.channels.iter().enumerate() {
-                eprintln!(
-                    "   {n}: {:?} {:?}",
-                    c.segments.iter().map(|s| (s.from_ms, s.to_ms, s.echo)).collect::<Vec<_>>(),
-                    c.tones
-                );
-            }
-        }
     }
     total.said += own.said;
     total.right += own.right;

@@ -5,10 +5,11 @@ use crate::{audio::mp3, domain::synthesis_options::SampleRate};
 
 /// The gain at which one line of value 1 has the amplitude of a full-scale tone, in steps of 1.5 dB.
 const FULL_SCALE_GAIN: f64 = 208.5;
-/// The code of two lines in Huffman table 1, by which of them is 1: neither, the second, the first.
-const NEITHER: (u32, usize) = (0b1, 1);
-const SECOND: (u32, usize) = (0b001, 3);
-const FIRST: (u32, usize) = (0b01, 2);
+/// The code of two lines in Huffman table 1, by which of them is 1: neither, the second, the first, both.
+const PAIRS: [(u32, usize); 4] = [(0b1, 1), (0b001, 3), (0b01, 2), (0b000, 3)];
+
+/// How many tones of the murmur are in a frame: each is as loud as the digit's.
+const MURMUR: usize = 1;
 
 /// Frames of silence and of each digit's tone, at 32 kbit/s.
 #[derive(Debug)]
@@ -36,26 +37,33 @@ impl ToneFrames {
             let decibel = 20.0 * (amplitude(digit) / 32_768.0).log10() + gain_db;
             let gain = (FULL_SCALE_GAIN + decibel / 1.5).round().clamp(0.0, 255.0) as u32;
             // A line is half a turn a granule wide.
-            tone_frame(&silence, band.turns(digit) * 2 / granules, gain, granules)
+            let line = |turns: usize| turns * 2 / granules;
+            let lines: Vec<usize> = band.murmur(digit).take(MURMUR).chain([band.turns(digit)]).map(line).collect();
+            tone_frame(&silence, &lines, gain, granules)
         });
         Self { silence, tones }
     }
 }
 
-fn tone_frame(silence: &[u8], line: usize, gain: u32, granules: usize) -> Vec<u8> {
+/// A frame with these lines, the lowest first.
+fn tone_frame(silence: &[u8], lines: &[usize], gain: u32, granules: usize) -> Vec<u8> {
     let (side_len, private_bits) = if granules == 2 { (17, 9 + 5 + 4) } else { (9, 8 + 1) };
     let mut side = Bits::default();
     let mut data = Bits::default();
+    let last = lines.last().copied().unwrap_or_default();
     side.push(0, private_bits);
     for granule in 0..granules {
         let before = data.len;
-        (0..line / 2).for_each(|_| data.push(NEITHER.0, NEITHER.1));
-        let (code, bits) = if line.is_multiple_of(2) { FIRST } else { SECOND };
-        data.push(code, bits);
-        // The sign by which the tone goes on from one granule to the next.
-        data.push((granule * line % 2) as u32, 1);
+        for pair in 0..=last / 2 {
+            let both = [2 * pair, 2 * pair + 1].map(|line| lines.contains(&line));
+            let (code, bits) = PAIRS[usize::from(both[0]) * 2 + usize::from(both[1])];
+            data.push(code, bits);
+            // The sign by which the tone goes on from one granule to the next.
+            let signs = (0..2).filter(|at| both[*at]).map(|at| (granule * (2 * pair + at) % 2) as u32);
+            signs.for_each(|sign| data.push(sign, 1));
+        }
         side.push((data.len - before) as u32, 12);
-        side.push((line / 2 + 1) as u32, 9);
+        side.push((last / 2 + 1) as u32, 9);
         side.push(gain, 8);
         side.push(0, if granules == 2 { 4 } else { 9 });
         side.push(0, 1);

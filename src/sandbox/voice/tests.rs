@@ -242,3 +242,20 @@ fn what_is_spoken_as_mp3_is_understood() {
         }
     }
 }
+
+#[test]
+fn a_detector_of_voices_takes_it_for_speech() {
+    let table = WordTable::default();
+    let dir = tempfile::tempdir().unwrap();
+    for rate in SampleRate::ALL.iter().copied() {
+        for voice in 0..5 {
+            for format in [AudioFormat::Wav, AudioFormat::Mp3] {
+                let path = dir.path().join("speech");
+                std::fs::write(&path, Speech::new(spoken(TEXT, voice, rate), &table).encoded(format, "")).unwrap();
+                let heard = crate::audio::analyze::hear(&path, &Default::default(), &|| false).unwrap();
+                let share = heard.speech_ms() as f64 / heard.length_ms as f64;
+                assert!(share > 0.9, "{rate:?}, {voice}, {format:?}: {share} {:?}", heard.channels[0].tones);
+            }
+        }
+    }
+}

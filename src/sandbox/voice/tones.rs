@@ -69,7 +69,7 @@ impl Band {
     /// Turns of the murmur below a digit's tone: a pitch that goes from digit to digit, and what of its harmonics lies
     /// under the lowest tone. By it a detector of voices takes a burst for speech; it has whole turns, as the tones have,
     /// so that who listens for those does not hear it.
-    fn murmur(self, digit: usize) -> impl Iterator<Item = usize> {
+    pub(super) fn murmur(self, digit: usize) -> impl Iterator<Item = usize> {
         let pitch = PITCHES[(digit + self.0) % PITCHES.len()];
         (pitch..LOWEST).step_by(pitch)
     }

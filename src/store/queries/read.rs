@@ -349,8 +349,10 @@ const JOBS: &str = concat!(
 );
 
 fn report_row(row: &Row, with_answer: bool) -> Result<ReportRow, StoreError> {
-    let answer = if with_answer { row_answer(row)? } else { None };
     let facts = Facts::from_json(row.text_if_any("facts")?);
+    // A conversation has an answer for each side, and none of them is its transcript.
+    let has_one_answer = with_answer && facts.talk.is_none();
+    let answer = if has_one_answer { row_answer(row)? } else { None };
     let units = rows::length(row, "units")?;
     let (audio_ms, characters) = match row.try_get("unit")? {
         Unit::AudioMs => (facts.audio_ms.or(units), None),

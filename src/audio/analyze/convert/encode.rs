@@ -72,8 +72,7 @@ impl<'a, W: Write + Seek> Encoder<'a, W> {
     pub(super) fn finish(self, samples: u64) -> Result<u64, HearError> {
         match self {
             Self::Wav { out, .. } => {
-                let head = wav::mono_header(RATE, samples);
-                let head = head.ok_or(HearError::TooLong)?;
+                let head = wav::mono_header(RATE, samples).ok_or(HearError::TooLong)?;
                 let end = out.stream_position().map_err(HearError::Write)?;
                 let begin = end.saturating_sub(head.len() as u64 + samples * 2);
                 out.seek(SeekFrom::Start(begin)).map_err(HearError::Write)?;

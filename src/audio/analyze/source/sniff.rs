@@ -53,6 +53,7 @@ fn by_signature(head: &[u8]) -> Option<Kind> {
         () if at(0, b"RF64") || at(0, b"BW64") => ffmpeg("rf64", "wav"),
         () if at(0, b"RIFF") && at(8, b"AVI ") => ffmpeg("avi", "avi"),
         () if at(0, b"fLaC") => media("flac", "flac"),
+        () if at(0, b"OggS") && at(28, b"Speex   ") => ffmpeg("ogg (Speex)", "ogg"),
         () if at(0, b"OggS") => media("ogg", "ogg"),
         // A tag stands before MP3, but before other formats as well.
         () if at(0, b"ID3") => after_tag(head).unwrap_or(media("mp3", "mp3")),
@@ -101,6 +102,7 @@ fn by_sync(head: &[u8], path: &Path) -> Kind {
     match () {
         () if follows(adts_len) => media("adts", "aac"),
         () if follows(mpeg_len) => media("mp3", "mp3"),
+        () if follows(layer_two_len) => ffmpeg("mp2", "mp3"),
         () => Kind::Unknown,
     }
 }
@@ -114,15 +116,30 @@ fn adts_len(bytes: &[u8]) -> Option<usize> {
 
 /// The length of a layer III frame that begins here.
 fn mpeg_len(bytes: &[u8]) -> Option<usize> {
-    const ONE: [usize; 15] = [0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320];
-    const TWO: [usize; 15] = [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160];
+    layer_len(bytes, 1)
+}
+
+/// The length of a layer II frame that begins here.
+fn layer_two_len(bytes: &[u8]) -> Option<usize> {
+    layer_len(bytes, 2)
+}
+
+fn layer_len(bytes: &[u8], wanted: u8) -> Option<usize> {
+    const THREE: [usize; 15] = [0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320];
+    const TWO: [usize; 15] = [0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384];
+    const LOW: [usize; 15] = [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160];
     let head: &[u8; 4] = bytes.first_chunk()?;
     let (version, layer) = (head[1] >> 3 & 3, head[1] >> 1 & 3);
-    if head[0] != 0xFF || head[1] < 0xE0 || version == 1 || layer != 1 {
+    if head[0] != 0xFF || head[1] < 0xE0 || version == 1 || layer != wanted {
         return None;
     }
     let rate = [44_100, 48_000, 32_000].get(usize::from(head[2] >> 2 & 3))? / [4, 1, 2, 1][usize::from(version)];
-    let (bits, samples) = if version == 3 { (ONE, 144) } else { (TWO, 72) };
+    let (bits, samples) = match (version, layer) {
+        (3, 1) => (THREE, 144),
+        (3, _) => (TWO, 144),
+        (_, 1) => (LOW, 72),
+        _ => (LOW, 144),
+    };
     let kbits = *bits.get(usize::from(head[2] >> 4)).filter(|kbits| **kbits > 0)?;
     Some(samples * kbits * 1_000 / rate + usize::from(head[2] >> 1 & 1))
 }

@@ -87,6 +87,12 @@ pub(super) async fn deliver_fresh(
         from_log: false,
     };
     let known = RecordingFacts::of(job.recording.probe());
+    // What was made of the recording has the length of what was decoded, whatever the recording proves.
+    let known = if job.recording.is_converted() {
+        RecordingFacts { length: job.recording.length(), unproven: false, ..known }
+    } else {
+        known
+    };
     let answer = AnswerInHand { call, body: answer.body, transcript: answer.transcript, facts, known, again: false };
     deliver(job, part, answer).await
 }

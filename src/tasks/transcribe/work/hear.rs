@@ -11,7 +11,9 @@ use tokio::sync::Semaphore;
 
 use super::{TranscriptionJob, plan::SentPart, recording::not_fetched};
 use crate::{
-    audio::analyze::{self, Encoding, HearError, HearSettings, Hearing, Limits, Piece, RawFormat, Target, convert},
+    audio::analyze::{
+        self, Break, Encoding, HearError, HearSettings, Hearing, Limits, Piece, RawFormat, Target, convert,
+    },
     domain::{
         call::{CallFailure, ErrorKind},
         identity::ContentHash,
@@ -196,10 +198,15 @@ pub(super) async fn make(job: &mut TranscriptionJob<'_>) -> Result<(), NotHeard>
     let converted = decode(job, &source, move |settings, stop| {
         path.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(HearError::Write)?;
         let mut out = File::create(&path).map_err(HearError::Write)?;
-        convert(&heard, settings, &piece, wanted.target, &mut out, stop)
+        let converted = convert(&heard, settings, &piece, wanted.target, &mut out, stop)?;
+        match converted.broken {
+            // The header of a file that is cut says more than there is: what there is, is the recording.
+            None | Some(Break::CutShort { .. }) => Ok(()),
+            Some(why) => Err(HearError::Broken { at_ms: converted.length_ms, why }),
+        }
     });
     match converted.await {
-        Ok(_) => job.recording.send_instead(made).await.map_err(|e| NotHeard::Source(not_fetched(e))),
+        Ok(()) => job.recording.send_instead(made).await.map_err(|e| NotHeard::Source(not_fetched(e))),
         // The API may read more than this program does.
         Err(NotHeard::Undecodable(why)) if wanted.is_optional => {
             tracing::info!(job.key = on.job().key, "a recording is sent as it is, since it cannot be converted: {why}");
