@@ -14,7 +14,7 @@ use url::Url;
 pub(crate) const AUDIO: &[&str] = &[
     "wav", "wave", "mp3", "flac", "ogg", "oga", "opus", "spx", "m4a", "m4b", "mp4", "aac", "webm", "weba", "amr",
     "awb", "wma", "aif", "aiff", "aifc", "au", "snd", "gsm", "caf", "mka", "mp2", "mpga", "3gp", "3gpp", "ulaw",
-    "alaw", "vox", "sln", "w64", "rf64",
+    "alaw", "vox", "sln", "w64", "rf64", "ul", "al", "mulaw", "pcmu", "pcma", "sln8", "sln16", "g722",
 ];
 
 /// An I/O error as a message for users.

@@ -139,7 +139,8 @@ impl Listening {
     /// Whether a recording must be heard before it can be sent.
     #[must_use]
     pub fn needs_hearing(&self) -> bool {
-        let is_needed = self.channels != ChannelMode::Mix || self.no_speech == NoSpeech::Skip;
+        // A file without a header that is described wrongly gives noise: whether it is speech has to be heard.
+        let is_needed = self.channels != ChannelMode::Mix || self.no_speech == NoSpeech::Skip || self.raw.is_some();
         self.analyze == Analyze::Always || (self.analyze == Analyze::Auto && is_needed)
     }
 

@@ -94,6 +94,8 @@ listed! {
         OneSide = "one_side",
         /// The recording could not be heard before it was sent: its format needs ffmpeg, or it is damaged.
         NotHeard = "not_heard",
+        /// The file has no header, and sounds as if it had another encoding than `raw` says: A-law and µ-law are easily mistaken.
+        RawDiffers = "raw_differs",
         /// The recording was converted before it was sent, since the API does not list its format, or as `prepare` says.
         Converted = "converted",
         /// Redaction was requested in a language in which the API does nothing.

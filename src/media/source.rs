@@ -20,6 +20,9 @@ use crate::{
 /// nothing is withheld that the API would accept. It refuses sizes between the two at no cost (413).
 pub const MAX_SOURCE_BYTES: u64 = 250 * 1024 * 1024;
 
+/// The largest recording that is converted to one that the API takes, in bytes: a WAV has no room for more.
+pub const MAX_CONVERTED_BYTES: u64 = 4 << 30;
+
 /// Why a recording cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -161,9 +164,9 @@ fn scheme(text: &str) -> Option<&str> {
 /// The length in bytes of a file that can be sent. Blocks on the disk.
 ///
 /// # Errors
-/// It is missing, empty, no file, unreadable, or over [`MAX_SOURCE_BYTES`]: waiting helps with none of these. Or this machine
+/// It is missing, empty, no file, unreadable, or has over `most` bytes: waiting helps with none of these. Or this machine
 /// or the file's disk is to blame ([`ErrorKind::LocalOutage`]), which may pass.
-pub fn check_file(path: &Path) -> Result<u64, SourceFailure> {
+pub fn check_file(path: &Path, most: u64) -> Result<u64, SourceFailure> {
     let unreadable = |error| SourceFailure::of_file(path, &error);
     let meta = std::fs::metadata(path).map_err(unreadable)?;
     let name = path.display();
@@ -177,8 +180,8 @@ pub fn check_file(path: &Path) -> Result<u64, SourceFailure> {
     if meta.len() == 0 {
         return Err(SourceFailure::lasting(ErrorKind::SourceEmpty, format!("`{name}` is empty")));
     }
-    if meta.len() > MAX_SOURCE_BYTES {
-        let message = format!("`{name}` has {} bytes, and the API takes at most {MAX_SOURCE_BYTES}", meta.len());
+    if meta.len() > most {
+        let message = format!("`{name}` has {} bytes, and at most {most} can be sent", meta.len());
         return Err(SourceFailure::lasting(ErrorKind::SourceTooLarge, message));
     }
     File::open(path).map_err(unreadable)?;
@@ -279,8 +282,8 @@ mod tests {
             File::create(&path).unwrap().set_len(len).unwrap();
             path
         };
-        assert_eq!(check_file(&file("good", 7)), Ok(7));
-        assert_eq!(check_file(&file("largest", MAX_SOURCE_BYTES)), Ok(MAX_SOURCE_BYTES));
+        assert_eq!(check_file(&file("good", 7), MAX_SOURCE_BYTES), Ok(7));
+        assert_eq!(check_file(&file("largest", MAX_SOURCE_BYTES), MAX_SOURCE_BYTES), Ok(MAX_SOURCE_BYTES));
         let good = dir.path().join("good");
         for (path, kind) in [
             (file("empty", 0), ErrorKind::SourceEmpty),
@@ -290,7 +293,7 @@ mod tests {
             (dir.path().join("missing"), ErrorKind::SourceMissing),
             (good.join("below-a-file"), ErrorKind::SourceMissing),
         ] {
-            let failure = check_file(&path).unwrap_err();
+            let failure = check_file(&path, MAX_SOURCE_BYTES).unwrap_err();
             assert_eq!((failure.kind, failure.transient), (kind, false), "{failure}");
         }
     }

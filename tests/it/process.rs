@@ -269,7 +269,7 @@ async fn in_a_process_without_files_left() {
     fixture.sandbox.waiting(1).await;
     let mut files = all_files();
 
-    let failure = check_file(&fixture.path("rec/small.wav")).expect_err("no file is left");
+    let failure = check_file(&fixture.path("rec/small.wav"), u64::MAX).expect_err("no file is left");
     assert_eq!((failure.kind, failure.transient), (ErrorKind::LocalOutage, true), "{failure}");
     let url = web.url("/there.wav").parse().expect("an address");
     let fetched =

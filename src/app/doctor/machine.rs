@@ -28,7 +28,7 @@ const BY_CALL: u64 = 4;
 
 /// The limits and programs of the machine.
 pub(super) fn examine(settings: &Settings, definitions: &[Read]) -> Vec<ExaminedView> {
-    vec![files(settings, definitions), ffmpeg()]
+    vec![files(settings, definitions), ffmpeg(settings)]
 }
 
 fn files(settings: &Settings, definitions: &[Read]) -> ExaminedView {
@@ -50,16 +50,28 @@ fn files(settings: &Settings, definitions: &[Read]) -> ExaminedView {
     }
 }
 
-fn ffmpeg() -> ExaminedView {
+fn ffmpeg(settings: &Settings) -> ExaminedView {
+    const USE: &str = "optional: it decodes GSM, AMR, WMA, G.722 and video";
     let is_program =
         |path: &PathBuf| path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0);
+    if let Some(path) = &settings.config.ffmpeg {
+        let what = format!("{} ([audio] ffmpeg)", path.display());
+        return match is_program(path) {
+            true => ExaminedView::well("ffmpeg", what),
+            false => ExaminedView::failed(
+                "ffmpeg",
+                format!("{what} is no program"),
+                Some("correct the path in wavebatch.toml, or leave it out to use the one on PATH".to_owned()),
+            ),
+        };
+    }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).map(|folder| folder.join("ffmpeg")).find(is_program);
     ExaminedView::well(
         "ffmpeg",
         match found {
-            Some(path) => format!("{} (optional: wavebatch never runs it)", path.display()),
-            None => "not on PATH (optional: wavebatch never runs it; you may need it to convert recordings)".to_owned(),
+            Some(path) => format!("{} ({USE})", path.display()),
+            None => format!("not on PATH ({USE})"),
         },
     )
 }

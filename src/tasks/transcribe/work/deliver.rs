@@ -9,6 +9,7 @@ use std::{
 
 use super::{TranscriptionJob, plan::Plan, recording::Recording, sides};
 use crate::{
+    audio::analyze::{self, Hearing},
     domain::{
         batch::OnLostWords,
         body::Body,
@@ -253,6 +254,12 @@ fn silent_answer(length_ms: Option<u64>) -> Body {
     Body::from(answer.to_string())
 }
 
+/// The note of a file without a header that sounds as if it had another encoding than it is said to have.
+pub(super) fn raw_differs(heard: &Hearing) -> Option<Note> {
+    let differs = heard.notes.iter().any(|note| matches!(note, analyze::Note::LooksLike { .. }));
+    differs.then_some(Note::RawDiffers)
+}
+
 /// Handles a damaged answer without stopping the others. It is set aside, so that the user's `retry` buys it again.
 pub(super) async fn unreadable(
     part: &PartContext<'_>,
@@ -387,13 +394,14 @@ fn notes(
         facts.from_log.then_some(Note::Recovered),
         heard.doubt.as_ref().map(|(reason, _)| Note::from(*reason)),
         job.sent.as_ref().and_then(|sent| sent.note),
+        job.heard.as_ref().and_then(raw_differs),
         job.recording.is_converted().then_some(Note::Converted),
         heard.words_not_asked.then_some(Note::WordsNotAsked),
         (heard.captions.mended_times > 0).then_some(Note::TimesMended),
         (heard.captions.fast_cues > 0).then_some(Note::FastCaptions),
         known.unproven.then_some(Note::LengthNotExact),
         known.header_differs.then_some(Note::HeaderDiffers),
-        known.channels.is_some_and(|n| n > 1).then_some(Note::Stereo),
+        (known.channels.is_some_and(|n| n > 1) && job.sent.is_none()).then_some(Note::Stereo),
         not_redacted.then_some(Note::NotRedacted),
         (no_speakers || (o.diarize && o.model == SttModel::PulsePro)).then_some(Note::NoSpeakers),
         not_expiring.then_some(Note::NotExpiring),

@@ -21,6 +21,7 @@ use crate::{
     },
     media::{
         content::hash_file,
+        probe::Probe,
         source::{MAX_SOURCE_BYTES, SourceFailure},
     },
     runner::{Leftover, disk, one_call::Prepared},
@@ -62,7 +63,7 @@ pub(super) async fn hear(job: &mut TranscriptionJob<'_>) -> Result<Hearing, NotH
         return Ok(kept);
     }
     let fetched = async {
-        job.recording.get(on, &job.options, false).await?;
+        job.recording.get(on, &job.options, (false, job.asked.listening.prepare)).await?;
         job.recording.file(on).await
     };
     let path = fetched.await.map_err(|e| NotHeard::Source(not_fetched(e)))?;
@@ -217,9 +218,18 @@ pub(super) async fn make(job: &mut TranscriptionJob<'_>) -> Result<(), NotHeard>
 }
 
 /// The failure of a recording that has to be decoded and cannot be.
-pub(super) fn undecodable(why: &str) -> Prepared {
-    let message = format!("the recording cannot be split or converted: {why}");
-    Prepared::CallFailure { failure: CallFailure::new(ErrorKind::SourceNotAudio, message), transient: false }
+pub(super) fn undecodable(why: &str, probe: Option<Probe>) -> Prepared {
+    let large = probe.map(|probe| probe.bytes).filter(|bytes| *bytes > MAX_SOURCE_BYTES);
+    let (kind, message) = match large {
+        Some(bytes) => (
+            ErrorKind::SourceTooLarge,
+            format!(
+                "it has {bytes} bytes, the API takes at most {MAX_SOURCE_BYTES}, and it cannot be converted: {why}"
+            ),
+        ),
+        None => (ErrorKind::SourceNotAudio, format!("the recording cannot be split or converted: {why}")),
+    };
+    Prepared::CallFailure { failure: CallFailure::new(kind, message), transient: false }
 }
 
 #[cfg(test)]

@@ -204,7 +204,8 @@ async fn planned(job: &mut TranscriptionJob<'_>) -> Result<Result<Plan, Next>, S
             plan
         }
         Err(NotHeard::Undecodable(why)) if listening.channels == ChannelMode::Split => {
-            let undecodable = async { hear::undecodable(&why) };
+            let probe = job.recording.probe();
+            let undecodable = async { hear::undecodable(&why, probe) };
             let next = one_call::prepare(&mut part, None, undecodable).await?;
             return Ok(Err(next.expect("a failure has a consequence")));
         }
@@ -233,14 +234,15 @@ impl PartCall for TranscriptionJob<'_> {
     }
 
     async fn prepare(&mut self) -> Prepared {
-        let may_be_url = self.sent.is_none() && !self.asked.listening.prepare.is_a_conversion();
-        if let Err(e) = self.recording.get(self.on, &self.options, may_be_url).await {
+        let prepare = self.asked.listening.prepare;
+        let may_be_url = self.sent.is_none() && !prepare.is_a_conversion();
+        if let Err(e) = self.recording.get(self.on, &self.options, (may_be_url, prepare)).await {
             return not_fetched(e);
         }
         if let Err(not_made) = hear::make(self).await {
             return match not_made {
                 NotHeard::Source(prepared) => prepared,
-                NotHeard::Undecodable(why) => hear::undecodable(&why),
+                NotHeard::Undecodable(why) => hear::undecodable(&why, self.recording.probe()),
                 NotHeard::Lost | NotHeard::Ledger(_) => Prepared::Machine("the ledger is away".into()),
             };
         }

@@ -15,6 +15,7 @@ use crate::{
         call::{CallFailure, ErrorKind},
         identity::{ContentHash, SeenFile},
         length::Length,
+        listening::Prepare,
         options::{SendMode, SttModel, TranscribeOptions},
         s3::S3Address,
     },
@@ -23,7 +24,7 @@ use crate::{
         fetch::FetchError,
         padding::{self, PaddingPlan},
         probe::{self, Kind, Probe},
-        source::{MAX_SOURCE_BYTES, Source, SourceFailure, check_file},
+        source::{MAX_CONVERTED_BYTES, MAX_SOURCE_BYTES, Source, SourceFailure, check_file},
     },
     runner::{JobContext, Leftover, disk, one_call::Prepared},
     waves::SttBody,
@@ -78,7 +79,7 @@ struct Sendable {
 }
 
 /// The recording of a job. Dropping it removes its copies in the spool.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Recording {
     /// The recording as it is.
     source: Option<Sendable>,
@@ -89,11 +90,14 @@ pub(super) struct Recording {
     /// The content of a local file, as it was probed.
     content: Option<LocalContent>,
     _copies: Vec<Leftover>,
+    /// The largest file that is taken, in bytes.
+    most: u64,
 }
 
 impl Recording {
     pub(super) fn new() -> Self {
-        Self::default()
+        let (source, made, peeked, content, copies) = Default::default();
+        Self { source, made, peeked, content, _copies: copies, most: MAX_SOURCE_BYTES }
     }
 
     /// What is sent, with this many bytes of padding. `None` before [`Prepared::Ready`], and if [`Self::padding`] has no such
@@ -176,8 +180,10 @@ impl Recording {
         &mut self,
         on: JobContext<'_>,
         options: &TranscribeOptions,
-        may_be_url: bool,
+        (may_be_url, prepare): (bool, Prepare),
     ) -> Result<(), FetchError> {
+        // What is larger than the API takes is converted.
+        self.most = if prepare == Prepare::Never { MAX_SOURCE_BYTES } else { MAX_CONVERTED_BYTES };
         if self.source.as_ref().is_some_and(|source| may_be_url || !matches!(source.body, SttBody::Url(_))) {
             return Ok(());
         }
@@ -228,7 +234,7 @@ impl Recording {
     pub(super) async fn send_instead(&mut self, made: Leftover) -> Result<(), FetchError> {
         let path = made.path.clone();
         let looked = tokio::task::spawn_blocking(move || {
-            let len = check_file(&path)?;
+            let len = check_file(&path, MAX_SOURCE_BYTES)?;
             let (probe, file) = open(&path).map_err(|e| SourceFailure::of_file(&path, &e))?;
             let body = SttBody::File { path, len, content_type: probe.content_type.to_owned(), patch: None };
             Ok::<_, SourceFailure>(Sendable { body, probe: Some(probe), padding: padding::plan(&mut &file) })
@@ -257,11 +263,11 @@ impl Recording {
         let fetched = match from {
             Source::Http(url) => {
                 let fetcher = on.fetcher().clone().with_private_redirects(on.spec().private_redirects);
-                fetcher.fetch_or_keep(url, &path, MAX_SOURCE_BYTES).await?
+                fetcher.fetch_or_keep(url, &path, self.most).await?
             }
             Source::S3(at) => {
                 let expected = on.job().expected.as_ref();
-                let fetched = on.objects().fetch_or_keep(at, expected, &path, MAX_SOURCE_BYTES).await?;
+                let fetched = on.objects().fetch_or_keep(at, expected, &path, self.most).await?;
                 on.store_gave(at);
                 fetched
             }
@@ -275,9 +281,9 @@ impl Recording {
 
     /// Probes a local file, and reads it to hash its content.
     async fn look_into(&mut self, path: PathBuf) -> Result<(), SourceFailure> {
-        let file = path.clone();
+        let (file, most) = (path.clone(), self.most);
         let hashed = tokio::task::spawn_blocking(move || {
-            check_file(&file)?;
+            check_file(&file, most)?;
             hash_file(&file, |_| ()).map_err(|e| match e {
                 ContentError::Io(e) => SourceFailure::of_file(&file, &e),
                 ContentError::Changed => SourceFailure {
@@ -304,8 +310,9 @@ impl Recording {
     }
 
     async fn look_at(&mut self, path: PathBuf) -> Result<(), SourceFailure> {
+        let most = self.most;
         let looked = tokio::task::spawn_blocking(move || {
-            let len = check_file(&path)?;
+            let len = check_file(&path, most)?;
             let (probe, file) = open(&path).map_err(|e| SourceFailure::of_file(&path, &e))?;
             let content = (len <= SMALL).then(|| std::fs::read(&path).ok()).flatten();
             let content = content.filter(|c| c.len() as u64 == len);

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     TranscriptionJob,
-    deliver::{doubt, unreadable, words_asked},
+    deliver::{doubt, raw_differs, unreadable, words_asked},
     hear,
     plan::Plan,
 };
@@ -159,6 +159,7 @@ struct Judged {
     talk: Talk,
     length_ms: Option<u64>,
     channels: Option<u16>,
+    raw_differs: Option<Note>,
     is_empty: bool,
     has_speakers: bool,
     words_not_asked: bool,
@@ -273,6 +274,7 @@ impl SidesRendering {
             talk: Talk::of(&conversation, heard.as_ref().map(|heard| &heard.own)),
             length_ms: self.heard.as_ref().map(|heard| heard.length_ms).or(conversation.length_ms),
             channels: self.heard.as_ref().map(|heard| heard.found.channels),
+            raw_differs: self.heard.as_ref().and_then(raw_differs),
             is_empty: whole.is_empty(),
             has_speakers: transcripts.iter().any(Transcript::has_speakers),
             words_not_asked: words_needed
@@ -365,6 +367,7 @@ fn notes(job: &TranscriptionJob<'_>, plan: &Plan, judged: &Judged, answers: &[Si
     let notes: Vec<Note> = [
         answers.iter().any(|side| side.facts.from_log).then_some(Note::Recovered),
         plan.note(),
+        judged.raw_differs,
         judged.words_not_asked.then_some(Note::WordsNotAsked),
         (judged.captions.mended_times > 0).then_some(Note::TimesMended),
         (judged.captions.fast_cues > 0).then_some(Note::FastCaptions),
