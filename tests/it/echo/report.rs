@@ -44,12 +44,13 @@ impl ReportTask for Echo {
 }
 
 impl BatchRequest for Echoing {
+    fn own_columns(&self) -> Vec<String> {
+        vec!["times".into()]
+    }
+
     fn job(&self, _: &ReportRow) -> JobRequest {
-        JobRequest {
-            model: Some("echo".into()),
-            own: vec![OwnCell::Text(self.times.to_string())],
-            ..JobRequest::default()
-        }
+        let own = vec![OwnCell::Count(self.times.into())];
+        JobRequest { model: Some("echo".into()), own, ..JobRequest::default() }
     }
 
     fn pool(&self) -> Pool {

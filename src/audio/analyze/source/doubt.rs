@@ -21,6 +21,7 @@ pub(super) struct Doubter {
     own: Roughness,
     other: Roughness,
     heard: u64,
+    last: Option<i16>,
 }
 
 #[derive(Default)]
@@ -49,7 +50,7 @@ impl Roughness {
 
 impl Doubter {
     pub(super) fn new(encoding: Encoding) -> Self {
-        Self { encoding, own: Roughness::default(), other: Roughness::default(), heard: 0 }
+        Self { encoding, own: Roughness::default(), other: Roughness::default(), heard: 0, last: None }
     }
 
     const fn other(&self) -> Option<Encoding> {
@@ -67,9 +68,13 @@ impl Doubter {
         if self.heard >= ENOUGH || self.other().is_none() {
             return;
         }
-        self.heard += samples.len() as u64;
         for sample in samples {
             let sample = (sample * 32_768.0) as i16;
+            // Digital silence read wrong is a constant level: perfectly smooth, and no proof of anything.
+            if self.last.replace(sample) == Some(sample) {
+                continue;
+            }
+            self.heard += 1;
             let other = match self.encoding {
                 Encoding::ULaw => alaw_decode(ulaw_encode(sample)),
                 Encoding::ALaw => ulaw_decode(alaw_encode(sample)),
@@ -137,6 +142,20 @@ mod tests {
                     );
                 }
             }
+        }
+    }
+
+    #[test]
+    fn tones_between_digital_silence_prove_nothing_against_their_own_reading() {
+        let tone = |at: usize| (8_000.0 * (at as f32 * 2_000.0 * std::f32::consts::TAU / 8_000.0 + 0.3).sin()) as i16;
+        let samples: Vec<i16> = (0..40_000).map(|at| if at % 4_000 < 1_000 { tone(at) } else { 0 }).collect();
+        for (encoding, coded) in [
+            (Encoding::ULaw, samples.iter().map(|s| ulaw_decode(ulaw_encode(*s))).collect::<Vec<_>>()),
+            (Encoding::ALaw, samples.iter().map(|s| alaw_decode(alaw_encode(*s))).collect()),
+        ] {
+            let mut doubter = Doubter::new(encoding);
+            doubter.hear(&coded.iter().map(|s| f32::from(*s) / 32_768.0).collect::<Vec<_>>());
+            assert_eq!(doubter.note(), None, "{encoding:?}");
         }
     }
 }

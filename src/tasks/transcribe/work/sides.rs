@@ -20,7 +20,6 @@ use crate::{
         call::Answer,
         cut::SentenceRules,
         facts::Facts,
-        hearing::{HeardSpeech, Stretch},
         job::{CallId, JobState},
         length::Length,
         options::{ExpireContent, SttModel, TranscriptFormat},
@@ -206,7 +205,7 @@ impl SidesRendering {
             };
             transcripts.push(transcript);
         }
-        let heard = self.heard.as_ref().map(speech);
+        let heard = self.heard.as_ref().map(hear::speech);
         let sides: Vec<Side<'_>> = answers
             .iter()
             .zip(&transcripts)
@@ -298,24 +297,6 @@ impl SidesRendering {
         let speech = self.heard.is_some().then_some(side.speech);
         doubt((side.transcript, self.length), speech, (self.allow_silence, words_needed && answer.words_asked))
     }
-}
-
-/// The speech of a recording: each channel's own, and the echoes of others on it.
-pub(super) struct Heard {
-    pub(super) own: HeardSpeech,
-    pub(super) echoes: HeardSpeech,
-}
-
-/// The speech of a recording, as it was heard.
-pub(super) fn speech(heard: &Hearing) -> Heard {
-    let channels = |echo: bool| {
-        let of = heard.channels.iter().map(|channel| {
-            let segments = channel.segments.iter().filter(|segment| segment.echo == echo);
-            segments.map(|segment| Stretch { from_ms: segment.from_ms, to_ms: segment.to_ms }).collect()
-        });
-        HeardSpeech { channels: of.collect(), length_ms: heard.length_ms }
-    };
-    Heard { own: channels(false), echoes: channels(true) }
 }
 
 /// Writes one output of large answers to the spool.
