@@ -8,7 +8,6 @@ use std::{
 };
 
 use futures::{StreamExt, TryStreamExt, stream};
-use tempfile::TempPath;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -226,7 +225,6 @@ impl<'a> Ear<'a> {
             return Ok(Err(not_there(why)));
         }
         let path = self.folder.join(picked.place.to_string());
-        let copy = TempPath::from_path(&path);
         let fetched = self.fetch(&source, picked.expected.as_ref(), &path).await;
         self.hosts.note(&picked.source, !matches!(&fetched, Err(FetchError::Source(failure)) if failure.transient));
         let heard = match fetched {
@@ -237,7 +235,8 @@ impl<'a> Ear<'a> {
             }
             Err(other) => Ok(Err(not_there(other.to_string()))),
         };
-        drop(copy);
+        // What cannot be removed here goes with the folder.
+        let _ = tokio::fs::remove_file(self.folder.join(picked.place.to_string())).await;
         heard
     }
 

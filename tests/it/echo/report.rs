@@ -6,7 +6,7 @@ use wavebatch::{
         pool::Pool,
         task::{SpecError, TaskSpec},
     },
-    report::{BatchRequest, JobRequest, OwnColumn, ReportTask, row::Column},
+    report::{BatchRequest, JobRequest, OwnColumn, ReportTask, row::{Column, OwnCell}},
     store::{ReportRow, Retried},
 };
 
