@@ -32,7 +32,9 @@ use crate::{
 /// listens to recordings, free and on this machine: how many are stereo, dual mono, one-sided or silent, how much is spoken,
 /// and what they cost with all channels in one call or a call for each.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  wavebatch check jobs/support-calls.toml\n  wavebatch check jobs/support-calls.toml --analyze 200")]
+#[command(
+    after_help = "Examples:\n  wavebatch check jobs/support-calls.toml\n  wavebatch check jobs/support-calls.toml --analyze 200"
+)]
 pub struct Check {
     #[command(flatten)]
     sources: Sources,
@@ -386,7 +388,11 @@ fn view<'v>(
         unlisted: plan.map(|plan| plan.scan.unlisted_values.warnings()).unwrap_or_default(),
         plan: plan.zip(asked).map(of_plan),
         heard: heard.as_ref().zip(plan.zip(asked)).map(|(heard, (plan, asked))| {
-            HeardView::of(heard, limits_of(config, &plan.spec, asked).limits.requests_per_minute, asked.is_priced(&config.rates))
+            HeardView::of(
+                heard,
+                limits_of(config, &plan.spec, asked).limits.requests_per_minute,
+                asked.is_priced(&config.rates),
+            )
         }),
         not_checked: unchecked,
         voices,

@@ -93,7 +93,8 @@ fn voice(dir: &std::path::Path, id: &str, words: &str) -> Vec<i16> {
     std::fs::write(dir.join(format!("{id}.csv")), format!("key,text\n{id},\"{words}\"\n")).expect("a manifest");
     let manifest = format!("{id}.csv");
     let run = ["run", &manifest, "--task", "synthesize", "--model", "lightning_v3.1", "--formats", "pcm", "--sandbox"];
-    let output = wavebatch(dir, &[&run[..], &["--voice-id", id, "--speed", "0.8"]].concat()).output().expect("the program");
+    let output =
+        wavebatch(dir, &[&run[..], &["--voice-id", id, "--speed", "0.8"]].concat()).output().expect("the program");
     assert_eq!(code(&output), 0, "{}", stderr(&output));
     let pcm = std::fs::read(dir.join(format!("sandbox-out/{id}/{id}.pcm"))).expect("speech");
     pcm.chunks_exact(2).map(|bytes| i16::from_le_bytes([bytes[0], bytes[1]])).collect()
@@ -114,7 +115,8 @@ fn recordings_are_heard_before_they_are_paid_for() {
     let customer = voice(dir.path(), "liam", "I have a question about my order, it has not come yet.");
     let later: Vec<i16> = std::iter::repeat_n(0, agent.len()).chain(customer).collect();
     std::fs::create_dir(dir.path().join("rec")).expect("a folder");
-    let put = |name: &str, content: Vec<u8>| std::fs::write(dir.path().join("rec").join(name), content).expect("a file");
+    let put =
+        |name: &str, content: Vec<u8>| std::fs::write(dir.path().join("rec").join(name), content).expect("a file");
     put("apart.wav", two_channels(&agent, &later));
     put("broken.wav", b"RIFF\x10\0\0\0no audio".to_vec());
     put("dual.wav", two_channels(&agent, &agent));
@@ -141,11 +143,17 @@ fn recordings_are_heard_before_they_are_paid_for() {
     let (mix, split) = (&heard["ways"]["mix"], &heard["ways"]["split"]);
     let near = |value: &Value, wanted: f64| (value.as_f64().expect("a number") - wanted).abs() < 0.05;
     assert!(near(&heard["audio_seconds"], audio) && near(&mix["audio_seconds"], audio), "{audio}: {heard:#}");
-    assert!(near(&split["audio_seconds"], audio + seconds(later.len())), "the call of two sides is bought twice: {heard:#}");
+    assert!(
+        near(&split["audio_seconds"], audio + seconds(later.len())),
+        "the call of two sides is bought twice: {heard:#}"
+    );
     assert_eq!((&mix["calls"], &split["calls"]), (&5.into(), &6.into()), "{heard:#}");
     // A pulse minute is half a cent.
     let cost = |seconds: f64| seconds / 60.0 * 0.005;
-    assert!((split["cost_usd"].as_f64().expect("a price") - cost(audio + seconds(later.len()))).abs() < 1e-5, "{heard:#}");
+    assert!(
+        (split["cost_usd"].as_f64().expect("a price") - cost(audio + seconds(later.len()))).abs() < 1e-5,
+        "{heard:#}"
+    );
     let speech = heard["speech_seconds"].as_f64().expect("a number");
     assert!(speech > seconds(agent.len()) * 2.0 && speech < audio - 10.0, "{speech}: {heard:#}");
     assert_eq!((&heard["silence"]["calls"], &heard["skips_silence"]), (&1.into(), &false.into()), "{heard:#}");
@@ -187,7 +195,8 @@ async fn recordings_elsewhere_are_fetched_heard_and_removed() {
         web.url("/none.wav?token=secret"),
     );
     std::fs::write(dir.path().join("calls.csv"), manifest).expect("a manifest");
-    let mut command = wavebatch(dir.path(), &[&["check", "calls.csv", "--analyze", "all", "--json"], &AS_CALLS[..]].concat());
+    let mut command =
+        wavebatch(dir.path(), &[&["check", "calls.csv", "--analyze", "all", "--json"], &AS_CALLS[..]].concat());
     let output = command.envs(s3.environment()).env("TMPDIR", temp.path()).output().expect("the program");
     let heard = &json(&output)["heard"];
     assert_eq!((&heard["listened"], &heard["silent"]["found"]), (&5.into(), &2.into()), "{heard:#}");

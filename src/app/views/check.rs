@@ -16,8 +16,8 @@ use crate::{
         task::{TaskName, Unit},
     },
     runner::intake::{
-        Bought, Compared, ContentFindings, Estimate, Heard, LineNote, PartPreview, Plan, PreviewLine, PurchaseGroup, Purchases, Seen, Share,
-        UnitsByModel,
+        Bought, Compared, ContentFindings, Estimate, Heard, LineNote, PartPreview, Plan, PreviewLine, PurchaseGroup,
+        Purchases, Seen, Share, UnitsByModel,
     },
     store::BatchPhase,
 };
@@ -597,9 +597,9 @@ impl<'v> PlanView<'v> {
                 least_seconds: rate.map(|rate| least_time(calls, rate) / 1_000),
                 requests_per_minute: rate,
                 limit_set_by: limits.rate_by.to_string(),
-                at_most: estimate.most.map(|most| {
-                    BoughtView::of((most.calls, most.audio_ms, most.cost), rate, priced && is_known)
-                }),
+                at_most: estimate
+                    .most
+                    .map(|most| BoughtView::of((most.calls, most.audio_ms, most.cost), rate, priced && is_known)),
             },
             sources: plan.seen.as_ref().map(SourcesView::of),
             queued_elsewhere: plan.queued,

@@ -362,7 +362,9 @@ impl IntakeError {
             Self::Account(_) | Self::Dictionary(_) => {
                 "is the key whole, of an account at this address, and may it do this?"
             }
-            Self::Copy { .. } | Self::CopyRecording { .. } => "make room in that folder, and make it writable for this user",
+            Self::Copy { .. } | Self::CopyRecording { .. } => {
+                "make room in that folder, and make it writable for this user"
+            }
             Self::Store(e) => return e.hint(),
             Self::List { source, .. } | Self::Sources(source) => return source.hint(),
             Self::Sink(e) => return e.hint(),

@@ -259,8 +259,9 @@ mod tests {
         let all = tally.finish(7, cost);
         assert!(all.is_whole());
         let kinds = &all.kinds;
-        let counts = [&kinds.mono, &kinds.stereo, &kinds.dual_mono, &kinds.one_sided, &kinds.silent, &kinds.many_channels]
-            .map(|share| share.found);
+        let counts =
+            [&kinds.mono, &kinds.stereo, &kinds.dual_mono, &kinds.one_sided, &kinds.silent, &kinds.many_channels]
+                .map(|share| share.found);
         assert_eq!(counts, [1, 1, 1, 1, 1, 0]);
         assert_eq!((all.not_heard.found, all.lacks_ffmpeg.found), (2, 1));
         assert_eq!(all.not_heard.example.as_deref(), Some("b: AMR needs ffmpeg"), "the first one of the manifest");

@@ -194,12 +194,7 @@ impl Drop for Ear<'_> {
 }
 
 impl<'a> Ear<'a> {
-    fn new(
-        definition: &'a Definition,
-        options: &'a ListenOptions,
-        raw: Option<RawFormat>,
-        cores: usize,
-    ) -> Self {
+    fn new(definition: &'a Definition, options: &'a ListenOptions, raw: Option<RawFormat>, cores: usize) -> Self {
         let fetcher = Fetcher::new(FetchSettings::default()).ok();
         Self {
             definition,

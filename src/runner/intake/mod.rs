@@ -37,6 +37,6 @@ pub use preview::PreviewLine;
 pub use sample::{Seen, Share};
 pub use submit::{Submission, SubmitOptions, submit};
 pub use task::{
-    AccountCheck, AccountNotes, ContentFindings, HeardOffer, HeardOffers, IntakeTask, LineNote, OutputEndings, PartPreview, Parts,
-    PurchaseGroup, Purchases, Sent, Survey, UnitsByModel, renew_account,
+    AccountCheck, AccountNotes, ContentFindings, HeardOffer, HeardOffers, IntakeTask, LineNote, OutputEndings,
+    PartPreview, Parts, PurchaseGroup, Purchases, Sent, Survey, UnitsByModel, renew_account,
 };

@@ -295,11 +295,7 @@ impl Hosts {
     pub(super) fn note(&self, source: &str, is_reached: bool) {
         let mut hosts = self.map();
         let host = hosts.entry(host_of(source).to_owned()).or_default();
-        if is_reached {
-            host.there += 1
-        } else {
-            host.away += 1
-        }
+        if is_reached { host.there += 1 } else { host.away += 1 }
     }
 
     fn map(&self) -> std::sync::MutexGuard<'_, HashMap<String, Reached>> {

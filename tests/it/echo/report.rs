@@ -6,7 +6,10 @@ use wavebatch::{
         pool::Pool,
         task::{SpecError, TaskSpec},
     },
-    report::{BatchRequest, JobRequest, OwnColumn, ReportTask, row::{Column, OwnCell}},
+    report::{
+        BatchRequest, JobRequest, OwnColumn, ReportTask,
+        row::{Column, OwnCell},
+    },
     store::{ReportRow, Retried},
 };
 
