@@ -18,7 +18,8 @@ use crate::{
     definition::{Definition, Spooled},
     domain::causes::in_words,
     runner::intake::{
-        self, AccountNotes, ExitClass, IntakeError, IntakeTask, PartPreview, Plan, PlanOptions, ReadWatch, VoiceCheck,
+        self, AccountNotes, ExitClass, Heard, HowMany, IntakeError, IntakeTask, ListenOptions, ListenWatch,
+        PartPreview, Plan, PlanOptions, ReadWatch, VoiceCheck,
     },
     store::Store,
     temp_lock::LockedFolder,
@@ -27,11 +28,22 @@ use crate::{
 /// The prefix of the folder for copies of remote manifests.
 const SCRATCH: &str = "wavebatch-check-";
 
+/// What the user has agreed to, and how much is looked at.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CheckRequest {
+    /// What submitting may do.
+    pub consent: Consent,
+    /// How many recordings are listened to; `None`: none.
+    pub analyze: Option<HowMany>,
+}
+
 /// What submitting would do, and what could not be checked.
 #[derive(Debug)]
 pub struct Checked {
     /// The plan; `None` if a remote manifest could not be reached.
     pub plan: Option<Plan>,
+    /// What was heard in recordings; `None` if none was listened to, or the lines are no recordings.
+    pub heard: Option<Heard>,
     /// Notes about the voices.
     pub voices: Vec<String>,
     /// What was not checked.
@@ -47,7 +59,7 @@ pub struct Checked {
 pub async fn check(
     settings: &Settings,
     definition: &Definition,
-    consent: Consent,
+    CheckRequest { consent, analyze }: CheckRequest,
     events: &Events,
     stdin: impl AsyncRead + Unpin,
 ) -> Result<Checked, AppError> {
@@ -63,13 +75,18 @@ pub async fn check(
         watch: ReadWatch::new(move |progress| watch.event(Event::Reading(progress))),
     };
     let planning = async |copy: Option<&Spooled>| {
-        intake::plan(store.as_ref(), definition, copy, settings.environment, &asked).await
+        let plan = intake::plan(store.as_ref(), definition, copy, settings.environment, &asked).await?;
+        let heard = match analyze {
+            Some(how_many) => listen(settings, (definition, copy), &plan, (how_many, events)).await?,
+            None => None,
+        };
+        Ok((plan, heard))
     };
-    let (plan, not_fetched) = match with_copy(definition, stdin, planning).await {
-        Ok(plan) => (Some(plan), None),
+    let (plan, heard, not_fetched) = match with_copy(definition, stdin, planning).await {
+        Ok((plan, heard)) => (Some(plan), heard, None),
         // Without a network, a remote manifest cannot be checked.
         Err(e @ IntakeError::Fetch { .. }) if e.exit_class() == ExitClass::CouldNotRun => {
-            (None, Some(format!("the manifest: {}", in_words(&e))))
+            (None, None, Some(format!("the manifest: {}", in_words(&e))))
         }
         Err(e) => return Err(e.into()),
     };
@@ -93,7 +110,28 @@ pub async fn check(
     if let Some(store) = store {
         store.close().await;
     }
-    Ok(Checked { plan, voices, unchecked, new_ledger })
+    Ok(Checked { plan, heard, voices, unchecked, new_ledger })
+}
+
+/// Listens to recordings of a manifest. Those that are elsewhere are copied to a folder that goes afterwards.
+async fn listen(
+    settings: &Settings,
+    (definition, copy): (&Definition, Option<&Spooled>),
+    plan: &Plan,
+    (how_many, events): (HowMany, &Events),
+) -> Result<Option<Heard>, IntakeError> {
+    let Some(task) = task_of(settings, definition) else { return Ok(None) };
+    let (temp, events) = (std::env::temp_dir(), Arc::clone(events));
+    let folder = LockedFolder::create(&temp, SCRATCH);
+    let folder = folder.map_err(|source| IntakeError::CopyRecording { dir: temp, source })?;
+    let options = ListenOptions {
+        how_many,
+        ffmpeg: settings.config.ffmpeg.clone(),
+        rates: settings.config.rates.clone(),
+        folder: folder.path().to_owned(),
+        watch: ListenWatch::new(move |progress| events.event(Event::Listening(progress))),
+    };
+    intake::listen((definition, &*task), copy, &plan.scan, &options).await
 }
 
 /// Calls `each` for every part of a definition's lines, as it would be bought; only for one key, if given. Returns whether

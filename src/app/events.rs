@@ -12,7 +12,10 @@ use crate::{
         pool::{Limits, Pool},
         retry::PauseKind,
     },
-    runner::{self, intake::ReadProgress},
+    runner::{
+        self,
+        intake::{ListenProgress, ReadProgress},
+    },
     store::Store,
     tasks::Registry,
 };
@@ -24,6 +27,8 @@ pub enum Event {
     Warning(String),
     /// Local recordings are being read for comparison with the ledger.
     Reading(ReadProgress),
+    /// Recordings are listened to before they are paid for.
+    Listening(ListenProgress),
     /// A paused batch was resumed.
     Resumed {
         /// Its name.

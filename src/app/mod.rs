@@ -32,7 +32,7 @@ pub mod views;
 pub use api::Api;
 pub use backup::{RestoreRequest, Restored, back_up, dump_command, restore};
 pub use callbacks::check_public_url;
-pub use check::{Checked, check, each_part};
+pub use check::{CheckRequest, Checked, check, each_part};
 pub use choice::{Choice, ChosenLines};
 pub use choice_error::ChoiceError;
 pub use doctor::examine;

@@ -77,6 +77,8 @@ pub enum Load {
     Counted {
         /// The number of calls.
         calls: u64,
+        /// Whether there may be fewer: a recording of two channels is two calls only where both speak.
+        is_most: bool,
         /// The limits of the calls.
         limits: Box<PoolLimits>,
         /// The number of calls that do not fit in the window, if it has one and the rate is limited.
@@ -234,10 +236,11 @@ fn same(names: BTreeMap<BatchName, BTreeSet<String>>) -> Vec<(Vec<String>, Batch
 }
 
 fn counted(plan: &Plan, window: Option<Window>, limits: PoolLimits) -> Load {
-    let calls = plan.purchases.as_ref().map_or(plan.estimate.lines, |purchases| purchases.parts);
+    let calls = plan.purchases.as_ref().map_or(plan.estimate.most_calls(), |purchases| purchases.parts);
+    let is_most = plan.estimate.most.is_some();
     let rate = limits.limits.requests_per_minute;
     let over = window.zip(rate).map(|(window, rate)| calls.saturating_sub(holds(window, rate)));
-    Load::Counted { calls, limits: Box::new(limits), over }
+    Load::Counted { calls, is_most, limits: Box::new(limits), over }
 }
 
 /// The number of calls that can start in a window: the limit of a minute at once, and again after each minute.
@@ -313,10 +316,11 @@ fn view_of_node(node: &ScheduleNode) -> ScheduleNodeView<'_> {
 fn view_of_load(load: &Load) -> LoadView {
     match load {
         Load::Unknown(why) => LoadView::Unknown { not_counted: why },
-        Load::Counted { calls, limits, over } => {
+        Load::Counted { calls, is_most, limits, over } => {
             let rate = limits.limits.requests_per_minute;
             LoadView::Counted {
                 calls: *calls,
+                at_most: *is_most,
                 over_window: *over,
                 least_seconds: rate.map(|rate| least_time(*calls, rate) / 1_000),
                 requests_per_minute: rate,

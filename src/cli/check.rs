@@ -6,30 +6,35 @@ use super::{
     content::{self, WarningsShown},
     context::Context,
     error::{CliError, Exit},
-    messages, reading,
+    heard, messages, reading,
     sources::Sources,
     terminal::Terminal,
     words::{command, counted, dollars, duration, fact, grouped},
 };
 use crate::{
     app::{
-        self, Checked, Settings, check_public_url, limits_of,
-        views::{BatchLimitView, CheckView, PartView, PlanView},
+        self, AppError, CheckRequest, Checked, Settings, check_public_url, limits_of,
+        views::{BatchLimitView, CheckView, HeardView, PartView, PlanView},
     },
     config::{Config, LimitOrigin},
     definition::Definition,
-    domain::{batch::RunSettings, environment::NamedLedger, task::Unit},
+    domain::{batch::RunSettings, environment::NamedLedger, estimate::least_time, task::Unit},
     report::{BatchRequest, asked_of},
-    runner::intake::{Estimate, IntakeError, PartPreview, Plan, Seen, Share},
+    runner::intake::{Estimate, HowMany, IntakeError, PartPreview, Plan, Seen, Share},
+    shutdown::Shutdown,
     store::BatchPhase,
 };
 
 /// Check a batch and tell what running it would do
 ///
 /// Needs no key, calls no API, writes nothing, and says what it could not check. A remote manifest is fetched, a prefix
-/// listed, and of recordings with a known size some headers are read, to tell how long they are.
+/// listed, and of recordings with a known size some headers are read, to tell how long they are. With --analyze it also
+/// listens to recordings, free and on this machine: how many are stereo, dual mono, one-sided or silent, how much is spoken,
+/// and what they cost with all channels in one call or a call for each.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  wavebatch check jobs/support-calls.toml")]
+#[command(
+    after_help = "Examples:\n  wavebatch check jobs/support-calls.toml\n  wavebatch check jobs/support-calls.toml --analyze 200"
+)]
 pub struct Check {
     #[command(flatten)]
     sources: Sources,
@@ -39,6 +44,9 @@ pub struct Check {
     /// Only the parts of this key
     #[arg(long, value_name = "KEY", requires = "parts")]
     key: Option<String>,
+    /// Listen to so many recordings, or to all; those that are elsewhere are fetched
+    #[arg(long, value_name = "N|all", value_parser = how_many, conflicts_with = "parts")]
+    analyze: Option<HowMany>,
     /// How many warnings about texts the screen shows; JSON always has all
     #[arg(long, value_name = "WHICH", default_value = "few")]
     warnings: WarningsShown,
@@ -47,19 +55,28 @@ pub struct Check {
     json: bool,
 }
 
-/// The form of the output.
+fn how_many(text: &str) -> Result<HowMany, String> {
+    match text.parse() {
+        _ if text == "all" => Ok(HowMany::All),
+        Ok(most @ 1..) => Ok(HowMany::AtMost(most)),
+        _ => Err("write a number of recordings, e.g. 200, or all".into()),
+    }
+}
+
+/// What is looked at, and the form of the output.
 #[derive(Default)]
 pub(super) struct CheckFlags {
     pub(super) json: bool,
     pub(super) parts: bool,
     pub(super) key: Option<String>,
+    pub(super) analyze: Option<HowMany>,
     pub(super) warnings: WarningsShown,
 }
 
 impl Check {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
-        let Self { sources, parts, key, warnings, json } = self;
-        check(context, &sources, CheckFlags { json, parts, key, warnings }).await
+        let Self { sources, parts, key, analyze, warnings, json } = self;
+        check(context, &sources, CheckFlags { json, parts, key, analyze, warnings }).await
     }
 }
 
@@ -70,7 +87,23 @@ pub(super) async fn check(context: &Context, sources: &Sources, ask: CheckFlags)
         return parts(context, &settings, &definition, &ask).await;
     }
     let events = Terminal::events(&context.screen);
-    let checked = app::check(&settings, &definition, sources.consent(), &events, tokio::io::stdin()).await?;
+    let request = CheckRequest { consent: sources.consent(), analyze: ask.analyze };
+    let checking = app::check(&settings, &definition, request, &events, tokio::io::stdin());
+    let checked = match ask.analyze {
+        None => checking.await?,
+        Some(_) => {
+            let task = settings.tasks.intakes().get(definition.task.task());
+            if task.is_none_or(|task| task.heard_offers(&definition).is_none()) {
+                return Err(CliError::usage("`--analyze` is for recordings; texts are not heard"));
+            }
+            // Fetched recordings do not stay on this machine if it is interrupted.
+            let shutdown = Shutdown::listen()?;
+            tokio::select! {
+                checked = checking => checked?,
+                () = shutdown.drain.cancelled() => return Err(AppError::Interrupted(shutdown.signal()).into()),
+            }
+        }
+    };
     let asked = match &checked.plan {
         Some(plan) => Some(asked_of(settings.tasks.reports(), &plan.spec)?),
         None => None,
@@ -118,7 +151,7 @@ fn message(
     (checked, asked): (&Checked, Option<&dyn BatchRequest>),
     shown: WarningsShown,
 ) -> String {
-    let Checked { plan, voices, unchecked, new_ledger } = checked;
+    let Checked { plan, heard, voices, unchecked, new_ledger } = checked;
     let (plan, config) = (plan.as_ref().zip(asked), &settings.config);
     let mut facts = vec![messages::headline(definition, &settings.tasks, settings.environment)];
     facts.extend(messages::places(config, *new_ledger));
@@ -143,6 +176,10 @@ fn message(
         facts.extend(plan.scan.unlisted_values.warnings().iter().map(|warning| fact("unlisted", warning)));
         facts.extend(plan.seen.iter().flat_map(sources));
         facts.extend(cost(plan, (asked, definition.of.unit()), config));
+        let limits = limits_of(config, &plan.spec, asked);
+        let priced = asked.is_priced(&config.rates) && limits.rate_by != LimitOrigin::Sandbox;
+        let rate = limits.limits.requests_per_minute;
+        facts.extend(heard.iter().flat_map(|heard| heard::facts(heard, rate, priced)));
         facts.extend(spend_limit(plan));
         facts.extend(queue(plan, asked));
         facts.extend(content::findings(&definition.manifest, &plan.findings, shown));
@@ -225,7 +262,7 @@ fn cost(plan: &Plan, (asked, unit): (&dyn BatchRequest, Unit), config: &Config) 
     if limits.rate_by == LimitOrigin::Sandbox {
         let synthesis = plan.purchases.iter().flat_map(|purchases| content::purchases(purchases, unit, false));
         let none = fact("cost", "none: the sandbox neither bills nor limits");
-        return synthesis.chain([none]).chain(unproven(estimate)).collect();
+        return synthesis.chain([none]).chain(unproven(estimate)).chain(most(estimate, None, false)).collect();
     }
     let rates = &config.rates;
     if let Some(purchases) = &plan.purchases {
@@ -237,8 +274,9 @@ fn cost(plan: &Plan, (asked, unit): (&dyn BatchRequest, Unit), config: &Config) 
         return facts;
     }
     let price = asked.price(rates);
+    let (rate, time) = (limits.limits.requests_per_minute, fact("time", messages::finish(estimate.lines, &limits)));
     if !asked.is_priced(rates) {
-        return vec![fact("cost", price), fact("time", messages::finish(estimate.lines, &limits))];
+        return [fact("cost", price)].into_iter().chain(most(estimate, rate, false)).chain([time]).collect();
     }
     let known = about(estimate);
     let cost = match (estimate.unknown, estimate.audio_ms) {
@@ -246,8 +284,22 @@ fn cost(plan: &Plan, (asked, unit): (&dyn BatchRequest, Unit), config: &Config) 
         (_, 0) => format!("{price}; how long the audio is shows as it is opened"),
         (unknown, _) => format!("{known}, and {} of unknown length ({price})", counted(unknown, "line")),
     };
-    let time = fact("time", messages::finish(estimate.lines, &limits));
-    [fact("cost", cost)].into_iter().chain(unproven(estimate)).chain([time]).collect()
+    [fact("cost", cost)].into_iter().chain(unproven(estimate)).chain(most(estimate, rate, true)).chain([time]).collect()
+}
+
+/// What is bought at most where channels have calls of their own.
+fn most(estimate: &Estimate, rate: Option<u32>, priced: bool) -> Option<String> {
+    let most = estimate.most.filter(|most| most.calls > estimate.lines)?;
+    let calls = counted(most.calls, "call");
+    let known = match priced && most.audio_ms > 0 {
+        true => format!("at most about {} in {calls}", dollars(most.cost.0)),
+        false => format!("at most about {calls}"),
+    };
+    let least = match rate.map_or(0, |rate| least_time(most.calls, rate)) {
+        0 => String::new(),
+        ms => format!(", which take at least {}", duration(ms)),
+    };
+    Some(fact("", format!("{known}{least}: recordings of two channels are two calls each where both speak")))
 }
 
 /// The known part of the cost, and its margin of error.
@@ -326,7 +378,7 @@ fn view<'v>(
     config: &'v Config,
     (checked, asked): (&'v Checked, Option<&dyn BatchRequest>),
 ) -> CheckView<'v> {
-    let Checked { plan, voices, unchecked, new_ledger } = checked;
+    let Checked { plan, heard, voices, unchecked, new_ledger } = checked;
     let plan = plan.as_ref();
     let of_plan = |(plan, asked): (&'v Plan, &dyn BatchRequest)| {
         let priced = plan.purchases.is_some() || asked.is_priced(&config.rates);
@@ -335,6 +387,13 @@ fn view<'v>(
     CheckView {
         unlisted: plan.map(|plan| plan.scan.unlisted_values.warnings()).unwrap_or_default(),
         plan: plan.zip(asked).map(of_plan),
+        heard: heard.as_ref().zip(plan.zip(asked)).map(|(heard, (plan, asked))| {
+            HeardView::of(
+                heard,
+                limits_of(config, &plan.spec, asked).limits.requests_per_minute,
+                asked.is_priced(&config.rates),
+            )
+        }),
         not_checked: unchecked,
         voices,
         ..CheckView::of(definition, config, *new_ledger)

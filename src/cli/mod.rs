@@ -15,6 +15,7 @@ mod doctor;
 mod error;
 mod find;
 mod forget;
+mod heard;
 mod jobs;
 mod kept;
 mod ledger;

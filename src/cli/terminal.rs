@@ -12,11 +12,14 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use super::{
     screen::Screen,
     watch::{self, follow},
-    words::{bytes, counted, fact},
+    words::{bytes, counted, fact, grouped},
 };
 use crate::{
     app::{CallbacksAt, Event, EventSink, Events, Watched},
-    runner::{self, intake::ReadProgress},
+    runner::{
+        self,
+        intake::{ListenProgress, ReadProgress},
+    },
 };
 
 /// The screen as a session's event sink.
@@ -25,11 +28,13 @@ pub(super) struct Terminal {
     screen: Screen,
     /// The bar for recordings being read; `None` if no bar can be drawn.
     reading: OnceLock<Option<ProgressBar>>,
+    /// The same for recordings being listened to.
+    listening: OnceLock<Option<ProgressBar>>,
 }
 
 impl Terminal {
     pub(super) fn events(screen: &Screen) -> Events {
-        Arc::new(Self { screen: screen.clone(), reading: OnceLock::new() })
+        Arc::new(Self { screen: screen.clone(), reading: OnceLock::new(), listening: OnceLock::new() })
     }
 
     /// Prints the amount to read before the first file, and draws a bar if bars can be drawn.
@@ -41,12 +46,7 @@ impl Terminal {
                 "reading",
                 format!("{found} ({}) found in another way than before, to compare", bytes(all)),
             ));
-            self.screen.draws().then(|| {
-                let style = ProgressStyle::with_template("{bar:32} {msg}")
-                    .expect("a constant template that is right")
-                    .progress_chars("█▉▊▋▌▍▎▏ ");
-                self.screen.bars().add(ProgressBar::new(all).with_style(style))
-            })
+            self.bar(all)
         });
         let Some(bar) = bar else { return };
         bar.set_position(read);
@@ -54,6 +54,33 @@ impl Terminal {
         if read >= all {
             bar.finish_and_clear();
         }
+    }
+
+    /// The same for recordings that are listened to.
+    fn listening(&self, progress: ListenProgress) {
+        let ListenProgress { all, recordings, done } = progress;
+        let bar = self.listening.get_or_init(|| {
+            let some = if recordings < all { format!("{} of ", grouped(recordings)) } else { String::new() };
+            let all = counted(all, "recording");
+            self.screen.message(&fact("listening", format!("to {some}{all}, on this machine; nothing is sent")));
+            self.bar(recordings)
+        });
+        let Some(bar) = bar else { return };
+        bar.set_position(done);
+        bar.set_message(format!("{} of {} heard", grouped(done), grouped(recordings)));
+        if done >= recordings {
+            bar.finish_and_clear();
+        }
+    }
+
+    /// A bar of this length, if bars can be drawn.
+    fn bar(&self, all: u64) -> Option<ProgressBar> {
+        self.screen.draws().then(|| {
+            let style = ProgressStyle::with_template("{bar:32} {msg}")
+                .expect("a constant template that is right")
+                .progress_chars("█▉▊▋▌▍▎▏ ");
+            self.screen.bars().add(ProgressBar::new(all).with_style(style))
+        })
     }
 }
 
@@ -63,6 +90,7 @@ impl EventSink for Terminal {
         match event {
             Event::Warning(words) => screen.warn(&words),
             Event::Reading(progress) => self.reading(progress),
+            Event::Listening(progress) => self.listening(progress),
             Event::Resumed { batch, kind, reason } => {
                 screen.message(&format!("{batch} was {} and goes on", kind.in_words(&reason)));
             }

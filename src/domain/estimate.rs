@@ -88,6 +88,58 @@ pub fn extrapolate(found: u64, looked: u64, lines: u64) -> u64 {
     u64::try_from(all).unwrap_or(u64::MAX)
 }
 
+/// How many calls recordings make at most, and how much audio these calls carry, by a sample of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CallBound {
+    /// Recordings of the sample.
+    pub recordings: u64,
+    /// Their calls at most.
+    pub calls: u64,
+    /// Length of those whose length is known, in ms.
+    pub audio_ms: u64,
+    /// Audio of their calls at most, in ms.
+    pub sent_ms: u64,
+}
+
+impl CallBound {
+    /// Adds a recording that makes so many calls at most, each with all of its length.
+    pub const fn add(&mut self, calls: u64, audio_ms: Option<u64>) {
+        self.recordings += 1;
+        self.calls += calls;
+        if let Some(ms) = audio_ms {
+            self.audio_ms += ms;
+            self.sent_ms = self.sent_ms.saturating_add(ms.saturating_mul(calls));
+        }
+    }
+
+    /// The calls of so many recordings, at most.
+    #[must_use]
+    pub fn calls_of(&self, recordings: u64) -> u64 {
+        share_up(recordings, (self.calls, self.recordings)).max(recordings)
+    }
+
+    /// The audio in the calls of recordings of this total length, at most, in ms. Without a known length in the sample their
+    /// number counts.
+    #[must_use]
+    pub fn audio_of(&self, audio_ms: u64) -> u64 {
+        let parts = if self.audio_ms > 0 { (self.sent_ms, self.audio_ms) } else { (self.calls, self.recordings) };
+        share_up(audio_ms, parts).max(audio_ms)
+    }
+}
+
+/// `n` times a fraction, rounded up.
+fn share_up(n: u64, (part, of): (u64, u64)) -> u64 {
+    let product = u128::from(n) * u128::from(part);
+    u64::try_from(product.div_ceil(u128::from(of.max(1)))).unwrap_or(u64::MAX)
+}
+
+/// Whether the item at `at` (from 0) is one of `wanted` that lie evenly among `all`.
+#[must_use]
+pub fn is_picked(at: u64, wanted: u64, all: u64) -> bool {
+    let before = |at: u64| u128::from(at) * u128::from(wanted) / u128::from(all.max(1));
+    wanted >= all || before(at + 1) > before(at)
+}
+
 /// The least time in ms that `calls` take under a limit of calls a minute: the first minute's calls start at once.
 #[must_use]
 pub fn least_time(calls: u64, per_minute: u32) -> u64 {
@@ -146,6 +198,30 @@ mod tests {
         assert_eq!(extrapolate(3, 100, 3_000), 90);
         assert_eq!(extrapolate(3, 100, 100), 3);
         assert_eq!(extrapolate(0, 0, 10), 0);
+    }
+
+    #[test]
+    fn calls_are_bounded_by_the_channels_of_a_sample() {
+        let mut bound = CallBound::default();
+        bound.add(1, Some(60_000));
+        bound.add(2, Some(120_000));
+        bound.add(2, None);
+        assert_eq!(bound, CallBound { recordings: 3, calls: 5, audio_ms: 180_000, sent_ms: 300_000 });
+        assert_eq!((bound.calls_of(3), bound.calls_of(30), bound.calls_of(1)), (5, 50, 2));
+        assert_eq!((bound.audio_of(180_000), bound.audio_of(1_800_000)), (300_000, 3_000_000));
+        let mut unknown = CallBound::default();
+        unknown.add(2, None);
+        assert_eq!(unknown.audio_of(5_000), 10_000, "their number counts where no length is known");
+        assert_eq!((CallBound::default().calls_of(7), CallBound::default().audio_of(9)), (7, 9));
+    }
+
+    #[test]
+    fn a_sample_lies_evenly_among_all() {
+        let picked = |wanted, all| (0..all).filter(|at| is_picked(*at, wanted, all)).collect::<Vec<_>>();
+        assert_eq!(picked(3, 9), [2, 5, 8]);
+        assert_eq!(picked(200, 300).len(), 200);
+        assert_eq!(picked(9, 4), [0, 1, 2, 3]);
+        assert_eq!(picked(0, 4), [0u64; 0]);
     }
 
     #[test]

@@ -16,8 +16,8 @@ use crate::{
         task::{TaskName, Unit},
     },
     runner::intake::{
-        Compared, ContentFindings, LineNote, PartPreview, Plan, PreviewLine, PurchaseGroup, Purchases, Seen, Share,
-        UnitsByModel,
+        Bought, Compared, ContentFindings, Estimate, Heard, LineNote, PartPreview, Plan, PreviewLine, PurchaseGroup,
+        Purchases, Seen, Share, UnitsByModel,
     },
     store::BatchPhase,
 };
@@ -47,6 +47,8 @@ pub struct CheckView<'v> {
     pub unlisted: Vec<String>,
     /// The plan, if the manifest could be read.
     pub plan: Option<PlanView<'v>>,
+    /// What was heard in the recordings, if `--analyze` asks for it.
+    pub heard: Option<HeardView<'v>>,
     /// What was not checked.
     pub not_checked: &'v [String],
     /// Notes about the voices.
@@ -204,20 +206,115 @@ pub struct ShareView<'v> {
     pub example: Option<&'v str>,
 }
 
+impl<'v> From<&'v Share> for ShareView<'v> {
+    fn from(share: &'v Share) -> Self {
+        Self { found: share.found, of: share.of, about: share.about, example: share.example.as_deref() }
+    }
+}
+
 impl<'v> SourcesView<'v> {
     fn of(seen: &'v Seen) -> Self {
-        let share = |share: &'v Share| ShareView {
-            found: share.found,
-            of: share.of,
-            about: share.about,
-            example: share.example.as_deref(),
-        };
         Self {
             lines: seen.lines,
             looked: seen.looked,
-            missing: share(&seen.missing),
-            unusable: share(&seen.unusable),
-            stereo: share(&seen.stereo),
+            missing: (&seen.missing).into(),
+            unusable: (&seen.unusable).into(),
+            stereo: (&seen.stereo).into(),
+        }
+    }
+}
+
+/// What was heard in recordings before anything is paid. Amounts are of all recordings of the manifest: an estimate, if not all
+/// were listened to.
+#[derive(Debug, Clone, Serialize)]
+pub struct HeardView<'v> {
+    /// Recordings of the manifest.
+    pub recordings: u64,
+    /// Those that were listened to, with those that could not be heard.
+    pub listened: u64,
+    /// One channel, in which somebody speaks.
+    pub mono: ShareView<'v>,
+    /// Two channels with a voice of their own each.
+    pub stereo: ShareView<'v>,
+    /// Two channels with the same sound.
+    pub dual_mono: ShareView<'v>,
+    /// Two channels of which one speaks.
+    pub one_sided: ShareView<'v>,
+    /// More than two channels.
+    pub many_channels: ShareView<'v>,
+    /// Nobody speaks, in however many channels.
+    pub silent: ShareView<'v>,
+    /// Recordings that could not be heard. They are in no length and no price.
+    pub not_heard: ShareView<'v>,
+    /// Those of them that need ffmpeg, which was not found.
+    pub lacks_ffmpeg: ShareView<'v>,
+    /// Recordings that ffmpeg read.
+    pub by_ffmpeg: ShareView<'v>,
+    /// Recordings that were not heard to their end.
+    pub broken: ShareView<'v>,
+    /// The audio.
+    pub audio_seconds: Seconds,
+    /// The margin of error of that length.
+    pub audio_seconds_give_or_take: Seconds,
+    /// How long somebody speaks.
+    pub speech_seconds: Seconds,
+    /// What each way of buying all recordings buys, by the way's name: `mix`, `split`.
+    pub ways: BTreeMap<&'static str, BoughtView>,
+    /// What is not bought if recordings in which nobody speaks are skipped.
+    pub silence: BoughtView,
+    /// Whether they are skipped already, in `ways` too.
+    pub skips_silence: bool,
+}
+
+/// What is bought of recordings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct BoughtView {
+    /// Calls.
+    pub calls: u64,
+    /// Their audio.
+    pub audio_seconds: Seconds,
+    /// Its cost at list price, if there is a price.
+    pub cost_usd: Option<MicroUsd>,
+    /// The least time for these calls under the request limit, in whole seconds.
+    pub least_seconds: Option<u64>,
+}
+
+impl BoughtView {
+    fn of((calls, audio_ms, cost): (u64, u64, MicroUsd), rate: Option<u32>, priced: bool) -> Self {
+        Self {
+            calls,
+            audio_seconds: Seconds(audio_ms),
+            cost_usd: Some(cost).filter(|_| priced),
+            least_seconds: rate.map(|rate| least_time(calls, rate) / 1_000),
+        }
+    }
+}
+
+impl<'v> HeardView<'v> {
+    /// The view of what was heard, under this limit of requests a minute. `priced`: whether audio has a price.
+    #[must_use]
+    pub fn of(heard: &'v Heard, rate: Option<u32>, priced: bool) -> Self {
+        let Heard { kinds, .. } = heard;
+        let view = |bought: &Bought| BoughtView::of((bought.calls, bought.audio_ms, bought.cost), rate, priced);
+        Self {
+            recordings: heard.recordings,
+            listened: heard.listened,
+            mono: (&kinds.mono).into(),
+            stereo: (&kinds.stereo).into(),
+            dual_mono: (&kinds.dual_mono).into(),
+            one_sided: (&kinds.one_sided).into(),
+            many_channels: (&kinds.many_channels).into(),
+            silent: (&kinds.silent).into(),
+            not_heard: (&heard.not_heard).into(),
+            lacks_ffmpeg: (&heard.lacks_ffmpeg).into(),
+            by_ffmpeg: (&heard.by_ffmpeg).into(),
+            broken: (&heard.broken).into(),
+            audio_seconds: Seconds(heard.audio_ms),
+            audio_seconds_give_or_take: Seconds(heard.give_or_take_ms),
+            speech_seconds: Seconds(heard.speech_ms),
+            ways: heard.ways.iter().map(|way| (way.name, view(&way.bought))).collect(),
+            silence: view(&heard.silence),
+            skips_silence: heard.skips_silence,
         }
     }
 }
@@ -229,7 +326,7 @@ pub struct BatchLimitView {
     pub max_spend_usd: MicroUsd,
     /// What of it is spent or reserved.
     pub spent_usd: MicroUsd,
-    /// The lines that it would leave undone, about; `null` where the cost is unknown.
+    /// The lines that it would leave undone, about, if the batch costs what it can at most; `null` where the cost is unknown.
     pub undone: Option<u64>,
 }
 
@@ -241,7 +338,10 @@ impl BatchLimitView {
         let left = most.0.saturating_sub(plan.spent.0).max(0);
         let (cost, lines) = match &plan.purchases {
             Some(purchases) => (purchases.cost, purchases.jobs),
-            None => (Some(plan.estimate.cost).filter(|_| plan.estimate.unknown == 0), plan.estimate.lines),
+            None => {
+                let Estimate { cost, most, unknown, lines, .. } = plan.estimate;
+                (Some(most.map_or(cost, |most| most.cost)).filter(|_| unknown == 0), lines)
+            }
         };
         let undone = cost.map(|cost| match cost.0 {
             cost if cost <= left => 0,
@@ -330,6 +430,8 @@ pub struct EstimateView {
     pub requests_per_minute: Option<u32>,
     /// The origin of that limit.
     pub limit_set_by: String,
+    /// What is bought at most where channels have calls of their own; `null` where a recording is always one call.
+    pub at_most: Option<BoughtView>,
 }
 
 /// What would be bought in parts.
@@ -495,6 +597,9 @@ impl<'v> PlanView<'v> {
                 least_seconds: rate.map(|rate| least_time(calls, rate) / 1_000),
                 requests_per_minute: rate,
                 limit_set_by: limits.rate_by.to_string(),
+                at_most: estimate
+                    .most
+                    .map(|most| BoughtView::of((most.calls, most.audio_ms, most.cost), rate, priced && is_known)),
             },
             sources: plan.seen.as_ref().map(SourcesView::of),
             queued_elsewhere: plan.queued,
@@ -519,6 +624,7 @@ impl<'v> CheckView<'v> {
             notes: definition.notes(),
             unlisted: Vec::new(),
             plan: None,
+            heard: None,
             not_checked: &[],
             voices: &[],
         }

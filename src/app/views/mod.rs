@@ -23,7 +23,9 @@ use serde::{Serialize, Serializer};
 pub use self::{
     answers::{AnswersView, KeptView},
     backup::{BackupView, LossView, MissingClipsView, RestoreView},
-    check::{BatchLimitView, CheckView, ColumnsView, PartView, PlanView, PreviewLineView, ShareView, SourcesView},
+    check::{
+        BatchLimitView, CheckView, ColumnsView, HeardView, PartView, PlanView, PreviewLineView, ShareView, SourcesView,
+    },
     dictionaries::DictionaryView,
     doctor::{DoctorView, ExaminedView, Health},
     jobs::{CallView, JobView, RenditionView},

@@ -139,6 +139,8 @@ pub enum LoadView {
     Counted {
         /// The number of calls.
         calls: u64,
+        /// Whether there may be fewer: a recording of two channels is two calls only where both speak.
+        at_most: bool,
         /// The number of calls that do not fit in the window.
         over_window: Option<u64>,
         /// The least time for the calls under the request limit, in whole seconds.

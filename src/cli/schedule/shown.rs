@@ -133,14 +133,15 @@ fn row(run: &Occurrence, batch: &BatchName, zone: &TimeZone) -> String {
 }
 
 fn load(load: &Load, times: &Times) -> Vec<String> {
-    let (calls, limits, over) = match load {
+    let (calls, is_most, limits, over) = match load {
         Load::Unknown(why) => return vec![fact("calls", format!("not counted: {why}"))],
-        Load::Counted { calls, limits, over } => (*calls, limits, *over),
+        Load::Counted { calls, is_most, limits, over } => (*calls, *is_most, limits, *over),
     };
     if calls == 0 {
         return vec![fact("calls", "none: as it is now, nothing is left to do")];
     }
-    let mut facts = vec![fact("calls", format!("{}, {}", grouped(calls), messages::finish(calls, limits)))];
+    let count = if is_most { format!("at most {}", grouped(calls)) } else { grouped(calls) };
+    let mut facts = vec![fact("calls", format!("{count}, {}", messages::finish(calls, limits)))];
     if let (Some(over @ 1..), Some(window)) = (over, times.window) {
         let window = duration(window.as_millis() as u64);
         facts.push(fact(

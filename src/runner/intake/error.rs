@@ -275,6 +275,14 @@ pub enum IntakeError {
         /// Why not.
         source: io::Error,
     },
+    /// A recording cannot be copied to a folder, to be heard there.
+    #[error("a recording cannot be copied to {}", dir.display())]
+    CopyRecording {
+        /// The folder.
+        dir: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// The output cannot be written.
     #[error(transparent)]
     Sink(#[from] SinkError),
@@ -309,6 +317,7 @@ impl IntakeError {
             | Self::Account(_)
             | Self::Dictionary(_)
             | Self::Copy { .. }
+            | Self::CopyRecording { .. }
             | Self::Sink(_)
             | Self::Store(_)
             | Self::Interrupted => ExitClass::CouldNotRun,
@@ -353,7 +362,9 @@ impl IntakeError {
             Self::Account(_) | Self::Dictionary(_) => {
                 "is the key whole, of an account at this address, and may it do this?"
             }
-            Self::Copy { .. } => "make room in that folder, and make it writable for this user",
+            Self::Copy { .. } | Self::CopyRecording { .. } => {
+                "make room in that folder, and make it writable for this user"
+            }
             Self::Store(e) => return e.hint(),
             Self::List { source, .. } | Self::Sources(source) => return source.hint(),
             Self::Sink(e) => return e.hint(),

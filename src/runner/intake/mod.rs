@@ -7,9 +7,11 @@ mod compare;
 mod copy;
 mod dated_batch;
 mod error;
+mod heard;
 mod job_builder;
 mod known;
 mod known_sources;
+mod listen;
 mod ownership;
 mod plan;
 mod preview;
@@ -28,11 +30,13 @@ pub use account::{Account, VoiceCheck};
 pub use compare::{Compared, ReadProgress, ReadWatch};
 pub use copy::{ManifestCopy, copy_manifest};
 pub use error::{Amount, ExitClass, IntakeError, OtherSource, Rebuy};
-pub use plan::{Estimate, Plan, PlanOptions, plan};
+pub use heard::{Bought, Heard, HeardKinds, WayTotal};
+pub use listen::{HowMany, ListenOptions, ListenProgress, ListenWatch, listen};
+pub use plan::{Estimate, MostCalls, Plan, PlanOptions, plan};
 pub use preview::PreviewLine;
 pub use sample::{Seen, Share};
 pub use submit::{Submission, SubmitOptions, submit};
 pub use task::{
-    AccountCheck, AccountNotes, ContentFindings, IntakeTask, LineNote, OutputEndings, PartPreview, Parts,
-    PurchaseGroup, Purchases, Survey, UnitsByModel, renew_account,
+    AccountCheck, AccountNotes, ContentFindings, HeardOffer, HeardOffers, IntakeTask, LineNote, OutputEndings,
+    PartPreview, Parts, PurchaseGroup, Purchases, Sent, Survey, UnitsByModel, renew_account,
 };

@@ -16,7 +16,7 @@ use crate::{
         batch::{BatchName, BatchSpec},
         cost::{MicroUsd, Rates},
         environment::Environment,
-        estimate::Guess,
+        estimate::{CallBound, Guess},
         retry::PauseKind,
         task::Tasks,
     },
@@ -90,6 +90,27 @@ pub struct Estimate {
     pub cost: MicroUsd,
     /// The uncertainty of the cost.
     pub give_or_take: MicroUsd,
+    /// What all lines make at most, if a recording may be several calls.
+    pub most: Option<MostCalls>,
+}
+
+/// What lines make at most where a recording with several channels may be several calls.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MostCalls {
+    /// Calls.
+    pub calls: u64,
+    /// Their audio, of the lines whose length is known, in ms.
+    pub audio_ms: u64,
+    /// The cost of that audio.
+    pub cost: MicroUsd,
+}
+
+impl Estimate {
+    /// The calls of all lines, at most.
+    #[must_use]
+    pub fn most_calls(&self) -> u64 {
+        self.most.map_or(self.lines, |most| most.calls)
+    }
 }
 
 /// What the user has agreed to, and how the plan is made.
@@ -147,14 +168,17 @@ pub async fn plan(
     let Resolved { definition, task, reader, known, .. } = resolved;
     let mut estimate = estimate((&definition, &*task), &diff, rates);
     let mut seen = None;
-    if *may_measure && estimate.unknown > 0 && task.cost_of_audio(&definition, 0, rates).is_some() {
-        let looked = measure(&definition, copy, &reader.scan).await?;
-        let cost = |audio_ms| task.cost_of_audio(&definition, audio_ms, rates).unwrap_or_default();
-        if let Some(guess) = looked.guess {
+    let most_calls = |channels| task.most_calls(&definition, channels);
+    let cost = |audio_ms| task.cost_of_audio(&definition, audio_ms, rates).unwrap_or_default();
+    let is_asked = estimate.unknown > 0 || (estimate.lines > 0 && most_calls(2) > 1);
+    if *may_measure && is_asked && task.cost_of_audio(&definition, 0, rates).is_some() {
+        let looked = measure(&definition, copy, &reader.scan, most_calls).await?;
+        if let Some(guess) = looked.guess.filter(|_| estimate.unknown > 0) {
             add_guess(&mut estimate, (guess, looked.measured), cost);
         }
         seen = Some(looked);
     }
+    estimate.most = most(&estimate, seen.as_ref().map(|seen| seen.calls), most_calls(2), cost);
     let queued = match (store, task.batch(&spec.task)) {
         (Some(store), Ok(asked)) => {
             let own = known.as_ref().map(|known| known.row.id);
@@ -231,7 +255,25 @@ fn add_guess(estimate: &mut Estimate, (guess, measured): (Guess, u64), cost: imp
         not_exact: guess.not_exact,
         cost: cost(estimate.audio_ms + audio_ms),
         give_or_take: cost(give_or_take_ms),
+        most: None,
     };
+}
+
+/// What the lines make at most, by the channels of a sample; without one, each may have two channels. `None` if a recording is
+/// always one call.
+fn most(
+    estimate: &Estimate,
+    sample: Option<CallBound>,
+    of_two: u64,
+    cost: impl Fn(u64) -> MicroUsd,
+) -> Option<MostCalls> {
+    if of_two <= 1 || estimate.lines == 0 {
+        return None;
+    }
+    let all_have_two = CallBound { recordings: 1, calls: of_two, ..CallBound::default() };
+    let bound = sample.filter(|sample| sample.recordings > 0).unwrap_or(all_have_two);
+    let audio_ms = bound.audio_of(estimate.audio_ms);
+    Some(MostCalls { calls: bound.calls_of(estimate.lines), audio_ms, cost: cost(audio_ms) })
 }
 
 #[cfg(test)]
@@ -250,5 +292,19 @@ mod tests {
         let mut some = Estimate { lines: 20, unknown: 20, ..Estimate::default() };
         add_guess(&mut some, (guess, 10), cost);
         assert_eq!((some.audio_ms, some.unknown), (600_000, 10), "ten have no size to go by");
+    }
+
+    #[test]
+    fn channels_with_calls_of_their_own_bound_the_cost() {
+        let estimate = Estimate { lines: 10, audio_ms: 600_000, ..Estimate::default() };
+        let cost = |ms| Rates::default().cost(SttModel::Pulse, ms);
+        assert_eq!(most(&estimate, None, 1, cost), None, "all channels are one call");
+        let half = CallBound { recordings: 2, calls: 3, audio_ms: 100_000, sent_ms: 120_000 };
+        let bound = most(&estimate, Some(half), 2, cost).unwrap();
+        assert_eq!(bound, MostCalls { calls: 15, audio_ms: 720_000, cost: MicroUsd(60_000) });
+        let unseen = most(&estimate, Some(CallBound::default()), 2, cost).unwrap();
+        assert_eq!((unseen.calls, unseen.audio_ms), (20, 1_200_000), "each may have two");
+        let bounded = Estimate { most: Some(bound), ..estimate };
+        assert_eq!((bounded.most_calls(), estimate.most_calls()), (15, 10));
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     definition::{Definition, Faults, Manifest, ManifestRow, Scan, Spooled},
     domain::{
         call::ErrorKind,
-        estimate::{Guess, Sampled, extrapolate, guess},
+        estimate::{CallBound, Guess, Sampled, extrapolate, guess},
         length::Length,
         s3::S3Address,
     },
@@ -59,6 +59,8 @@ pub struct Seen {
     pub unusable: Share,
     /// Recordings with two channels or more, of those whose headers say how many they have.
     pub stereo: Share,
+    /// How many calls they make at most, by the channels that their headers say.
+    pub calls: CallBound,
 }
 
 impl Seen {
@@ -135,11 +137,12 @@ impl Look {
     }
 }
 
-/// Looks at some recordings of a manifest.
+/// Looks at some recordings of a manifest. `most_calls`: the most calls for a recording with so many channels.
 pub(super) async fn measure(
     definition: &Definition,
     copy: Option<&Spooled>,
     scan: &Arc<Scan>,
+    most_calls: impl Fn(u16) -> u64,
 ) -> Result<Seen, IntakeError> {
     let sources = {
         let (definition, copy, scan) = (definition.clone(), copy.cloned(), Arc::clone(scan));
@@ -186,6 +189,7 @@ pub(super) async fn measure(
         looked: all.iter().filter(|(_, look)| look.is_told()).count() as u64 + missing,
         unusable,
         stereo: stereo(&all, lines.saturating_sub(share.about)),
+        calls: calls(&all, most_calls),
         missing: share,
     })
 }
@@ -231,6 +235,16 @@ fn stereo(seen: &[(String, Look)], lines: u64) -> Share {
     Share { found, of, about: extrapolate(found, of, lines), example: None }
 }
 
+fn calls(seen: &[(String, Look)], most_calls: impl Fn(u16) -> u64) -> CallBound {
+    let mut bound = CallBound::default();
+    for (_, look) in seen {
+        if let Look::There(Probe { channels: Some(channels), length, .. }) = look {
+            bound.add(most_calls(*channels), length.ms());
+        }
+    }
+    bound
+}
+
 /// Adds up the sources, and picks some evenly over the manifest: neighbours are often alike.
 fn sources(definition: &Definition, copy: Option<&Spooled>, scan: &Scan) -> Result<Sources, Faults> {
     let manifest = Manifest::open(definition, copy)?;
@@ -264,7 +278,29 @@ fn sources(definition: &Definition, copy: Option<&Spooled>, scan: &Scan) -> Resu
 struct Eyes {
     objects: Objects,
     fetcher: Option<Fetcher>,
-    hosts: Mutex<HashMap<String, Reached>>,
+    hosts: Hosts,
+}
+
+/// The hosts and buckets of sources, and whether they answer.
+#[derive(Debug, Default)]
+pub(super) struct Hosts(Mutex<HashMap<String, Reached>>);
+
+impl Hosts {
+    /// Whether the host of a source has not been reached so far however often it was tried.
+    pub(super) fn is_hopeless(&self, source: &str) -> bool {
+        self.map().get(host_of(source)).is_some_and(|reached| reached.is_hopeless())
+    }
+
+    /// Takes in whether the host of a source was reached.
+    pub(super) fn note(&self, source: &str, is_reached: bool) {
+        let mut hosts = self.map();
+        let host = hosts.entry(host_of(source).to_owned()).or_default();
+        if is_reached { host.there += 1 } else { host.away += 1 }
+    }
+
+    fn map(&self) -> std::sync::MutexGuard<'_, HashMap<String, Reached>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// How often a host, or a bucket, could be looked at and how often not.
@@ -294,25 +330,17 @@ impl Eyes {
         Self {
             objects: Objects::new(&definition.source).patient(settings),
             fetcher: fetcher.map(|fetcher| fetcher.with_private_redirects(definition.private_redirects)),
-            hosts: Mutex::default(),
+            hosts: Hosts::default(),
         }
     }
 
     /// Looks at a source, unless its host has not been reached so far however often it was tried.
     async fn look_at(&self, source: &str) -> Look {
-        let host = host_of(source).to_owned();
-        let hosts = || self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        if hosts().get(&host).is_some_and(|reached| reached.is_hopeless()) {
+        if self.hosts.is_hopeless(source) {
             return Look::Unknown;
         }
         let look = self.try_to_look_at(source).await;
-        let mut hosts = hosts();
-        let reached = hosts.entry(host).or_default();
-        if matches!(look, Look::Unknown) {
-            reached.away += 1
-        } else {
-            reached.there += 1
-        }
+        self.hosts.note(source, !matches!(look, Look::Unknown));
         look
     }
 

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use super::{Account, IntakeError, VoiceCheck};
 use crate::{
+    audio::analyze::{Hearing, RawFormat},
     definition::{
         Definition, Faults, Scan, Spooled,
         manifest::{JobDraft, ManifestLine},
@@ -71,6 +72,16 @@ pub trait IntakeTask: ReportTask {
 
     /// The cost of this much audio, if lines are priced by length.
     fn cost_of_audio(&self, _definition: &Definition, _audio_ms: u64, _rates: &Rates) -> Option<MicroUsd> {
+        None
+    }
+
+    /// The most calls that buy a recording with so many channels.
+    fn most_calls(&self, _definition: &Definition, _channels: u16) -> u64 {
+        1
+    }
+
+    /// What is bought of recordings, by what is heard in them; `None` if lines are no recordings.
+    fn heard_offers(&self, _definition: &Definition) -> Option<Box<dyn HeardOffers>> {
         None
     }
 
@@ -185,6 +196,43 @@ pub struct OutputEndings {
     pub all: Vec<String>,
     /// Those of files that may have no bytes.
     pub may_be_empty: Vec<String>,
+}
+
+/// What is bought of recordings, by what is heard in them.
+pub trait HeardOffers: Send + Sync {
+    /// What a recording without a header is.
+    fn raw(&self) -> Option<RawFormat>;
+
+    /// Whether recordings in which nobody speaks are not bought.
+    fn skips_silence(&self) -> bool;
+
+    /// What would be bought of a recording in which this was heard.
+    fn offer(&self, heard: &Hearing) -> HeardOffer;
+}
+
+/// What would be bought of one recording.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HeardOffer {
+    /// What each way of buying it buys, by the way's name; for all recordings the same ways in the same order.
+    pub ways: Vec<(&'static str, Sent)>,
+    /// What is not bought of it if silence is skipped.
+    pub silence: Sent,
+}
+
+/// What is sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Calls.
+    pub calls: u64,
+    /// Audio in these calls, in ms.
+    pub audio_ms: u64,
+}
+
+impl std::ops::AddAssign for Sent {
+    fn add_assign(&mut self, other: Self) {
+        self.calls += other.calls;
+        self.audio_ms += other.audio_ms;
+    }
 }
 
 /// Counts what would be bought, line by line.

@@ -134,13 +134,20 @@ impl BatchRequest for Transcription {
 
     fn price_of_rest(&self, rest: &Rest, rates: &Rates) -> String {
         let (model, price) = (self.options.model, self.price(rates));
-        match (rest.done, rest.audio_ms) {
+        let price = match (rest.done, rest.audio_ms) {
             _ if rates.known_per_minute(model).is_none() => price,
             (0, _) | (_, 0) => format!("{price}; how long the audio is shows as it is opened"),
             (done, known) => {
                 let audio_ms = known / done * rest.jobs;
                 let (cost, audio) = (dollars(rates.cost(model, audio_ms).0), duration(audio_ms));
-                format!("about {cost} for {audio} of audio, judging by the {} done ({price})", grouped(done))
+                return format!("about {cost} for {audio} of audio, judging by the {} done ({price})", grouped(done));
+            }
+        };
+        // What is done shows how many calls a recording is; before that the rule is all that is known.
+        match self.listening.channels {
+            ChannelMode::Mix => price,
+            ChannelMode::Split | ChannelMode::Auto => {
+                format!("{price}; a recording of two channels is two calls where both speak")
             }
         }
     }

@@ -127,7 +127,8 @@ fn settings(job: &TranscriptionJob<'_>) -> HearSettings {
     }
 }
 
-const fn raw(raw: RawAudio) -> RawFormat {
+/// What a file without a header is, as the decoder takes it.
+pub(in crate::tasks::transcribe) const fn raw(raw: RawAudio) -> RawFormat {
     let encoding = match raw.encoding {
         RawEncoding::Ulaw => Encoding::ULaw,
         RawEncoding::Alaw => Encoding::ALaw,

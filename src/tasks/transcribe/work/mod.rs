@@ -37,7 +37,7 @@ use crate::{
         batch::{BatchSpec, LineOverrides},
         call::{Answer, ErrorKind},
         job::CallRecord,
-        listening::ChannelMode,
+        listening::{ChannelMode, Listening},
         options::TranscribeOptions,
         pool::Pool,
         task::SpecError,
@@ -52,6 +52,8 @@ use crate::{
     store::{Claimed, StoreError, To},
     waves::Client,
 };
+
+pub(super) use self::hear::raw;
 
 /// How long a run waits for the log before its first call: a slow log must not delay the calls.
 const LOG_PATIENCE: Duration = Duration::from_secs(2);
@@ -221,6 +223,13 @@ async fn planned(job: &mut TranscriptionJob<'_>) -> Result<Result<Plan, Next>, S
         return Ok(Err(Next::Lost));
     }
     Ok(Ok(plan))
+}
+
+/// How many calls buy a recording in which this was heard, and how much audio they carry, in ms.
+pub(super) fn calls_of(heard: &Hearing, asked: &Listening) -> (u64, u64) {
+    let plan = Plan::of(heard, asked);
+    let sent = if plan.is_skipped { &[] } else { plan.parts.as_slice() };
+    (sent.len() as u64, sent.iter().map(|(_, part)| part.length_ms).sum())
 }
 
 fn overrides(job: &Claimed) -> Result<LineOverrides, StoreError> {
