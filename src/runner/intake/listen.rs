@@ -23,7 +23,7 @@ use crate::{
     media::{
         fetch::{FetchError, FetchSettings, Fetcher},
         s3::Objects,
-        source::{MAX_SOURCE_BYTES, Source, SourceFailure, check_file},
+        source::{MAX_CONVERTED_BYTES, Source, SourceFailure, check_file},
     },
 };
 
@@ -239,11 +239,11 @@ impl<'a> Ear<'a> {
         match source {
             Source::File(_) => {}
             Source::S3(at) => {
-                self.objects.fetch(at, expected, to, MAX_SOURCE_BYTES).await?;
+                self.objects.fetch(at, expected, to, MAX_CONVERTED_BYTES).await?;
             }
             Source::Http(url) => match &self.fetcher {
                 Some(fetcher) => {
-                    fetcher.fetch(url, to, MAX_SOURCE_BYTES).await?;
+                    fetcher.fetch(url, to, MAX_CONVERTED_BYTES).await?;
                 }
                 None => return Err(FetchError::Credentials("this machine cannot fetch recordings".into())),
             },
@@ -256,7 +256,7 @@ impl<'a> Ear<'a> {
         let _turn = self.decoders.acquire().await.map_err(|_| IntakeError::Interrupted)?;
         let (path, settings, stop) = (path.to_owned(), self.settings.clone(), self.stop.clone());
         let decoding = tokio::task::spawn_blocking(move || {
-            check_file(&path).map_err(Unheard::Source)?;
+            check_file(&path, MAX_CONVERTED_BYTES).map_err(Unheard::Source)?;
             hear(&path, &settings, &|| stop.is_cancelled()).map_err(Unheard::Decoder)
         });
         let heard = decoding.await.map_err(|_| IntakeError::Interrupted)?;
