@@ -92,7 +92,8 @@ pub async fn check(
     };
     let seen = plan.as_ref().and_then(|plan| plan.seen.as_ref());
     let mut unchecked: Vec<String> = not_fetched.into_iter().collect();
-    unchecked.extend(unchecked_of(definition, settings, seen.is_some_and(intake::Seen::is_whole)));
+    let is_whole = seen.is_some_and(intake::Seen::is_whole) || heard.as_ref().is_some_and(Heard::is_whole);
+    unchecked.extend(unchecked_of(definition, settings, is_whole));
     let judged = match &plan {
         Some(plan) => recall_account(settings, store.as_ref(), definition, plan),
         None => Some(AccountNotes::default()),

@@ -80,7 +80,7 @@ fn bought(bought: &Bought, is_whole: bool, priced: bool) -> String {
 fn least(calls: u64, rate: Option<u32>) -> String {
     match rate.map(|rate| least_time(calls, rate)) {
         None => String::new(),
-        Some(0) => ", within a minute".to_owned(),
+        Some(0) => ", within the first minute's requests".to_owned(),
         Some(ms) => format!(", at least {}", duration(ms)),
     }
 }
@@ -148,15 +148,15 @@ mod tests {
                     1 of these for want of ffmpeg, e.g. e.amr: AMR needs ffmpeg
           broken    2 heard as far as readable, e.g. b.wav: it is damaged there
           ffmpeg    1 read by it, e.g. c.wma (wmav2)
-          mix       about $0.03 in 6 calls for 6 min 0 s of audio, within a minute
-          split     about $0.06 in 12 calls for 12 min 0 s of audio, within a minute
+          mix       about $0.03 in 6 calls for 6 min 0 s of audio, within the first minute's requests
+          split     about $0.06 in 12 calls for 12 min 0 s of audio, within the first minute's requests
           silence   no_speech = "skip" would save about $0.005 in 1 call for 1 min 0 s of audio: nobody speaks there
         "#);
         let sample = Heard { give_or_take_ms: 600_000, skips_silence: true, ..heard(6_000) };
         insta::assert_snapshot!(facts(&sample, Some(25), false).join("\n"), @r#"
           heard     6 of 6,000 recordings; nothing was sent. What follows is of all, by these
                     about 1,000 mono, 2,000 stereo (two voices apart), 1,000 dual mono, 1,000 silent
-                    about 4 d 4 h ± 10 min 0 s of audio, with 1 d 9 h of speech
+                    about 4 d 4 h ± 10 min 0 s of audio, with 33 h 20 min of speech
           not heard about 1,000 without a length and a price here, e.g. e.amr: AMR needs ffmpeg
                     about 1,000 of these for want of ffmpeg, e.g. e.amr: AMR needs ffmpeg
           broken    about 2,000 heard as far as readable, e.g. b.wav: it is damaged there

@@ -317,14 +317,17 @@ mod tests {
 
     #[test]
     fn the_cost_is_judged_by_what_is_done() {
-        let spec: BatchSpec = serde_json::from_value(serde_json::json!({
+        let mut spec = serde_json::json!({
             "definition": "d", "task": "transcribe", "manifest": "m", "output": "/o",
             "asked": { "formats": ["json"], "options": { "model": "pulse", "language": "en", "word_timestamps": false, "diarize": false,
                 "redact_pii": false, "redact_pci": false, "redact": "strict", "emotion_detection": false,
                 "gender_detection": false, "expire_content": "false", "allow_silence": false, "send": "auto" } },
             "run": {}, "report": {}, "carried": [], "option_columns": [],
-        }))
-        .unwrap();
+        });
+        spec["asked"]["listening"] = serde_json::json!({ "channels": "split" });
+        let split: BatchSpec = serde_json::from_value(spec.clone()).unwrap();
+        spec["asked"]["listening"] = serde_json::json!({});
+        let spec: BatchSpec = serde_json::from_value(spec).unwrap();
         let asked = Transcribe.batch(&spec.task).unwrap();
         let message = |counts: &Counts| outlook(counts, (&spec, &*asked), &limits(None, None), &Rates::default());
         let mut counts = Counts::default();
@@ -338,5 +341,9 @@ mod tests {
             message(&counts)[0],
             fact("cost", format!("about $0.05 for 10 min 0 s of audio, judging by the 2 done ({price})"))
         );
+        let asked = Transcribe.batch(&split.task).unwrap();
+        let rest = Rest { jobs: 10, done: 0, audio_ms: 0 };
+        let said = asked.price_of_rest(&rest, &Rates::default());
+        assert!(said.ends_with("; a recording of two channels is two calls where both speak"), "{said}");
     }
 }

@@ -94,6 +94,8 @@ fn a_broken_definition_stops_no_other() {
     definition(dir.path(), "cron", &nightly("UTC", "calls.csv", "6h").replace("0 2 * * *", "0 26 * * *"));
     definition(dir.path(), "gone", &nightly("UTC", "missing.csv", "6h"));
     definition(dir.path(), "plain", "manifest = \"calls.csv\"\n");
+    let split = TASK.replace(" }", ", channels = \"split\" }") + &nightly("UTC", "calls.csv", "6h");
+    fs::write(dir.path().join("jobs/split.toml"), split).unwrap();
     fs::write(dir.path().join("jobs/half.toml"), "task = \n").unwrap();
     fs::write(dir.path().join("jobs/notes.txt"), "no definition").unwrap();
     let listed = schedule(dir.path(), &[]);
@@ -104,6 +106,7 @@ fn a_broken_definition_stops_no_other() {
         "{message}"
     );
     assert!(message.contains("  calls     3, within the first minute's requests"), "{message}");
+    assert!(message.contains("  calls     at most 6, within the first minute's requests"), "two channels: {message}");
     assert!(message.contains("1 definition without a schedule\n3 definitions broken, and will not run"), "{message}");
     for words in [
         "jobs/cron.toml:7:21: `schedule.cron`: hour `26`: 26 is not between 0 and 23",
