@@ -62,12 +62,37 @@ impl Prepare {
     }
 }
 
+/// The most channels that can have roles.
+pub const CHANNELS_MOST: u16 = 16;
+
 /// The names of the speakers, by channel, counted from 1.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Roles(pub BTreeMap<u16, String>);
 
 impl Roles {
+    /// Whether no channel has a role.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// These roles, and those of `others` for the channels that have none here.
+    #[must_use]
+    pub fn or(mut self, others: &Self) -> Self {
+        for (channel, role) in &others.0 {
+            self.0.entry(*channel).or_insert_with(|| role.clone());
+        }
+        self
+    }
+
+    /// The channel whose role a column of this name has: `channel_1`, in any case.
+    #[must_use]
+    pub fn channel_of_column(name: &str) -> Option<u16> {
+        let number = name.trim().to_ascii_lowercase().strip_prefix("channel_")?.parse().ok()?;
+        (1..=CHANNELS_MOST).contains(&number).then_some(number)
+    }
+
     /// The name of this channel, counted from 1: its role, else `channel 1`. Never empty.
     #[must_use]
     pub fn name(&self, channel: u16) -> String {
@@ -161,6 +186,12 @@ mod tests {
     fn a_channel_without_a_role_has_its_number() {
         let roles = Roles(BTreeMap::from([(1, " agent ".into()), (2, " ".into())]));
         assert_eq!([1, 2, 3].map(|channel| roles.name(channel)), ["agent", "channel 2", "channel 3"]);
+        let line = Roles(BTreeMap::from([(2, "caller".into())]))
+            .or(&Roles(BTreeMap::from([(1, "agent".into()), (2, "customer".into())])));
+        assert_eq!([1, 2].map(|channel| line.name(channel)), ["agent", "caller"]);
+        let columns = ["channel_1", "Channel_2", "channel_0", "channel_17", "channel", "channel_one", "channels"];
+        let of = columns.map(Roles::channel_of_column);
+        assert_eq!(of, [Some(1), Some(2), None, None, None, None, None]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     extra::Extra,
     keywords::Keywords,
+    listening::Roles,
     options::{ExpireContent, Language, Redact, SendMode, SttModel, TranscribeOptions, listed},
 };
 
@@ -43,7 +44,7 @@ listed! {
 /// Options that override those of the level above; `None` keeps the value from there.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
-#[expect(missing_docs, reason = "the fields are those of TranscribeOptions, described there")]
+#[expect(missing_docs, reason = "the other fields are those of TranscribeOptions, described there")]
 pub struct LineOverrides {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<SttModel>,
@@ -73,6 +74,9 @@ pub struct LineOverrides {
     pub keywords: Option<Keywords>,
     #[serde(skip_serializing_if = "Extra::is_empty")]
     pub extra: Extra,
+    /// The roles of the line's own channels; those of the definition hold for the others.
+    #[serde(skip_serializing_if = "Roles::is_empty")]
+    pub roles: Roles,
 }
 
 impl LineOverrides {
@@ -144,6 +148,7 @@ impl LineOverrides {
             send: keep(self.send, &base.send),
             keywords: keep(self.keywords, &base.keywords),
             extra: self.extra.differing_from(&base.extra),
+            roles: self.roles,
         };
         (kept != Self::default()).then_some(kept)
     }

@@ -18,7 +18,10 @@ use wavebatch::{
     store::{Chosen, Selection},
 };
 
-use crate::support::Fixture;
+use crate::{
+    cli::stderr,
+    support::{Fixture, service::program},
+};
 
 const AGENT: &str = "Good morning this is support";
 const CUSTOMER: &str = "My lamp has not come yet and I want to know where it is now";
@@ -212,6 +215,17 @@ fn aiff(rate: u32, samples: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_line_can_name_its_own_sides() {
+    let fixture = recordings(Config::default(), &[("call", call().record().wav())]).await;
+    fixture.write("calls.csv", "key,source,Channel_1,channel_2\ncall,rec/call.wav,Maya,\n");
+    let (batch, ran) = fixture.go(SPLIT, "").await;
+    assert_eq!(ran.end, RunEnd::Done);
+    let txt = fixture.output("call.txt");
+    assert!(txt.starts_with(&format!("Maya: {AGENT}")) && txt.contains("customer: "), "{txt}");
+    assert_eq!(report(&fixture, batch).await["call"]["Channel_1"], "Maya", "the columns are carried, too");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_recording_that_cannot_be_split_says_why_and_costs_nothing() {
     let fixture =
         recordings(Config::default(), &[("broken", b"no audio at all, but some bytes that mean nothing".to_vec())])
@@ -233,4 +247,30 @@ async fn a_run_that_ends_between_two_sides_goes_on_with_the_second() {
     let row = fixture.row(batch, "call").await;
     assert_eq!((row.state, row.billed_calls), (JobState::Succeeded, 2), "{:?}", row.error);
     assert_eq!(fixture.pool().await.pool, Pool::Pulse);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_between_two_sides_buys_none_of_them_twice() {
+    for point in ["after-answer:1", "after-answer:2", "before-sink", "before-settle"] {
+        let fixture = recordings(Config::default(), &[("call", call().record().wav())]).await;
+        let definition = fixture.definition(SPLIT, "");
+        let run = |crash: Option<&str>| {
+            let mut command = program(&fixture, &["run", definition.to_str().unwrap()]);
+            crash.map(|at| command.env("WAVEBATCH_CRASH_AT", at));
+            tokio::task::spawn_blocking(move || command.output().unwrap())
+        };
+        let killed = run(Some(point)).await.unwrap();
+        assert_eq!(killed.status.code(), None, "{point}: {}", stderr(&killed));
+        let ended = run(None).await.unwrap();
+        assert_eq!(ended.status.code(), Some(0), "{point}: {}", stderr(&ended));
+        assert_eq!(fixture.sandbox.books().billed, 2, "{point}");
+        assert!(fixture.output("call.txt").contains(&format!("customer: {CUSTOMER}")), "{point}");
+    }
+}
+
+crate::support::server::on_postgres_in_the_gate! {
+    each_side_is_bought_by_itself_and_the_words_are_one_conversation,
+    nothing_is_bought_for_a_copy_a_silent_side_or_a_silent_recording,
+    a_side_whose_answer_has_no_words_is_suspect_and_alone_bought_again,
+    a_run_that_ends_between_two_sides_goes_on_with_the_second,
 }

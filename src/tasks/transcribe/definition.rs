@@ -98,7 +98,7 @@ fields! {
         "webhook": [WebhookMode] (= "\"auto\"") => Nothing;
         /// How the channels of a recording are transcribed. `split` makes one transcript of two sides, with a turn for each time that somebody speaks; each side is a call, and costs what its length costs.
         "channels": [ChannelMode] (= "\"mix\"") => Pays;
-        /// Who speaks on which channel, counted from 1. The names stand in the outputs and in the report.
+        /// Who speaks on which channel, counted from 1. The names stand in the outputs and in the report. Columns `channel_1`, `channel_2`, … (also as groups of `name_pattern`) say it for a line.
         "roles": "a table of strings, e.g. { 1 = \"agent\", 2 = \"customer\" }" (= "{}") => Nothing;
         /// What happens to a recording in which nobody speaks.
         "no_speech": [NoSpeech] (= "\"send\"") => Nothing;

@@ -12,7 +12,7 @@ use crate::{
         walk::{Section, TomlWalk},
     },
     domain::{
-        listening::{Analyze, ChannelMode, Listening, NoSpeech, Prepare, RawAudio, RawEncoding, Roles},
+        listening::{Analyze, CHANNELS_MOST, ChannelMode, Listening, NoSpeech, Prepare, RawAudio, RawEncoding, Roles},
         options::{SendMode, TranscribeOptions},
     },
 };
@@ -25,8 +25,6 @@ fields! {
     }
 }
 
-/// The most channels that can have roles.
-const CHANNELS_MOST: u16 = 16;
 /// The longest name of a role, in characters: it stands before each caption.
 const ROLE_MOST: usize = 40;
 /// Sampling rates that recorders use, in Hz.

@@ -11,6 +11,10 @@ const ENOUGH: u64 = 2_400_000;
 const LEAST: u64 = 4_000;
 /// How much smoother the other reading has to be.
 const SMOOTHER: f64 = 0.87;
+/// Samples below this are silence.
+const SILENT: u16 = 64;
+/// One of so many samples in silence proves the reading of G.711.
+const SILENT_SHARE: u64 = 5;
 /// The mean size of samples that are read wrong is greater: what is near silence is no proof of anything.
 const LEAST_MEAN: f64 = 200.0;
 
@@ -22,6 +26,9 @@ pub(super) struct Doubter {
     other: Roughness,
     heard: u64,
     last: Option<i16>,
+    /// Samples that are almost zero, and all samples.
+    silent: u64,
+    all: u64,
 }
 
 #[derive(Default)]
@@ -50,7 +57,15 @@ impl Roughness {
 
 impl Doubter {
     pub(super) fn new(encoding: Encoding) -> Self {
-        Self { encoding, own: Roughness::default(), other: Roughness::default(), heard: 0, last: None }
+        Self {
+            encoding,
+            own: Roughness::default(),
+            other: Roughness::default(),
+            heard: 0,
+            last: None,
+            silent: 0,
+            all: 0,
+        }
     }
 
     const fn other(&self) -> Option<Encoding> {
@@ -70,6 +85,8 @@ impl Doubter {
         }
         for sample in samples {
             let sample = (sample * 32_768.0) as i16;
+            self.all += 1;
+            self.silent += u64::from(sample.unsigned_abs() < SILENT);
             // Digital silence read wrong is a constant level: perfectly smooth, and no proof of anything.
             if self.last.replace(sample) == Some(sample) {
                 continue;
@@ -90,7 +107,10 @@ impl Doubter {
     pub(super) fn note(&self) -> Option<Note> {
         let seems = self.other()?;
         let is_loud = self.own.sum >= LEAST_MEAN * self.heard as f64;
-        let is_other = self.heard >= LEAST && is_loud && self.other.value() < SMOOTHER * self.own.value();
+        // Neither law reads the other's silence as silence.
+        let is_g711 = matches!(self.encoding, Encoding::ULaw | Encoding::ALaw);
+        let is_own = is_g711 && self.silent * SILENT_SHARE >= self.all;
+        let is_other = self.heard >= LEAST && is_loud && !is_own && self.other.value() < SMOOTHER * self.own.value();
         is_other.then_some(Note::LooksLike { read_as: self.encoding, seems })
     }
 }

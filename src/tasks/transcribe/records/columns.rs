@@ -12,7 +12,11 @@ use crate::{
         template::Template,
         text::{shell_word, ticked},
     },
-    domain::{batch::LineOption, options::OWN_QUERY},
+    domain::{
+        batch::LineOption,
+        listening::{ChannelMode, Roles},
+        options::OWN_QUERY,
+    },
 };
 
 pub(in crate::tasks::transcribe) const SOURCE_NAMES: [&str; 8] =
@@ -39,6 +43,8 @@ pub(super) struct RecordingColumns {
     pub(super) options: Vec<(LineOption, usize)>,
     /// Parameters that this release does not know, by name.
     pub(super) extras: Vec<(String, usize)>,
+    /// The columns of the line's own roles, by channel. They are carried to the report like other columns.
+    pub(super) roles: Vec<(u16, usize)>,
 }
 
 impl RecordingColumns {
@@ -83,6 +89,14 @@ impl RecordingColumns {
         let free = |index: usize| !used.contains(&Some(index));
         let extras = extras(&columns, free, OWN_QUERY, !asked.option_columns.is_empty());
         let extras = extras.map_err(|message| Faults::from(manifest.fault(message)))?;
+        let roles = match asked.listening.channels {
+            ChannelMode::Mix => Vec::new(),
+            _ => columns
+                .iter()
+                .enumerate()
+                .filter_map(|(at, name)| Some((Roles::channel_of_column(name)?, at)).filter(|_| free(at)))
+                .collect(),
+        };
         let made = |index: &usize| of_files && *index < own;
         let taken = |index: &usize| {
             made(index)
@@ -117,15 +131,15 @@ impl RecordingColumns {
             all: columns,
         };
         let names = asked.name_pattern.as_ref().map(FileNames::new);
-        Ok(Self { columns, source_name, names, of_files, key, source, options, extras })
+        Ok(Self { columns, source_name, names, of_files, key, source, options, extras, roles })
     }
 
     /// The columns of an empty manifest, which has no header either.
     pub(super) fn of_nothing() -> Self {
         let source_name = SOURCE_NAMES[0].to_owned();
         let columns = Columns { content: vec![source_name.clone()], ..Columns::default() };
-        let (options, extras, source) = (Vec::new(), Vec::new(), NameRule::Cell(0));
-        Self { columns, source_name, names: None, of_files: false, key: None, source, options, extras }
+        let (options, extras, roles, source) = (Vec::new(), Vec::new(), Vec::new(), NameRule::Cell(0));
+        Self { columns, source_name, names: None, of_files: false, key: None, source, options, extras, roles }
     }
 
     /// Adds the cells that the pattern takes from the line's file name.

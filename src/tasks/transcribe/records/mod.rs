@@ -12,6 +12,7 @@ use self::{
     columns::RecordingColumns,
     source::{check_source, foreign, local, resolve},
 };
+use super::listening::role_of;
 use crate::{
     definition::{
         Faults, NoSource, Transcribing,
@@ -152,8 +153,9 @@ impl<'m> RecordingJudge<'m> {
     }
 
     fn options(&mut self, record: &Record) -> Arc<LineOptions> {
-        let RecordingColumns { options, extras, .. } = &self.of.columns;
-        let columns = || options.iter().map(|(_, at)| at).chain(extras.iter().map(|(_, at)| at));
+        let RecordingColumns { options, extras, roles, .. } = &self.of.columns;
+        let set = || options.iter().map(|(_, at)| at).chain(extras.iter().map(|(_, at)| at));
+        let columns = || set().chain(roles.iter().map(|(_, at)| at));
         if columns().all(|at| record.cell(*at).trim().is_empty()) {
             return Arc::clone(&self.defaults);
         }
@@ -293,6 +295,16 @@ fn read_options(of: &Recordings<'_>, record: &Record) -> (LineOptions, Transcrib
         let cell = record.cell(*index).trim();
         if !cell.is_empty() {
             said.extra.query.insert(name.clone(), cell.to_owned());
+        }
+    }
+    for (channel, index) in &columns.roles {
+        let cell = record.cell(*index).trim();
+        if cell.is_empty() {
+            continue;
+        }
+        match role_of(cell) {
+            Ok(role) => drop(said.roles.0.insert(*channel, role)),
+            Err(message) => faults.push(LineFault::of_option(Some(format!("channel_{channel}")), message)),
         }
     }
     let merged = said.apply(&asked.options);

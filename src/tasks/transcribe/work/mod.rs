@@ -37,7 +37,7 @@ use crate::{
         batch::{BatchSpec, LineOverrides},
         call::{Answer, ErrorKind},
         job::CallRecord,
-        listening::{ChannelMode, Listening},
+        listening::{ChannelMode, Listening, Roles},
         options::TranscribeOptions,
         pool::Pool,
         task::SpecError,
@@ -123,6 +123,8 @@ struct TranscriptionJob<'a> {
     kept: &'a RunState,
     asked: &'a Transcription,
     options: TranscribeOptions,
+    /// Who speaks on which channel.
+    roles: Roles,
     recording: Recording,
     /// What the call at hand sends of it, if that was planned.
     sent: Option<SentPart>,
@@ -134,10 +136,12 @@ struct TranscriptionJob<'a> {
 
 impl<'a> TranscriptionJob<'a> {
     fn new(batch: &'a TranscriptionBatch, on: JobContext<'a>) -> Result<Self, StoreError> {
-        let options = overrides(on.job())?.apply(&batch.asked.options);
+        let own = overrides(on.job())?;
+        let options = own.apply(&batch.asked.options);
+        let roles = own.roles.or(&batch.asked.listening.roles);
         let (kept, asked) = (&*batch.kept, &batch.asked);
         let recording = Recording::new();
-        Ok(Self { on, batch, kept, asked, options, recording, sent: None, heard: None, webhook: None })
+        Ok(Self { on, batch, kept, asked, options, roles, recording, sent: None, heard: None, webhook: None })
     }
 
     /// Whether word times are requested.

@@ -121,7 +121,7 @@ async fn deliver(job: &mut TranscriptionJob<'_>, plan: &Plan, answers: Vec<SideA
         key: on.job().key.clone(),
         formats: formats.clone(),
         drafts: leftovers.iter().map(|leftover| leftover.path.clone()).collect(),
-        names: answers.iter().map(|side| job.asked.listening.roles.name(side.channel)).collect(),
+        names: answers.iter().map(|side| job.roles.name(side.channel)).collect(),
         length: if length_ms > 0 { Length::Exact(length_ms) } else { Length::Unknown },
         heard,
         language: job.options.language.as_str().to_owned(),
