@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::listed::listed;
+use super::{listed::listed, transcript::AlarmLimits};
 
 listed! {
     /// How the channels of a recording are transcribed.
@@ -145,6 +145,9 @@ pub struct Listening {
     /// What a file without a header is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw: Option<RawAudio>,
+    /// From when on an answer does not fit what was heard.
+    #[serde(skip_serializing_if = "AlarmLimits::is_default")]
+    pub alarms: AlarmLimits,
 }
 
 impl Default for Listening {
@@ -156,6 +159,7 @@ impl Default for Listening {
             analyze: Analyze::Auto,
             prepare: Prepare::Auto,
             raw: None,
+            alarms: AlarmLimits::default(),
         }
     }
 }

@@ -51,6 +51,8 @@ listed! {
         Sparse = "sparse",
         /// One phrase comes again and again, more often than it can be said.
         Looped = "looped",
+        /// Two channels speak, and the words are those of one.
+        OneSided = "one_sided",
         /// The transcript was paid for without word times, and captions were requested later. Captions distribute the text over
         /// the recording.
         WordsNotAsked = "words_not_asked",
@@ -138,6 +140,7 @@ impl From<SuspectReason> for Note {
             SuspectReason::Invented => Self::Invented,
             SuspectReason::Sparse => Self::Sparse,
             SuspectReason::Looped => Self::Looped,
+            SuspectReason::OneSided => Self::OneSided,
         }
     }
 }

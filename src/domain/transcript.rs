@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use self::reading::to_millis;
 pub use self::{
-    alarms::{Alarm, AlarmLimits, alarm},
+    alarms::{Alarm, AlarmLimits, alarm, alarm_of_mix},
     reading::{AnswerDetail, AnswerReading, TextField},
     text::{letters, sticks},
     timeline::{TimedText, Timeline},
@@ -221,6 +221,8 @@ listed! {
         Sparse = "sparse",
         /// One phrase comes again and again, more often than it can be said.
         Looped = "looped",
+        /// Two channels speak, and the words are those of one.
+        OneSided = "one_sided",
     }
 }
 
@@ -247,6 +249,7 @@ impl SuspectReason {
             Self::CutOff => "somebody speaks long after the last word: the end may be missing",
             Self::Invented => "there are words where nobody speaks",
             Self::Sparse => "there are very few words for so much speech: parts may be missing",
+            Self::OneSided => "two channels speak, and the words are those of one",
             Self::Looped => "one phrase comes again and again, more often than it can be said",
             Self::WordsLost => "there are no word times, which srt and vtt need; `wavebatch retry` pays for them",
         }

@@ -167,6 +167,11 @@ async fn an_answer_that_does_not_fit_what_is_heard_is_suspect() {
     let row = fixture.row(batch, "call").await;
     assert_eq!((row.state, row.error_kind.as_deref()), (JobState::Suspect, Some("invented")), "{:?}", row.error);
 
+    let fixture = recordings(Config::default(), &[("call", mono.wav())]).await;
+    fixture.sandbox.script([Fault::new(Match::Nth(1), What::LateWords(2_600))]);
+    let (batch, _) = fixture.go("analyze = \"always\"\n[alarms]\ninvented = \"1m\"", "").await;
+    assert_eq!(fixture.row(batch, "call").await.state, JobState::Succeeded, "the limit is the definition's");
+
     let fixture = recordings(Config::default(), &[("silent", silence().record().wav())]).await;
     fixture.sandbox.script([Fault::new(Match::Any, What::EmptyText)]);
     let (batch, _) = fixture.go("analyze = \"always\"", "").await;

@@ -255,7 +255,7 @@ async fn kills(moments: u64) {
         if in_the_middle == moments {
             break;
         }
-        assert!(nth < moments * 4, "only {in_the_middle} of {nth} had begun");
+        assert!(nth < moments * 10, "only {in_the_middle} of {nth} had begun");
         let fixture = worked().await;
         let patterns = patterns(&fixture).await;
         let keys: Vec<String> = FORGOTTEN.iter().map(|n| key(*n)).collect();
@@ -263,7 +263,9 @@ async fn kills(moments: u64) {
         keys.iter().for_each(|key| args.extend(["--key", key]));
         let mut child = program(&fixture, &args).stderr(std::process::Stdio::null()).spawn().unwrap();
         let began = Instant::now();
-        let moment = Duration::from_millis(15 + (nth * 7_919 + u64::from(std::process::id())) % 220);
+        // A process that begins later than expected, on a busy machine, is given longer and longer.
+        let longest = 220 * (1 + nth / moments);
+        let moment = Duration::from_millis(15 + (nth * 7_919 + u64::from(std::process::id())) % longest);
         while began.elapsed() < moment && child.try_wait().unwrap().is_none() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }

@@ -1,5 +1,7 @@
 //! A transcript held against what is heard in its recording.
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     SuspectReason, Transcript,
     text::letters,
@@ -7,7 +9,7 @@ use super::{
 };
 use crate::domain::{
     cut::breakable,
-    hearing::{Stretch, overlap, total_ms, union, without},
+    hearing::{HeardSpeech, Stretch, overlap, total_ms, union, without},
 };
 
 /// A word takes no longer: answers often stretch words up to the next.
@@ -18,7 +20,8 @@ const SHORTEST_LOOP: usize = 3;
 const LONGEST_LOOP: usize = 40;
 
 /// From when on a transcript does not fit what is heard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct AlarmLimits {
     /// So much speech has words, in ms.
     pub unheard_ms: u64,
@@ -36,6 +39,8 @@ pub struct AlarmLimits {
     pub loops: usize,
     /// The most words that can be said, in 1,000 seconds.
     pub most_words: u64,
+    /// A channel that speaks alone for so long has words, in ms.
+    pub one_sided_ms: u64,
 }
 
 impl Default for AlarmLimits {
@@ -49,7 +54,16 @@ impl Default for AlarmLimits {
             sparse_words: 500,
             loops: 4,
             most_words: 6_000,
+            one_sided_ms: 10_000,
         }
+    }
+}
+
+impl AlarmLimits {
+    /// Whether no limit was set.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
     }
 }
 
@@ -74,6 +88,7 @@ impl Alarm {
             SuspectReason::Invented => "of words where nobody speaks",
             SuspectReason::Sparse => "of speech with very few words",
             SuspectReason::Looped => "of speech for one phrase again and again",
+            SuspectReason::OneSided => "of one channel's speech without words, while the other one has its words",
             other => other.in_words(),
         };
         let tenths = self.for_ms / 100;
@@ -93,6 +108,34 @@ pub fn alarm(transcript: &Transcript, speech: &[Stretch], limits: AlarmLimits) -
         .or_else(|| invented(&transcript.words, speech, limits))
         .or_else(|| looped(transcript, speech, limits))
         .or_else(|| sparse(transcript, speech, limits))
+}
+
+/// The same for a transcript of all channels together, which may also have the words of one channel alone.
+#[must_use]
+pub fn alarm_of_mix(transcript: &Transcript, heard: &HeardSpeech, limits: AlarmLimits) -> Option<Alarm> {
+    alarm(transcript, &heard.of_all(), limits).or_else(|| one_sided(&transcript.words, heard, limits))
+}
+
+/// A channel whose words are missing: hardly any word falls where it speaks alone, and most of what another one says alone has words.
+fn one_sided(words: &Timeline, heard: &HeardSpeech, limits: AlarmLimits) -> Option<Alarm> {
+    let said = union(words.iter().map(spoken));
+    let alone = |nth: usize| {
+        let others = heard.channels.iter().enumerate().filter(|(other, _)| *other != nth);
+        without(&heard.channels[nth], &union(others.flat_map(|(_, speech)| speech.iter().copied())))
+    };
+    let sides: Vec<_> = (0..heard.channels.len()).map(alone).collect();
+    let covered = |alone: &[Stretch]| total_ms(&overlap(alone, &said));
+    let has_words = |alone: &Vec<Stretch>| {
+        let all = total_ms(alone);
+        all * 2 >= limits.one_sided_ms && covered(alone) * 2 >= all
+    };
+    let lacks_words = |alone: &&Vec<Stretch>| {
+        let all = total_ms(alone);
+        all >= limits.one_sided_ms && covered(alone) * 10 < all
+    };
+    let missing = sides.iter().find(lacks_words)?;
+    let found = Alarm { reason: SuspectReason::OneSided, for_ms: total_ms(missing), at_ms: start_of(missing) };
+    sides.iter().any(has_words).then_some(found)
 }
 
 fn unheard(transcript: &Transcript, speech: &[Stretch], limits: AlarmLimits) -> Option<Alarm> {
@@ -319,5 +362,26 @@ mod tests {
         assert_eq!(alarm.in_words(), "14.2 s of speech after the last word (at 1:02)");
         let alarm = Alarm { reason: SuspectReason::Invented, for_ms: 2_400, at_ms: 3_600_000 };
         assert_eq!(alarm.in_words(), "2.4 s of words where nobody speaks (at 60:00)");
+    }
+
+    #[test]
+    fn a_mix_with_the_words_of_one_channel_alone_is_one_sided() {
+        let sides = |first: &[(u64, u64)], second: &[(u64, u64)]| HeardSpeech {
+            channels: vec![stretches(first), stretches(second)],
+            length_ms: 60_000,
+        };
+        let of = |words: &[(u64, u64)], heard: &HeardSpeech| {
+            alarm_of_mix(&saying(words), heard, AlarmLimits::default())
+                .map(|alarm| (alarm.reason, alarm.for_ms, alarm.at_ms))
+        };
+        let both = sides(&[(0, 9_000), (30_000, 39_000)], &[(10_000, 21_000), (40_000, 41_000)]);
+        let (first, second) = ([(0, 9_000), (30_000, 39_000)], [(10_000, 21_000), (40_000, 41_000)]);
+        assert_eq!(of(&first, &both), Some((SuspectReason::OneSided, 12_000, 10_000)));
+        assert_eq!(of(&[first, second].concat(), &both), None, "both have their words");
+        assert_eq!(of(&[(0, 9_000), (10_000, 13_000), (30_000, 39_000)], &both), None, "some of them are enough");
+        let short = sides(&first, &[(10_000, 14_000)]);
+        assert_eq!(of(&first, &short), None, "a short answer is easily missed");
+        let over = sides(&first, &first);
+        assert_eq!(of(&first, &over), None, "two channels with the same sound have the same words");
     }
 }

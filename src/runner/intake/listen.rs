@@ -23,7 +23,7 @@ use crate::{
     media::{
         fetch::{FetchError, FetchSettings, Fetcher},
         s3::Objects,
-        source::{MAX_CONVERTED_BYTES, Source, SourceFailure, check_file},
+        source::{MAX_CONVERTED_BYTES, MAX_SOURCE_BYTES, Source, SourceFailure, check_file},
     },
 };
 
@@ -243,7 +243,7 @@ impl<'a> Ear<'a> {
             }
             Source::Http(url) => match &self.fetcher {
                 Some(fetcher) => {
-                    fetcher.fetch(url, to, MAX_CONVERTED_BYTES).await?;
+                    fetcher.fetch(url, to, MAX_SOURCE_BYTES).await?;
                 }
                 None => return Err(FetchError::Credentials("this machine cannot fetch recordings".into())),
             },

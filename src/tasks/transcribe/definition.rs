@@ -37,7 +37,7 @@ use crate::{
 };
 
 /// The rows of the reference.
-const FIELDS: &[FieldTable] = &[ROOT, COLUMNS, OPTIONS, listening::AUDIO, REPORT];
+const FIELDS: &[FieldTable] = &[ROOT, COLUMNS, OPTIONS, listening::AUDIO, listening::ALARMS, REPORT];
 
 fields! {
     /// Further fields of a transcription.
@@ -149,6 +149,8 @@ impl DefinitionTask for Transcribe {
         read_transcribe(walk, section, &mut draft);
         let section = walk.section(root, "audio");
         draft.listening.read_audio(walk, section);
+        let section = walk.section(root, "alarms");
+        draft.listening.read_alarms(walk, section);
         Box::new(draft)
     }
 

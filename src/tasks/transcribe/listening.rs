@@ -8,12 +8,13 @@ use crate::{
     definition::{
         build::Builder,
         fields::fields,
-        text::{named, ticked},
+        text::{duration, named, ticked},
         walk::{Section, TomlWalk},
     },
     domain::{
         listening::{Analyze, CHANNELS_MOST, ChannelMode, Listening, NoSpeech, Prepare, RawAudio, RawEncoding, Roles},
         options::{SendMode, TranscribeOptions},
+        transcript::AlarmLimits,
     },
 };
 
@@ -22,6 +23,21 @@ fields! {
     pub(super) AUDIO = "audio" {
         /// What a file without a header is, as recorders of telephone calls write it. `encoding` is `ulaw`, `alaw`, `s16le` or `s16be`; `channels` is 1 if it is absent.
         "raw": "a table, e.g. { encoding = \"ulaw\", rate = 8000, channels = 1 }" () => Nothing;
+    }
+}
+
+fields! {
+    /// From when on an answer does not fit what was heard in its recording, and its line is suspect. They hold where recordings are
+    /// heard (`analyze`).
+    pub(super) ALARMS = "alarms" {
+        /// So much speech without any word: `unheard`.
+        "unheard": "a duration" (= "\"3s\"") => Nothing;
+        /// So much speech after the last word: `cut_off`.
+        "cut_off": "a duration" (= "\"10s\"") => Nothing;
+        /// More words than this where nobody speaks: `invented`.
+        "invented": "a duration" (= "\"2s\"") => Nothing;
+        /// So much speech with under half a word a second: `sparse`.
+        "sparse": "a duration" (= "\"1m\"") => Nothing;
     }
 }
 
@@ -39,6 +55,7 @@ pub(super) struct ListeningDraft {
     analyze: Option<Analyze>,
     prepare: Option<Prepare>,
     raw: Option<RawAudio>,
+    alarms: AlarmLimits,
 }
 
 impl ListeningDraft {
@@ -54,7 +71,21 @@ impl ListeningDraft {
             analyze: walk.text(section, "analyze", named),
             prepare: walk.text(section, "prepare", named),
             raw: None,
+            alarms: AlarmLimits::default(),
         }
+    }
+
+    /// Reads `[alarms]`.
+    pub(super) fn read_alarms<'t>(&mut self, walk: &mut TomlWalk<'t>, mut section: Section<'t>) {
+        let AlarmLimits { unheard_ms, cut_off_ms, invented_ms, sparse_ms, .. } = &mut self.alarms;
+        for (name, limit) in
+            [("unheard", unheard_ms), ("cut_off", cut_off_ms), ("invented", invented_ms), ("sparse", sparse_ms)]
+        {
+            if let Some(time) = walk.text(&mut section, name, duration) {
+                *limit = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+            }
+        }
+        walk.close(section);
     }
 
     /// Reads `[audio]`.
@@ -84,6 +115,7 @@ impl ListeningDraft {
             analyze: self.analyze.unwrap_or(default.analyze),
             prepare: flag(on, "prepare").or(self.prepare).unwrap_or(default.prepare),
             raw: self.raw,
+            alarms: self.alarms,
         };
         for (field, message) in contradictions(&asked, options) {
             on.fault(field, message);

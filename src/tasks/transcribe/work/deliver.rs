@@ -16,12 +16,12 @@ use crate::{
         call::{Answer, ErrorKind},
         cut::SentenceRules,
         facts::Facts,
-        hearing::Stretch,
+        hearing::HeardSpeech,
         job::{CallId, JobState, RequestFingerprint},
         length::Length,
         options::{ExpireContent, SttModel, TranscriptFormat},
         row::Note,
-        transcript::{AlarmLimits, SuspectReason, Transcript, TranscriptError, alarm, suspect},
+        transcript::{AlarmLimits, SuspectReason, Transcript, TranscriptError, alarm_of_mix, suspect},
     },
     large::look_into,
     media::probe::Probe,
@@ -133,7 +133,8 @@ async fn deliver(job: &TranscriptionJob<'_>, part: &PartContext<'_>, answer: Ans
         drafts: leftovers.iter().map(|leftover| leftover.path.clone()).collect(),
         known,
         allow_silence: job.options.allow_silence,
-        speech: job.heard.as_ref().map(|heard| hear::speech(heard).own.of_all()),
+        speech: job.heard.as_ref().map(|heard| hear::speech(heard).own),
+        limits: job.asked.listening.alarms,
         language: job.options.language.as_str().to_owned(),
         words_asked: words_asked(job, part, call),
         redo_lost_words: facts.from_log && on.run().on_lost_words == OnLostWords::Redo,
@@ -205,13 +206,13 @@ pub(super) fn words_asked(job: &TranscriptionJob<'_>, part: &PartContext<'_>, ca
 /// speaks, a transcript without words is right.
 pub(super) fn doubt(
     (transcript, length): (&Transcript, Length),
-    speech: Option<&[Stretch]>,
+    (speech, limits): (Option<&HeardSpeech>, AlarmLimits),
     (allow_silence, words_needed): (bool, bool),
 ) -> Option<(SuspectReason, String)> {
     let by_itself = suspect(transcript, length, allow_silence || speech.is_some(), words_needed);
     let by_itself = by_itself.map(|reason| (reason, reason.in_words().to_owned()));
     by_itself.or_else(|| {
-        let alarm = alarm(transcript, speech?, AlarmLimits::default())?;
+        let alarm = alarm_of_mix(transcript, speech?, limits)?;
         Some((alarm.reason, alarm.in_words()))
     })
 }
@@ -281,7 +282,8 @@ struct Rendering {
     known: RecordingFacts,
     allow_silence: bool,
     /// When somebody speaks in the recording, if it was heard.
-    speech: Option<Vec<Stretch>>,
+    speech: Option<HeardSpeech>,
+    limits: AlarmLimits,
     /// The language that was asked for, which may be a group of them.
     language: String,
     /// Whether its call requested word times.
@@ -325,7 +327,7 @@ impl Rendering {
         let words_needed = self.formats.iter().any(|f| f.needs_words());
         let doubt = doubt(
             (&transcript, self.known.length),
-            self.speech.as_deref(),
+            (self.speech.as_ref(), self.limits),
             (self.allow_silence, words_needed && self.words_asked),
         );
         if self.redo_lost_words && doubt.as_ref().is_some_and(|(reason, _)| *reason == SuspectReason::WordsLost) {

@@ -263,7 +263,7 @@ impl Recording {
         let fetched = match from {
             Source::Http(url) => {
                 let fetcher = on.fetcher().clone().with_private_redirects(on.spec().private_redirects);
-                fetcher.fetch_or_keep(url, &path, self.most).await?
+                fetcher.fetch_or_keep(url, &path, MAX_SOURCE_BYTES).await?
             }
             Source::S3(at) => {
                 let expected = on.job().expected.as_ref();

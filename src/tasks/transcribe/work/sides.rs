@@ -20,12 +20,13 @@ use crate::{
         call::Answer,
         cut::SentenceRules,
         facts::Facts,
+        hearing::HeardSpeech,
         job::{CallId, JobState},
         length::Length,
         options::{ExpireContent, SttModel, TranscriptFormat},
         row::Note,
         talk::Talk,
-        transcript::{Conversation, Side, SuspectReason, Transcript, TranscriptError},
+        transcript::{AlarmLimits, Conversation, Side, SuspectReason, Transcript, TranscriptError},
     },
     large::look_into,
     render::{self, CaptionFacts, ChannelAnswer, conversation_json},
@@ -124,6 +125,7 @@ async fn deliver(job: &mut TranscriptionJob<'_>, plan: &Plan, answers: Vec<SideA
         names: answers.iter().map(|side| job.roles.name(side.channel)).collect(),
         length: if length_ms > 0 { Length::Exact(length_ms) } else { Length::Unknown },
         heard,
+        limits: job.asked.listening.alarms,
         language: job.options.language.as_str().to_owned(),
         allow_silence: job.options.allow_silence,
         redo_lost_words: on.run().on_lost_words == OnLostWords::Redo,
@@ -183,6 +185,7 @@ struct SidesRendering {
     names: Vec<String>,
     length: Length,
     heard: Option<Hearing>,
+    limits: AlarmLimits,
     language: String,
     allow_silence: bool,
     redo_lost_words: bool,
@@ -294,8 +297,15 @@ impl SidesRendering {
 
     /// Why the answer of a side cannot be right, and in words.
     fn doubt(&self, answer: &SideAnswer, side: &Side<'_>, words_needed: bool) -> Option<(SuspectReason, String)> {
-        let speech = self.heard.is_some().then_some(side.speech);
-        doubt((side.transcript, self.length), speech, (self.allow_silence, words_needed && answer.words_asked))
+        let speech = self
+            .heard
+            .as_ref()
+            .map(|heard| HeardSpeech { channels: vec![side.speech.to_vec()], length_ms: heard.length_ms });
+        doubt(
+            (side.transcript, self.length),
+            (speech.as_ref(), self.limits),
+            (self.allow_silence, words_needed && answer.words_asked),
+        )
     }
 }
 
