@@ -654,7 +654,7 @@ fn cut_off(dice: Dice, number: u64) -> Option<Case> {
     let mut tape = any_tape(dice);
     let (every, extra) = any_extra(&mut tape.dice);
     let mut style = Style::any(&mut tape.dice);
-    style.last_to_the_end = number % 15 == 0;
+    style.last_to_the_end = number.is_multiple_of(15);
     style.stretched |= style.last_to_the_end;
     let at = match number % 6 {
         // Half an hour, of which a part is told.
@@ -786,7 +786,7 @@ fn sparse(dice: Dice, number: u64) -> Option<Case> {
     let mut tape = any_tape(dice);
     let style = Style::any(&mut tape.dice);
     let (every, extra) = any_extra(&mut tape.dice);
-    if number % 3 == 0 {
+    if number.is_multiple_of(3) {
         // A part in the middle is lost, and what is before and after it is told.
         let ms = tape.dice.within(20_000, 400_000);
         tape.conversation(ms, every, extra);
