@@ -3,6 +3,7 @@
 
 mod account;
 mod admin;
+mod alarms;
 mod answers;
 mod backup;
 mod checking;
