@@ -9,13 +9,15 @@ use super::{
 };
 use crate::domain::{
     cut::breakable,
-    hearing::{HeardSpeech, Stretch, overlap, total_ms, union, without},
+    hearing::{HeardSpeech, Stretch, gaps, overlap, total_ms, union, without},
 };
 
 /// A word takes no longer: answers often stretch words up to the next.
 const LONGEST_WORD_MS: u64 = 1_000;
-/// The shortest phrase that loops, in words.
-const SHORTEST_LOOP: usize = 3;
+/// The fewest words of a loop: a word or two that are said four times running are no loop yet.
+const FEWEST_LOOPED: usize = 8;
+/// How much faster than words a single syllable is said again and again, as in laughter.
+const SYLLABLES: u64 = 2;
 /// The longest phrase that loops, in words.
 const LONGEST_LOOP: usize = 40;
 
@@ -105,8 +107,8 @@ impl Alarm {
 pub fn alarm(transcript: &Transcript, speech: &[Stretch], limits: AlarmLimits) -> Option<Alarm> {
     unheard(transcript, speech, limits)
         .or_else(|| cut_off(&transcript.words, speech, limits))
-        .or_else(|| invented(&transcript.words, speech, limits))
         .or_else(|| looped(transcript, speech, limits))
+        .or_else(|| invented(&transcript.words, speech, limits))
         .or_else(|| sparse(transcript, speech, limits))
 }
 
@@ -164,8 +166,11 @@ fn invented(words: &Timeline, speech: &[Stretch], limits: AlarmLimits) -> Option
     };
     let far = union(words.iter().filter(|word| !is_near(word.start_ms)).map(spoken));
     let far = without(&far, &near);
-    let for_ms = total_ms(&far);
-    (for_ms > limits.invented_ms).then(|| Alarm { reason: SuspectReason::Invented, for_ms, at_ms: start_of(&far) })
+    // Soft words that are not heard as speech add up in a long call: only those of one silence count together.
+    let silences = gaps(&near, Stretch { from_ms: 0, to_ms: far.last()?.to_ms });
+    let longest = silences.iter().map(|silence| overlap(&far, &[*silence])).max_by_key(|run| total_ms(run))?;
+    let for_ms = total_ms(&longest);
+    (for_ms > limits.invented_ms).then(|| Alarm { reason: SuspectReason::Invented, for_ms, at_ms: start_of(&longest) })
 }
 
 fn sparse(transcript: &Transcript, speech: &[Stretch], limits: AlarmLimits) -> Option<Alarm> {
@@ -173,7 +178,48 @@ fn sparse(transcript: &Transcript, speech: &[Stretch], limits: AlarmLimits) -> O
     let words = transcript.text.split_whitespace().flat_map(breakable).filter(|word| letters(word) > 0).count();
     let words = words.max(transcript.words.len()) as u64;
     let is_sparse = for_ms >= limits.sparse_ms && words * 1_000_000 < limits.sparse_words * for_ms;
-    is_sparse.then(|| Alarm { reason: SuspectReason::Sparse, for_ms, at_ms: start_of(speech) })
+    let whole = is_sparse.then(|| Alarm { reason: SuspectReason::Sparse, for_ms, at_ms: start_of(speech) });
+    whole.or_else(|| sparse_within(&transcript.words, speech, limits))
+}
+
+/// A hole in a transcript that has enough words as a whole: too few words in so much speech after its beginning or one of its words.
+fn sparse_within(words: &Timeline, speech: &[Stretch], limits: AlarmLimits) -> Option<Alarm> {
+    if words.is_empty() || total_ms(speech) < limits.sparse_ms {
+        return None;
+    }
+    // When each word begins, in time of speech; and how many words there are before it.
+    let (mut begins, mut before) = (Vec::with_capacity(words.len()), vec![0]);
+    let (mut nth, mut spoken_ms) = (0, 0);
+    for word in words.iter() {
+        while let Some(stretch) = speech.get(nth).filter(|stretch| stretch.to_ms <= word.start_ms) {
+            spoken_ms += stretch.len_ms();
+            nth += 1;
+        }
+        let within = speech.get(nth).map_or(0, |stretch| word.start_ms.saturating_sub(stretch.from_ms));
+        begins.push(spoken_ms + within);
+        let parts = breakable(word.text).iter().filter(|part| letters(part) > 0).count().max(1) as u64;
+        before.push(before[before.len() - 1] + parts);
+    }
+    let all_ms = total_ms(speech);
+    let mut to = 0;
+    for from in 0..=begins.len() {
+        let begin = if from == 0 { 0 } else { begins[from - 1] };
+        let end = begin + limits.sparse_ms;
+        if end > all_ms {
+            break;
+        }
+        while begins.get(to).is_some_and(|at| *at < end) {
+            to += 1;
+        }
+        let count = before[to.max(from)] - before[from];
+        if count * 1_000_000 < limits.sparse_words * limits.sparse_ms {
+            let after_ms =
+                from.checked_sub(1).and_then(|last| words.iter().nth(last)).map_or(0, |word| spoken(word).to_ms);
+            let at_ms = start_of(&after(speech, after_ms));
+            return Some(Alarm { reason: SuspectReason::Sparse, for_ms: limits.sparse_ms, at_ms });
+        }
+    }
+    None
 }
 
 /// A phrase that is said again and again in less speech than it takes. Without word times, all speech is there for it.
@@ -188,8 +234,8 @@ fn looped(transcript: &Transcript, speech: &[Stretch], limits: AlarmLimits) -> O
     let said: Vec<String> = words.iter().map(|word| bare(word.text)).collect();
     let mut from = 0;
     while from < said.len() {
-        let Some(long) = (SHORTEST_LOOP..=LONGEST_LOOP).find(|long| repeats(&said[from..], *long) >= limits.loops)
-        else {
+        let is_loop = |long: &usize| repeats(&said[from..], *long) >= limits.loops.max(FEWEST_LOOPED.div_ceil(*long));
+        let Some(long) = (1..=LONGEST_LOOP).find(is_loop) else {
             from += 1;
             continue;
         };
@@ -197,7 +243,8 @@ fn looped(transcript: &Transcript, speech: &[Stretch], limits: AlarmLimits) -> O
         let (first, last) = (words[from], words[from + count - 1]);
         let span = Stretch { from_ms: first.start_ms, to_ms: last.end_ms };
         let for_ms = total_ms(&overlap(&[span], speech));
-        if count as u64 * 1_000_000 > limits.most_words * for_ms {
+        let most_words = if long == 1 { limits.most_words * SYLLABLES } else { limits.most_words };
+        if count as u64 * 1_000_000 > most_words * for_ms {
             return Some(Alarm { reason: SuspectReason::Looped, for_ms, at_ms: first.start_ms });
         }
         from += count;
@@ -208,10 +255,6 @@ fn looped(transcript: &Transcript, speech: &[Stretch], limits: AlarmLimits) -> O
 /// How often the list begins with its first `long` words.
 fn repeats(said: &[String], long: usize) -> usize {
     let Some(phrase) = said.get(..long) else { return 0 };
-    // A word again and again is a phrase of one word: laughter, or a number that is read out.
-    if phrase.iter().all(|word| *word == phrase[0]) {
-        return 0;
-    }
     said.chunks_exact(long).take_while(|chunk| *chunk == phrase).count()
 }
 
