@@ -105,7 +105,7 @@ impl Roles {
 
 listed! {
     /// How the samples of a file without a header are written.
-    RawEncoding, "encoding" {
+    RawEncoding, "raw encoding" {
         /// G.711 µ-law.
         Ulaw = "ulaw",
         /// G.711 A-law.
