@@ -345,7 +345,7 @@ impl Rendering {
                     Content::Bytes(file)
                 }
                 Some(path) => {
-                    let facts = draft(path, *format, (&transcript, rules), body);
+                    let facts = draft(path, |out| render::write(*format, &transcript, body, rules, out));
                     captions = captions.or(facts.map_err(|e| Unrendered::Disk(path.clone(), e))?);
                     Content::Draft(path.clone())
                 }
@@ -367,17 +367,15 @@ impl Rendering {
 }
 
 /// Writes one output of a large answer to the spool.
-fn draft(
+pub(super) fn draft(
     path: &Path,
-    format: TranscriptFormat,
-    (transcript, rules): (&Transcript, SentenceRules),
-    body: &Body,
+    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<CaptionFacts>,
 ) -> io::Result<CaptionFacts> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
     let mut file = BufWriter::with_capacity(256 << 10, File::create(path)?);
-    let facts = render::write(format, transcript, body, rules, &mut file)?;
+    let facts = write(&mut file)?;
     file.flush()?;
     Ok(facts)
 }

@@ -1,14 +1,13 @@
 //! A recording whose channels are transcribed one by one: each side is a part of the job, and its answers become one conversation.
 
 use std::{
-    fs::{self, File},
-    io::{self, BufWriter, Write},
+    io::{self, Write},
     path::PathBuf,
 };
 
 use super::{
     TranscriptionJob,
-    deliver::{doubt, raw_differs, unreadable, words_asked},
+    deliver::{doubt, draft, raw_differs, unreadable, words_asked},
     hear,
     plan::Plan,
 };
@@ -263,7 +262,7 @@ impl SidesRendering {
                     (Content::Bytes(file.into()), facts)
                 }
                 Some(path) => {
-                    let facts = draft(path, write).map_err(|e| Unrendered::Disk(path.clone(), e))?;
+                    let facts = draft(path, |out| write(out)).map_err(|e| Unrendered::Disk(path.clone(), e))?;
                     (Content::Draft(path.clone()), facts)
                 }
             };
@@ -307,17 +306,6 @@ impl SidesRendering {
             (self.allow_silence, words_needed && answer.words_asked),
         )
     }
-}
-
-/// Writes one output of large answers to the spool.
-fn draft(path: &PathBuf, write: impl Fn(&mut dyn Write) -> io::Result<CaptionFacts>) -> io::Result<CaptionFacts> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let mut file = BufWriter::with_capacity(256 << 10, File::create(path)?);
-    let facts = write(&mut file)?;
-    file.flush()?;
-    Ok(facts)
 }
 
 fn finish(job: &TranscriptionJob<'_>, plan: &Plan, judged: Judged, answers: &[SideAnswer]) -> Finish {
