@@ -11,7 +11,8 @@ use std::{
 };
 
 use wavebatch::{
-    audio::analyze::{HearSettings, Piece, Target, convert, hear},
+    audio::analyze::{HearSettings, Target, convert, hear},
+    domain::cuts::Cuts,
     sandbox::fixtures::{Line, Script},
 };
 
@@ -63,7 +64,7 @@ fn measure(path: &Path) {
     for (target, format) in [(Target::Wav16k, "WAV"), (Target::Flac16k, "FLAC")] {
         let began = Instant::now();
         let mut out = tempfile::tempfile().expect("a temporary file");
-        let made = convert(path, &settings, &Piece::default(), target, &mut out, &|| false);
+        let made = convert(path, &settings, &Cuts::default(), target, &mut out, &|| false);
         let bytes = made.map_or(0, |made| made.bytes);
         print!(", to {format} {:.0} times faster ({bytes} bytes)", seconds / began.elapsed().as_secs_f64());
     }

@@ -278,6 +278,8 @@ CREATE TABLE jobs (
     waits_for      BYTEA,
     -- How often `retry` began it again.
     generation     BIGINT  NOT NULL DEFAULT 0,
+    -- The other way in which its recording is tried (`retry --with`), beside the one that its batch asks for.
+    other_way      TEXT COLLATE "C" ,
     -- Tries that its source used up.
     source_tries   BIGINT  NOT NULL DEFAULT 0,
     submitted_at   BIGINT  NOT NULL,

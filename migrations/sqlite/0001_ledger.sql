@@ -215,6 +215,8 @@ CREATE TABLE jobs (
     waits_for      BLOB,
     -- How often `retry` began it again.
     generation     INTEGER NOT NULL DEFAULT 0,
+    -- The other way in which its recording is tried (`retry --with`), beside the one that its batch asks for.
+    other_way      TEXT,
     -- Tries that its source used up.
     source_tries   INTEGER NOT NULL DEFAULT 0,
     submitted_at   INTEGER NOT NULL,

@@ -26,7 +26,7 @@ use crate::{
 /// voices and in all formats of the line, and its audio joined again.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  wavebatch retry support-calls --state suspect && wavebatch work --batch support-calls\n  wavebatch retry support-calls --where agent=bob --dry-run\n  wavebatch retry audiobook --key chapter-1 --at 00:12:34"
+    after_help = "Examples:\n  wavebatch retry support-calls --state suspect && wavebatch work --batch support-calls\n  wavebatch retry support-calls --state suspect --with split\n  wavebatch retry support-calls --where agent=bob --dry-run\n  wavebatch retry audiobook --key chapter-1 --at 00:12:34"
 )]
 pub struct Retry {
     #[command(flatten)]
@@ -39,6 +39,9 @@ pub struct Retry {
     /// Only the part that is heard at this moment of its audio, e.g. 00:12:34, 12:34 or 754.2
     #[arg(long, value_name = "TIME", requires = "keys", conflicts_with = "part")]
     at: Option<Moment>,
+    /// Try suspect lines another way, once: split, pulse or pulse-pro. The better answer is kept
+    #[arg(long = "with", value_name = "WAY", conflicts_with_all = ["part", "at"])]
+    other_way: Option<String>,
     /// Say it, and do nothing
     #[arg(long)]
     dry_run: bool,
@@ -54,14 +57,26 @@ impl Retry {
         let mut chosen = Chosen::of(batch.id, self.lines.changed(context, &store, &batch).await?);
         let again = self.again(&store, &batch, &chosen.lines, (&*task, &*asked, &rates)).await?;
         chosen.part = again.as_ref().map(|again| again.part);
+        chosen.other_way.clone_from(&self.other_way);
         let mut plan = store.plan_retry(&chosen).await?;
+        let otherwise = match &self.other_way {
+            Some(name) => {
+                let (way, price) = asked
+                    .other_way(name, &plan, &rates)
+                    .map_err(|message| CliError::usage(format!("--with {name}: {message}")))?;
+                chosen.other_way = Some(way);
+                Some(other_way(&batch.name, name, &plan, &price, &rates))
+            }
+            None => None,
+        };
         if task.has_parts() && chosen.lines.names_keys() {
             // The ledger does not know which jobs share clips; for a few lines this can be computed.
             plan.units = part::characters(&store, &*asked, &rates, &jobs(&store, &batch, &chosen.lines).await?).await?;
         }
         let screen = &context.screen;
-        screen.message(&match (&again, self.lines.keys.first()) {
-            (Some(again), Some(key)) if plan.jobs > 0 => again.message(&batch.name, key, &rates),
+        screen.message(&match (otherwise, &again, self.lines.keys.first()) {
+            (Some(message), ..) => message,
+            (_, Some(again), Some(key)) if plan.jobs > 0 => again.message(&batch.name, key, &rates),
             _ => message(&batch.name, (&*task, &*asked), &plan, &rates),
         });
         if plan.jobs > 0 && plan.joined > 0 {
@@ -105,6 +120,9 @@ impl Retry {
         if (self.part.is_some() || self.at.is_some()) && (self.lines.keys.len() != 1 || self.lines.keys_from.is_some())
         {
             return Err(CliError::usage("one part is spoken again of one line").hint("name it with one --key"));
+        }
+        if self.other_way.is_some() && self.lines.states.iter().any(|state| *state != JobState::Suspect) {
+            return Err(CliError::usage("only suspect lines are tried another way").hint("write --state suspect"));
         }
         let by_key = !self.lines.keys.is_empty() || self.lines.keys_from.is_some();
         match self.lines.states.iter().find(|state| !is_retried(**state, by_key)) {
@@ -156,6 +174,17 @@ fn message(batch: &str, (task, asked): (&dyn Task, &dyn BatchRequest), plan: &Re
         parts.push(format!("{} to be paid for{first}, {price} (list price of {})", counted(bought, one), rates.as_of));
     }
     format!("{batch}: {}", parts.join("; "))
+}
+
+fn other_way(batch: &str, way: &str, plan: &Retried, price: &str, rates: &Rates) -> String {
+    match plan.jobs {
+        0 => format!("{batch}: no suspect line that was not tried another way before"),
+        jobs => format!(
+            "{batch}: {} to be tried with {way}, {price} (list price of {}); the better answer of each is kept",
+            counted(jobs, "suspect line"),
+            rates.as_of
+        ),
+    }
 }
 
 #[cfg(test)]

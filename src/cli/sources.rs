@@ -104,7 +104,7 @@ pub struct Sources {
     /// How a recording travels: auto, url or bytes
     #[arg(long, value_name = "HOW", help_heading = "Options of the task")]
     send: Option<SendMode>,
-    /// The channels of a recording: mix (one call), split (one each) or auto
+    /// The channels of a recording: mix (one call), split (one each), packed (their speech in one call) or auto
     #[arg(long, value_name = "HOW", help_heading = "Options of the task")]
     channels: Option<ChannelMode>,
     /// Who speaks on channel 1, 2, …, e.g. agent,customer
@@ -116,6 +116,12 @@ pub struct Sources {
     /// Convert recordings before they are sent: auto, never, mono16k or flac
     #[arg(long, value_name = "HOW", help_heading = "Options of the task")]
     prepare: Option<Prepare>,
+    /// Cut silences of over two seconds out before recordings are sent
+    #[arg(long, value_name = "BOOL", hide_possible_values = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Options of the task")]
+    trim_silence: Option<bool>,
+    /// Send longer recordings in several pieces of at most this length, e.g. 10m
+    #[arg(long, value_name = "TIME", help_heading = "Options of the task")]
+    max_piece: Option<String>,
     /// Words to listen for, with weights, e.g. 'Northwind:2,GST'; or a file with one word a line (pulse)
     #[arg(long, value_name = "LIST", help_heading = "Options of the task")]
     keywords: Option<String>,
@@ -365,6 +371,8 @@ impl Sources {
             ("roles", self.roles.clone()),
             ("no-speech", self.no_speech.map(|policy| vec![policy.to_string()])),
             ("prepare", self.prepare.map(|how| vec![how.to_string()])),
+            ("trim-silence", self.trim_silence.map(|cut| vec![cut.to_string()])),
+            ("max-piece", one(self.max_piece.as_ref())),
         ];
         flags.into_iter().filter_map(|(name, values)| Some((name, values?))).collect()
     }

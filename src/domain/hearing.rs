@@ -23,6 +23,12 @@ impl Stretch {
     pub const fn is_empty(self) -> bool {
         self.len_ms() == 0
     }
+
+    /// How far a time is from it, in ms; 0 for a time in it, and for its end.
+    #[must_use]
+    pub const fn distance(self, ms: u64) -> u64 {
+        if ms < self.from_ms { self.from_ms - ms } else { ms.saturating_sub(self.to_ms) }
+    }
 }
 
 /// When somebody speaks in a recording.

@@ -6,7 +6,7 @@ use url::Url;
 
 use super::{
     hex::hex,
-    listening::ChannelMode,
+    listening::{ChannelMode, Listening},
     options::TranscribeOptions,
     query::{QueryRules, is_web},
 };
@@ -97,10 +97,10 @@ pub fn text_identity(text: &str) -> Identity {
     Identity::of(&[b"text", text.as_bytes()])
 }
 
-/// The identity of the options that affect the calls' results: those of a call, and which channels have calls of their own. The
-/// way of sending and `allow_silence` do not.
+/// The identity of the options that affect the calls' results: those of a call, which channels have calls of their own, and what
+/// of a recording is sent in one. The way of sending and `allow_silence` do not.
 #[must_use]
-pub fn options_identity(o: &TranscribeOptions, channels: ChannelMode) -> Identity {
+pub fn options_identity(o: &TranscribeOptions, listening: &Listening) -> Identity {
     // Whether word times are sent also depends on formats and model: only the explicit option counts.
     let words = o.word_timestamps.unwrap_or(false);
     let flags = [words, o.diarize, o.redact_pii, o.redact_pci, o.emotion_detection, o.gender_detection].map(u8::from);
@@ -115,8 +115,15 @@ pub fn options_identity(o: &TranscribeOptions, channels: ChannelMode) -> Identit
     if !o.extra.is_empty() {
         shaping.extend([b"extra".as_slice(), extra.as_bytes()]);
     }
-    if channels != ChannelMode::Mix {
-        shaping.extend([b"channels".as_slice(), channels.as_str().as_bytes()]);
+    if listening.channels != ChannelMode::Mix {
+        shaping.extend([b"channels".as_slice(), listening.channels.as_str().as_bytes()]);
+    }
+    if listening.trim_silence {
+        shaping.push(b"trim_silence");
+    }
+    let piece = listening.max_piece_ms.map(|ms| ms.to_string());
+    if let Some(piece) = &piece {
+        shaping.extend([b"max_piece".as_slice(), piece.as_bytes()]);
     }
     Identity::of(&shaping)
 }

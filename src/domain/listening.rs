@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{listed::listed, transcript::AlarmLimits};
+use super::{listed::listed, options::SttModel, transcript::AlarmLimits};
 
 listed! {
     /// How the channels of a recording are transcribed.
@@ -13,8 +13,34 @@ listed! {
         Mix = "mix",
         /// Each channel with a call of its own.
         Split = "split",
+        /// The speech of all channels one after the other, in one call. Experimental.
+        Packed = "packed",
         /// Split where the channels differ, else mix.
         Auto = "auto",
+    }
+}
+
+listed! {
+    /// Another way in which a line is tried whose answer cannot be right.
+    OtherWay, "other way" {
+        /// Each channel with a call of its own.
+        Split = "split",
+        /// The model Pulse.
+        Pulse = "pulse",
+        /// The model Pulse Pro.
+        PulsePro = "pulse-pro",
+    }
+}
+
+impl OtherWay {
+    /// The model that it asks for, if it asks for one.
+    #[must_use]
+    pub const fn model(self) -> Option<SttModel> {
+        match self {
+            Self::Split => None,
+            Self::Pulse => Some(SttModel::Pulse),
+            Self::PulsePro => Some(SttModel::PulsePro),
+        }
     }
 }
 
@@ -142,12 +168,23 @@ pub struct Listening {
     pub analyze: Analyze,
     /// What it is converted to.
     pub prepare: Prepare,
+    /// Whether its silences of over two seconds are cut out before it is sent.
+    #[serde(skip_serializing_if = "is_false")]
+    pub trim_silence: bool,
+    /// The most that one call sends of it, in ms; `None`: all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_piece_ms: Option<u64>,
     /// What a file without a header is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw: Option<RawAudio>,
     /// From when on an answer does not fit what was heard.
     #[serde(skip_serializing_if = "AlarmLimits::is_default")]
     pub alarms: AlarmLimits,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 impl Default for Listening {
@@ -158,6 +195,8 @@ impl Default for Listening {
             no_speech: NoSpeech::Send,
             analyze: Analyze::Auto,
             prepare: Prepare::Auto,
+            trim_silence: false,
+            max_piece_ms: None,
             raw: None,
             alarms: AlarmLimits::default(),
         }
@@ -169,8 +208,18 @@ impl Listening {
     #[must_use]
     pub fn needs_hearing(&self) -> bool {
         // A file without a header that is described wrongly gives noise: whether it is speech has to be heard.
-        let is_needed = self.channels != ChannelMode::Mix || self.no_speech == NoSpeech::Skip || self.raw.is_some();
+        let is_needed = self.channels != ChannelMode::Mix
+            || self.no_speech == NoSpeech::Skip
+            || self.trim_silence
+            || self.max_piece_ms.is_some()
+            || self.raw.is_some();
         self.analyze == Analyze::Always || (self.analyze == Analyze::Auto && is_needed)
+    }
+
+    /// Whether a recording that cannot be heard cannot be sent as it is asked for.
+    #[must_use]
+    pub fn must_be_heard(&self) -> bool {
+        matches!(self.channels, ChannelMode::Split | ChannelMode::Packed) || self.max_piece_ms.is_some()
     }
 
     /// Whether nothing was asked for.
@@ -208,6 +257,6 @@ mod tests {
         assert_eq!(serde_json::from_str::<Listening>(&stored).unwrap(), asked);
         assert!(!asked.is_default());
         assert!(serde_json::from_str::<Listening>("{}").unwrap().is_default());
-        assert!(serde_json::from_str::<Listening>(r#"{"channels":"packed"}"#).is_err());
+        assert!(serde_json::from_str::<Listening>(r#"{"channels":"stacked"}"#).is_err());
     }
 }

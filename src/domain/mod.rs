@@ -7,6 +7,7 @@ pub mod callback;
 pub mod causes;
 pub mod cost;
 pub mod cut;
+pub mod cuts;
 pub mod documented;
 pub mod environment;
 pub mod estimate;

@@ -94,6 +94,22 @@ listed! {
         DualMono = "dual_mono",
         /// Somebody speaks on one channel alone. The others were not sent.
         OneSide = "one_side",
+        /// The recording was sent in several pieces, whose answers are joined.
+        Stitched = "stitched",
+        /// At a joint of two pieces no word of both is the same: words may be missing or doubled there.
+        DoubtfulJoint = "doubtful_joint",
+        /// The speakers of one piece could not be found in the next one: one person may have several numbers.
+        SpeakersByPiece = "speakers_by_piece",
+        /// Long silences were cut out before the recording was sent.
+        Trimmed = "trimmed",
+        /// The speech of all channels was sent in one call.
+        Packed = "packed",
+        /// The words of a packed recording could not be told apart, and its channels were paid for one by one.
+        PackedInVain = "packed_in_vain",
+        /// The line was tried another way (`retry --with`), and that answer is the better one.
+        OtherWay = "other_way",
+        /// The line was tried another way (`retry --with`), and the first answer is the better one.
+        FirstWay = "first_way",
         /// The recording could not be heard before it was sent: its format needs ffmpeg, or it is damaged.
         NotHeard = "not_heard",
         /// The file has no header, and sounds as if it had another encoding than `raw` says: A-law and µ-law are easily mistaken.

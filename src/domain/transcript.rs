@@ -4,6 +4,8 @@ mod alarms;
 mod reading;
 #[cfg(test)]
 mod reading_tests;
+mod restore;
+mod stitch;
 mod text;
 mod timeline;
 mod turns;
@@ -15,6 +17,8 @@ use self::reading::to_millis;
 pub use self::{
     alarms::{Alarm, AlarmLimits, alarm, alarm_of_mix},
     reading::{AnswerDetail, AnswerReading, TextField},
+    restore::Restored,
+    stitch::{Answered, Stitched},
     text::{letters, sticks},
     timeline::{TimedText, Timeline},
     turns::{Conversation, NamedSide, Side, Speaker, Turn},

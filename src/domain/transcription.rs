@@ -31,11 +31,13 @@ impl Transcription {
     /// The task's name.
     pub const TASK: TaskName = TaskName::of("transcribe");
 
-    /// Whether a call with these options requests word times. Channels that are transcribed one by one need them: by their times
-    /// the words of several sides become one conversation.
+    /// Whether a call with these options requests word times. Recordings that are sent in several calls, or with stretches cut out,
+    /// need them: by their times the words become one transcript.
     #[must_use]
     pub fn sends_word_timestamps(&self, options: &TranscribeOptions) -> bool {
-        self.listening.channels != ChannelMode::Mix || options.sends_word_timestamps(&self.formats)
+        let Listening { channels, trim_silence, max_piece_ms, .. } = self.listening;
+        let is_cut = channels != ChannelMode::Mix || trim_silence || max_piece_ms.is_some();
+        is_cut || options.sends_word_timestamps(&self.formats)
     }
 }
 

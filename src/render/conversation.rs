@@ -1,4 +1,4 @@
-//! The JSON file of a recording whose channels were transcribed apart: the turns, and each channel's answer as it came.
+//! The JSON file of a recording that was transcribed in several calls: the turns or the words, and each answer as it came.
 
 use std::io::{self, Write};
 
@@ -6,16 +6,17 @@ use serde::{Serialize, Serializer};
 
 use crate::domain::{
     body::Body,
-    transcript::{Conversation, Timeline, Turn},
+    hearing::Stretch,
+    transcript::{Conversation, Timeline, Transcript, Turn},
 };
 
-/// The answer for one channel of a recording.
+/// The answer to one call for a recording.
 #[derive(Debug, Clone, Copy)]
-pub struct ChannelAnswer<'a> {
-    /// The channel, counted from 1.
-    pub channel: u16,
-    /// The name of the side.
-    pub role: &'a str,
+pub struct CallAnswer<'a> {
+    /// The channel, counted from 1, and the name of its side; `None`: several of them.
+    pub side: Option<(u16, &'a str)>,
+    /// From when to when the call sent the recording; `None`: all of it.
+    pub covers: Option<Stretch>,
     /// The vendor's id of the request.
     pub request_id: Option<&'a str>,
     /// What the API answered.
@@ -29,7 +30,7 @@ pub struct ChannelAnswer<'a> {
 /// `out` cannot be written, or a kept answer is damaged.
 pub fn conversation_json(
     conversation: &Conversation,
-    answers: &[ChannelAnswer<'_>],
+    answers: &[CallAnswer<'_>],
     out: &mut impl Write,
 ) -> io::Result<()> {
     write!(out, r#"{{"status":"success","transcription":"#)?;
@@ -40,11 +41,47 @@ pub fn conversation_json(
         out.write_all(br#","echoes":"#)?;
         serde_json::to_writer(&mut *out, &Turns(conversation, &conversation.echoes))?;
     }
-    out.write_all(br#","channels":["#)?;
+    calls(answers, conversation.length_ms, out)
+}
+
+/// Writes a transcript that was made of several answers, or of one whose times are not those of the recording, in the shape of the
+/// API's answers, and those answers.
+///
+/// # Errors
+/// As for [`conversation_json`].
+pub fn joined_json(whole: &Transcript, answers: &[CallAnswer<'_>], out: &mut impl Write) -> io::Result<()> {
+    write!(out, r#"{{"status":"success","transcription":"#)?;
+    serde_json::to_writer(&mut *out, &whole.text)?;
+    for (name, list) in [("words", &whole.words), ("utterances", &whole.utterances)] {
+        write!(out, r#","{name}":"#)?;
+        serde_json::to_writer(&mut *out, &Spoken(list, name == "words"))?;
+    }
+    if let Some(language) = &whole.language {
+        out.write_all(br#","language":"#)?;
+        serde_json::to_writer(&mut *out, language)?;
+    }
+    calls(answers, whole.duration_ms, out)
+}
+
+/// The answers, and the end of the object.
+fn calls(answers: &[CallAnswer<'_>], length_ms: Option<u64>, out: &mut impl Write) -> io::Result<()> {
+    let is_by_channel = answers.iter().all(|of| of.side.is_some());
+    write!(out, r#","{}":["#, if is_by_channel { "channels" } else { "calls" })?;
     for (nth, of) in answers.iter().enumerate() {
-        write!(out, r#"{}{{"channel":{},"role":"#, if nth == 0 { "" } else { "," }, of.channel)?;
-        serde_json::to_writer(&mut *out, of.role)?;
-        out.write_all(br#","request_id":"#)?;
+        out.write_all(if nth == 0 { b"{" } else { b",{" })?;
+        if let Some((channel, role)) = of.side {
+            write!(out, r#""channel":{channel},"role":"#)?;
+            serde_json::to_writer(&mut *out, role)?;
+            out.write_all(b",")?;
+        }
+        if let Some(Stretch { from_ms, to_ms }) = of.covers {
+            out.write_all(br#""start":"#)?;
+            serde_json::to_writer(&mut *out, &Seconds(from_ms))?;
+            out.write_all(br#","end":"#)?;
+            serde_json::to_writer(&mut *out, &Seconds(to_ms))?;
+            out.write_all(b",")?;
+        }
+        out.write_all(br#""request_id":"#)?;
         serde_json::to_writer(&mut *out, &of.request_id)?;
         out.write_all(br#","answer":"#)?;
         if of.answer.is_empty() {
@@ -54,8 +91,35 @@ pub fn conversation_json(
         out.write_all(b"}")?;
     }
     out.write_all(br#"],"metadata":{"duration":"#)?;
-    serde_json::to_writer(&mut *out, &conversation.length_ms.map(Seconds))?;
+    serde_json::to_writer(&mut *out, &length_ms.map(Seconds))?;
     out.write_all(b"}}\n")
+}
+
+/// Words or utterances, as the API writes them.
+struct Spoken<'a>(&'a Timeline, bool);
+
+impl Serialize for Spoken<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Said<'a> {
+            #[serde(skip_serializing_if = "Option::is_none")]
+            word: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            text: Option<&'a str>,
+            start: Seconds,
+            end: Seconds,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            speaker: Option<u32>,
+        }
+        let Self(list, are_words) = *self;
+        serializer.collect_seq(list.iter().map(|said| Said {
+            word: are_words.then_some(said.text),
+            text: (!are_words).then_some(said.text),
+            start: Seconds(said.start_ms),
+            end: Seconds(said.end_ms),
+            speaker: said.speaker,
+        }))
+    }
 }
 
 struct Turns<'a>(&'a Conversation, &'a [Turn]);
@@ -142,8 +206,8 @@ mod tests {
             Side { name: "the \"customer\"", channel: 2, transcript: &two, speech: &[], echoes: &echoes },
         ]);
         let answers = [
-            ChannelAnswer { channel: 1, role: "agent", request_id: Some("r1"), answer: agent },
-            ChannelAnswer { channel: 2, role: "the \"customer\"", request_id: None, answer: customer },
+            CallAnswer { side: Some((1, "agent")), covers: None, request_id: Some("r1"), answer: agent },
+            CallAnswer { side: Some((2, "the \"customer\"")), covers: None, request_id: None, answer: customer },
         ];
         written(|out| conversation_json(&conversation, &answers, out))
     }
@@ -257,7 +321,8 @@ mod tests {
             written(|out| conversation_json(&nothing, &[], out)),
             "{\"status\":\"success\",\"transcription\":\"\",\"turns\":[],\"channels\":[],\"metadata\":{\"duration\":4.0}}\n"
         );
-        let unsent = ChannelAnswer { channel: 2, role: "customer", request_id: None, answer: &Body::from("") };
+        let unsent =
+            CallAnswer { side: Some((2, "customer")), covers: None, request_id: None, answer: &Body::from("") };
         let json: Value = serde_json::from_str(&written(|out| conversation_json(&nothing, &[unsent], out))).unwrap();
         assert_eq!(json["channels"][0]["answer"], Value::Null);
     }

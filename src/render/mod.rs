@@ -21,7 +21,7 @@ mod txt;
 mod vtt;
 
 pub use captions::{CaptionFacts, Captions, Cue, captions};
-pub use conversation::{ChannelAnswer, conversation_json};
+pub use conversation::{CallAnswer, conversation_json, joined_json};
 pub use synthesis::synthesis_captions;
 
 /// Writes the transcript as a file of this format. `answer` is the API's response (or what was kept of a recovered result), and

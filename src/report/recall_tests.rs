@@ -185,7 +185,7 @@ async fn a_line_bought_again_after_pruning_has_its_new_transcript() {
         w.prune().await;
         w.written().await.unwrap();
         assert_eq!(w.cells("transcript")[0], "the old words");
-        let again = Chosen { batch: w.batch, lines: Selection::of_key("k1"), part: None };
+        let again = Chosen { batch: w.batch, lines: Selection::of_key("k1"), part: None, other_way: None };
         assert_eq!(w.store.retry(again).await.unwrap(), 1);
         w.finish_line(&w.claim(Environment::Live).await[0], "the new words", request_ids[1], &[]).await;
         let before_the_new = w.report();

@@ -80,6 +80,14 @@ pub trait BatchRequest: fmt::Debug + Send + Sync {
     /// What a retry buys and what it costs, as text.
     fn price_of_retry(&self, plan: &Retried, rates: &Rates) -> String;
 
+    /// Another way in which suspect lines can be tried, by its name: its stored name, and what it costs for so many, as text.
+    ///
+    /// # Errors
+    /// There is no such way, or it cannot help this batch: why, and what to do.
+    fn other_way(&self, _name: &str, _plan: &Retried, _rates: &Rates) -> Result<(String, String), String> {
+        Err("lines of this task can be tried in one way only".to_owned())
+    }
+
     /// How many outputs this many lines have, as text; `None` if a line has one output.
     fn product(&self, _lines: u64, _jobs: u64) -> Option<String> {
         None

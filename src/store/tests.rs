@@ -10,7 +10,7 @@ use crate::domain::{
     identity::{options_identity, source_identity},
     job::{BatchId, CallState, JobState, RequestFingerprint, Step, Why},
     length::Length,
-    listening::ChannelMode,
+    listening::Listening,
     pool::{Limited, Limits, Pool},
     transcription::Transcription,
 };
@@ -58,7 +58,7 @@ pub(super) fn options(language: &str) -> crate::domain::identity::Identity {
     let json = serde_json::json!({"model": "pulse", "language": language, "word_timestamps": false, "diarize": false,
         "redact_pii": false, "redact_pci": false, "redact": "strict", "emotion_detection": false, "gender_detection": false,
         "expire_content": "false", "allow_silence": false, "send": "auto"});
-    options_identity(&serde_json::from_value(json).unwrap(), ChannelMode::Mix)
+    options_identity(&serde_json::from_value(json).unwrap(), &Listening::default())
 }
 
 pub(super) fn job(line: u64, source: &str) -> NewJob {

@@ -5,6 +5,7 @@ use std::{fs, io::Cursor, os::unix::fs::PermissionsExt, path::PathBuf, time::Dur
 use super::*;
 use crate::{
     audio::g711::alaw_encode,
+    domain::{cuts::Cuts, hearing::Stretch},
     sandbox::fixtures::{Line, Random, Script, Sound},
 };
 
@@ -200,7 +201,7 @@ fn what_is_damaged_is_heard_until_then() {
     let dir = Dir::new();
     let path = dir.file("a.wav", &wav(1, 16, 1, 16_000, &pcm16(&samples)));
     let mut flac = Cursor::new(Vec::new());
-    convert(&path, &HearSettings::default(), &Piece::default(), Target::Flac16k, &mut flac, NEVER).unwrap();
+    convert(&path, &HearSettings::default(), &Cuts::default(), Target::Flac16k, &mut flac, NEVER).unwrap();
     let mut flac = flac.into_inner();
     assert_eq!(heard("a.flac", &flac).length_ms, 6_000);
     let half = flac.len() / 2;
@@ -322,43 +323,56 @@ fn ffmpeg_that_hangs_or_goes_on_for_ever_is_ended() {
 }
 
 #[test]
-fn pieces_are_cut_and_mapped_back() {
+fn stretches_are_cut_out_and_found_again() {
     let dir = Dir::new();
     let samples = speech(8_000);
-    let frames: Vec<f32> = samples.iter().flat_map(|sample| [*sample, 0.0]).collect();
+    let frames: Vec<f32> = samples.iter().flat_map(|sample| [*sample, -0.5 * *sample]).collect();
     let path = dir.file("a.wav", &wav(1, 16, 2, 8_000, &pcm16(&frames)));
-    let made = |piece: &Piece, target| {
+    let made = |cuts: &Cuts, target| {
         let mut out = Cursor::new(Vec::new());
-        let converted = convert(&path, &HearSettings::default(), piece, target, &mut out, NEVER)?;
+        let converted = convert(&path, &HearSettings::default(), cuts, target, &mut out, NEVER)?;
         assert_eq!(converted.bytes as usize, out.get_ref().len());
         Ok::<_, HearError>((converted, out.into_inner()))
     };
-    let (all, bytes) = made(&Piece::default(), Target::Wav16k).unwrap();
+    let (all, bytes) = made(&Cuts::default(), Target::Wav16k).unwrap();
     assert_eq!((all.length_ms, bytes.len(), all.broken), (6_000, 44 + 192_000, None));
-    let segment = |from_ms, to_ms| Segment { from_ms, to_ms, echo: false };
-    let keep = Some(vec![segment(4_000, 5_000), segment(1_000, 1_500), segment(1_400, 2_000)]);
-    let piece = Piece { channel: Some(0), keep, gap_ms: 250, ..Piece::default() };
+    let of = |channel, list: &[(u64, u64)]| {
+        Cuts::of_channel(channel, list.iter().map(|&(from_ms, to_ms)| Stretch { from_ms, to_ms }))
+    };
+    let (one, _) = made(&of(Some(1), &[(0, u64::MAX)]), Target::Wav16k).unwrap();
+    assert_eq!((one.length_ms, one.broken), (6_000, None));
+
+    // The same stretches of two channels, the second of which is half as loud: each is found where the map says.
+    let mut packed = of(Some(1), &[(1_000, 2_000), (4_000, 5_000)]);
+    packed.list.extend(of(Some(2), &[(1_000, 2_000)]).list);
+    packed.gap_ms = 250;
+    let whole = |bytes: &[u8]| bytes.as_chunks::<2>().0.iter().map(|b| i16::from_le_bytes(*b)).collect::<Vec<_>>();
     for target in [Target::Wav16k, Target::Flac16k] {
-        let (cut, bytes) = made(&piece, target).unwrap();
-        assert_eq!(cut.length_ms, 2_250);
-        assert_eq!(
-            [0, 1_000, 1_100, 1_250, 2_250].map(|ms| cut.map.to_source(ms)),
-            [Some(1_000), Some(2_000), None, Some(4_000), Some(5_000)]
-        );
-        assert_eq!(heard("x", &bytes).length_ms, 2_250);
+        let (cut, bytes) = made(&packed, target).unwrap();
+        assert_eq!((cut.length_ms, packed.sent_ms()), (3_250, 3_250));
+        assert_eq!(heard("x", &bytes).length_ms, 3_250);
+        if target == Target::Wav16k {
+            let (sent, (_, first)) = (whole(&bytes[44..]), made(&of(Some(1), &[(0, 6_000)]), target).unwrap());
+            let first = whole(&first[44..]);
+            for ms in [0, 500, 999, 1_000, 1_500, 1_999] {
+                let place = packed.map().place(ms).unwrap();
+                assert_eq!(sent[ms as usize * 16], first[place.source_ms as usize * 16], "{ms}");
+            }
+            assert!(sent[2_000 * 16..2_250 * 16].iter().all(|sample| *sample == 0), "the guard is silent");
+            let half = |ms: usize| (first[(1_000 + ms) * 16] as f32 * -0.5, sent[(2_250 + ms) * 16] as f32);
+            assert!([100, 333, 700, 951].map(half).iter().all(|(expected, sent)| (expected - sent).abs() < 3.0));
+        }
     }
-    let middle = Piece { from_ms: 2_000, to_ms: Some(3_000), ..Piece::default() };
-    assert_eq!(made(&middle, Target::Wav16k).unwrap().0.map.to_source(500), Some(2_500));
-    assert!(matches!(made(&Piece { from_ms: 9_000, ..Piece::default() }, Target::Wav16k), Err(HearError::Empty)));
+    assert!(matches!(made(&of(None, &[(9_000, 9_500)]), Target::Wav16k), Err(HearError::Empty)));
     assert!(matches!(
-        made(&Piece { channel: Some(2), ..Piece::default() }, Target::Wav16k),
+        made(&of(Some(3), &[(0, 1_000)]), Target::Wav16k),
         Err(HearError::NoChannel { wanted: 3, has: 2 })
     ));
-    // A piece that ends after the recording breaks says so.
+    // A stretch that ends after the recording breaks says so.
     let cut = fs::read(&path).unwrap();
     fs::write(&path, &cut[..cut.len() / 2]).unwrap();
-    assert!(matches!(made(&Piece::default(), Target::Wav16k).unwrap().0.broken, Some(Break::CutShort { .. })));
-    assert_eq!(made(&Piece { to_ms: Some(2_000), ..Piece::default() }, Target::Wav16k).unwrap().0.broken, None);
+    assert!(matches!(made(&Cuts::default(), Target::Wav16k).unwrap().0.broken, Some(Break::CutShort { .. })));
+    assert_eq!(made(&of(None, &[(0, 2_000)]), Target::Wav16k).unwrap().0.broken, None);
 }
 
 #[test]

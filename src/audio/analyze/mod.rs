@@ -2,7 +2,7 @@
 //! what is sent instead of it.
 //!
 //! [`hear`] decodes a file once, as a stream, and needs some 10 MB for any length. [`convert`] makes the 16-bit mono file
-//! that is sent, and a [`TimeMap`] by which times in it become times in the recording. Both are plain blocking code.
+//! that is sent. Both are plain blocking code.
 
 use std::{ops::ControlFlow, path::Path};
 
@@ -22,7 +22,7 @@ mod tests;
 mod tones;
 
 pub use self::{
-    convert::{Converted, Mapped, Piece, Target, TimeMap, convert},
+    convert::{Converted, Target, convert},
     error::HearError,
     hearing::{
         Bleed, Break, ChannelHearing, Encoding, Found, HearSettings, Hearing, Layout, Limits, Note, RawFormat, Segment,

@@ -4,7 +4,13 @@
 use std::{fs, path::PathBuf};
 
 use super::*;
-use crate::sandbox::fixtures::{Leak, Line, Random, Recording, Script, ScriptSound, ScriptWord, Sound, heard_in};
+use crate::{
+    domain::{
+        cuts::Cuts,
+        hearing::{Stretch, union},
+    },
+    sandbox::fixtures::{Leak, Line, Random, Recording, Script, ScriptSound, ScriptWord, Sound, heard_in},
+};
 
 const NEVER: &dyn Fn() -> bool = &|| false;
 
@@ -65,21 +71,16 @@ fn samples_of(wav: &[u8]) -> Vec<f32> {
 /// What a sandbox hears when one side is sent as it should be: its own speech.
 fn side(path: &Path, hearing: &Hearing, channel: usize) -> Vec<ScriptWord> {
     let keep = hearing.channels[channel].segments.iter().filter(|segment| !segment.echo).copied();
-    let pad = |segment: Segment| Segment {
-        from_ms: segment.from_ms.saturating_sub(60),
-        to_ms: segment.to_ms + 60,
-        ..segment
-    };
-    let piece =
-        Piece { channel: Some(channel as u16), keep: Some(keep.map(pad).collect()), gap_ms: 300, ..Piece::default() };
+    let pad = |segment: Segment| Stretch { from_ms: segment.from_ms.saturating_sub(60), to_ms: segment.to_ms + 60 };
+    let cuts = Cuts::of_channel(Some(channel as u16 + 1), union(keep.map(pad)));
     let mut out = std::io::Cursor::new(Vec::new());
-    let Ok(converted) = convert(path, &HearSettings::default(), &piece, Target::Wav16k, &mut out, NEVER) else {
+    if cuts.is_empty() || convert(path, &HearSettings::default(), &cuts, Target::Wav16k, &mut out, NEVER).is_err() {
         return Vec::new();
-    };
+    }
     let mut words = heard_in(&samples_of(out.get_ref()), 16_000);
     for word in &mut words {
-        word.from_ms = converted.map.nearest(word.from_ms);
-        word.to_ms = converted.map.nearest(word.to_ms);
+        let place = |ms| cuts.map().place(ms).expect("something was sent").source_ms;
+        (word.from_ms, word.to_ms) = (place(word.from_ms), place(word.to_ms));
         word.channel = channel;
     }
     words

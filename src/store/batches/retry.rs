@@ -19,13 +19,22 @@ pub struct Chosen {
     pub lines: Selection,
     /// Only this part of their texts, which is bought again.
     pub part: Option<i64>,
+    /// Tried another way, as the task names it, once for each line: nothing is set aside. Only suspect lines are.
+    pub other_way: Option<String>,
 }
 
 impl Chosen {
     /// These lines of a batch.
     #[must_use]
     pub fn of(batch: BatchId, lines: Selection) -> Self {
-        Self { batch, lines, part: None }
+        Self { batch, lines, part: None, other_way: None }
+    }
+}
+
+impl Chosen {
+    /// The condition that a line was tried no other way yet.
+    const fn untried(&self) -> &'static str {
+        if self.other_way.is_some() { "AND j.other_way IS NULL " } else { "" }
     }
 }
 
@@ -71,7 +80,8 @@ impl Store {
               WITH chosen AS ({CHOSEN}),
                 bought AS (
                   SELECT c.id, c.kept,
-                    CASE WHEN EXISTS (SELECT 1 FROM job_parts AS p WHERE p.job = c.id)
+                    CASE WHEN {ALL} THEN c.units
+                      WHEN EXISTS (SELECT 1 FROM job_parts AS p WHERE p.job = c.id)
                       THEN (SELECT CASE WHEN count(*) = count(p.units) THEN CAST(coalesce(sum(p.units), 0) AS BIGINT) END
                             FROM job_parts AS p WHERE p.job = c.id AND ({ASIDE} OR NOT {PRESENT}))
                       ELSE c.units END AS units
@@ -83,7 +93,8 @@ impl Store {
                   SELECT 1 FROM calls AS k WHERE k.job = bought.id AND k.state <> 'rejected')
                   AND NOT EXISTS (SELECT 1 FROM job_parts AS p WHERE p.job = bought.id AND p.reused = 1)) AS first
               FROM bought",
-            CHOSEN = chosen_jobs(&chosen.lines, "j.id IS NOT NULL"),
+            ALL = if chosen.other_way.is_some() { "1 = 1" } else { "1 = 0" },
+            CHOSEN = chosen_jobs(chosen, "j.id IS NOT NULL"),
             ASIDE = ASIDE,
             PRESENT = PRESENT,
         ))
@@ -108,7 +119,7 @@ impl Store {
                   JOIN calls AS k ON k.cache_key = a.cache_key AND k.cache_key IS NOT NULL AND k.state = 'answered')
                 AND j.batch = $1 AND j.state IN ('succeeded', 'suspect') AND j.wanted <> 'dropped' AND j.forget IS NULL
                 AND j.id NOT IN (SELECT id FROM chosen)",
-            CHOSEN = chosen_jobs(&chosen.lines, "j.id IS NOT NULL"),
+            CHOSEN = chosen_jobs(chosen, "j.id IS NOT NULL"),
             ASIDE = ASIDE,
         ))
         .bind(chosen.batch)
@@ -133,8 +144,9 @@ impl Store {
         self.finish_cancel(chosen.batch).await?;
         let states: Vec<String> = states(&chosen).iter().map(|state| format!("'{state}'")).collect();
         let condition = format!(
-            "j.state IN ({}) AND j.error_kind IS DISTINCT FROM 'bad_line' AND j.wanted <> 'dropped' AND j.forget IS NULL",
-            states.join(", ")
+            "j.state IN ({}) AND j.error_kind IS DISTINCT FROM 'bad_line' AND j.wanted <> 'dropped' AND j.forget IS NULL {}",
+            states.join(", "),
+            chosen.untried()
         );
         let ids = self.selected(chosen.batch, &condition, &chosen.lines).await?;
         let retried = self.retry_in_steps(&ids, chosen, false).await?;
@@ -200,15 +212,16 @@ async fn free_of(conn: &mut Conn, ids: &str) -> Result<String, StoreError> {
 
 /// The jobs (`j`) of a retry: of batch `$1`, in the states `$2`, of the selection `$3`, for part `$4`. Also whether they are
 /// delivered from kept answers: a suspect job, or one chosen although it succeeded, is bought again.
-fn chosen_jobs(lines: &Selection, which: &str) -> String {
+fn chosen_jobs(chosen: &Chosen, which: &str) -> String {
     format!(
         "SELECT j.id, j.state, j.units,
            $4 IS NULL AND j.state NOT IN ('suspect', 'succeeded') AND {} AS kept
          FROM jobs AS j
          WHERE j.batch = $1 AND j.state IN (SELECT v ->> 0 FROM rows_of($2) AS r)
-           AND j.error_kind IS DISTINCT FROM 'bad_line' AND j.wanted <> 'dropped' AND j.forget IS NULL AND {which} {}",
+           AND j.error_kind IS DISTINCT FROM 'bad_line' AND j.wanted <> 'dropped' AND j.forget IS NULL AND {which} {}{}",
         is_kept!("j"),
-        lines.sql(3)
+        chosen.untried(),
+        chosen.lines.sql(3)
     )
 }
 
@@ -229,6 +242,9 @@ const ASIDE: &str = "CASE
 
 /// The states from which a retry begins. Only a key can choose a job that succeeded.
 fn states(chosen: &Chosen) -> Vec<JobState> {
+    if chosen.other_way.is_some() {
+        return vec![JobState::Suspect];
+    }
     let mut states = vec![JobState::Failed, JobState::Suspect, JobState::Cancelled];
     if chosen.lines.names_keys() {
         states.push(JobState::Succeeded);
@@ -248,7 +264,7 @@ async fn retry_some(conn: &mut Conn, chosen: &Chosen, ids: &str, now: Millis) ->
         r"-- retry::retry_some: which of them, and which of their parts are set aside.
           SELECT id, kept
           FROM ({}) AS c",
-        chosen_jobs(&chosen.lines, which)
+        chosen_jobs(chosen, which)
     ))
     .bind(chosen.batch)
     .bind(state_rows(chosen))
@@ -270,12 +286,28 @@ async fn retry_some(conn: &mut Conn, chosen: &Chosen, ids: &str, now: Millis) ->
         .execute(&mut *conn)
         .await?;
     }
+    if let Some(way) = &chosen.other_way {
+        query(
+            r"-- retry::retry_some
+                UPDATE jobs SET other_way = $2
+                WHERE id IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)",
+        )
+        .bind(id_rows(&jobs.iter().map(|job| job.0).collect::<Vec<_>>()))
+        .bind(way.clone())
+        .execute(&mut *conn)
+        .await?;
+        requeue(conn, &jobs, now).await?;
+        if !jobs.is_empty() {
+            unfinish(conn, chosen.batch).await?;
+        }
+        return Ok(FreeRetry { deliveries: 0, sources: jobs.len() as u64 });
+    }
     let aside: Vec<(i64, i64)> = query_as(format!(
         r"-- retry::retry_some
           SELECT p.job, p.part
           FROM ({}) AS c JOIN job_parts AS p ON p.job = c.id
           WHERE {ASIDE}",
-        chosen_jobs(&chosen.lines, which)
+        chosen_jobs(chosen, which)
     ))
     .bind(chosen.batch)
     .bind(state_rows(chosen))

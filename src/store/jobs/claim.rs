@@ -89,6 +89,8 @@ pub struct Claimed {
     pub source_tries: u32,
     /// The user's `retry`s so far.
     pub generation: i64,
+    /// The other way in which its recording is tried (`retry --with`), as its task names it.
+    pub other_way: Option<String>,
     /// The pool that it was claimed for; none if it was due for something that needs no call.
     pub lane: Option<Pool>,
     /// The known facts about it.
@@ -345,7 +347,7 @@ fn claim_taken<'q>(shared: &StoreShared, open: &[Open], taken: &[Taken], now: Mi
           FROM ({}) AS m
           WHERE jobs.id = m.id
           RETURNING jobs.id, batch, jobs.token AS token, key, variant, source, source_bytes, source_etag, overrides,
-            source_tries, generation, facts, wanted = 'dropped' AS dropped,
+            source_tries, generation, other_way, facts, wanted = 'dropped' AS dropped,
             EXISTS (
               SELECT 1 FROM calls
               WHERE job = jobs.id
@@ -468,6 +470,7 @@ fn claimed_job(row: &Row, token: Token, lane: Option<Pool>) -> Result<Claimed, S
         overrides: row.try_get("overrides")?,
         source_tries: rows::count(row, "source_tries")?,
         generation: row.try_get("generation")?,
+        other_way: row.try_get("other_way")?,
         lane,
         facts: Facts::from_json(row.text_if_any("facts")?),
         dropped: row.try_get("dropped")?,

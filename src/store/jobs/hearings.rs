@@ -92,20 +92,26 @@ impl Store {
         Ok(rows.into_iter().map(of_row).collect())
     }
 
-    /// Freezes the plan of a claimed job's recording. A plan that stands already is not changed, and neither are parts whose
-    /// calls were made without one: whoever goes on reads what stands. `false`: the lease was lost.
-    pub async fn freeze_parts(&self, (job, token): (JobId, Token), parts: &[FrozenPart]) -> Result<bool, StoreError> {
+    /// Freezes a plan of a claimed job's recording, whose parts have numbers from `from` on. A plan that stands already with such
+    /// numbers is not changed, and neither are parts whose calls were made without one: whoever goes on reads what stands. `false`:
+    /// the lease was lost.
+    pub async fn freeze_parts(
+        &self,
+        (job, token): (JobId, Token),
+        parts: &[FrozenPart],
+        from: i64,
+    ) -> Result<bool, StoreError> {
         let row = |part: &FrozenPart| json!([part.part, part.units, u8::from(part.is_skipped), part.plan]);
         let set = json!(parts.iter().map(row).collect::<Vec<_>>()).to_string();
         self.write(move |conn, _| {
             let set = set.clone();
-            Box::pin(async move { freeze(conn, (job, token), &set).await })
+            Box::pin(async move { freeze(conn, (job, token), &set, from).await })
         })
         .await
     }
 }
 
-async fn freeze(conn: &mut Conn, (job, token): (JobId, Token), set: &str) -> Result<bool, StoreError> {
+async fn freeze(conn: &mut Conn, (job, token): (JobId, Token), set: &str, from: i64) -> Result<bool, StoreError> {
     let sql = r"-- hearings::freeze
             SELECT EXISTS (SELECT 1 FROM jobs WHERE id = $1 AND token = $2 AND state = 'running')";
     let is_mine: bool = query_scalar(sql).bind(job).bind(token).fetch_one(&mut *conn).await?;
@@ -115,11 +121,12 @@ async fn freeze(conn: &mut Conn, (job, token): (JobId, Token), set: &str) -> Res
               INSERT INTO job_parts (job, part, units, reused, plan)
               SELECT $2, CAST(v ->> 0 AS BIGINT), CAST(v ->> 1 AS BIGINT), CAST(v ->> 2 AS BIGINT), v ->> 3
               FROM rows_of($1) AS r
-              WHERE NOT EXISTS (SELECT 1 FROM job_parts AS p WHERE p.job = $2 AND p.plan IS NOT NULL)
+              WHERE NOT EXISTS (SELECT 1 FROM job_parts AS p WHERE p.job = $2 AND p.part >= $3 AND p.plan IS NOT NULL)
               ON CONFLICT (job, part) DO NOTHING",
         )
         .bind(set)
         .bind(job)
+        .bind(from)
         .execute(conn)
         .await?;
     }
@@ -153,10 +160,18 @@ mod tests {
         let (l, _, job) = claimed().await;
         let mine = (job.job, job.token);
         let first = [part(0, r#"{"channel":1}"#), part(1, r#"{"channel":2}"#)];
-        assert!(l.store.freeze_parts(mine, &first).await.unwrap());
-        assert!(l.store.freeze_parts(mine, &[part(0, "{}"), part(2, "{}")]).await.unwrap(), "the lease holds");
+        assert!(l.store.freeze_parts(mine, &first, 0).await.unwrap());
+        assert!(l.store.freeze_parts(mine, &[part(0, "{}"), part(2, "{}")], 0).await.unwrap(), "the lease holds");
         assert_eq!(l.store.frozen_parts(job.job).await.unwrap(), first, "and what stands is not changed");
-        assert!(!l.store.freeze_parts((job.job, Token(job.token.0 + 1)), &first).await.unwrap());
+        assert!(!l.store.freeze_parts((job.job, Token(job.token.0 + 1)), &first, 0).await.unwrap());
+        let next = [part(100, "{}"), part(101, "{}")];
+        assert!(l.store.freeze_parts(mine, &next, 100).await.unwrap());
+        assert!(l.store.freeze_parts(mine, &[part(102, "{}")], 100).await.unwrap());
+        assert_eq!(
+            l.store.frozen_parts(job.job).await.unwrap(),
+            [first, next].concat(),
+            "a later plan stands beside it"
+        );
     }
 
     #[tokio::test]

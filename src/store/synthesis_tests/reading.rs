@@ -69,7 +69,7 @@ async fn a_part_said_again_for_one_format_is_there_for_the_other() {
     }
     l.clock.advance(10);
     let marked = l.clock.now();
-    let chosen = Chosen { batch: b, lines: Selection::of_key("k"), part: Some(0) };
+    let chosen = Chosen { batch: b, lines: Selection::of_key("k"), part: Some(0), other_way: None };
     assert_eq!(l.store.retry(chosen).await.unwrap(), 2);
     let jobs = claim(&l.store).await;
     let since = async |job: &Claimed| l.store.journals(job.job, job.generation).await.unwrap().forced_since(0);

@@ -22,7 +22,7 @@ async fn one_part_is_spoken_again_and_the_others_stay() {
     l.store.settle(settle(&again, finished(JobState::Succeeded, 3))).await.unwrap();
 
     for (part, characters) in [(1, 4), (2, 4)] {
-        let chosen = Chosen { batch: b, lines: Selection::of_key("k1"), part: Some(part) };
+        let chosen = Chosen { batch: b, lines: Selection::of_key("k1"), part: Some(part), other_way: None };
         let plan = l.store.plan_retry(&chosen).await.unwrap();
         assert_eq!((plan.jobs, plan.deliveries, plan.units, plan.unknown), (1, 0, characters, 0));
         assert_eq!(l.store.retry(chosen).await.unwrap(), 1);

@@ -106,6 +106,10 @@ fields! {
         "analyze": [Analyze] (= "\"auto\"") => Nothing;
         /// What a recording is converted to before it is sent.
         "prepare": [Prepare] (= "\"auto\"") => Nothing;
+        /// Whether silences of over two seconds are cut out before a recording is sent; one second of each is left. Times in the outputs are those of the recording. What sounds like silence, music or tones is not transcribed then.
+        "trim_silence": "true or false" (= "false") => Pays;
+        /// The most that one call sends of a recording, at least `60s`, e.g. `10m`. A longer one is sent in several pieces of the same length, which overlap by two seconds, and becomes one transcript. It counts as paid audio twice where pieces overlap.
+        "max_piece": "a duration" (or "all of a recording") => Pays;
     }
 }
 
@@ -176,7 +180,7 @@ impl DefinitionTask for Transcribe {
     }
 
     fn flags(&self) -> &'static [&'static str] {
-        &["source-column", "no-source", "channels", "roles", "no-speech", "prepare"]
+        &["source-column", "no-source", "channels", "roles", "no-speech", "prepare", "trim-silence", "max-piece"]
     }
 }
 

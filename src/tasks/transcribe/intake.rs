@@ -38,7 +38,7 @@ impl IntakeTask for Transcribe {
     fn asks_for_other_calls(&self, before: &TaskSpec, now: &TaskSpec) -> bool {
         let calls = |spec: &TaskSpec| {
             let asked = spec.read::<Transcription>().ok()?;
-            Some(options_identity(&asked.options, asked.listening.channels))
+            Some(options_identity(&asked.options, &asked.listening))
         };
         calls(before) != calls(now)
     }

@@ -12,6 +12,7 @@ use crate::{
         walk::{Section, TomlWalk},
     },
     domain::{
+        cuts::SHORTEST_PIECE_MS,
         listening::{Analyze, CHANNELS_MOST, ChannelMode, Listening, NoSpeech, Prepare, RawAudio, RawEncoding, Roles},
         options::{SendMode, TranscribeOptions},
         transcript::AlarmLimits,
@@ -54,6 +55,8 @@ pub(super) struct ListeningDraft {
     no_speech: Option<NoSpeech>,
     analyze: Option<Analyze>,
     prepare: Option<Prepare>,
+    trim_silence: Option<bool>,
+    max_piece_ms: Option<u64>,
     raw: Option<RawAudio>,
     alarms: AlarmLimits,
 }
@@ -70,6 +73,8 @@ impl ListeningDraft {
             no_speech: walk.text(section, "no_speech", named),
             analyze: walk.text(section, "analyze", named),
             prepare: walk.text(section, "prepare", named),
+            trim_silence: walk.flag(section, "trim_silence"),
+            max_piece_ms: walk.text(section, "max_piece", piece_ms),
             raw: None,
             alarms: AlarmLimits::default(),
         }
@@ -114,6 +119,8 @@ impl ListeningDraft {
             no_speech: flag(on, "no_speech").or(self.no_speech).unwrap_or(default.no_speech),
             analyze: self.analyze.unwrap_or(default.analyze),
             prepare: flag(on, "prepare").or(self.prepare).unwrap_or(default.prepare),
+            trim_silence: flag(on, "trim_silence").or(self.trim_silence).unwrap_or(default.trim_silence),
+            max_piece_ms: Self::max_piece(on).or(self.max_piece_ms),
             raw: self.raw,
             alarms: self.alarms,
         };
@@ -121,6 +128,24 @@ impl ListeningDraft {
             on.fault(field, message);
         }
         asked
+    }
+
+    /// What the flag says.
+    fn max_piece(on: &mut Builder<'_>) -> Option<u64> {
+        let text = on.over.flags.one("max-piece")?.clone();
+        piece_ms(&text).map_err(|message| on.fault("transcribe.max_piece", message)).ok()
+    }
+}
+
+/// The most that one call sends, in ms: shorter pieces would have too few words in common.
+fn piece_ms(text: &str) -> Result<u64, String> {
+    let ms = u64::try_from(duration(text)?.as_millis()).unwrap_or(u64::MAX);
+    match ms {
+        SHORTEST_PIECE_MS.. => Ok(ms),
+        _ => Err(format!(
+            "is {text}, and a piece is at most as long as you say and at least {} s",
+            SHORTEST_PIECE_MS / 1_000
+        )),
     }
 }
 
@@ -136,10 +161,28 @@ fn contradictions(asked: &Listening, options: Option<&TranscribeOptions>) -> Vec
         let why = [
             (is_by_channel, format!("channels = \"{}\"", asked.channels)),
             (asked.no_speech == NoSpeech::Skip, "no_speech = \"skip\"".to_owned()),
+            (asked.trim_silence, "trim_silence = true".to_owned()),
+            (asked.max_piece_ms.is_some(), "max_piece".to_owned()),
         ];
         if let Some((_, why)) = why.into_iter().find(|(asked, _)| *asked) {
             let message = format!("is \"never\", but {why} needs to hear the recordings; write analyze = \"auto\"");
             found.push(("transcribe.analyze", message));
+        }
+    }
+    if asked.channels == ChannelMode::Packed && asked.trim_silence {
+        let message = "has no effect: what is packed has no silences; leave one of the two out";
+        found.push(("transcribe.trim_silence", message.to_owned()));
+    }
+    if asked.prepare == Prepare::Never {
+        let why = [
+            (asked.channels == ChannelMode::Packed, "channels = \"packed\""),
+            (asked.trim_silence, "trim_silence = true"),
+            (asked.max_piece_ms.is_some(), "max_piece"),
+        ];
+        if let Some((_, why)) = why.into_iter().find(|(asked, _)| *asked) {
+            let message =
+                format!("is \"never\", but {why} sends something made of the recording; write prepare = \"auto\"");
+            found.push(("transcribe.prepare", message));
         }
     }
     let is_url = options.is_some_and(|options| options.send == SendMode::Url);
@@ -284,6 +327,23 @@ mod tests {
         let never = Listening { analyze: Analyze::Never, ..base.clone() };
         assert!(of(never.clone()).is_empty());
         assert_eq!(of(Listening { channels: ChannelMode::Split, ..never.clone() }), ["transcribe.analyze"]);
-        assert_eq!(of(Listening { no_speech: NoSpeech::Skip, ..never }), ["transcribe.analyze"]);
+        assert_eq!(of(Listening { no_speech: NoSpeech::Skip, ..never.clone() }), ["transcribe.analyze"]);
+        assert_eq!(of(Listening { trim_silence: true, ..never.clone() }), ["transcribe.analyze"]);
+        assert_eq!(of(Listening { max_piece_ms: Some(60_000), ..never }), ["transcribe.analyze"]);
+        let packed = Listening { channels: ChannelMode::Packed, ..base.clone() };
+        assert!(of(packed.clone()).is_empty());
+        assert_eq!(of(Listening { trim_silence: true, ..packed.clone() }), ["transcribe.trim_silence"]);
+        assert_eq!(of(Listening { prepare: Prepare::Never, ..packed }), ["transcribe.prepare"]);
+        let as_it_is = Listening { prepare: Prepare::Never, ..base };
+        assert!(of(Listening { channels: ChannelMode::Split, ..as_it_is.clone() }).is_empty());
+        assert_eq!(of(Listening { max_piece_ms: Some(60_000), ..as_it_is }), ["transcribe.prepare"]);
+    }
+
+    #[test]
+    fn a_piece_is_long_enough_to_be_joined() {
+        assert_eq!((piece_ms("10m"), piece_ms("60s")), (Ok(600_000), Ok(60_000)));
+        for (text, words) in [("59s", "at least 60 s"), ("0s", "at least 60 s"), ("ten", "ten")] {
+            assert!(piece_ms(text).unwrap_err().contains(words), "{text}: {:?}", piece_ms(text));
+        }
     }
 }

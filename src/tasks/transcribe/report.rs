@@ -2,11 +2,12 @@
 
 use super::Transcribe;
 use crate::{
+    definition::text::named,
     domain::{
         batch::LineOverrides,
         cost::Rates,
-        listening::{ChannelMode, Listening},
-        options::{SttModel, WebhookMode},
+        listening::{ChannelMode, Listening, OtherWay},
+        options::{SttModel, TranscribeOptions, WebhookMode},
         pool::Pool,
         talk::{SideTalk, Talk},
         task::{SpecError, TaskSpec},
@@ -149,20 +150,33 @@ impl BatchRequest for Transcription {
             ChannelMode::Split | ChannelMode::Auto => {
                 format!("{price}; a recording of two channels is two calls where both speak")
             }
+            ChannelMode::Packed => {
+                format!("{price}; of a recording of two channels, what each side speaks is paid for")
+            }
         }
     }
 
     fn price_of_retry(&self, plan: &Retried, rates: &Rates) -> String {
-        let model = self.options.model;
-        if rates.known_per_minute(model).is_none() {
-            return format!("at a price that is {}", unpriced(model.as_str()));
+        price_of(self.options.model, plan, rates)
+    }
+
+    fn other_way(&self, name: &str, plan: &Retried, rates: &Rates) -> Result<(String, String), String> {
+        let way: OtherWay = named(name)?;
+        let model = way.model().unwrap_or(self.options.model);
+        if way.model() == Some(self.options.model) {
+            return Err(format!("the lines were transcribed with `{model}`; name the other model, or `split`"));
         }
-        let known = format!("about {} for {} of audio", dollars(rates.cost(model, plan.units).0), duration(plan.units));
-        match (plan.unknown, plan.units) {
-            (0, _) => known,
-            (_, 0) => format!("at {} a minute, of unknown length", dollars(rates.per_minute(model).0)),
-            (n, _) => format!("{known}, and {} of unknown length", counted(n, "line")),
+        if way == OtherWay::Split && self.listening.channels == ChannelMode::Split {
+            return Err("the channels were transcribed one by one; name another model".to_owned());
         }
+        let options = TranscribeOptions { model, ..self.options.clone() };
+        if let Some(fault) = options.faults().into_iter().next() {
+            return Err(fault.message);
+        }
+        // How many channels speak is known when a recording is heard.
+        let (units, most) = if way == OtherWay::Split { (plan.units * 2, "at most ") } else { (plan.units, "") };
+        let price = price_of(model, &Retried { units, ..*plan }, rates);
+        Ok((way.to_string(), format!("{most}{price}")))
     }
 
     fn may_be_posted(&self, option_columns: &[String]) -> bool {
@@ -172,6 +186,19 @@ impl BatchRequest for Transcription {
             WebhookMode::Always => true,
             WebhookMode::Never => false,
         }
+    }
+}
+
+/// What audio costs with a model, as text.
+fn price_of(model: SttModel, plan: &Retried, rates: &Rates) -> String {
+    if rates.known_per_minute(model).is_none() {
+        return format!("at a price that is {}", unpriced(model.as_str()));
+    }
+    let known = format!("about {} for {} of audio", dollars(rates.cost(model, plan.units).0), duration(plan.units));
+    match (plan.unknown, plan.units) {
+        (0, _) => known,
+        (_, 0) => format!("at {} a minute, of unknown length", dollars(rates.per_minute(model).0)),
+        (n, _) => format!("{known}, and {} of unknown length", counted(n, "line")),
     }
 }
 

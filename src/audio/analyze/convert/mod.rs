@@ -8,35 +8,22 @@ use std::{
 
 use super::{
     error::HearError,
-    hearing::{Break, Found, HearSettings, Segment},
+    hearing::{Break, Found, HearSettings},
     resample::Resampler,
     source::{self, Sink},
 };
+use crate::domain::{
+    cuts::{Cut, Cuts},
+    hearing::Stretch,
+};
 
 mod encode;
-mod map;
 
 use encode::Encoder;
-pub use map::{Mapped, TimeMap};
 
 /// Samples a second of what is sent.
 pub(super) const RATE: u32 = 16_000;
 const PER_MS: u64 = RATE as u64 / 1_000;
-
-/// What of a recording is sent.
-#[derive(Debug, Clone, Default)]
-pub struct Piece {
-    /// One channel, from 0 on; `None`: the mean of all.
-    pub channel: Option<u16>,
-    /// Where it begins, in ms.
-    pub from_ms: u64,
-    /// Where it ends; `None`: at the end of the recording.
-    pub to_ms: Option<u64>,
-    /// Only these stretches of it, in order; `None`: all.
-    pub keep: Option<Vec<Segment>>,
-    /// Silence between them, in ms.
-    pub gap_ms: u32,
-}
 
 /// What it is sent as: 16 kHz, mono, 16 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,67 +35,92 @@ pub enum Target {
 }
 
 /// What was made.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Converted {
     /// Its size.
     pub bytes: u64,
     /// Its length, in ms.
     pub length_ms: u64,
-    /// Which time of it is which time of the recording.
-    pub map: TimeMap,
-    /// Why the recording ended before the piece did; the caller decides whether that much is worth sending.
+    /// Why the recording ended before what is sent of it did; the caller decides whether that much is worth sending.
     pub broken: Option<Break>,
 }
 
-/// Converts a piece of a recording and writes it to `out`, which is at its beginning.
+/// Converts stretches of a recording, or all of it if there are none, and writes them to `out`, which is at its beginning. The
+/// recording is read once for each channel.
 ///
 /// # Errors
 /// See [`HearError`]; what was written is then of no use.
 pub fn convert(
     path: &Path,
     settings: &HearSettings,
-    piece: &Piece,
+    cuts: &Cuts,
     target: Target,
     out: &mut (impl Write + Seek),
     stop: &dyn Fn() -> bool,
 ) -> Result<Converted, HearError> {
-    let mut conversion = Conversion {
-        piece,
-        resampler: None,
-        mono: vec![Vec::new()],
-        cutter: Cutter::new(piece),
-        encoder: Encoder::new(target, out)?,
-    };
-    let ending = source::read(path, settings, stop, &mut conversion)?;
-    let Conversion { resampler, mut cutter, mut encoder, .. } = conversion;
-    if let Some(mut resampler) = resampler {
-        let mut written = Ok(());
-        resampler.finish(&mut |planes| {
-            if written.is_ok() {
-                written = cutter.push(planes[0], &mut encoder);
-            }
-        });
-        written?;
+    let whole = [Cut { channel: None, at: Stretch { from_ms: 0, to_ms: u64::MAX } }];
+    let list = if cuts.is_empty() { &whole } else { cuts.list.as_slice() };
+    let (mut encoder, mut sent, mut broken) = (Encoder::new(target, out)?, 0, None);
+    for run in list.chunk_by(|one, next| one.channel == next.channel) {
+        if sent > 0 {
+            let gap = cuts.gap_ms * PER_MS;
+            encoder.silence(gap)?;
+            sent += gap;
+        }
+        let pass = Conversion::of(run, &mut encoder);
+        let (wrote, why) = pass.read(path, settings, stop)?;
+        if wrote == 0 {
+            return Err(HearError::Empty);
+        }
+        sent += wrote;
+        broken = broken.or(why);
     }
-    if cutter.sent == 0 {
-        return Err(HearError::Empty);
-    }
-    let broken = if cutter.done() { None } else { ending.broken };
-    let (sent, map) = cutter.finish();
-    Ok(Converted { bytes: encoder.finish(sent)?, length_ms: sent / PER_MS, map, broken })
+    Ok(Converted { bytes: encoder.finish(sent)?, length_ms: sent / PER_MS, broken })
 }
 
-struct Conversion<'a, W: Write + Seek> {
-    piece: &'a Piece,
+/// One pass over a recording, for one channel.
+struct Conversion<'a, 'e, W: Write + Seek> {
+    /// From 0 on; `None`: the mean of all.
+    channel: Option<u16>,
     resampler: Option<Resampler>,
     mono: Vec<Vec<f32>>,
     cutter: Cutter,
-    encoder: Encoder<'a, W>,
+    encoder: &'a mut Encoder<'e, W>,
 }
 
-impl<W: Write + Seek> Sink for Conversion<'_, W> {
+impl<'a, 'e, W: Write + Seek> Conversion<'a, 'e, W> {
+    fn of(run: &[Cut], encoder: &'a mut Encoder<'e, W>) -> Self {
+        let channel = run.first().and_then(|cut| cut.channel).map(|channel| channel.saturating_sub(1));
+        let cutter = Cutter::new(run.iter().map(|cut| cut.at));
+        Self { channel, resampler: None, mono: vec![Vec::new()], cutter, encoder }
+    }
+
+    /// How many samples were written, and why the recording ended before the last stretch did.
+    fn read(
+        mut self,
+        path: &Path,
+        settings: &HearSettings,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<(u64, Option<Break>), HearError> {
+        let ending = source::read(path, settings, stop, &mut self)?;
+        let Self { resampler, mut cutter, encoder, .. } = self;
+        if let Some(mut resampler) = resampler {
+            let mut written = Ok(());
+            resampler.finish(&mut |planes| {
+                if written.is_ok() {
+                    written = cutter.push(planes[0], encoder);
+                }
+            });
+            written?;
+        }
+        let broken = if cutter.done() { None } else { ending.broken };
+        Ok((cutter.sent, broken))
+    }
+}
+
+impl<W: Write + Seek> Sink for Conversion<'_, '_, W> {
     fn begin(&mut self, found: &Found) -> Result<(), HearError> {
-        if let Some(channel) = self.piece.channel.filter(|channel| *channel >= found.channels) {
+        if let Some(channel) = self.channel.filter(|channel| *channel >= found.channels) {
             return Err(HearError::NoChannel { wanted: u32::from(channel) + 1, has: found.channels });
         }
         self.resampler = Some(Resampler::new(found.rate, RATE, 1)?);
@@ -118,7 +130,7 @@ impl<W: Write + Seek> Sink for Conversion<'_, W> {
     fn block(&mut self, planes: &[Vec<f32>]) -> Result<ControlFlow<()>, HearError> {
         let mono = &mut self.mono[0];
         mono.clear();
-        match self.piece.channel {
+        match self.channel {
             Some(channel) => mono.extend_from_slice(&planes[usize::from(channel)]),
             None => {
                 mono.extend_from_slice(&planes[0]);
@@ -143,36 +155,21 @@ impl<W: Write + Seek> Sink for Conversion<'_, W> {
     }
 }
 
-/// Takes the kept stretches out of a stream of samples.
+/// Takes stretches out of a stream of samples.
 struct Cutter {
-    /// The stretches in samples, in order and apart.
+    /// The stretches in samples, in order.
     keep: Vec<(u64, u64)>,
     /// Which of them is next, and how many samples came so far.
     next: usize,
     at: u64,
-    gap: u64,
     sent: u64,
-    map: TimeMap,
 }
 
 impl Cutter {
-    fn new(piece: &Piece) -> Self {
-        let whole = (piece.from_ms * PER_MS, piece.to_ms.map_or(u64::MAX, |to_ms| to_ms * PER_MS));
-        let mut keep: Vec<(u64, u64)> = match &piece.keep {
-            None => vec![whole],
-            Some(keep) => keep.iter().map(|kept| (kept.from_ms * PER_MS, kept.to_ms * PER_MS)).collect(),
-        };
-        keep.sort_unstable();
-        let mut joined: Vec<(u64, u64)> = Vec::with_capacity(keep.len());
-        for (from, to) in
-            keep.into_iter().map(|(from, to)| (from.max(whole.0), to.min(whole.1))).filter(|(from, to)| from < to)
-        {
-            match joined.last_mut() {
-                Some((_, end)) if *end >= from => *end = to.max(*end),
-                _ => joined.push((from, to)),
-            }
-        }
-        Self { keep: joined, next: 0, at: 0, gap: u64::from(piece.gap_ms) * PER_MS, sent: 0, map: TimeMap::default() }
+    fn new(stretches: impl Iterator<Item = Stretch>) -> Self {
+        let in_samples = |ms: u64| ms.saturating_mul(PER_MS);
+        let keep = stretches.map(|at| (in_samples(at.from_ms), in_samples(at.to_ms))).collect();
+        Self { keep, next: 0, at: 0, sent: 0 }
     }
 
     /// Whether nothing more is wanted.
@@ -184,17 +181,9 @@ impl Cutter {
         let end = self.at + samples.len() as u64;
         while let Some((from, to)) = self.keep.get(self.next).copied().filter(|(from, _)| *from < end) {
             let (begin, stop) = (from.max(self.at), to.min(end));
-            if begin == from {
-                if self.sent > 0 && self.gap > 0 {
-                    encoder.silence(self.gap)?;
-                    self.sent += self.gap;
-                }
-                self.map.begin(self.sent, from);
-            }
             if begin < stop {
                 encoder.push(&samples[(begin - self.at) as usize..(stop - self.at) as usize])?;
                 self.sent += stop - begin;
-                self.map.extend(stop - begin);
             }
             if to > end {
                 break;
@@ -203,9 +192,5 @@ impl Cutter {
         }
         self.at = end;
         Ok(())
-    }
-
-    fn finish(self) -> (u64, TimeMap) {
-        (self.sent, self.map)
     }
 }

@@ -141,7 +141,7 @@ impl<'m> RecordingJudge<'m> {
     fn new(of: &'m Recordings<'m>) -> Self {
         let asked = &of.asked.options;
         let defaults = Arc::new(LineOptions {
-            id: options_identity(asked, of.asked.listening.channels),
+            id: options_identity(asked, &of.asked.listening),
             overrides: None,
             pool: asked.model.into(),
             send: asked.send,
@@ -318,7 +318,7 @@ fn read_options(of: &Recordings<'_>, record: &Record) -> (LineOptions, Transcrib
     let overrides = said.differing_from(&asked.options);
     let own = overrides.clone().unwrap_or_default().apply(&asked.options);
     let read = LineOptions {
-        id: options_identity(&own, asked.listening.channels),
+        id: options_identity(&own, &asked.listening),
         overrides: overrides.as_ref().map(|own| serde_json::to_string(own).expect("words and flags are JSON")),
         pool: own.model.into(),
         send: merged.send,

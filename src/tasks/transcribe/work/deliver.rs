@@ -19,7 +19,7 @@ use crate::{
         hearing::HeardSpeech,
         job::{CallId, JobState, RequestFingerprint},
         length::Length,
-        options::{ExpireContent, SttModel, TranscriptFormat},
+        options::{ExpireContent, SttModel, TranscribeOptions, TranscriptFormat},
         row::Note,
         transcript::{AlarmLimits, SuspectReason, Transcript, TranscriptError, alarm_of_mix, suspect},
     },
@@ -386,29 +386,59 @@ fn notes(
     (heard, facts): (&JudgedAnswer, &AnswerFacts),
     known: RecordingFacts,
 ) -> Option<String> {
-    let o = &job.options;
-    let not_redacted = (o.redact_pii || o.redact_pci) && !o.language.can_redact();
-    let no_speakers = o.diarize && !heard.is_empty && !heard.has_speakers;
-    let not_expiring = o.expire_content != ExpireContent::No && facts.content_expiry.as_deref() != Some("applied");
-    let notes: Vec<Note> = [
-        facts.from_log.then_some(Note::Recovered),
+    let common = Common {
+        from_log: facts.from_log,
+        words_not_asked: heard.words_not_asked,
+        captions: heard.captions,
+        is_empty: heard.is_empty,
+        has_speakers: heard.has_speakers,
+        is_expiring: facts.content_expiry.as_deref() == Some("applied"),
+        paid_again: part.journal.billed() > 1,
+    };
+    let own = [
         heard.doubt.as_ref().map(|(reason, _)| Note::from(*reason)),
         job.sent.as_ref().and_then(|sent| sent.note),
         job.heard.as_ref().and_then(raw_differs),
         job.recording.is_converted().then_some(Note::Converted),
-        heard.words_not_asked.then_some(Note::WordsNotAsked),
-        (heard.captions.mended_times > 0).then_some(Note::TimesMended),
-        (heard.captions.fast_cues > 0).then_some(Note::FastCaptions),
         known.unproven.then_some(Note::LengthNotExact),
         known.header_differs.then_some(Note::HeaderDiffers),
         (known.channels.is_some_and(|n| n > 1) && job.sent.is_none()).then_some(Note::Stereo),
-        not_redacted.then_some(Note::NotRedacted),
-        (no_speakers || (o.diarize && o.model == SttModel::PulsePro)).then_some(Note::NoSpeakers),
-        not_expiring.then_some(Note::NotExpiring),
-        (part.journal.billed() > 1).then_some(Note::PaidAgain),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
-    (!notes.is_empty()).then(|| notes.iter().map(|n| n.as_str()).collect::<Vec<_>>().join(";"))
+    ];
+    common.notes(&job.options, own.into_iter().flatten())
+}
+
+/// What every answer is noted for, whether it is one or several.
+pub(super) struct Common {
+    pub(super) from_log: bool,
+    pub(super) words_not_asked: bool,
+    pub(super) captions: CaptionFacts,
+    pub(super) is_empty: bool,
+    pub(super) has_speakers: bool,
+    pub(super) is_expiring: bool,
+    pub(super) paid_again: bool,
+}
+
+impl Common {
+    /// These notes after the `own` ones, each once.
+    pub(super) fn notes(&self, o: &TranscribeOptions, own: impl Iterator<Item = Note>) -> Option<String> {
+        let not_redacted = (o.redact_pii || o.redact_pci) && !o.language.can_redact();
+        let no_speakers = o.diarize && !self.is_empty && !self.has_speakers;
+        let common = [
+            self.words_not_asked.then_some(Note::WordsNotAsked),
+            (self.captions.mended_times > 0).then_some(Note::TimesMended),
+            (self.captions.fast_cues > 0).then_some(Note::FastCaptions),
+            not_redacted.then_some(Note::NotRedacted),
+            (no_speakers || (o.diarize && o.model == SttModel::PulsePro)).then_some(Note::NoSpeakers),
+            (o.expire_content != ExpireContent::No && !self.is_expiring).then_some(Note::NotExpiring),
+            self.paid_again.then_some(Note::PaidAgain),
+        ];
+        let first = self.from_log.then_some(Note::Recovered);
+        let mut names: Vec<&str> = Vec::new();
+        for note in first.into_iter().chain(own).chain(common.into_iter().flatten()) {
+            if !names.contains(&note.as_str()) {
+                names.push(note.as_str());
+            }
+        }
+        (!names.is_empty()).then(|| names.join(";"))
+    }
 }

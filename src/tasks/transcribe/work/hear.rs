@@ -11,11 +11,10 @@ use tokio::sync::Semaphore;
 
 use super::{TranscriptionJob, plan::SentPart, recording::not_fetched};
 use crate::{
-    audio::analyze::{
-        self, Break, Encoding, HearError, HearSettings, Hearing, Limits, Piece, RawFormat, Target, convert,
-    },
+    audio::analyze::{self, Break, Encoding, HearError, HearSettings, Hearing, Limits, RawFormat, Target, convert},
     domain::{
         call::{CallFailure, ErrorKind},
+        cuts::Cuts,
         hearing::{HeardSpeech, Stretch},
         identity::ContentHash,
         listening::{Prepare, RawAudio, RawEncoding},
@@ -31,6 +30,8 @@ use crate::{
 
 /// The form of hearings that this release keeps. A newer one changes no plan that is frozen.
 const VERSION: u32 = 1;
+/// A recording that gives so much less than was planned of it is another one by now, in ms.
+const CHANGED_MS: u64 = 100;
 /// Bytes of a WAV of what is sent, per ms.
 const WAV_BYTES_PER_MS: u64 = 32;
 
@@ -168,10 +169,10 @@ pub(super) fn speech(heard: &Hearing) -> Heard {
 }
 
 /// What is sent instead of a recording.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Conversion {
-    /// The channel, from 1; `None`: the mean of all.
-    channel: Option<u16>,
+    /// The stretches of it; if empty, all of it.
+    cuts: Cuts,
     target: Target,
     /// Whether the recording itself may be sent if it cannot be made.
     is_optional: bool,
@@ -186,8 +187,15 @@ impl Conversion {
         (is_listed, bytes): (bool, u64),
         length_ms: Option<u64>,
     ) -> Option<Self> {
-        let channel = sent.and_then(|sent| sent.channel);
-        let length = sent.map(|sent| sent.length_ms).filter(|ms| *ms > 0).or(length_ms);
+        let cuts = match sent {
+            Some(SentPart { channel: Some(channel), cuts, .. }) if cuts.is_empty() => {
+                Cuts::of_channel(Some(*channel), [Stretch { from_ms: 0, to_ms: u64::MAX }])
+            }
+            Some(sent) => sent.cuts.clone(),
+            None => Cuts::default(),
+        };
+        let is_cut = !cuts.is_empty();
+        let length = sent.map(SentPart::sent_ms).filter(|ms| *ms > 0).or(length_ms);
         let is_long = length.is_some_and(|ms| ms.saturating_mul(WAV_BYTES_PER_MS) > MAX_SOURCE_BYTES / 10 * 9);
         let target = if prepare == Prepare::Flac || is_long { Target::Flac16k } else { Target::Wav16k };
         let is_large = bytes > MAX_SOURCE_BYTES;
@@ -196,8 +204,8 @@ impl Conversion {
             Prepare::Auto => !is_listed || is_large,
             Prepare::Never => false,
         };
-        let is_optional = channel.is_none() && prepare == Prepare::Auto && !is_large;
-        (channel.is_some() || is_needed).then_some(Self { channel, target, is_optional })
+        let is_optional = !is_cut && prepare == Prepare::Auto && !is_large;
+        (is_cut || is_needed).then_some(Self { cuts, target, is_optional })
     }
 }
 
@@ -210,24 +218,32 @@ pub(super) async fn make(job: &mut TranscriptionJob<'_>) -> Result<(), NotHeard>
     let Some(wanted) = Conversion::of(sent, job.asked.listening.prepare, known, probe.length.ms()) else {
         return Ok(());
     };
+    // The file of the part before has the same name.
+    job.recording.send_as_it_is();
     let source = job.recording.file(on).await.map_err(|e| NotHeard::Source(not_fetched(e)))?;
     let ending = if wanted.target == Target::Flac16k { "flac" } else { "wav" };
-    let made = Leftover::new(on, &format!("{}.{ending}", wanted.channel.unwrap_or_default()));
+    let made = Leftover::new(on, &format!("sent.{ending}"));
     let path = made.path.clone();
-    let piece = Piece { channel: wanted.channel.map(|channel| channel - 1), ..Piece::default() };
-    let heard = source.clone();
+    let (heard, cuts) = (source.clone(), wanted.cuts.clone());
+    let planned_ms = sent.filter(|sent| !sent.cuts.is_empty()).map(SentPart::sent_ms);
     let converted = decode(job, &source, move |settings, stop| {
         path.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(HearError::Write)?;
         let mut out = File::create(&path).map_err(HearError::Write)?;
-        let converted = convert(&heard, settings, &piece, wanted.target, &mut out, stop)?;
+        let converted = convert(&heard, settings, &cuts, wanted.target, &mut out, stop)?;
         match converted.broken {
             // The header of a file that is cut says more than there is: what there is, is the recording.
-            None | Some(Break::CutShort { .. }) => Ok(()),
+            None | Some(Break::CutShort { .. }) => Ok(converted.length_ms),
             Some(why) => Err(HearError::Broken { at_ms: converted.length_ms, why }),
         }
     });
     match converted.await {
-        Ok(()) => job.recording.send_instead(made).await.map_err(|e| NotHeard::Source(not_fetched(e))),
+        // Its words would be put back to wrong times.
+        Ok(length_ms) if planned_ms.is_some_and(|planned| planned.abs_diff(length_ms) > CHANGED_MS) => {
+            let message = "the recording is not as long as it was when it was heard";
+            let failure = CallFailure::new(ErrorKind::SourceChanged, message);
+            Err(NotHeard::Source(Prepared::CallFailure { failure, transient: true }))
+        }
+        Ok(_) => job.recording.send_instead(made).await.map_err(|e| NotHeard::Source(not_fetched(e))),
         // The API may read more than this program does.
         Err(NotHeard::Undecodable(why)) if wanted.is_optional => {
             tracing::info!(job.key = on.job().key, "a recording is sent as it is, since it cannot be converted: {why}");

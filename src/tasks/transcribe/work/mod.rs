@@ -7,9 +7,9 @@ mod history;
 mod logbook;
 mod lookup;
 mod marks;
+mod parts;
 mod plan;
 mod recording;
-mod sides;
 
 use std::{
     sync::{
@@ -26,7 +26,7 @@ use self::{
     hear::NotHeard,
     logbook::LogBook,
     marks::Marks,
-    plan::{Plan, SentPart},
+    plan::{Plan, Plans, SentPart},
     recording::{Recording, not_fetched},
 };
 use super::Transcribe;
@@ -37,12 +37,13 @@ use crate::{
         batch::{BatchSpec, LineOverrides},
         call::{Answer, ErrorKind},
         job::CallRecord,
-        listening::{ChannelMode, Listening, Roles},
-        options::TranscribeOptions,
+        listening::{ChannelMode, Listening, OtherWay, Prepare, Roles},
+        options::{SttModel, TranscribeOptions},
         pool::Pool,
         task::SpecError,
         transcription::Transcription,
     },
+    media::source::MAX_SOURCE_BYTES,
     runner::{
         BatchTask, Event, JobContext, Maker, Means, Next, OneCall, PartContext, RunnerConfig, RunnerTask, VendorLog,
         Webhook,
@@ -111,7 +112,8 @@ impl BatchTask for TranscriptionBatch {
     fn work<'a>(&'a self, on: JobContext<'a>) -> BoxFuture<'a, Result<Option<To>, StoreError>> {
         Box::pin(async move {
             let job = TranscriptionJob::new(self, on)?;
-            if self.asked.listening.needs_hearing() { work_heard(job).await } else { one_call::work(job, on).await }
+            let is_heard = self.asked.listening.needs_hearing() || on.job().other_way.is_some() || job.is_large();
+            if is_heard { work_heard(job).await } else { one_call::work(job, on).await }
         })
     }
 }
@@ -123,6 +125,8 @@ struct TranscriptionJob<'a> {
     kept: &'a RunState,
     asked: &'a Transcription,
     options: TranscribeOptions,
+    /// The model that its line asks for.
+    own_model: SttModel,
     /// Who speaks on which channel.
     roles: Roles,
     recording: Recording,
@@ -140,55 +144,155 @@ impl<'a> TranscriptionJob<'a> {
         let options = own.apply(&batch.asked.options);
         let roles = own.roles.or(&batch.asked.listening.roles);
         let (kept, asked) = (&*batch.kept, &batch.asked);
-        let recording = Recording::new();
-        Ok(Self { on, batch, kept, asked, options, roles, recording, sent: None, heard: None, webhook: None })
+        let (recording, own_model) = (Recording::new(), options.model);
+        Ok(Self {
+            on,
+            batch,
+            kept,
+            asked,
+            options,
+            own_model,
+            roles,
+            recording,
+            sent: None,
+            heard: None,
+            webhook: None,
+        })
     }
 
-    /// Whether word times are requested.
+    /// Whether word times are requested: by them the words of several calls become one transcript.
     fn word_timestamps(&self) -> bool {
-        self.asked.sends_word_timestamps(&self.options)
+        let is_cut = self.sent.as_ref().is_some_and(|sent| sent.channel.is_some() || !sent.cuts.is_empty());
+        is_cut || self.asked.sends_word_timestamps(&self.options)
+    }
+
+    /// Sends this part from now on.
+    fn turn_to(&mut self, sent: &SentPart) {
+        self.options.model = sent.way.and_then(OtherWay::model).unwrap_or(self.own_model);
+        self.sent = Some(sent.clone());
+        self.recording.send_as_it_is();
+    }
+
+    /// Whether the recording is converted even if all of it is sent.
+    fn is_converted(&self) -> bool {
+        let Some(probe) = self.recording.probe() else { return self.asked.listening.prepare.is_a_conversion() };
+        let known = (probe.is_listed, probe.bytes);
+        hear::Conversion::of(None, self.asked.listening.prepare, known, probe.length.ms()).is_some()
+    }
+
+    /// Whether its recording is larger than the API takes, so that it may have to be sent in several pieces.
+    fn is_large(&self) -> bool {
+        let listed = self.on.job().expected.as_ref().map(|listed| listed.bytes);
+        listed.is_some_and(|bytes| bytes > MAX_SOURCE_BYTES) && self.asked.listening.prepare != Prepare::Never
     }
 }
 
 /// Works a job whose recording is heard before it is bought; `None` if its lease is lost.
 async fn work_heard(mut job: TranscriptionJob<'_>) -> Result<Option<To>, StoreError> {
-    let plan = match planned(&mut job).await? {
-        Ok(plan) => plan,
+    let mut plans = match planned(&mut job).await? {
+        Ok(plans) => plans,
         Err(Next::Leave(to)) => return Ok(Some(to)),
         Err(Next::Look | Next::Lost) => return Ok(None),
     };
-    if plan.is_skipped {
-        return match deliver::deliver_silence(&job, &plan).await? {
+    // A way that a newer release knows is left to it.
+    let way = job.on.job().other_way.as_deref().and_then(|way| way.parse().ok());
+    if let Some(way) = way
+        && plans.other.is_none()
+    {
+        plans = match planned_otherwise(&mut job, plans, way).await? {
+            Ok(plans) => plans,
+            Err(Next::Leave(to)) => return Ok(Some(to)),
+            Err(Next::Look | Next::Lost) => return Ok(None),
+        };
+    }
+    if plans.own.is_skipped {
+        return match deliver::deliver_silence(&job, &plans.own).await? {
             Next::Leave(to) => Ok(Some(to)),
             Next::Look | Next::Lost => Ok(None),
         };
     }
-    if !plan.is_whole() {
-        return Box::pin(sides::work(job, &plan)).await;
+    if plans.other.is_some() || !plans.own.is_whole() {
+        return Box::pin(parts::work(job, plans)).await;
     }
     if job.heard.is_none() {
         job.heard = hear::kept(&job).await?;
     }
-    job.sent = plan.parts.into_iter().next().map(|(_, sent)| sent);
+    job.sent = plans.own.parts.into_iter().next().map(|(_, sent)| sent);
     let on = job.on;
     one_call::work(job, on).await
 }
 
-/// The plan of a job's recording: the one that is frozen, or a new one. What was bought without a plan has none. The inner error
+/// The plans of a job's recording: those that are frozen, or a new one. What was bought without a plan has none. The inner error
 /// is what follows if there is no plan now.
-async fn planned(job: &mut TranscriptionJob<'_>) -> Result<Result<Plan, Next>, StoreError> {
+async fn planned(job: &mut TranscriptionJob<'_>) -> Result<Result<Plans, Next>, StoreError> {
     let (on, lease) = (job.on, (job.on.job().job, job.on.job().token));
     let frozen = on.store().frozen_parts(lease.0).await?;
-    if let Some(plan) = Plan::thawed(&frozen) {
-        return Ok(plan.map_err(|e| {
-            let message = format!("a newer release of wavebatch planned its calls ({e}); use that release");
-            Next::fail(ErrorKind::LedgerRefused, message)
-        }));
+    if let Some(plans) = Plans::thawed(&frozen) {
+        return Ok(plans.map_err(|e| not_frozen(&e)));
     }
     let mut part = one_call::part_of(on, job.pool(), 0).await?;
     if !part.journal.calls.is_empty() {
-        return Ok(Ok(Plan::unplanned()));
+        return Ok(Ok(Plans::first(Plan::unplanned())));
     }
+    let plan = match heard_now(job, &mut part).await? {
+        Ok(Some(heard)) => {
+            let plan = Plan::of(&heard, &job.asked.listening, job.is_converted());
+            job.heard = Some(heard);
+            plan
+        }
+        Ok(None) => Plan::unheard(),
+        Err(next) => return Ok(Err(next)),
+    };
+    if !on.store().freeze_parts(lease, &plan.frozen(), 0).await? {
+        return Ok(Err(Next::Lost));
+    }
+    Ok(Ok(Plans::first(plan)))
+}
+
+/// The plans with one more, for another way.
+async fn planned_otherwise(
+    job: &mut TranscriptionJob<'_>,
+    plans: Plans,
+    way: OtherWay,
+) -> Result<Result<Plans, Next>, StoreError> {
+    let (on, lease) = (job.on, (job.on.job().job, job.on.job().token));
+    if job.heard.is_none() {
+        job.heard = hear::kept(job).await?;
+    }
+    if job.heard.is_none() && way == OtherWay::Split {
+        let mut part = one_call::part_of(on, job.pool(), 0).await?;
+        job.heard = match heard_now(job, &mut part).await? {
+            Ok(heard) => heard,
+            Err(next) => return Ok(Err(next)),
+        };
+    }
+    let asked = match way {
+        OtherWay::Split => Listening { channels: ChannelMode::Split, ..job.asked.listening.clone() },
+        OtherWay::Pulse | OtherWay::PulsePro => job.asked.listening.clone(),
+    };
+    let plan = match &job.heard {
+        Some(heard) => Plan::of(heard, &asked, job.is_converted()),
+        None => Plan::unplanned(),
+    };
+    let model = way.model().unwrap_or(job.own_model);
+    let is_faulty = !TranscribeOptions { model, ..job.options.clone() }.faults().is_empty();
+    let is_the_same = if way == OtherWay::Split { !plan.is_by_channel() } else { model == job.own_model };
+    if is_faulty || is_the_same {
+        // There is one voice, or one channel, or the line has options of its own.
+        return Ok(Ok(plans));
+    }
+    let (plan, from) = plans.next(plan.tried(way));
+    if !on.store().freeze_parts(lease, &plan.frozen(), from).await? {
+        return Ok(Err(Next::Lost));
+    }
+    Ok(Ok(plans.with(plan)))
+}
+
+/// What is heard in the recording now; `None` if it cannot be heard and need not be. The inner error is what follows otherwise.
+async fn heard_now<'a>(
+    job: &mut TranscriptionJob<'a>,
+    part: &mut PartContext<'a>,
+) -> Result<Result<Option<Hearing>, Next>, StoreError> {
     let mut outcome = None;
     let hearing = async {
         match hear::hear(job).await {
@@ -199,41 +303,38 @@ async fn planned(job: &mut TranscriptionJob<'_>) -> Result<Result<Plan, Next>, S
             }
         }
     };
-    if let Some(next) = one_call::prepare(&mut part, None, hearing).await? {
+    if let Some(next) = one_call::prepare(part, None, hearing).await? {
         return Ok(Err(next));
     }
-    let listening = &job.asked.listening;
-    let plan = match outcome.expect("it was heard, or not") {
-        Ok(heard) => {
-            let plan = Plan::of(&heard, listening);
-            job.heard = Some(heard);
-            plan
-        }
-        Err(NotHeard::Undecodable(why)) if listening.channels == ChannelMode::Split => {
+    match outcome.expect("it was heard, or not") {
+        Ok(heard) => Ok(Ok(Some(heard))),
+        Err(NotHeard::Undecodable(why)) if job.asked.listening.must_be_heard() => {
             let probe = job.recording.probe();
             let undecodable = async { hear::undecodable(&why, probe) };
-            let next = one_call::prepare(&mut part, None, undecodable).await?;
-            return Ok(Err(next.expect("a failure has a consequence")));
+            let next = one_call::prepare(part, None, undecodable).await?;
+            Ok(Err(next.expect("a failure has a consequence")))
         }
         Err(NotHeard::Undecodable(why)) => {
-            tracing::info!(job.key = on.job().key, "a recording is sent as it is, since it cannot be heard: {why}");
-            Plan::unheard()
+            let key = &job.on.job().key;
+            tracing::info!(job.key = key, "a recording is sent as it is, since it cannot be heard: {why}");
+            Ok(Ok(None))
         }
-        Err(NotHeard::Lost) => return Ok(Err(Next::Lost)),
-        Err(NotHeard::Ledger(error)) => return Err(error),
+        Err(NotHeard::Lost) => Ok(Err(Next::Lost)),
+        Err(NotHeard::Ledger(error)) => Err(error),
         Err(NotHeard::Source(_)) => unreachable!("its consequences were drawn"),
-    };
-    if !on.store().freeze_parts(lease, &plan.frozen()).await? {
-        return Ok(Err(Next::Lost));
     }
-    Ok(Ok(plan))
+}
+
+/// What follows if a plan cannot be read.
+fn not_frozen(why: &str) -> Next {
+    let message = format!("a newer release of wavebatch planned its calls ({why}); use that release");
+    Next::fail(ErrorKind::LedgerRefused, message)
 }
 
 /// How many calls buy a recording in which this was heard, and how much audio they carry, in ms.
 pub(super) fn calls_of(heard: &Hearing, asked: &Listening) -> (u64, u64) {
-    let plan = Plan::of(heard, asked);
-    let sent = if plan.is_skipped { &[] } else { plan.parts.as_slice() };
-    (sent.len() as u64, sent.iter().map(|(_, part)| part.length_ms).sum())
+    let plan = Plan::of(heard, asked, asked.prepare.is_a_conversion());
+    if plan.is_skipped { (0, 0) } else { (plan.parts.len() as u64, plan.sent_ms()) }
 }
 
 fn overrides(job: &Claimed) -> Result<LineOverrides, StoreError> {
