@@ -46,7 +46,7 @@ fn silence() -> Script {
 }
 
 /// A fixture whose manifest names these recordings.
-async fn recordings(config: Config, files: &[(&str, Vec<u8>)]) -> Fixture {
+pub async fn recordings(config: Config, files: &[(&str, Vec<u8>)]) -> Fixture {
     let fixture = Fixture::with(config).await;
     let mut lines = Vec::new();
     for (key, file) in files {
@@ -62,7 +62,7 @@ const SPLIT: &str =
     "channels = \"split\"\nroles = { 1 = \"agent\", 2 = \"customer\" }\nformats = [\"json\", \"txt\", \"vtt\"]";
 
 /// The rows of the report by key: cells by column.
-async fn report(fixture: &Fixture, batch: BatchId) -> BTreeMap<String, BTreeMap<String, String>> {
+pub async fn report(fixture: &Fixture, batch: BatchId) -> BTreeMap<String, BTreeMap<String, String>> {
     let row = fixture.store.batch_by_id(batch).await.unwrap();
     let spec = row.specification().unwrap();
     let task = task_of(fixture.registry.reports(), spec).unwrap();

@@ -18,6 +18,7 @@ mod defects;
 mod docs;
 mod docs_in_sync;
 mod doctor;
+mod cuts;
 mod ears;
 mod echo;
 mod fault_matrix;

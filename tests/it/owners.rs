@@ -263,7 +263,7 @@ async fn a_voice_that_comes_back_has_its_files_again_and_buys_nothing() {
     assert_eq!(fixture.store.redeliver(back.batch).await.expect("a ledger").0, 3);
     assert_eq!(fixture.run(back.batch).await.end, RunEnd::Done);
     there(&magnus);
-    let again = Chosen { batch: back.batch, lines: Selection::of_key("a"), part: None };
+    let again = Chosen { batch: back.batch, lines: Selection::of_key("a"), part: None, other_way: None };
     assert_eq!(fixture.store.plan_retry(&again).await.expect("a ledger").jobs, 1);
     assert_eq!(fixture.sandbox.books().billed, billed);
     let all = fixture
@@ -338,7 +338,7 @@ async fn outputs_that_share_a_clip_are_joined_anew_together() {
     asked.write(&fixture);
     let batch = done(&fixture).await.batch;
     let before = times(&fixture, &asked);
-    let first = Chosen { batch, lines: Selection::of_key("a"), part: Some(0) };
+    let first = Chosen { batch, lines: Selection::of_key("a"), part: Some(0), other_way: None };
     assert_eq!(fixture.store.plan_retry(&first).await.expect("a ledger").joined, 1, "c says the same");
     fixture.store.retry(first).await.expect("a ledger");
     // The next performance is another one.

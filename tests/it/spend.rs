@@ -44,7 +44,7 @@ async fn dated() -> (Fixture, BatchId) {
     ]);
     let (batch, _) = fixture.go("", "concurrency = 1").await;
     fixture.clock.advance(DAY);
-    let again = Chosen { batch, lines: Selection::of_key("call-4"), part: None };
+    let again = Chosen { batch, lines: Selection::of_key("call-4"), part: None, other_way: None };
     assert_eq!(fixture.store.retry(again).await.unwrap(), 1);
     fixture.run(batch).await;
     fixture.all_well(batch, 6, 2).await;
