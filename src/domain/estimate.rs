@@ -102,13 +102,13 @@ pub struct CallBound {
 }
 
 impl CallBound {
-    /// Adds a recording that makes so many calls at most, each with all of its length.
-    pub const fn add(&mut self, calls: u64, audio_ms: Option<u64>) {
+    /// Adds a recording of this length, if it is known, that makes so many calls at most, which carry so much audio.
+    pub const fn add(&mut self, audio_ms: Option<u64>, (calls, sent_ms): (u64, u64)) {
         self.recordings += 1;
         self.calls += calls;
         if let Some(ms) = audio_ms {
             self.audio_ms += ms;
-            self.sent_ms = self.sent_ms.saturating_add(ms.saturating_mul(calls));
+            self.sent_ms = self.sent_ms.saturating_add(sent_ms);
         }
     }
 
@@ -203,14 +203,14 @@ mod tests {
     #[test]
     fn calls_are_bounded_by_the_channels_of_a_sample() {
         let mut bound = CallBound::default();
-        bound.add(1, Some(60_000));
-        bound.add(2, Some(120_000));
-        bound.add(2, None);
+        bound.add(Some(60_000), (1, 60_000));
+        bound.add(Some(120_000), (2, 240_000));
+        bound.add(None, (2, 0));
         assert_eq!(bound, CallBound { recordings: 3, calls: 5, audio_ms: 180_000, sent_ms: 300_000 });
         assert_eq!((bound.calls_of(3), bound.calls_of(30), bound.calls_of(1)), (5, 50, 2));
         assert_eq!((bound.audio_of(180_000), bound.audio_of(1_800_000)), (300_000, 3_000_000));
         let mut unknown = CallBound::default();
-        unknown.add(2, None);
+        unknown.add(None, (2, 0));
         assert_eq!(unknown.audio_of(5_000), 10_000, "their number counts where no length is known");
         assert_eq!((CallBound::default().calls_of(7), CallBound::default().audio_of(9)), (7, 9));
     }

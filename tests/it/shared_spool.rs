@@ -371,7 +371,12 @@ async fn a_lost_object_is_told_and_bought_again_on_request() {
     let error = row.error.unwrap();
     assert!(error.contains("is damaged") && error.contains("`wavebatch retry` buys it again"), "{error}");
     assert_eq!(fixture.sandbox.books().billed, parts(&text));
-    let chosen = wavebatch::store::Chosen { batch, lines: wavebatch::store::Selection::of_key("one"), part: None, other_way: None };
+    let chosen = wavebatch::store::Chosen {
+        batch,
+        lines: wavebatch::store::Selection::of_key("one"),
+        part: None,
+        other_way: None,
+    };
     fixture.store.retry(chosen).await.unwrap();
     nodes.run_on(&fixture.store, batch).await;
     assert_eq!(fixture.row(batch, "one").await.state, JobState::Succeeded);

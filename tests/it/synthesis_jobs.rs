@@ -361,7 +361,11 @@ async fn a_part_can_be_spoken_again() {
     fixture.run(batch).await;
     let n = parts(&text);
     assert_eq!(fixture.sandbox.books().calls, n);
-    fixture.store.retry(Chosen { batch, lines: Selection::of_key("one"), part: Some(3), other_way: None }).await.unwrap();
+    fixture
+        .store
+        .retry(Chosen { batch, lines: Selection::of_key("one"), part: Some(3), other_way: None })
+        .await
+        .unwrap();
     fixture.run(batch).await;
     assert_eq!(fixture.sandbox.books().calls, n + 1, "one part, and both formats have it");
     let last = fixture.sandbox.books().requests.last().unwrap().text.clone().unwrap();
@@ -413,7 +417,11 @@ async fn a_part_spoken_again_takes_with_it_what_was_pruned() {
     fixture.run(batch).await;
     fs::remove_dir_all(fixture.store.clip_folder().unwrap().root()).unwrap();
     fs::remove_file(fixture.spoken("one.wav")).unwrap();
-    fixture.store.retry(Chosen { batch, lines: Selection::of_key("one"), part: Some(3), other_way: None }).await.unwrap();
+    fixture
+        .store
+        .retry(Chosen { batch, lines: Selection::of_key("one"), part: Some(3), other_way: None })
+        .await
+        .unwrap();
     fixture.run(batch).await;
     let row = fixture.row(batch, "one").await;
     assert_eq!((row.state, row.notes), (JobState::Succeeded, None), "{:?}", row.error);

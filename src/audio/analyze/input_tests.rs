@@ -363,6 +363,20 @@ fn stretches_are_cut_out_and_found_again() {
             assert!([100, 333, 700, 951].map(half).iter().all(|(expected, sent)| (expected - sent).abs() < 3.0));
         }
     }
+    // What comes before is not resampled: the samples are the same to the last one that can be told apart.
+    for rate in [8_000, 11_025, 44_100, 48_000] {
+        let samples: Vec<f32> = Sound::Music { seed: 4, drums: true }.samples(rate, 9_000);
+        let path = dir.file("music.wav", &wav(1, 16, 1, rate, &pcm16(&samples)));
+        let sent = |cuts: &Cuts| {
+            let mut out = Cursor::new(Vec::new());
+            convert(&path, &HearSettings::default(), cuts, Target::Wav16k, &mut out, NEVER).unwrap();
+            whole(&out.into_inner()[44..])
+        };
+        let (all, late) = (sent(&Cuts::default()), sent(&of(None, &[(4_321, 6_789)])));
+        assert_eq!(late.len(), 2_468 * 16);
+        let apart = all[4_321 * 16..6_789 * 16].iter().zip(&late).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+        assert!(apart <= 2, "{rate}: {apart}");
+    }
     assert!(matches!(made(&of(None, &[(9_000, 9_500)]), Target::Wav16k), Err(HearError::Empty)));
     assert!(matches!(
         made(&of(Some(3), &[(0, 1_000)]), Target::Wav16k),

@@ -53,6 +53,8 @@ impl Rebuy {
 /// The unit that is paid for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Amount {
+    /// Audio to be transcribed at most, in ms.
+    AudioAtMost(u64),
     /// Audio to be transcribed, in ms.
     Audio(u64),
     /// Characters to be synthesized.
@@ -63,6 +65,7 @@ impl fmt::Display for Rebuy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let again = format!("would be paid for again for about ${}", self.cost);
         match self.amount {
+            Amount::AudioAtMost(ms) => write!(f, " (at most {} min of audio) {again}", ms.div_ceil(60_000)),
             Amount::Audio(ms) => write!(f, " ({} min of audio) {again}", ms.div_ceil(60_000)),
             Amount::Characters(characters) => write!(f, " ({characters} characters of them) {again}"),
         }
@@ -196,7 +199,7 @@ pub enum IntakeError {
     /// Finished lines would be bought again.
     #[error(
         "the definition's options have changed{}: {} finished {} of `{batch}`{rebuy}",
-        rebuy.changed(), rebuy.lines, if matches!(rebuy.amount, Amount::Audio(_)) { "lines" } else { "outputs" }
+        rebuy.changed(), rebuy.lines, if matches!(rebuy.amount, Amount::Audio(_) | Amount::AudioAtMost(_)) { "lines" } else { "outputs" }
     )]
     WouldRebuy {
         /// The batch's name.

@@ -9,6 +9,7 @@ use super::{
     preview::{PreviewLine, preview},
     resolved::{Resolved, Resolving},
     sample::{Seen, measure},
+    task::Sent,
 };
 use crate::{
     definition::{Definition, Scan, ScanDepth, Spooled},
@@ -168,17 +169,26 @@ pub async fn plan(
     let Resolved { definition, task, reader, known, .. } = resolved;
     let mut estimate = estimate((&definition, &*task), &diff, rates);
     let mut seen = None;
-    let most_calls = |channels| task.most_calls(&definition, channels);
+    let most_sent = |channels, length_ms| task.most_sent(&definition, channels, length_ms);
+    let is_bounded = most_sent(2, LONG_MS) != Sent { calls: 1, audio_ms: LONG_MS };
     let cost = |audio_ms| task.cost_of_audio(&definition, audio_ms, rates).unwrap_or_default();
-    let is_asked = estimate.unknown > 0 || (estimate.lines > 0 && most_calls(2) > 1);
+    let is_asked = estimate.unknown > 0 || (estimate.lines > 0 && is_bounded);
     if *may_measure && is_asked && task.cost_of_audio(&definition, 0, rates).is_some() {
-        let looked = measure(&definition, copy, &reader.scan, most_calls).await?;
+        let looked = measure(&definition, copy, &reader.scan, most_sent).await?;
         if let Some(guess) = looked.guess.filter(|_| estimate.unknown > 0) {
             add_guess(&mut estimate, (guess, looked.measured), cost);
         }
         seen = Some(looked);
     }
-    estimate.most = most(&estimate, seen.as_ref().map(|seen| seen.calls), most_calls(2), cost);
+    if is_bounded && estimate.lines > 0 {
+        // Without a sample, recordings are as long as the average, and each may have two channels.
+        let usual_ms = estimate.audio_ms / (estimate.lines.saturating_sub(estimate.unknown)).max(1);
+        let mut of_two = CallBound::default();
+        let Sent { calls, audio_ms } = most_sent(2, usual_ms);
+        of_two.add(Some(usual_ms).filter(|ms| *ms > 0), (calls, audio_ms));
+        let sample = seen.as_ref().map(|seen| seen.calls);
+        estimate.most = Some(most(&estimate, sample.filter(|sample| sample.recordings > 0).unwrap_or(of_two), cost));
+    }
     let queued = match (store, task.batch(&spec.task)) {
         (Some(store), Ok(asked)) => {
             let own = known.as_ref().map(|known| known.row.id);
@@ -225,6 +235,9 @@ pub async fn plan(
     Ok(plan)
 }
 
+/// A recording that is longer than any piece, in ms.
+const LONG_MS: u64 = 24 * 3_600_000;
+
 /// Jobs that would be worked.
 const fn works(diff: &Diff) -> u64 {
     (diff.new + diff.changed + diff.open).saturating_sub(diff.failed)
@@ -259,21 +272,10 @@ fn add_guess(estimate: &mut Estimate, (guess, measured): (Guess, u64), cost: imp
     };
 }
 
-/// What the lines make at most, by the channels of a sample; without one, each may have two channels. `None` if a recording is
-/// always one call.
-fn most(
-    estimate: &Estimate,
-    sample: Option<CallBound>,
-    of_two: u64,
-    cost: impl Fn(u64) -> MicroUsd,
-) -> Option<MostCalls> {
-    if of_two <= 1 || estimate.lines == 0 {
-        return None;
-    }
-    let all_have_two = CallBound { recordings: 1, calls: of_two, ..CallBound::default() };
-    let bound = sample.filter(|sample| sample.recordings > 0).unwrap_or(all_have_two);
+/// What the lines make at most, by a bound for some recordings.
+fn most(estimate: &Estimate, bound: CallBound, cost: impl Fn(u64) -> MicroUsd) -> MostCalls {
     let audio_ms = bound.audio_of(estimate.audio_ms);
-    Some(MostCalls { calls: bound.calls_of(estimate.lines), audio_ms, cost: cost(audio_ms) })
+    MostCalls { calls: bound.calls_of(estimate.lines), audio_ms, cost: cost(audio_ms) }
 }
 
 #[cfg(test)]
@@ -298,11 +300,10 @@ mod tests {
     fn channels_with_calls_of_their_own_bound_the_cost() {
         let estimate = Estimate { lines: 10, audio_ms: 600_000, ..Estimate::default() };
         let cost = |ms| Rates::default().cost(SttModel::Pulse, ms);
-        assert_eq!(most(&estimate, None, 1, cost), None, "all channels are one call");
         let half = CallBound { recordings: 2, calls: 3, audio_ms: 100_000, sent_ms: 120_000 };
-        let bound = most(&estimate, Some(half), 2, cost).unwrap();
+        let bound = most(&estimate, half, cost);
         assert_eq!(bound, MostCalls { calls: 15, audio_ms: 720_000, cost: MicroUsd(60_000) });
-        let unseen = most(&estimate, Some(CallBound::default()), 2, cost).unwrap();
+        let unseen = most(&estimate, CallBound { recordings: 1, calls: 2, ..CallBound::default() }, cost);
         assert_eq!((unseen.calls, unseen.audio_ms), (20, 1_200_000), "each may have two");
         let bounded = Estimate { most: Some(bound), ..estimate };
         assert_eq!((bounded.most_calls(), estimate.most_calls()), (15, 10));

@@ -13,7 +13,12 @@ use super::{
 };
 use crate::{
     definition::{Definition, Fault, Faults, Scan, ScanDepth, Spooled},
-    domain::{batch::BatchSpec, cost::Rates, environment::Environment, task::Tasks},
+    domain::{
+        batch::BatchSpec,
+        cost::Rates,
+        environment::Environment,
+        task::{TaskSpec, Tasks},
+    },
     store::{Diff, ForgottenKeys, Store, StoreError},
 };
 
@@ -126,7 +131,8 @@ impl Resolved {
         if let Some((parameters, lines)) = found.parameters.filter(|_| !agreed) {
             return Err(IntakeError::OtherParameters { batch: known.row.name.clone(), parameters, lines });
         }
-        let rebuy = self.rebuy(&found.diff, found.purchases.as_ref(), how.rates);
+        let before = known.row.specification().ok().map(|spec| spec.task.clone());
+        let rebuy = self.rebuy((&found.diff, before.as_ref()), found.purchases.as_ref(), how.rates);
         Ok(JobPlan {
             diff: found.diff,
             compared: if self.task.has_sources() { found.message } else { Compared::default() },
@@ -141,10 +147,19 @@ impl Resolved {
 
     /// The finished lines among the changed ones, at the price of the definition's model; if the task buys in parts, the parts
     /// that are not kept.
-    fn rebuy(&self, diff: &Diff, purchases: Option<&Purchases>, rates: &Rates) -> Option<Rebuy> {
-        let rebuy = match (self.task.cost_of_audio(&self.definition, diff.rebuy_ms, rates), purchases) {
+    fn rebuy(
+        &self,
+        (diff, before): (&Diff, Option<&TaskSpec>),
+        purchases: Option<&Purchases>,
+        rates: &Rates,
+    ) -> Option<Rebuy> {
+        let now = self.spec().task;
+        let most = before.and_then(|before| self.task.most_again(before, &now, diff.rebuy_ms));
+        let audio_ms = most.unwrap_or(diff.rebuy_ms);
+        let rebuy = match (self.task.cost_of_audio(&self.definition, audio_ms, rates), purchases) {
             (Some(cost), _) => {
-                Rebuy { lines: diff.rebuy, amount: Amount::Audio(diff.rebuy_ms), cost, changes: Vec::new() }
+                let amount = if most.is_some() { Amount::AudioAtMost(audio_ms) } else { Amount::Audio(audio_ms) };
+                Rebuy { lines: diff.rebuy, amount, cost, changes: Vec::new() }
             }
             (None, Some(found)) => {
                 let lines = if found.again_units > 0 { found.again } else { 0 };

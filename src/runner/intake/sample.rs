@@ -11,7 +11,7 @@ use std::{
 
 use futures::{StreamExt, stream};
 
-use super::IntakeError;
+use super::{IntakeError, task::Sent};
 use crate::{
     definition::{Definition, Faults, Manifest, ManifestRow, Scan, Spooled},
     domain::{
@@ -137,12 +137,12 @@ impl Look {
     }
 }
 
-/// Looks at some recordings of a manifest. `most_calls`: the most calls for a recording with so many channels.
+/// Looks at some recordings of a manifest. `most_sent`: the most that buys a recording with so many channels, of such a length in ms.
 pub(super) async fn measure(
     definition: &Definition,
     copy: Option<&Spooled>,
     scan: &Arc<Scan>,
-    most_calls: impl Fn(u16) -> u64,
+    most_sent: impl Fn(u16, u64) -> Sent,
 ) -> Result<Seen, IntakeError> {
     let sources = {
         let (definition, copy, scan) = (definition.clone(), copy.cloned(), Arc::clone(scan));
@@ -189,7 +189,7 @@ pub(super) async fn measure(
         looked: all.iter().filter(|(_, look)| look.is_told()).count() as u64 + missing,
         unusable,
         stereo: stereo(&all, lines.saturating_sub(share.about)),
-        calls: calls(&all, most_calls),
+        calls: calls(&all, most_sent),
         missing: share,
     })
 }
@@ -235,11 +235,12 @@ fn stereo(seen: &[(String, Look)], lines: u64) -> Share {
     Share { found, of, about: extrapolate(found, of, lines), example: None }
 }
 
-fn calls(seen: &[(String, Look)], most_calls: impl Fn(u16) -> u64) -> CallBound {
+fn calls(seen: &[(String, Look)], most_sent: impl Fn(u16, u64) -> Sent) -> CallBound {
     let mut bound = CallBound::default();
     for (_, look) in seen {
         if let Look::There(Probe { channels: Some(channels), length, .. }) = look {
-            bound.add(most_calls(*channels), length.ms());
+            let Sent { calls, audio_ms } = most_sent(*channels, length.ms().unwrap_or(0));
+            bound.add(length.ms(), (calls, audio_ms));
         }
     }
     bound

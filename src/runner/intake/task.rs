@@ -75,9 +75,14 @@ pub trait IntakeTask: ReportTask {
         None
     }
 
-    /// The most calls that buy a recording with so many channels.
-    fn most_calls(&self, _definition: &Definition, _channels: u16) -> u64 {
-        1
+    /// The most that buys a recording with so many channels, of this length in ms. 0: its length is not known.
+    fn most_sent(&self, _definition: &Definition, _channels: u16, length_ms: u64) -> Sent {
+        Sent { calls: 1, audio_ms: length_ms }
+    }
+
+    /// How much audio is bought at most where so much was bought before, if the new specification may buy more of a recording.
+    fn most_again(&self, _before: &TaskSpec, _now: &TaskSpec, _audio_ms: u64) -> Option<u64> {
+        None
     }
 
     /// What is bought of recordings, by what is heard in them; `None` if lines are no recordings.

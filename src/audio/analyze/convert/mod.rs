@@ -86,13 +86,15 @@ struct Conversion<'a, 'e, W: Write + Seek> {
     mono: Vec<Vec<f32>>,
     cutter: Cutter,
     encoder: &'a mut Encoder<'e, W>,
+    /// Samples of each channel that come before anything that is sent.
+    unneeded: usize,
 }
 
 impl<'a, 'e, W: Write + Seek> Conversion<'a, 'e, W> {
     fn of(run: &[Cut], encoder: &'a mut Encoder<'e, W>) -> Self {
         let channel = run.first().and_then(|cut| cut.channel).map(|channel| channel.saturating_sub(1));
         let cutter = Cutter::new(run.iter().map(|cut| cut.at));
-        Self { channel, resampler: None, mono: vec![Vec::new()], cutter, encoder }
+        Self { channel, resampler: None, mono: vec![Vec::new()], cutter, encoder, unneeded: 0 }
     }
 
     /// How many samples were written, and why the recording ended before the last stretch did.
@@ -124,22 +126,31 @@ impl<W: Write + Seek> Sink for Conversion<'_, '_, W> {
             return Err(HearError::NoChannel { wanted: u32::from(channel) + 1, has: found.channels });
         }
         self.resampler = Some(Resampler::new(found.rate, RATE, 1)?);
+        // Whole seconds are as many samples at any rate. The one before is left for the filter to begin in.
+        let seconds = (self.cutter.begins() / u64::from(RATE)).saturating_sub(1);
+        self.unneeded = usize::try_from(seconds * u64::from(found.rate)).unwrap_or(usize::MAX);
+        self.cutter.at = seconds * u64::from(RATE);
         Ok(())
     }
 
     fn block(&mut self, planes: &[Vec<f32>]) -> Result<ControlFlow<()>, HearError> {
+        let first = self.unneeded.min(planes.first().map_or(0, Vec::len));
+        self.unneeded -= first;
         let mono = &mut self.mono[0];
         mono.clear();
         match self.channel {
-            Some(channel) => mono.extend_from_slice(&planes[usize::from(channel)]),
+            Some(channel) => mono.extend_from_slice(&planes[usize::from(channel)][first..]),
             None => {
-                mono.extend_from_slice(&planes[0]);
+                mono.extend_from_slice(&planes[0][first..]);
                 for plane in &planes[1..] {
-                    mono.iter_mut().zip(plane).for_each(|(sum, sample)| *sum += sample);
+                    mono.iter_mut().zip(&plane[first..]).for_each(|(sum, sample)| *sum += sample);
                 }
                 let share = 1.0 / planes.len() as f32;
                 mono.iter_mut().for_each(|sample| *sample *= share);
             }
+        }
+        if self.mono[0].is_empty() {
+            return Ok(ControlFlow::Continue(()));
         }
         let Self { resampler: Some(resampler), cutter, encoder, .. } = self else {
             return Ok(ControlFlow::Break(()));
@@ -170,6 +181,11 @@ impl Cutter {
         let in_samples = |ms: u64| ms.saturating_mul(PER_MS);
         let keep = stretches.map(|at| (in_samples(at.from_ms), in_samples(at.to_ms))).collect();
         Self { keep, next: 0, at: 0, sent: 0 }
+    }
+
+    /// The first sample that is wanted.
+    fn begins(&self) -> u64 {
+        self.keep.first().map_or(0, |(from, _)| *from)
     }
 
     /// Whether nothing more is wanted.

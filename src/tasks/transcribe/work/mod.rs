@@ -43,7 +43,7 @@ use crate::{
         task::SpecError,
         transcription::Transcription,
     },
-    media::source::MAX_SOURCE_BYTES,
+    media::source::{MAX_SOURCE_BYTES, Source},
     runner::{
         BatchTask, Event, JobContext, Maker, Means, Next, OneCall, PartContext, RunnerConfig, RunnerTask, VendorLog,
         Webhook,
@@ -112,7 +112,7 @@ impl BatchTask for TranscriptionBatch {
     fn work<'a>(&'a self, on: JobContext<'a>) -> BoxFuture<'a, Result<Option<To>, StoreError>> {
         Box::pin(async move {
             let job = TranscriptionJob::new(self, on)?;
-            let is_heard = self.asked.listening.needs_hearing() || on.job().other_way.is_some() || job.is_large();
+            let is_heard = self.asked.listening.needs_hearing() || on.job().other_way.is_some() || job.is_large().await;
             if is_heard { work_heard(job).await } else { one_call::work(job, on).await }
         })
     }
@@ -181,9 +181,14 @@ impl<'a> TranscriptionJob<'a> {
     }
 
     /// Whether its recording is larger than the API takes, so that it may have to be sent in several pieces.
-    fn is_large(&self) -> bool {
-        let listed = self.on.job().expected.as_ref().map(|listed| listed.bytes);
-        listed.is_some_and(|bytes| bytes > MAX_SOURCE_BYTES) && self.asked.listening.prepare != Prepare::Never
+    async fn is_large(&self) -> bool {
+        let job = self.on.job();
+        let bytes = match (&job.expected, Source::parse(&job.source)) {
+            (Some(listed), _) => Some(listed.bytes),
+            (None, Ok(Source::File(path))) => tokio::fs::metadata(path).await.ok().map(|file| file.len()),
+            (None, _) => None,
+        };
+        bytes.is_some_and(|bytes| bytes > MAX_SOURCE_BYTES) && self.asked.listening.prepare != Prepare::Never
     }
 }
 
