@@ -74,7 +74,7 @@ impl<'d> JobBuilder<'d> {
 
     /// The row of a bad line.
     pub(super) fn bad(line: BadLine) -> BadJob {
-        BadJob { line: line.number, fault: line.fault, carried: cells(&line.carried) }
+        BadJob { line: line.number, key: None, fault: line.fault, carried: cells(&line.carried) }
     }
 
     fn adopted(&self, key: &str, draft: &JobDraft) -> Option<String> {

@@ -278,6 +278,7 @@ fn new_batch(definition: &Definition, spec: &BatchSpec, task: &dyn IntakeTask, e
         concurrency: Some(definition.run.concurrency.unwrap_or(DEFAULT_CONCURRENCY)),
         priority: definition.run.priority,
         pause_on_failures: definition.run.pause_on_failures,
+        feed: None,
     }
 }
 
