@@ -87,7 +87,7 @@ pub(super) async fn check(context: &Context, sources: &Sources, ask: CheckFlags)
         return parts(context, &settings, &definition, &ask).await;
     }
     let events = Terminal::events(&context.screen);
-    let request = CheckRequest { consent: sources.consent(), analyze: ask.analyze };
+    let request = CheckRequest { consent: sources.consent(), analyze: ask.analyze, planned: &[] };
     let checking = app::check(&settings, &definition, request, &events, tokio::io::stdin());
     let checked = match ask.analyze {
         None => checking.await?,

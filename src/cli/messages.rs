@@ -226,7 +226,7 @@ fn log(summary: &Summary) {
 /// Prints the status of a batch after the work. Returns the exit status.
 pub(super) fn after(context: &Context, published: Published, interrupted: Exit) -> Exit {
     let (screen, choice) = (&context.screen, context.choice());
-    let Published { summary, spec, sandbox, pause, failed } = published;
+    let Published { summary, spec, sandbox, pause, waits_for, failed } = published;
     let (unpublished, ledger) = (failed.is_some(), (&choice, Environment::sandboxed(sandbox)));
     if screen.is_log() {
         log(&summary);
@@ -271,6 +271,16 @@ pub(super) fn after(context: &Context, published: Published, interrupted: Exit) 
         SummaryState::Interrupted => {
             screen.message("-> the same command goes on");
             interrupted
+        }
+        SummaryState::Running if let Some(by) = &waits_for => {
+            let why = "is not finished, and no process works it";
+            screen.message(&fact("waits", format!("for lines of the batch `{}`, which {why}", by.batch)));
+            let next = match by.is_held {
+                true => vec!["resume", &by.batch],
+                false => vec!["work", "--batch", &by.batch, "--batch", &summary.batch],
+            };
+            screen.message(&format!("-> {}", command(ledger, &next)));
+            Exit::Blocked
         }
         SummaryState::Running | SummaryState::Waiting => Exit::Success,
         SummaryState::Finished | SummaryState::Cancelled if unpublished => Exit::Blocked,

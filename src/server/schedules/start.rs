@@ -14,7 +14,7 @@ use crate::{
         schedule::{MAX_MISSED, Missed},
     },
     report::words::command,
-    runner::intake::{self, IntakeError, ManifestCopy, Submission, SubmitOptions},
+    runner::intake::{self, CopyPlace, IntakeError, ManifestCopy, Submission, SubmitOptions, Upstreams},
     store::{StoreError, TakenRun},
 };
 
@@ -169,7 +169,10 @@ async fn submit(
     definition: &Definition,
 ) -> Result<Submission, IntakeError> {
     let SchedulerState { store, settings, fetcher, .. } = shared;
-    let copy = intake::copy_manifest(definition, &store.spool(), fetcher, tokio::io::empty()).await?;
+    let tasks = settings.tasks.intakes();
+    let upstreams = Upstreams { store: Some(store), tasks, environment: settings.environment, planned: &[] };
+    let place = CopyPlace { dir: &store.spool(), fetcher, upstreams };
+    let copy = intake::copy_manifest(definition, place, tokio::io::empty()).await?;
     let options = SubmitOptions {
         // If the date decides the lines, each date is a separate batch. If not, the same manifest is the same work as
         // on the day before, as with `run`.

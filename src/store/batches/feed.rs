@@ -158,6 +158,14 @@ impl Store {
         .await
     }
 
+    /// Whether a batch has a line that is not finished.
+    pub async fn has_due(&self, batch: BatchId) -> Result<bool, StoreError> {
+        query_scalar("SELECT EXISTS (SELECT 1 FROM jobs WHERE batch = $1 AND due_at IS NOT NULL)")
+            .bind(batch)
+            .fetch_one(&self.read)
+            .await
+    }
+
     /// The number of the newest change of a line in the whole ledger.
     pub async fn newest_seq(&self) -> Result<i64, StoreError> {
         query_scalar("SELECT seq FROM ledger").fetch_one(&self.read).await
@@ -200,6 +208,22 @@ impl Store {
         }
         page.rows = self.feed_rows(&good, with_answers).await?;
         Ok(page)
+    }
+
+    /// Those of these jobs of which a batch has lines that were not bad.
+    pub async fn made_of(&self, batch: BatchId, jobs: &[JobId]) -> Result<HashSet<JobId>, StoreError> {
+        let made: Vec<i64> = query_scalar(
+            r"-- feed::made_of
+              SELECT DISTINCT j.fed_from
+              FROM rows_of($1) AS r
+              JOIN jobs AS j ON j.fed_from = CAST(r.v ->> 0 AS BIGINT)
+              WHERE j.batch = $2 AND j.state <> 'superseded' AND j.error_kind IS DISTINCT FROM 'bad_line'",
+        )
+        .bind(job_rows(jobs))
+        .bind(batch)
+        .fetch_all(&self.read)
+        .await?;
+        Ok(made.into_iter().map(JobId).collect())
     }
 
     async fn feed_rows(&self, jobs: &[JobId], with_answers: bool) -> Result<Vec<FeedRow>, StoreError> {
