@@ -27,7 +27,8 @@ pub fn in_order(definitions: Vec<Definition>) -> Result<Vec<Definition>, Faults>
         };
         if ready == 0 {
             let names: Vec<String> = left.iter().map(|one| format!("`{}`", one.batch)).collect();
-            let message = format!("{} feed each other in a circle; one of them needs a manifest of its own", names.join(" and "));
+            let message =
+                format!("{} feed each other in a circle; one of them needs a manifest of its own", names.join(" and "));
             return Err(Fault::of_file("", message).into());
         }
         let mut waiting = waiting.into_iter();
@@ -82,7 +83,9 @@ mod tests {
         std::fs::write(dir.path().join("m.csv"), "key,source\n").unwrap();
         let load = |(name, manifest): &(&str, &str)| {
             let file = dir.path().join(format!("{name}.toml"));
-            let text = format!("task = \"transcribe\"\nmanifest = \"{manifest}\"\n[transcribe]\nmodel = \"pulse\"\nlanguage = \"en\"\n");
+            let text = format!(
+                "task = \"transcribe\"\nmanifest = \"{manifest}\"\n[transcribe]\nmodel = \"pulse\"\nlanguage = \"en\"\n"
+            );
             std::fs::write(&file, text).unwrap();
             Definition::load(&file, Registry::built_in().definitions(), &Overrides::default()).unwrap()
         };

@@ -84,14 +84,15 @@ pub async fn check(
         };
         Ok((plan, heard))
     };
-    let (plan, heard, not_fetched) = match with_copy(definition, upstreams(settings, store.as_ref(), planned), stdin, planning).await {
-        Ok((plan, heard)) => (Some(plan), heard, None),
-        // Without a network, a remote manifest cannot be checked.
-        Err(e @ IntakeError::Fetch { .. }) if e.exit_class() == ExitClass::CouldNotRun => {
-            (None, None, Some(format!("the manifest: {}", in_words(&e))))
-        }
-        Err(e) => return Err(e.into()),
-    };
+    let (plan, heard, not_fetched) =
+        match with_copy(definition, upstreams(settings, store.as_ref(), planned), stdin, planning).await {
+            Ok((plan, heard)) => (Some(plan), heard, None),
+            // Without a network, a remote manifest cannot be checked.
+            Err(e @ IntakeError::Fetch { .. }) if e.exit_class() == ExitClass::CouldNotRun => {
+                (None, None, Some(format!("the manifest: {}", in_words(&e))))
+            }
+            Err(e) => return Err(e.into()),
+        };
     let seen = plan.as_ref().and_then(|plan| plan.seen.as_ref());
     let mut unchecked: Vec<String> = not_fetched.into_iter().collect();
     let is_whole = seen.is_some_and(intake::Seen::is_whole) || heard.as_ref().is_some_and(Heard::is_whole);

@@ -26,7 +26,9 @@ pub(super) struct FeederFiles {
 impl FeederFiles {
     async fn definition(&self, place: &FeedPlace) -> Result<Definition, String> {
         let Some(file) = place.with.file.clone() else {
-            return Err("its sources were given on the command line, and the same command makes lines of them".to_owned());
+            return Err(
+                "its sources were given on the command line, and the same command makes lines of them".to_owned()
+            );
         };
         let sandbox = self.environment.is_sandbox();
         let overrides = Overrides {

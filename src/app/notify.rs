@@ -380,7 +380,8 @@ pub async fn try_notification(settings: &Settings, definition: Option<(&Definiti
 pub async fn could_not_start(run: NotStarted<'_>, events: &Events) {
     let NotStarted { config, env, environment, file, definition, reason } = run;
     let known = Known { config, env, sandbox: environment.is_sandbox() };
-    let notifications = Notifications::of_known(known, None, definition.map(|one| (one, file)).as_slice(), events).await;
+    let notifications =
+        Notifications::of_known(known, None, definition.map(|one| (one, file)).as_slice(), events).await;
     let (name, batch) = match definition {
         Some(definition) => (definition.name.clone(), definition.batch.to_string()),
         None => {

@@ -11,7 +11,12 @@ use crate::{
     config::{Config, PoolLimits},
     definition::{Columns, Definition, manifest::Ignored},
     domain::{
-        batch::BatchSpec, cost::Rates, environment::Environment, estimate::least_time, job::JobState, row::RowStatus,
+        batch::{BATCH, BatchSpec},
+        cost::Rates,
+        environment::Environment,
+        estimate::least_time,
+        job::JobState,
+        row::RowStatus,
         task::Task,
     },
     report::{
@@ -100,8 +105,9 @@ pub(super) fn submitted(done: &Submission, (task, asked): (&dyn Task, &dyn Batch
             parts.push(format!("{} {what}", grouped(n)));
         }
     }
+    let is_fed = done.feeder.is_some();
     if parts.is_empty() {
-        parts.push(NO_LINES.into());
+        parts.push(if is_fed { "none so far" } else { NO_LINES }.into());
     }
     let mut facts = Vec::new();
     let one = if task.has_parts() { "output" } else { "line" };
@@ -109,12 +115,19 @@ pub(super) fn submitted(done: &Submission, (task, asked): (&dyn Task, &dyn Batch
         let message = format!("{}: it has this manifest and these options (--again makes a new batch)", done.name);
         facts.push(fact("goes on", message));
     }
-    match asked.product(done.lines, s.new + s.changed + s.same) {
+    let product = asked.product(done.lines, s.new + s.changed + s.same).filter(|_| !is_fed);
+    match product {
         Some(product) => {
             facts.push(fact("lines", product));
             facts.push(fact("", parts.join(", ")));
         }
         None => facts.push(fact("lines", parts.join(", "))),
+    }
+    if is_fed {
+        facts.push(fact(
+            "",
+            format!("more come as the batch `{}` finishes them", done.spec.manifest.trim_start_matches(BATCH)),
+        ));
     }
     facts.extend(passed_over(&done.ignored));
     facts.extend(reading::compared(&done.compared, done.readdressed.as_deref()));

@@ -107,7 +107,10 @@ impl Run {
             definitions.iter().filter_map(|definition| Some((definition, definition.typed.as_deref()?))).collect();
         let show = Show {
             notifications: session.notifications(&files).await,
-            definitions: files.iter().map(|(of, file)| (of.name.clone(), file.to_string_lossy().into_owned())).collect(),
+            definitions: files
+                .iter()
+                .map(|(of, file)| (of.name.clone(), file.to_string_lossy().into_owned()))
+                .collect(),
             json: self.json,
         };
         // In a chain, what one finishes is the work of the next.

@@ -259,9 +259,11 @@ impl Sources {
             (None, _) if !self.files().is_empty() => {
                 Err(Fault::of_file("", "takes one definition, and `run`, `submit` and `check` take several").into())
             }
-            (None, _) if self.sources.iter().any(|source| is_definition(source)) => {
-                Err(Fault::of_file("", "definitions (*.toml) and other sources are not run together: give one or the other").into())
-            }
+            (None, _) if self.sources.iter().any(|source| is_definition(source)) => Err(Fault::of_file(
+                "",
+                "definitions (*.toml) and other sources are not run together: give one or the other",
+            )
+            .into()),
             (None, None) => {
                 let message = "is missing: without a definition (*.toml) say what to do, e.g. --task transcribe --model pulse --language en, or --task synthesize --model lightning_v3.1 --voice-id avery";
                 Err(Fault::of_flag("task", message).into())

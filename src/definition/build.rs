@@ -220,7 +220,9 @@ impl Builder<'_> {
         let schedule = self.schedule(&draft);
         Definition {
             is_ad_hoc: self.places.file.is_empty(),
-            file: Some(&self.places.file).filter(|file| !file.is_empty()).map(|file| paths::clean(&self.cwd.join(file))),
+            file: Some(&self.places.file)
+                .filter(|file| !file.is_empty())
+                .map(|file| paths::clean(&self.cwd.join(file))),
             typed: Some(&self.places.file).filter(|file| !file.is_empty()).map(PathBuf::from),
             from: draft.from.unwrap_or_default(),
             of: Arc::clone(&self.task),
@@ -230,7 +232,11 @@ impl Builder<'_> {
                 delimiter: over.delimiter.or(draft.delimiter).flatten(),
                 encoding: over.encoding.or(draft.encoding).flatten(),
             },
-            bad_lines: if over.skip_bad_lines || is_fed { BadLines::Skip } else { draft.bad_lines.unwrap_or(BadLines::Fault) },
+            bad_lines: if over.skip_bad_lines || is_fed {
+                BadLines::Skip
+            } else {
+                draft.bad_lines.unwrap_or(BadLines::Fault)
+            },
             allow_empty: over.allow_empty || is_fed || draft.allow_empty.unwrap_or(false),
             limit: over.limit,
             sample: over.sample,
@@ -389,7 +395,10 @@ impl Builder<'_> {
             return;
         };
         if Some(by) == batch {
-            self.fault("manifest", format!("the batch `{by}` would be its own manifest; give this one a name of its own"));
+            self.fault(
+                "manifest",
+                format!("the batch `{by}` would be its own manifest; give this one a name of its own"),
+            );
         }
         let is_named = self.over.key_column.is_some() || self.over.column("key").is_some() || draft.key.is_some();
         if is_named {

@@ -59,7 +59,10 @@ use crate::domain::{
 pub use self::{
     dialect::{Delimiter, Dialect, TextEncoding},
     fault::{Fault, Faults, Place},
-    manifest::{BadLine, Columns, FedColumns, FedLines, FedWriter, Manifest, ManifestFormat, ManifestLine, ManifestRow, Scan, ScanDepth, Spooled},
+    manifest::{
+        BadLine, Columns, FedColumns, FedLines, FedWriter, Manifest, ManifestFormat, ManifestLine, ManifestRow, Scan,
+        ScanDepth, Spooled,
+    },
     notify::Notify,
     origin::Origin,
     overrides::{AdHoc, Overrides, TaskFlags},

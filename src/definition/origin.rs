@@ -14,14 +14,11 @@ use super::{
     prose::ProseKind,
 };
 use crate::domain::{
-    batch::{BatchName, BatchNameFault},
+    batch::{BATCH, BatchName, BatchNameFault},
     identity::address,
     query::QueryRules,
     s3::S3Address,
 };
-
-/// What stands before the name of a batch whose finished lines are a manifest.
-pub(crate) const BATCH: &str = "batch:";
 
 /// The origin of a batch's lines.
 #[derive(Debug, Clone, PartialEq, Eq)]

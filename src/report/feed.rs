@@ -167,9 +167,7 @@ impl FeedReader {
             }
             let source = row.source.clone();
             let hashed = source.clone().zip(source_hash.and_then(|hash| hash.try_into().ok()));
-            let written = files.iter().filter_map(|(path, hash)| {
-                Some((self.sink.address(path), unhex::<32>(hash)?))
-            });
+            let written = files.iter().filter_map(|(path, hash)| Some((self.sink.address(path), unhex::<32>(hash)?)));
             let contents: HashMap<String, [u8; 32]> = hashed.into_iter().chain(written).collect();
             let output = addresses(row.outputs.as_deref()).into_iter().next().unwrap_or_default();
             let (job, ordinal, line) = (row.job, row.ordinal, row.line);

@@ -100,7 +100,11 @@ impl Feeding {
                 // It is the definition, which another look would not change.
                 Err(IntakeError::Faults(faults)) => self.refuse(shared, place, &faults.to_string()),
                 Err(error) => {
-                    shared.emit(Event::Warning(format!("the batch `{}` gets no lines now: {}", place.name, in_words(&error))));
+                    shared.emit(Event::Warning(format!(
+                        "the batch `{}` gets no lines now: {}",
+                        place.name,
+                        in_words(&error)
+                    )));
                     failed = true;
                 }
             }

@@ -34,8 +34,8 @@ pub use batch::DEFAULT_CONCURRENCY;
 pub use call::{Attempt, Caller, DepartureCheck, Reach, attempt};
 pub use config::{Means, RunnerConfig, Webhook};
 pub use engine::RunEnd;
-pub use feeding::{Feeding, OpenFeeder};
 pub use events::{AfterDelivery, CallEnd, Event, Events};
+pub use feeding::{Feeding, OpenFeeder};
 pub use job::{JobContext, Next, PartContext, jitter_of};
 pub use leftover::Leftover;
 pub use maker::{BatchTask, Maker, Makers, RunnerTask, UnnamedCall, VendorEntry, VendorLog};
@@ -57,7 +57,12 @@ impl Runner {
     #[must_use]
     pub fn new(means: Means, makers: &Makers, config: RunnerConfig, events: Events) -> Self {
         let makers = Arc::new(makers.join(&means));
-        Self { shared: Arc::new(RunnerShared::new(means, config, events)), makers, order: Order::default(), feeding: None }
+        Self {
+            shared: Arc::new(RunnerShared::new(means, config, events)),
+            makers,
+            order: Order::default(),
+            feeding: None,
+        }
     }
 
     /// Uses another order of batches than the default.

@@ -29,7 +29,11 @@ impl Ledger {
             let fate = fates.iter().find(|(key, _)| *key == job.key && job.batch == of).map(|(_, state)| *state);
             let to = match fate {
                 Some(state) => done(state),
-                None => To::Queued { due_at: self.clock.now(), call: Some(crate::domain::pool::Pool::Pulse), source_try: false },
+                None => To::Queued {
+                    due_at: self.clock.now(),
+                    call: Some(crate::domain::pool::Pool::Pulse),
+                    source_try: false,
+                },
             };
             assert!(self.store.settle(settle(&job, to)).await.unwrap());
         }
@@ -237,9 +241,11 @@ async fn a_bad_line_is_mended_when_what_it_is_made_of_is() {
     let both = [("k1", JobState::Succeeded), ("k2", JobState::Succeeded)];
     l.end(a, &both).await;
     let page = l.page(b).await;
-    let bad = |line: u64, key: &str| BadJob { line, key: Some(key.into()), fault: "its text is blank".into(), carried: None };
+    let bad =
+        |line: u64, key: &str| BadJob { line, key: Some(key.into()), fault: "its text is blank".into(), carried: None };
     let good = NewJob { key: "k2".into(), ..job(2, "https://x/k2.wav") };
-    let sets = |bad: BadJob, good: Vec<NewJob>| vec![(good.iter().zip(0..).collect(), [(&bad, 9)].into_iter().collect())];
+    let sets =
+        |bad: BadJob, good: Vec<NewJob>| vec![(good.iter().zip(0..).collect(), [(&bad, 9)].into_iter().collect())];
     let first = FeedStep { sets: sets(bad(1, "k1"), vec![good]), ..step(b, &page, &[]) };
     assert_eq!(l.store.feed(first).await.unwrap(), new(1));
     let shown = async || -> Vec<_> {

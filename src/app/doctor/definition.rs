@@ -10,7 +10,13 @@ use super::{
     patiently, within,
 };
 use crate::{
-    app::{api::Api, check::{upstreams, with_copy}, error::AppError, settings::Settings, views::ExaminedView},
+    app::{
+        api::Api,
+        check::{upstreams, with_copy},
+        error::AppError,
+        settings::Settings,
+        views::ExaminedView,
+    },
     definition::{Definition, Origin},
     domain::{causes::in_words, s3::S3Address},
     media::s3::Objects,

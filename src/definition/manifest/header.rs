@@ -1,11 +1,11 @@
 //! The header of a CSV: the names of its columns.
 
-use super::fed::FedColumns;
 use super::super::{
     Fault, Faults,
     paths::looks_like_source,
     text::{excerpt, ticked},
 };
+use super::fed::FedColumns;
 
 /// The columns of a CSV as its header names them.
 #[derive(Debug, Default)]

@@ -45,7 +45,12 @@ impl OpenManifest<'_> {
 
     /// The columns that are carried into the report, and their names there: those that are not `used`; of another batch, those
     /// that are, under the name of its definition. An address is in the report already, without its signature.
-    pub fn carried(&self, columns: &[String], taken: impl Fn(&usize) -> bool, used: Vec<usize>) -> (Vec<usize>, Vec<String>) {
+    pub fn carried(
+        &self,
+        columns: &[String],
+        taken: impl Fn(&usize) -> bool,
+        used: Vec<usize>,
+    ) -> (Vec<usize>, Vec<String>) {
         let Some(fed) = &self.fed else {
             let free: Vec<usize> = (0..columns.len()).filter(|at| !taken(at)).collect();
             let names = free.iter().map(|at| columns[*at].clone()).collect();

@@ -4,10 +4,7 @@ use std::{io, path::Path, sync::Arc};
 
 use tokio::io::{AsyncRead, AsyncWriteExt};
 
-use super::{
-    IntakeError, Upstreams,
-    feed,
-};
+use super::{IntakeError, Upstreams, feed};
 use crate::{
     definition::{
         Definition, FedLines, Origin, Spooled,

@@ -117,7 +117,11 @@ fn needs_of(columns: &Columns) -> FeedNeeds {
 }
 
 /// Writes lines to a file in the folder.
-fn write(dir: &Path, columns: &crate::definition::FedColumns, records: Vec<FedRecord>) -> Result<ManifestCopy, IntakeError> {
+fn write(
+    dir: &Path,
+    columns: &crate::definition::FedColumns,
+    records: Vec<FedRecord>,
+) -> Result<ManifestCopy, IntakeError> {
     let message = |source| IntakeError::Copy { dir: dir.to_owned(), source };
     let (scratch, file) = Scratch::create(dir, "lines").map_err(message)?;
     let mut writer = FedWriter::new(file, columns).map_err(message)?;
@@ -180,7 +184,8 @@ pub(super) async fn snapshot(
 
 /// Leaves out lines whose transcript is gone, and of which something was made before: that is kept as it is.
 async fn leave_pruned(store: &Store, batch: BatchId, records: &mut Vec<FedRecord>) -> Result<(), IntakeError> {
-    let pruned: Vec<_> = records.iter().filter(|record| record.cells.is_err()).map(|record| record.origin.job).collect();
+    let pruned: Vec<_> =
+        records.iter().filter(|record| record.cells.is_err()).map(|record| record.origin.job).collect();
     if !pruned.is_empty() {
         let made = store.made_of(batch, &pruned).await?;
         records.retain(|record| record.cells.is_ok() || !made.contains(&record.origin.job));
@@ -246,7 +251,9 @@ impl Feeder {
         let own = store.batch_by_id(place.batch).await?;
         let definition = task.at_its_origin(definition, &own.specification()?.task);
         let columns = columns_of(definition.clone(), none.spooled().clone()).await?;
-        if definition.feed_settings(&columns) != place.with || !task.makes_same_lines(&own.specification()?.task, &definition.task.spec()) {
+        if definition.feed_settings(&columns) != place.with
+            || !task.makes_same_lines(&own.specification()?.task, &definition.task.spec())
+        {
             let message = format!("the batch `{}` was submitted from another version of its definition", place.name);
             return Err(fault(message));
         }
@@ -299,7 +306,8 @@ impl Feeder {
         step.origins = records.iter().map(|record| record.origin.clone()).collect();
         let forgotten: ForgottenKeys = Box::pin(self.store.forgotten_keys(self.batch)).await?;
         let copy = write(&self.dir, reader.columns(), records)?;
-        let lines = Reader::start(&self.definition, Some(copy.spooled()), Arc::clone(&self.task), ScanDepth::Faults).await?;
+        let lines =
+            Reader::start(&self.definition, Some(copy.spooled()), Arc::clone(&self.task), ScanDepth::Faults).await?;
         lines.leave_out(forgotten);
         let mut chunks = lines.chunks(Wanted::default());
         while let Some(chunk) = chunks.next().await? {

@@ -7,10 +7,8 @@ use serde_json::json;
 
 use crate::store::engine::db::{Conn, query, query_as, query_scalar};
 use crate::store::{
-    BadSet, Begun, LineSet, ReportRow, Store, StoreError, Submitted,
-    batches::lines::PackedLines,
-    batches::submit::submit_set,
-    batches::wanted,
+    BadSet, Begun, LineSet, ReportRow, Store, StoreError, Submitted, batches::lines::PackedLines,
+    batches::submit::submit_set, batches::wanted,
 };
 use crate::{
     clock::Millis,
@@ -158,6 +156,44 @@ impl Store {
         .await
     }
 
+    /// The lines of other batches that share content with these lines, since one was made of the other, however far apart. Those
+    /// that are forgotten are not among them.
+    pub async fn linked_lines(
+        &self,
+        batch: BatchId,
+        keys: &[String],
+    ) -> Result<Vec<(BatchId, Vec<String>)>, StoreError> {
+        let keys = json!(keys.iter().map(|key| [key]).collect::<Vec<_>>()).to_string();
+        let found: Vec<(BatchId, String)> = query_as(
+            r"-- feed::linked_lines
+              WITH RECURSIVE linked (id, fed_from) AS (
+                SELECT j.id, j.fed_from
+                FROM rows_of($2) AS r
+                JOIN jobs AS j ON j.batch = $1 AND j.key = r.v ->> 0
+                UNION
+                SELECT j.id, j.fed_from
+                FROM linked AS l
+                JOIN jobs AS j ON j.fed_from = l.id OR j.id = l.fed_from)
+              SELECT DISTINCT j.batch, j.key
+              FROM linked AS l
+              JOIN jobs AS j ON j.id = l.id
+              WHERE j.batch <> $1 AND j.forget IS NULL
+              ORDER BY j.batch, j.key",
+        )
+        .bind(batch)
+        .bind(keys)
+        .fetch_all(&self.read)
+        .await?;
+        let mut lines: Vec<(BatchId, Vec<String>)> = Vec::new();
+        for (batch, key) in found {
+            match lines.last_mut() {
+                Some((last, keys)) if *last == batch => keys.push(key),
+                _ => lines.push((batch, vec![key])),
+            }
+        }
+        Ok(lines)
+    }
+
     /// Whether a batch has a line that is not finished.
     pub async fn has_due(&self, batch: BatchId) -> Result<bool, StoreError> {
         query_scalar("SELECT EXISTS (SELECT 1 FROM jobs WHERE batch = $1 AND due_at IS NOT NULL)")
@@ -191,7 +227,8 @@ impl Store {
         .bind(PAGE)
         .fetch_all(&self.read)
         .await?;
-        let mut page = FeedPage { from: after, to: after, is_full: numbered.len() >= PAGE as usize, ..FeedPage::default() };
+        let mut page =
+            FeedPage { from: after, to: after, is_full: numbered.len() >= PAGE as usize, ..FeedPage::default() };
         let mut good = Vec::new();
         for (job, seq, state, wanted, is_forgotten) in numbered {
             page.to = seq;

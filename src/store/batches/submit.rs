@@ -7,8 +7,8 @@ use serde_json::json;
 use crate::store::engine::db::{Conn, query, query_as, query_scalar};
 use crate::store::{
     BadSet, Begun, LineSet, Store, StoreError,
-    batches::{control, feed},
     batches::lines::{PackedLines, incoming, incoming_bad},
+    batches::{control, feed},
     jobs::deliveries,
     jobs::texts,
 };
