@@ -109,6 +109,11 @@ CREATE TABLE batches (
     -- A service begins its calls only in this time; NULL: at any time.
     window_from       INTEGER,
     window_until      INTEGER,
+    -- The batch whose finished lines are its manifest, and up to which of their numbers (`jobs.seq`) it took them.
+    fed_by            INTEGER,
+    fed_to            INTEGER,
+    -- JSON: the definition that makes lines of them, and which of them count as finished.
+    fed_with          TEXT,
     -- How it stood when its report was written last.
     reported          TEXT,
     submitted_at      INTEGER NOT NULL,
@@ -120,10 +125,13 @@ CREATE TABLE batches (
     CHECK (pause_until IS NULL OR state = 'paused'),
     CHECK ((pause_until IS NULL) = (pause_reserve IS NULL)),
     CHECK ((window_from IS NULL) = (window_until IS NULL)),
+    CHECK ((fed_by IS NULL) = (fed_to IS NULL)),
+    CHECK ((fed_by IS NULL) = (fed_with IS NULL)),
     CHECK (probe_job IS NULL OR probing = 1)
 ) STRICT;
 
 CREATE INDEX batches_probing ON batches (id) WHERE probing = 1;
+CREATE INDEX batches_fed ON batches (fed_by) WHERE fed_by IS NOT NULL;
 
 -- Texts that are spoken, each once however many voices and formats it has.
 CREATE TABLE texts (
@@ -199,6 +207,8 @@ CREATE TABLE jobs (
     wanted         TEXT    NOT NULL DEFAULT 'yes' CHECK (wanted IN ('yes', 'gone', 'dropped')),
     -- The number of its newest settling or change of `wanted` (`ledger.seq`).
     seq            INTEGER,
+    -- Of a line of a batch that another one feeds: the job of that other batch that it is made of.
+    fed_from       INTEGER,
     -- The pool of its calls; empty where it makes none.
     pool           TEXT    NOT NULL,
     -- What the next look at it needs: `free`: no call (delivery, reconciling, an overdue lease); else a call of that pool.
@@ -262,6 +272,7 @@ CREATE INDEX jobs_by_after ON jobs (after) WHERE after IS NOT NULL;
 CREATE INDEX jobs_by_text ON jobs (text) WHERE text IS NOT NULL;
 CREATE INDEX jobs_by_wait ON jobs (waits_for) WHERE waits_for IS NOT NULL;
 CREATE INDEX jobs_by_seq ON jobs (batch, seq) WHERE seq IS NOT NULL;
+CREATE INDEX jobs_by_feed ON jobs (fed_from) WHERE fed_from IS NOT NULL;
 CREATE INDEX jobs_to_forget ON jobs (forget, id) WHERE forget IS NOT NULL;
 CREATE INDEX jobs_forgotten ON jobs (batch, key) WHERE forget IS NOT NULL;
 
@@ -644,7 +655,7 @@ CREATE VIEW v_batches AS
             WHEN b.submitting_at IS NOT NULL THEN 'submitting'
             WHEN coalesce(n.unfinished, 0) = 0 AND b.cancelled_at IS NOT NULL THEN 'cancelled'
             WHEN b.state = 'paused' THEN 'paused'
-            WHEN coalesce(n.unfinished, 0) = 0 THEN 'finished'
+            WHEN coalesce(n.unfinished, 0) = 0 AND (b.fed_by IS NULL OR b.finished_at IS NOT NULL) THEN 'finished'
             ELSE 'open'
         END AS TEXT) AS state,
         b.pause_kind AS pause_kind, b.pause_reason AS pause_reason,

@@ -18,8 +18,8 @@ use crate::{
     definition::{Definition, Spooled},
     domain::causes::in_words,
     runner::intake::{
-        self, AccountNotes, ExitClass, Heard, HowMany, IntakeError, IntakeTask, ListenOptions, ListenWatch,
-        PartPreview, Plan, PlanOptions, ReadWatch, VoiceCheck,
+        self, AccountNotes, CopyPlace, ExitClass, Heard, HowMany, IntakeError, IntakeTask, ListenOptions, ListenWatch,
+        PartPreview, Plan, PlanOptions, PlannedBatch, ReadWatch, Upstreams, VoiceCheck,
     },
     store::Store,
     temp_lock::LockedFolder,
@@ -30,11 +30,13 @@ const SCRATCH: &str = "wavebatch-check-";
 
 /// What the user has agreed to, and how much is looked at.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct CheckRequest {
+pub struct CheckRequest<'a> {
     /// What submitting may do.
     pub consent: Consent,
     /// How many recordings are listened to; `None`: none.
     pub analyze: Option<HowMany>,
+    /// Batches that are to be submitted before.
+    pub planned: &'a [PlannedBatch],
 }
 
 /// What submitting would do, and what could not be checked.
@@ -59,7 +61,7 @@ pub struct Checked {
 pub async fn check(
     settings: &Settings,
     definition: &Definition,
-    CheckRequest { consent, analyze }: CheckRequest,
+    CheckRequest { consent, analyze, planned }: CheckRequest<'_>,
     events: &Events,
     stdin: impl AsyncRead + Unpin,
 ) -> Result<Checked, AppError> {
@@ -82,14 +84,15 @@ pub async fn check(
         };
         Ok((plan, heard))
     };
-    let (plan, heard, not_fetched) = match with_copy(definition, stdin, planning).await {
-        Ok((plan, heard)) => (Some(plan), heard, None),
-        // Without a network, a remote manifest cannot be checked.
-        Err(e @ IntakeError::Fetch { .. }) if e.exit_class() == ExitClass::CouldNotRun => {
-            (None, None, Some(format!("the manifest: {}", in_words(&e))))
-        }
-        Err(e) => return Err(e.into()),
-    };
+    let (plan, heard, not_fetched) =
+        match with_copy(definition, upstreams(settings, store.as_ref(), planned), stdin, planning).await {
+            Ok((plan, heard)) => (Some(plan), heard, None),
+            // Without a network, a remote manifest cannot be checked.
+            Err(e @ IntakeError::Fetch { .. }) if e.exit_class() == ExitClass::CouldNotRun => {
+                (None, None, Some(format!("the manifest: {}", in_words(&e))))
+            }
+            Err(e) => return Err(e.into()),
+        };
     let seen = plan.as_ref().and_then(|plan| plan.seen.as_ref());
     let mut unchecked: Vec<String> = not_fetched.into_iter().collect();
     let is_whole = seen.is_some_and(intake::Seen::is_whole) || heard.as_ref().is_some_and(Heard::is_whole);
@@ -166,13 +169,23 @@ pub async fn each_part(
         }
         Ok(())
     };
-    with_copy(definition, stdin, reading).await?;
+    with_copy(definition, upstreams(settings, store.as_ref(), &[]), stdin, reading).await?;
     broken.map_or(Ok(Some(found)), |e| Err(e.into()))
+}
+
+/// The batches whose lines may be a manifest.
+pub(super) fn upstreams<'a>(
+    settings: &'a Settings,
+    store: Option<&'a Store>,
+    planned: &'a [PlannedBatch],
+) -> Upstreams<'a> {
+    Upstreams { store, tasks: settings.tasks.intakes(), environment: settings.environment, planned }
 }
 
 /// Copies a remote manifest here, for the time of `work`.
 pub(super) async fn with_copy<T>(
     definition: &Definition,
+    upstreams: Upstreams<'_>,
     stdin: impl AsyncRead + Unpin,
     work: impl AsyncFnOnce(Option<&Spooled>) -> Result<T, IntakeError>,
 ) -> Result<T, IntakeError> {
@@ -184,7 +197,10 @@ pub(super) async fn with_copy<T>(
     // There may be no ledger and no spool, and a check must not write to them.
     let dir = LockedFolder::create(&temp, SCRATCH).map_err(|source| IntakeError::Copy { dir: temp, source })?;
     let copy = match fetcher() {
-        Ok(fetcher) => intake::copy_manifest(definition, dir.path(), &fetcher, stdin).await?,
+        Ok(fetcher) => {
+            let place = CopyPlace { dir: dir.path(), fetcher: &fetcher, upstreams };
+            intake::copy_manifest(definition, place, stdin).await?
+        }
         _ => None,
     };
     work(copy.as_ref().map(intake::ManifestCopy::spooled)).await

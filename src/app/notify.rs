@@ -2,6 +2,7 @@
 //! change the result of work.
 
 use std::{
+    collections::HashMap,
     fmt,
     future::Future,
     path::{Path, PathBuf},
@@ -126,9 +127,9 @@ pub(super) struct Occasion {
 
 impl Session {
     /// The recipients from the settings and from the current definition, which is given with its file.
-    pub async fn notifications(&self, definition: Option<(&Definition, &Path)>) -> Notifications {
+    pub async fn notifications(&self, definitions: &[(&Definition, &Path)]) -> Notifications {
         let (known, ledger) = (Known::from(&self.settings), Some(&self.store));
-        let mut notifications = Notifications::of_known(known, ledger, definition, &self.events).await;
+        let mut notifications = Notifications::of_known(known, ledger, definitions, &self.events).await;
         if let (Some(file), Some(settings)) = (&self.metrics_file, &mut notifications.settings) {
             let metrics = file.metrics().clone();
             settings.on_sent = Arc::new(move |well| metrics.notice(well));
@@ -141,22 +142,22 @@ impl Notifications {
     async fn of_known(
         known: Known<'_>,
         store: Option<&Store>,
-        definition: Option<(&Definition, &Path)>,
+        definitions: &[(&Definition, &Path)],
         events: &Events,
     ) -> Self {
-        let named = definition
-            .and_then(|(definition, file)| Some((definition.name.clone(), target(definition.notify.clone()?, file))));
-        let own: OwnTarget = Arc::new(move |definition: &str| {
-            named.as_ref().filter(|(name, _)| name == definition).map(|(_, target)| target.clone())
-        });
+        let named = definitions
+            .iter()
+            .filter_map(|(definition, file)| Some((definition.name.clone(), target(definition.notify.clone()?, file))));
+        let named: HashMap<String, Target> = named.collect();
+        let own: OwnTarget = Arc::new(move |definition: &str| named.get(definition).cloned());
         let sandbox = known.sandbox;
         let (everybodys, heard) = (known.target(), hears(sandbox));
-        let names = definition.and_then(|(definition, _)| own(&definition.name)).filter(&heard);
-        let targets = [&everybodys, &names];
-        if targets.iter().all(|target| target.is_none()) {
+        let names = definitions.iter().filter_map(|(definition, _)| own(&definition.name)).filter(&heard);
+        let targets: Vec<Target> = names.chain(everybodys.clone()).collect();
+        if targets.is_empty() {
             return Self { own: Some(own), sandbox, ..Self::default() };
         }
-        let posts = targets.into_iter().flatten().any(|target| matches!(target.to, Notify::Url(_)));
+        let posts = targets.iter().any(|target| matches!(target.to, Notify::Url(_)));
         let secrets = match posts {
             true => known.secrets(store, events).await,
             false => None,
@@ -362,7 +363,7 @@ pub async fn try_notification(settings: &Settings, definition: Option<(&Definiti
     let named = definition.and_then(|(definition, _)| definition.notify.as_ref());
     let Some(to) = named.or(settings.config.notify.as_ref()) else { return Tried::Nobody };
     let to = to.in_words();
-    let notifications = Notifications::of_known(Known::from(settings), None, definition, events).await;
+    let notifications = Notifications::of_known(Known::from(settings), None, definition.as_slice(), events).await;
     let name = definition.map_or("wavebatch", |(definition, _)| definition.name.as_str());
     let news = News::test(name, Clock::system().now());
     let Some(notice) = notifications.notice(&news, String::new()) else { return Tried::NotHere(to) };
@@ -379,7 +380,8 @@ pub async fn try_notification(settings: &Settings, definition: Option<(&Definiti
 pub async fn could_not_start(run: NotStarted<'_>, events: &Events) {
     let NotStarted { config, env, environment, file, definition, reason } = run;
     let known = Known { config, env, sandbox: environment.is_sandbox() };
-    let notifications = Notifications::of_known(known, None, definition.map(|one| (one, file)), events).await;
+    let notifications =
+        Notifications::of_known(known, None, definition.map(|one| (one, file)).as_slice(), events).await;
     let (name, batch) = match definition {
         Some(definition) => (definition.name.clone(), definition.batch.to_string()),
         None => {

@@ -23,8 +23,19 @@ pub struct Published {
     pub sandbox: bool,
     /// What paused it, if it is paused.
     pub pause: Option<PauseKind>,
+    /// The batch that feeds it, where that is not finished and nobody works it.
+    pub waits_for: Option<WaitsFor>,
     /// Why the report and the summary could not be written.
     pub failed: Option<AppError>,
+}
+
+/// A batch that is waited for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitsFor {
+    /// Its name.
+    pub batch: String,
+    /// Whether only the user lets it go on.
+    pub is_held: bool,
 }
 
 /// Writes the report and the summary of a batch. The summary is returned even if neither can be written.
@@ -47,6 +58,7 @@ pub async fn publish_batch(
         Err(e) => (summarize(store, batch, (spec, &*task), state, rates).await?, Some(AppError::from(e))),
     };
     Ok(Published {
+        waits_for: None,
         summary,
         spec: spec.clone(),
         sandbox: row.environment == Environment::Sandbox,

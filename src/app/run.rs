@@ -14,7 +14,7 @@ use super::{
     error::{AppError, NotWorkable},
     events::{Event, Events, Watched},
     notify::Notifications,
-    publish::{Published, publish_batch},
+    publish::{Published, WaitsFor, publish_batch},
     session::Session,
 };
 use crate::{
@@ -117,11 +117,8 @@ impl Session {
         let began = Instant::now();
         let left = self.lift_pauses(batches).await?;
         let ids: Vec<BatchId> = batches.iter().map(|row| row.id).collect();
-        let end = if left == 0 {
+        let end = if left == 0 && self.all_end(&ids).await? {
             self.say(Event::NoUnfinishedLines);
-            for id in &ids {
-                self.store.finish(*id).await?;
-            }
             RunEnd::Done
         } else {
             self.work(&ids, order).await?
@@ -145,6 +142,16 @@ impl Session {
             Box::pin(self.forget_what_is_due()).await;
         }
         Ok(())
+    }
+
+    /// Marks batches as finished that have nothing due. Returns whether none of them waits for lines of another one.
+    async fn all_end(&self, batches: &[BatchId]) -> Result<bool, AppError> {
+        let mut all = true;
+        for id in batches {
+            let has_ended = self.store.finish(*id).await?;
+            all &= has_ended || self.store.feed_place(*id).await?.is_none();
+        }
+        Ok(all)
     }
 
     /// Resumes paused batches, and returns the number of lines left in all of them.
@@ -213,7 +220,10 @@ impl Session {
     ) -> Result<Published, AppError> {
         let row = self.store.batch_by_id(batch).await?;
         let unfinished = self.store.counts(batch).await?.unfinished();
-        let state = match state_of(end, row.pause.is_some(), unfinished) {
+        let waits_for = self.waits_for(&row, unfinished).await?;
+        // A line that is still to come is not finished.
+        let left = unfinished + u64::from(waits_for.is_some());
+        let state = match state_of(end, row.pause.is_some(), left) {
             SummaryState::Finished => SummaryState::of_finished(&row),
             state => state,
         };
@@ -222,6 +232,7 @@ impl Session {
             // This report follows from the signal that ended the work; one more signal ends it too.
             () = self.shutdown.next() => return Err(self.interrupted()),
         };
+        let published = Published { waits_for: waits_for.filter(|_| end != RunEnd::Interrupted), ..published };
         notifications.note_end(self, &row, &published).await;
         if published.failed.is_none() {
             // A service that starts later must not report the same again.
@@ -237,6 +248,16 @@ impl Session {
             }
         }
         Ok(published)
+    }
+}
+
+impl Session {
+    /// The batch whose lines a batch waits for, once its own are done.
+    async fn waits_for(&self, row: &BatchRow, unfinished: u64) -> Result<Option<WaitsFor>, AppError> {
+        let Some(by) = row.fed_by.filter(|_| row.finished_at.is_none() && unfinished == 0) else { return Ok(None) };
+        let by = self.store.batch_by_id(by).await?;
+        let is_held = user_pause(&by, &self.config().choice).is_some();
+        Ok(Some(WaitsFor { batch: by.name, is_held }))
     }
 }
 

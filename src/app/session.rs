@@ -1,11 +1,12 @@
 //! A session: one ledger, one account and an event sink.
 
-use std::future::Future;
+use std::{future::Future, sync::Arc};
 
 use super::{
     api::{Api, fetcher},
     error::AppError,
     events::{Event, Events},
+    feeders::FeederFiles,
     metrics_file::MetricsFile,
     settings::Settings,
 };
@@ -14,7 +15,7 @@ use crate::{
     domain::environment::Environment,
     media::fetch::Fetcher,
     process,
-    runner::{self, Means, Runner, RunnerConfig, Webhook, intake::Account},
+    runner::{self, Feeding, Means, Runner, RunnerConfig, Webhook, intake::Account},
     server::WatchedLedger,
     shutdown::Shutdown,
     store::Store,
@@ -31,6 +32,8 @@ pub struct Session {
     pub(super) metrics_file: Option<MetricsFile>,
     fresh: bool,
     api: Api,
+    /// Feeds batches that take their lines from others.
+    pub(super) feeding: Arc<Feeding>,
 }
 
 impl Session {
@@ -52,7 +55,14 @@ impl Session {
             opened = Store::open(settings.config.opening(settings.create)) => opened,
         };
         let (store, fresh) = opened.map_err(|e| AppError::of_ledger(e, &settings.config.database))?;
-        Ok(Self { settings, events, store, shutdown, fetcher, metrics_file: None, fresh, api })
+        let files = FeederFiles {
+            store: store.clone(),
+            tasks: settings.tasks.clone(),
+            environment: api.environment(),
+            origin: settings.config.origin(),
+        };
+        let feeding = Arc::new(Feeding::new(Arc::new(files)));
+        Ok(Self { settings, events, store, shutdown, fetcher, metrics_file: None, fresh, api, feeding })
     }
 
     /// The same, with its work counted in this file.
@@ -152,7 +162,7 @@ impl Session {
         };
         let means =
             Means { store: self.store.clone(), client: self.api.client().clone(), fetcher: self.fetcher.clone() };
-        Runner::new(means, self.settings.tasks.makers(), config, events)
+        Runner::new(means, self.settings.tasks.makers(), config, events).feeding(Arc::clone(&self.feeding))
     }
 
     /// Closes everything in order.

@@ -7,7 +7,7 @@ use tokio::io::AsyncRead;
 use super::{error::AppError, events::Event, session::Session};
 use crate::{
     definition::Definition,
-    runner::intake::{self, ManifestCopy, ReadWatch, Submission, SubmitOptions, VoiceCheck},
+    runner::intake::{self, CopyPlace, ManifestCopy, ReadWatch, Submission, SubmitOptions, Upstreams, VoiceCheck},
     store::FreeRetry,
 };
 
@@ -53,11 +53,22 @@ impl Session {
         };
         let submitting = async {
             let spool = self.store.spool();
-            let copy = intake::copy_manifest(definition, &spool, &self.fetcher, stdin).await?;
+            let upstreams = Upstreams {
+                store: Some(&self.store),
+                tasks: self.settings.tasks.intakes(),
+                environment: self.environment(),
+                planned: &[],
+            };
+            let place = CopyPlace { dir: &spool, fetcher: &self.fetcher, upstreams };
+            let copy = intake::copy_manifest(definition, place, stdin).await?;
             let copy = copy.as_ref().map(ManifestCopy::spooled);
             intake::submit(&self.store, definition, copy, self.environment(), &options).await
         };
-        Ok(self.unless_interrupted(submitting).await??)
+        let done = self.unless_interrupted(submitting).await??;
+        if let Some(feeder) = &done.feeder {
+            self.feeding.add(Arc::clone(feeder));
+        }
+        Ok(done)
     }
 
     /// The observer of progress while local recordings are read.

@@ -13,14 +13,19 @@ use super::{
 };
 use crate::{
     app::{
-        self, AppError, CheckRequest, Checked, Settings, check_public_url, limits_of,
+        self, AppError, CheckRequest, Checked, Settings, check_public_url, in_order, limits_of,
         views::{BatchLimitView, CheckView, HeardView, PartView, PlanView},
     },
-    config::{Config, LimitOrigin},
+    config::{Config, LimitOrigin, PoolLimits},
     definition::Definition,
-    domain::{batch::RunSettings, environment::NamedLedger, estimate::least_time, task::Unit},
+    domain::{
+        batch::{BatchName, RunSettings},
+        environment::NamedLedger,
+        estimate::least_time,
+        task::Unit,
+    },
     report::{BatchRequest, asked_of},
-    runner::intake::{Estimate, HowMany, IntakeError, PartPreview, Plan, Seen, Share},
+    runner::intake::{Estimate, HowMany, IntakeError, PartPreview, Plan, PlannedBatch, Seen, Share},
     shutdown::Shutdown,
     store::BatchPhase,
 };
@@ -82,18 +87,94 @@ impl Check {
 
 pub(super) async fn check(context: &Context, sources: &Sources, ask: CheckFlags) -> Result<Exit, CliError> {
     let settings = context.settings(sources.sandbox)?;
-    let definition = sources.definition(&context.env, context.tasks.definitions())?.asked_at(settings.config.origin());
-    if ask.parts {
-        return parts(context, &settings, &definition, &ask).await;
+    let definitions = in_order(sources.definitions(&context.env, context.tasks.definitions())?)?;
+    let (mut worst, mut before) = (Exit::Success, Stages::default());
+    for (nth, definition) in definitions.into_iter().enumerate() {
+        let definition = definition.asked_at(settings.config.origin());
+        if ask.parts {
+            return parts(context, &settings, &definition, &ask).await;
+        }
+        if nth > 0 && !ask.json {
+            context.screen.result("")?;
+        }
+        let exit = Box::pin(check_one(context, (&settings, sources), (&definition, &mut before), &ask)).await?;
+        worst = if exit.code() > worst.code() { exit } else { worst };
     }
+    Ok(worst)
+}
+
+/// The definitions of a chain that were checked.
+#[derive(Default)]
+struct Stages {
+    planned: Vec<PlannedBatch>,
+    of: Vec<Stage>,
+}
+
+/// What one of them still has to do.
+struct Stage {
+    batch: BatchName,
+    /// Lines that it will finish.
+    lines: u64,
+    /// The least time until then, in ms.
+    least_ms: u64,
+}
+
+impl Stages {
+    /// Adds a definition. Returns what it gets from one of those before, and when it ends.
+    fn add(&mut self, definition: &Definition, plan: &Plan, limits: &PoolLimits) -> Vec<String> {
+        let by = definition.fed_by().and_then(|by| self.of.iter().find(|stage| stage.batch == *by));
+        let to_come = by.map_or(0, |by| by.lines);
+        let calls = plan.purchases.as_ref().map_or(plan.estimate.most_calls(), |found| found.parts) + to_come;
+        let own_ms = limits.limits.requests_per_minute.map_or(0, |rate| least_time(calls, rate));
+        let before_ms = by.map_or(0, |by| by.least_ms);
+        let mut facts = Vec::new();
+        if let Some(by) = by.filter(|by| by.lines > 0) {
+            let lines = counted(by.lines, "line");
+            facts.push(fact("to come", format!("{lines}, as `{}` finishes them; their cost shows then", by.batch)));
+            facts.push(fact("ends", ends((own_ms, before_ms), by, limits)));
+        }
+        let name = plan.batch.clone();
+        self.of.push(Stage {
+            batch: name.clone(),
+            lines: plan.estimate.lines + to_come,
+            least_ms: own_ms.max(before_ms),
+        });
+        self.planned.push(PlannedBatch { name, spec: plan.spec.clone() });
+        facts
+    }
+}
+
+/// When a definition of a chain ends, and what decides it.
+fn ends((own_ms, before_ms): (u64, u64), by: &Stage, limits: &PoolLimits) -> String {
+    match limits.limits.requests_per_minute {
+        Some(rate) if own_ms > before_ms => {
+            let later = duration(own_ms - before_ms);
+            format!(
+                "at least {} after the start, {later} after `{}`: {rate} requests/min bind",
+                duration(own_ms),
+                by.batch
+            )
+        }
+        _ if before_ms > 0 => format!("soon after `{}`, at least {} after the start", by.batch, duration(before_ms)),
+        _ => format!("soon after `{}`", by.batch),
+    }
+}
+
+async fn check_one(
+    context: &Context,
+    (settings, sources): (&Settings, &Sources),
+    (definition, before): (&Definition, &mut Stages),
+    ask: &CheckFlags,
+) -> Result<Exit, CliError> {
     let events = Terminal::events(&context.screen);
-    let request = CheckRequest { consent: sources.consent(), analyze: ask.analyze };
-    let checking = app::check(&settings, &definition, request, &events, tokio::io::stdin());
+    let planned = before.planned.clone();
+    let request = CheckRequest { consent: sources.consent(), analyze: ask.analyze, planned: &planned };
+    let checking = app::check(settings, definition, request, &events, tokio::io::stdin());
     let checked = match ask.analyze {
         None => checking.await?,
         Some(_) => {
             let task = settings.tasks.intakes().get(definition.task.task());
-            if task.is_none_or(|task| task.heard_offers(&definition).is_none()) {
+            if task.is_none_or(|task| task.heard_offers(definition).is_none()) {
                 return Err(CliError::usage("`--analyze` is for recordings; texts are not heard"));
             }
             // Fetched recordings do not stay on this machine if it is interrupted.
@@ -110,8 +191,14 @@ pub(super) async fn check(context: &Context, sources: &Sources, ask: CheckFlags)
     };
     let screen = &context.screen;
     match ask.json {
-        true => screen.view(&view(&definition, &settings.config, (&checked, asked.as_deref())))?,
-        false => screen.result(&message(&definition, &settings, (&checked, asked.as_deref()), ask.warnings))?,
+        true => screen.view(&view(definition, &settings.config, (&checked, asked.as_deref())))?,
+        false => screen.result(&message(definition, settings, (&checked, asked.as_deref()), ask.warnings))?,
+    }
+    if let Some((plan, asked)) = checked.plan.as_ref().zip(asked.as_deref()) {
+        let facts = before.add(definition, plan, &limits_of(&settings.config, &plan.spec, asked));
+        if !ask.json && !facts.is_empty() {
+            screen.result(&format!("\n{}", facts.join("\n")))?;
+        }
     }
     let would_fail = checked.plan.as_ref().and_then(|plan| plan.seen.as_ref()).is_some_and(Seen::has_unusable);
     match checked.plan.and_then(|plan| plan.rebuy) {

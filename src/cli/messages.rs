@@ -11,7 +11,12 @@ use crate::{
     config::{Config, PoolLimits},
     definition::{Columns, Definition, manifest::Ignored},
     domain::{
-        batch::BatchSpec, cost::Rates, environment::Environment, estimate::least_time, job::JobState, row::RowStatus,
+        batch::{BATCH, BatchSpec},
+        cost::Rates,
+        environment::Environment,
+        estimate::least_time,
+        job::JobState,
+        row::RowStatus,
         task::Task,
     },
     report::{
@@ -100,8 +105,9 @@ pub(super) fn submitted(done: &Submission, (task, asked): (&dyn Task, &dyn Batch
             parts.push(format!("{} {what}", grouped(n)));
         }
     }
+    let is_fed = done.feeder.is_some();
     if parts.is_empty() {
-        parts.push(NO_LINES.into());
+        parts.push(if is_fed { "none so far" } else { NO_LINES }.into());
     }
     let mut facts = Vec::new();
     let one = if task.has_parts() { "output" } else { "line" };
@@ -109,12 +115,19 @@ pub(super) fn submitted(done: &Submission, (task, asked): (&dyn Task, &dyn Batch
         let message = format!("{}: it has this manifest and these options (--again makes a new batch)", done.name);
         facts.push(fact("goes on", message));
     }
-    match asked.product(done.lines, s.new + s.changed + s.same) {
+    let product = asked.product(done.lines, s.new + s.changed + s.same).filter(|_| !is_fed);
+    match product {
         Some(product) => {
             facts.push(fact("lines", product));
             facts.push(fact("", parts.join(", ")));
         }
         None => facts.push(fact("lines", parts.join(", "))),
+    }
+    if is_fed {
+        facts.push(fact(
+            "",
+            format!("more come as the batch `{}` finishes them", done.spec.manifest.trim_start_matches(BATCH)),
+        ));
     }
     facts.extend(passed_over(&done.ignored));
     facts.extend(reading::compared(&done.compared, done.readdressed.as_deref()));
@@ -226,7 +239,7 @@ fn log(summary: &Summary) {
 /// Prints the status of a batch after the work. Returns the exit status.
 pub(super) fn after(context: &Context, published: Published, interrupted: Exit) -> Exit {
     let (screen, choice) = (&context.screen, context.choice());
-    let Published { summary, spec, sandbox, pause, failed } = published;
+    let Published { summary, spec, sandbox, pause, waits_for, failed } = published;
     let (unpublished, ledger) = (failed.is_some(), (&choice, Environment::sandboxed(sandbox)));
     if screen.is_log() {
         log(&summary);
@@ -271,6 +284,16 @@ pub(super) fn after(context: &Context, published: Published, interrupted: Exit) 
         SummaryState::Interrupted => {
             screen.message("-> the same command goes on");
             interrupted
+        }
+        SummaryState::Running if let Some(by) = &waits_for => {
+            let why = "is not finished, and no process works it";
+            screen.message(&fact("waits", format!("for lines of the batch `{}`, which {why}", by.batch)));
+            let next = match by.is_held {
+                true => vec!["resume", &by.batch],
+                false => vec!["work", "--batch", &by.batch, "--batch", &summary.batch],
+            };
+            screen.message(&format!("-> {}", command(ledger, &next)));
+            Exit::Blocked
         }
         SummaryState::Running | SummaryState::Waiting => Exit::Success,
         SummaryState::Finished | SummaryState::Cancelled if unpublished => Exit::Blocked,

@@ -18,7 +18,10 @@ use super::{
     work::{self, Show},
 };
 use crate::{
-    app::{AppError, MetricsFile, NotStarted, Session, check_public_url, could_not_start, user_pause},
+    app::{
+        AppError, MetricsFile, NotStarted, Session, check_public_url, could_not_start, follow, in_order, user_pause,
+    },
+    definition::Definition,
     domain::{environment::Environment, job::BatchId},
     runner::{Order, intake::Submission},
     store::BatchRow,
@@ -31,6 +34,7 @@ Examples:
   wavebatch run jobs/demo-calls.toml --sandbox
   wavebatch run calls.csv --task transcribe --model pulse --language en
   wavebatch run rec/*.wav --task transcribe --model pulse-pro --language en --formats json,srt
+  wavebatch run calls.toml scorecard.toml
   wavebatch run prompts.csv --task synthesize --model lightning_v3.1 --voice-id avery,liam --formats wav,ulaw
 
 The same command goes on where the last one stopped.")]
@@ -67,7 +71,7 @@ impl Run {
 
     /// Notifies that a definition's run ended with an error.
     async fn notify_not_started(&self, context: &Context, error: &CliError) {
-        let Some(file) = self.sources.file() else { return };
+        let Some(file) = self.sources.files().first() else { return };
         if matches!(error.exit, Exit::Interrupted | Exit::Terminated | Exit::HungUp) || error.is_closed_pipe() {
             return;
         }
@@ -88,28 +92,67 @@ impl Run {
     async fn work(&self, context: &Context, file: Option<&MetricsFile>) -> Result<Exit, CliError> {
         let sandbox = self.sources.sandbox;
         let settings = self.callbacks.over(context.settings(sandbox)?);
-        let definition =
-            self.sources.definition(&context.env, context.tasks.definitions())?.asked_at(settings.config.origin());
-        check_public_url(&definition, &settings.config, sandbox)?;
+        let definitions = self.sources.definitions(&context.env, context.tasks.definitions())?;
+        let mut definitions = in_order(definitions)?;
+        for definition in &mut definitions {
+            *definition = definition.clone().asked_at(settings.config.origin());
+            check_public_url(definition, &settings.config, sandbox)?;
+        }
         let session = Session::open(settings, Terminal::events(&context.screen)).await?.measured_in(file);
-        let source = self.sources.file();
-        let notifications = session.notifications(source.map(|file| (&definition, Path::new(file)))).await;
-        let show = Show { definition: source.map(str::to_owned), json: self.json, notifications };
-        let done = match submit(context, &session, &definition, &self.sources).await {
-            Ok(done) => done,
-            Err(mut error) if error.is_nothing_found() => {
-                // An empty manifest must not leave an older batch unfinished.
-                let older = self.unfinished(context, &session, &definition.name, None).await?;
-                if !older.is_empty() {
-                    let exit = work::to_the_end(context, &session, &older, Order::OldestFirst, &show).await?;
-                    error.exit = if exit.code() > error.exit.code() { exit } else { error.exit };
-                }
-                return Err(error);
-            }
-            Err(error) => return Err(error),
+        let is_chain = definitions.len() > 1;
+        if is_chain {
+            session.look_ahead(&definitions).await?;
+        }
+        let files: Vec<(&Definition, &Path)> =
+            definitions.iter().filter_map(|definition| Some((definition, definition.typed.as_deref()?))).collect();
+        let show = Show {
+            notifications: session.notifications(&files).await,
+            definitions: files
+                .iter()
+                .map(|(of, file)| (of.name.clone(), file.to_string_lossy().into_owned()))
+                .collect(),
+            json: self.json,
         };
-        let batches = self.batches(context, &session, &done).await?;
-        let again = session.retry_free(&done).await?;
+        // In a chain, what one finishes is the work of the next.
+        let order = if is_chain { Order::ByTurns } else { Order::OldestFirst };
+        let (mut batches, mut submitted): (Vec<BatchRow>, Vec<Submission>) = (Vec::new(), Vec::new());
+        for nth in 0..definitions.len() {
+            if nth > 0 {
+                context.screen.message("");
+            }
+            let definition = definitions[nth].clone();
+            let done = match submit(context, &session, &definition, &self.sources).await {
+                Ok(done) => done,
+                Err(mut error) if error.is_nothing_found() => {
+                    // An empty manifest must not leave an older batch unfinished.
+                    let older = self.unfinished(context, &session, &definition.name, None).await?;
+                    if !older.is_empty() {
+                        let exit = work::to_the_end(context, &session, &older, order, &show).await?;
+                        error.exit = if exit.code() > error.exit.code() { exit } else { error.exit };
+                    }
+                    return Err(error);
+                }
+                Err(error) => return Err(error),
+            };
+            definitions[nth + 1..].iter_mut().for_each(|next| follow(next, &definition, &done));
+            batches.extend(self.batches(context, &session, &done).await?);
+            self.begin(context, &session, &done).await?;
+            submitted.push(done);
+        }
+        let mut exit = work::to_the_end(context, &session, &batches, order, &show).await?;
+        for done in submitted.iter().filter(|done| done.existed) {
+            if exit == Exit::Success {
+                let this = session.store().batch_by_id(done.batch).await?;
+                exit = missing::look(context, session.store(), &this).await;
+            }
+        }
+        session.close().await;
+        Ok(exit)
+    }
+
+    /// Tries again what costs nothing, and prints what the rest will cost.
+    async fn begin(&self, context: &Context, session: &Session, done: &Submission) -> Result<(), CliError> {
+        let again = session.retry_free(done).await?;
         if again.deliveries > 0 {
             let lines = counted(again.deliveries, "failed line");
             context.screen.message(&fact("", format!("{lines} delivered again for nothing")));
@@ -119,13 +162,7 @@ impl Run {
             context.screen.message(&fact("", format!("{lines} tried again, whose source had failed")));
         }
         let this = session.store().batch_by_id(done.batch).await?;
-        work::print_outlook(context, &session, &this, done.purchases.is_some()).await?;
-        let mut exit = work::to_the_end(context, &session, &batches, Order::OldestFirst, &show).await?;
-        if done.existed && exit == Exit::Success {
-            exit = missing::look(context, session.store(), &this).await;
-        }
-        session.close().await;
-        Ok(exit)
+        work::print_outlook(context, session, &this, done.purchases.is_some()).await
     }
 
     /// The batches to work: the definition's other unfinished batches, oldest first, then this one.
@@ -153,7 +190,7 @@ impl Run {
         definition: &str,
         but: Option<BatchId>,
     ) -> Result<Vec<BatchRow>, CliError> {
-        if self.sources.file().is_none() || self.only {
+        if self.sources.files().is_empty() || self.only {
             return Ok(Vec::new());
         }
         let screen = &context.screen;

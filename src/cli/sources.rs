@@ -55,7 +55,7 @@ fn column_use(text: &str) -> Result<ColumnUse, String> {
 /// Sources and everything that shapes a batch.
 #[derive(Debug, Args)]
 pub struct Sources {
-    /// A definition (*.toml); or, with --task, a manifest, audio files or texts (.md, several .txt), a directory, a glob, a URL, an s3:// object or prefix, or - for stdin
+    /// A definition (*.toml), or several that take each other's lines; or, with --task, a manifest, audio files or texts (.md, several .txt), a directory, a glob, a URL, an s3:// object or prefix, or - for stdin
     #[arg(required = true, value_name = "SOURCE")]
     sources: Vec<String>,
     /// Use the local stand-in: no account, no key, no cost; a ledger and outputs of its own
@@ -262,15 +262,56 @@ impl Sources {
                 Err(Fault::of_flag("task", "is for sources without a definition; the definition says it").into())
             }
             (Some(file), None) => Definition::load(Path::new(file), tasks, &overrides),
-            (None, _) if self.sources.iter().any(|source| is_definition(source)) => {
-                Err(Fault::of_file("", "a definition is run by itself: give one *.toml and nothing else").into())
+            (None, _) if !self.files().is_empty() => {
+                Err(Fault::of_file("", "takes one definition, and `run`, `submit` and `check` take several").into())
             }
+            (None, _) if self.sources.iter().any(|source| is_definition(source)) => Err(Fault::of_file(
+                "",
+                "definitions (*.toml) and other sources are not run together: give one or the other",
+            )
+            .into()),
             (None, None) => {
                 let message = "is missing: without a definition (*.toml) say what to do, e.g. --task transcribe --model pulse --language en, or --task synthesize --model lightning_v3.1 --voice-id avery";
                 Err(Fault::of_flag("task", message).into())
             }
             (None, Some(task)) => Definition::ad_hoc(&AdHoc { task, sources: self.sources.clone() }, tasks, &overrides),
         }
+    }
+
+    /// The definitions, with these flags merged in. Several are those of a chain: files, each with a batch of its own.
+    ///
+    /// # Errors
+    /// Every fault of definitions and flags.
+    pub fn definitions(&self, env: &Env, tasks: &Tasks<dyn DefinitionTask>) -> Result<Vec<Definition>, Faults> {
+        let files = self.files();
+        if files.len() < 2 {
+            return self.definition(env, tasks).map(|one| vec![one]);
+        }
+        let overrides = Overrides { now: env.now, ..self.overrides() };
+        let single: [(&str, bool); 5] = [
+            ("batch", self.batch.is_some()),
+            ("manifest", self.manifest.is_some()),
+            ("output", self.output.is_some()),
+            ("report", self.report.is_some()),
+            ("task", self.task.is_some()),
+        ];
+        let message = "is for one definition; with several, each says it";
+        let single = single.into_iter().filter(|(_, is_set)| *is_set);
+        let mut faults: Faults = single.map(|(flag, _)| Fault::of_flag(flag, message)).collect();
+        let mut definitions = Vec::new();
+        for file in files {
+            match Definition::load(Path::new(file), tasks, &overrides) {
+                Ok(definition) => definitions.push(definition),
+                Err(found) => faults.extend(found),
+            }
+        }
+        if faults.is_empty() { Ok(definitions) } else { Err(faults) }
+    }
+
+    /// The files of definitions, if those are what was given.
+    #[must_use]
+    pub fn files(&self) -> &[String] {
+        if self.sources.iter().all(|source| is_definition(source)) { &self.sources } else { &[] }
     }
 
     /// The definition's file, if that is what was given.
@@ -474,7 +515,7 @@ mod tests {
     fn a_definition_stands_alone_and_anything_else_needs_a_task() {
         for (line, word) in [
             ("a.toml --task transcribe", "`--task`: is for sources without a definition"),
-            ("a.toml b.wav", "a definition is run by itself"),
+            ("a.toml b.wav", "definitions (*.toml) and other sources are not run together"),
             ("a.wav", "`--task`: is missing"),
         ] {
             let message = parse(line)

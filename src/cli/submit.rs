@@ -65,7 +65,7 @@ pub(super) async fn submit(
     screen.message(&fact("manifest", &definition.manifest));
     let done = session.submit(definition, sources.consent(), tokio::io::stdin()).await?;
     let mut facts = messages::submitted(&done, (&*definition.of, &*asked_of(context.tasks.reports(), &done.spec)?));
-    if let Some(found) = &done.purchases {
+    if let Some(found) = done.purchases.as_ref().filter(|_| done.feeder.is_none() || done.lines > 0) {
         facts.extend(content::purchases(found, definition.of.unit(), session.environment() != Environment::Sandbox));
         // The sandbox neither bills nor limits.
         facts.extend(content::cost(found).filter(|_| session.environment() != Environment::Sandbox));

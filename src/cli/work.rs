@@ -1,5 +1,7 @@
 //! `wavebatch work`, and the part of `run` that is the same.
 
+use std::collections::HashMap;
+
 use clap::Args;
 
 use super::{
@@ -59,7 +61,7 @@ impl Work {
                 screen.message(&fact("batch", format!("{}, {} left", row.name, counted(left, "line"))));
                 print_outlook(context, &session, row, false).await?;
             }
-            let show = Show { json: self.json, notifications: session.notifications(None).await, ..Show::default() };
+            let show = Show { json: self.json, notifications: session.notifications(&[]).await, ..Show::default() };
             to_the_end(context, &session, &batches, Order::ByTurns, &show).await?
         };
         session.close().await;
@@ -83,8 +85,8 @@ impl Work {
 /// How the end of the work is shown.
 #[derive(Debug, Default)]
 pub(super) struct Show {
-    /// The file of the definition, for the hint to run it again.
-    pub(super) definition: Option<String>,
+    /// The files of definitions by their names, for the hint to run them again.
+    pub(super) definitions: HashMap<String, String>,
     /// Whether to print JSON to stdout too.
     pub(super) json: bool,
     /// The recipients of notifications.
@@ -104,7 +106,7 @@ pub(super) async fn to_the_end(
         if show.json {
             screen.json(&serde_json::to_string(&published.summary).expect("a summary is JSON"))?;
         }
-        published.summary.definition.clone_from(&show.definition);
+        published.summary.definition = show.definitions.get(&published.spec.definition).cloned();
         let exit = messages::after(context, published, Exit::of_signal(session.shutdown().signal()));
         // A signal goes before a pause, and a pause before the lines.
         worst = if exit.code() > worst.code() { exit } else { worst };

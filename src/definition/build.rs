@@ -210,6 +210,8 @@ impl Builder<'_> {
         let sink = self.sink(&draft, output.as_deref(), report_to.as_deref());
         draft.report.sink = self.report_sink(&draft, report_to.as_deref());
         let (origin, manifest) = self.origin(&draft, &names, origin);
+        let is_fed = matches!(origin, Some(Origin::Batch(_)));
+        self.feed(&draft, origin.as_ref(), batch.as_ref());
         let address = self.address(&draft, origin.as_ref());
         let filters = Filters { texts: self.task.reads_texts(), ..self.filters(&draft, origin.as_ref()) };
         let key_column =
@@ -218,6 +220,11 @@ impl Builder<'_> {
         let schedule = self.schedule(&draft);
         Definition {
             is_ad_hoc: self.places.file.is_empty(),
+            file: Some(&self.places.file)
+                .filter(|file| !file.is_empty())
+                .map(|file| paths::clean(&self.cwd.join(file))),
+            typed: Some(&self.places.file).filter(|file| !file.is_empty()).map(PathBuf::from),
+            from: draft.from.unwrap_or_default(),
             of: Arc::clone(&self.task),
             task,
             manifest_format: over.manifest_format.or(draft.manifest_format),
@@ -225,8 +232,12 @@ impl Builder<'_> {
                 delimiter: over.delimiter.or(draft.delimiter).flatten(),
                 encoding: over.encoding.or(draft.encoding).flatten(),
             },
-            bad_lines: if over.skip_bad_lines { BadLines::Skip } else { draft.bad_lines.unwrap_or(BadLines::Fault) },
-            allow_empty: over.allow_empty || draft.allow_empty.unwrap_or(false),
+            bad_lines: if over.skip_bad_lines || is_fed {
+                BadLines::Skip
+            } else {
+                draft.bad_lines.unwrap_or(BadLines::Fault)
+            },
+            allow_empty: over.allow_empty || is_fed || draft.allow_empty.unwrap_or(false),
             limit: over.limit,
             sample: over.sample,
             source: draft.sources.store,
@@ -357,6 +368,10 @@ impl Builder<'_> {
         };
         match origin {
             Ok((origin, typed)) => {
+                if matches!(origin, Origin::Batch(_)) && self.over.batch.is_none() && self.places.file.is_empty() {
+                    let message = "lines of another batch need --batch NAME, a batch of their own";
+                    self.faults.push(Fault::of_flag("batch", message));
+                }
                 if origin == Origin::Stdin && self.over.batch.is_none() {
                     let message = "a manifest from stdin needs --batch NAME, to be resumed under";
                     self.faults.push(Fault::of_flag("batch", message));
@@ -367,6 +382,32 @@ impl Builder<'_> {
             Err(message) => {
                 self.fault("manifest", message);
                 (None, String::new())
+            }
+        }
+    }
+
+    /// What cannot be where the lines are those of another batch, and what is for nothing else.
+    fn feed(&mut self, draft: &Draft, origin: Option<&Origin>, batch: Option<&BatchName>) {
+        let Some(Origin::Batch(by)) = origin else {
+            if draft.from.is_some() && origin.is_some() {
+                self.fault("from", "is for the lines of another batch: manifest = \"batch:NAME\"");
+            }
+            return;
+        };
+        if Some(by) == batch {
+            self.fault(
+                "manifest",
+                format!("the batch `{by}` would be its own manifest; give this one a name of its own"),
+            );
+        }
+        let is_named = self.over.key_column.is_some() || self.over.column("key").is_some() || draft.key.is_some();
+        if is_named {
+            self.fault("columns.key", format!("says nothing here: the lines have the keys that they have in `{by}`"));
+        }
+        for (flag, is_set) in [("limit", self.over.limit.is_some()), ("sample", self.over.sample.is_some())] {
+            if is_set {
+                let message = format!("is for a manifest that is whole; limit the batch that makes the lines, `{by}`");
+                self.faults.push(Fault::of_flag(flag, message));
             }
         }
     }

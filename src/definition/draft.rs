@@ -22,6 +22,7 @@ use super::{
 };
 use crate::domain::{
     batch::{OnLostWords, OnUnknown, OutputPaths, ReportSettings, RunSettings},
+    feed::FeedFrom,
     s3::{S3Settings, SinkSettings},
     share::PRIORITIES,
     task::Tasks,
@@ -40,8 +41,10 @@ fields! {
         "timezone": "a string" (or "the system's") => Batch;
         /// The batch's name. `{name}-{date}` makes a batch for each day.
         "batch": "a string" (= "\"{name}\"") => Batch;
-        /// Where the lines come from: a manifest, a directory or a glob, an `http(s)` URL, an `s3://` object or prefix, or `-` for stdin.
+        /// Where the lines come from: a manifest, a directory or a glob, an `http(s)` URL, an `s3://` object or prefix, `-` for stdin, or `batch:NAME` for the finished lines of another batch.
         "manifest": "a string" (required) => Lines;
+        /// With `batch:NAME`: which lines of that batch become lines.
+        "from": [FeedFrom] (= "\"succeeded\"") => Lines;
         /// The format of the manifest.
         "manifest_format": [ManifestFormat] (or "by the ending of its name") => Lines;
         /// The character between two cells of a CSV, or `comma`, `semicolon`, `tab`, `pipe`; `auto` finds it from the content.
@@ -134,6 +137,7 @@ pub(super) struct Draft {
     pub(super) timezone: Option<TimeZone>,
     pub(super) batch: Option<String>,
     pub(super) manifest: Option<String>,
+    pub(super) from: Option<FeedFrom>,
     pub(super) manifest_format: Option<ManifestFormat>,
     pub(super) delimiter: Option<Option<Delimiter>>,
     pub(super) encoding: Option<Option<TextEncoding>>,
@@ -195,6 +199,7 @@ impl Draft {
             timezone: None,
             batch: None,
             manifest: None,
+            from: None,
             manifest_format: None,
             delimiter: None,
             encoding: None,
@@ -240,6 +245,7 @@ fn read_root<'t>(walk: &mut TomlWalk<'t>, table: &'t DeTable<'t>, tasks: &Tasks<
         timezone: walk.text(&mut root, "timezone", dates::zone),
         batch: walk.text(&mut root, "batch", some),
         manifest: walk.text(&mut root, "manifest", some),
+        from: walk.text(&mut root, "from", named),
         manifest_format: walk.text(&mut root, "manifest_format", named),
         delimiter: walk.text(&mut root, "delimiter", unless_auto),
         encoding: walk.text(&mut root, "encoding", unless_auto),

@@ -49,6 +49,7 @@ use jiff::civil::Date;
 
 use crate::domain::{
     batch::{BatchName, BatchSpec, ReportSettings, RunSettings},
+    feed::{FeedFrom, FeedSettings},
     query::QueryRules,
     s3::{S3Settings, SinkSettings},
     schedule::Schedule,
@@ -58,7 +59,10 @@ use crate::domain::{
 pub use self::{
     dialect::{Delimiter, Dialect, TextEncoding},
     fault::{Fault, Faults, Place},
-    manifest::{BadLine, Columns, Manifest, ManifestFormat, ManifestLine, ManifestRow, Scan, ScanDepth, Spooled},
+    manifest::{
+        BadLine, Columns, FedColumns, FedLines, FedWriter, Manifest, ManifestFormat, ManifestLine, ManifestRow, Scan,
+        ScanDepth, Spooled,
+    },
     notify::Notify,
     origin::Origin,
     overrides::{AdHoc, Overrides, TaskFlags},
@@ -78,6 +82,10 @@ pub(crate) use stores::read_store;
 pub struct Definition {
     /// The definition's name; for an ad-hoc batch, a name made from its sources.
     pub name: String,
+    /// Its file, as an absolute path, if it has one.
+    pub file: Option<PathBuf>,
+    /// The same as it was typed.
+    pub typed: Option<PathBuf>,
     /// Whether it has no file: its name follows from the place of its sources.
     pub is_ad_hoc: bool,
     /// The task of the lines.
@@ -92,6 +100,8 @@ pub struct Definition {
     pub dated: bool,
     /// The origin of the lines.
     pub origin: Origin,
+    /// Of another batch as manifest: which of its lines become lines.
+    pub from: FeedFrom,
     /// The manifest for messages: as typed, without secrets.
     pub manifest: String,
     /// The manifest's address: as written in a definition, with unexpanded names and relative to the definition; from
@@ -231,6 +241,34 @@ impl Definition {
             report_to: self.report_to.clone(),
             dated: self.dated,
             manifest_hash: None,
+        }
+    }
+
+    /// The batch whose finished lines are its manifest, if there is one.
+    #[must_use]
+    pub const fn fed_by(&self) -> Option<&BatchName> {
+        match &self.origin {
+            Origin::Batch(name) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// What makes lines of the lines of another batch, as the ledger keeps it.
+    #[must_use]
+    pub fn feed_settings(&self, columns: &Columns) -> FeedSettings {
+        let by_language = columns.by_language.iter().map(|(language, column)| format!("{language} = {column}"));
+        let columns: [(&str, Vec<String>); 5] = [
+            ("content", columns.content.clone()),
+            ("by_language", by_language.collect()),
+            ("options", columns.options.clone()),
+            ("option_columns", columns.option_columns.clone()),
+            ("carried", columns.carried.clone()),
+        ];
+        FeedSettings {
+            file: self.file.as_ref().map(|file| file.to_string_lossy().into_owned()),
+            date: self.date.map(|date| date.to_string()),
+            from: self.from,
+            columns: columns.into_iter().map(|(of, names)| (of.to_owned(), names)).collect(),
         }
     }
 

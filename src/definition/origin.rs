@@ -13,7 +13,12 @@ use super::{
     },
     prose::ProseKind,
 };
-use crate::domain::{identity::address, query::QueryRules, s3::S3Address};
+use crate::domain::{
+    batch::{BATCH, BatchName, BatchNameFault},
+    identity::address,
+    query::QueryRules,
+    s3::S3Address,
+};
 
 /// The origin of a batch's lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,13 +43,16 @@ pub enum Origin {
     S3Object(S3Address),
     /// A manifest on standard input. The caller copies it and opens the copy.
     Stdin,
+    /// The finished lines of another batch. The caller writes them with a [`FedWriter`](super::manifest::FedWriter) and opens
+    /// that file.
+    Batch(BatchName),
 }
 
 impl Origin {
     /// Whether the caller must copy the manifest to a file before it can be opened.
     #[must_use]
     pub const fn needs_copy(&self) -> bool {
-        matches!(self, Self::Url(_) | Self::Stdin | Self::S3Prefix(_) | Self::S3Object(_))
+        matches!(self, Self::Url(_) | Self::Stdin | Self::S3Prefix(_) | Self::S3Object(_) | Self::Batch(_))
     }
 
     /// Whether it is a listing, so that include and exclude apply.
@@ -65,6 +73,9 @@ impl Origin {
         }
         if text == "-" {
             return Ok(Self::Stdin);
+        }
+        if let Some(name) = text.strip_prefix(BATCH) {
+            return name.parse().map(Self::Batch).map_err(|e: BatchNameFault| e.to_string());
         }
         if is_s3(text) {
             return s3(text, format);
@@ -126,6 +137,7 @@ impl Origin {
                 let same = rest.iter().all(|source| folder(source) == folder(first));
                 return if same { last_folder(&folder(first)).to_owned() } else { "files".to_owned() };
             }
+            [one] if one.starts_with(BATCH) => return one[BATCH.len()..].to_owned(),
             [one] if is_web(one) => paths::percent_decoded(file_name(one)),
             [one] if is_glob(one) && !base.join(one).exists() => last_name(&base.join(glob_root(one))),
             [one] if base.join(one).is_dir() => return last_name(&base.join(one)),
@@ -154,6 +166,7 @@ impl Origin {
             Self::Url(url) => address(url.as_str(), &QueryRules::default()),
             Self::S3Prefix(at) | Self::S3Object(at) => at.to_string(),
             Self::Stdin => "-".to_owned(),
+            Self::Batch(name) => format!("{BATCH}{name}"),
             Self::Files(files) => match files.as_slice() {
                 [one] => address(one, &QueryRules::default()),
                 many => shared_folder(many),
@@ -166,6 +179,7 @@ impl Origin {
         match self {
             Self::Url(url) => shown_url(url),
             Self::Stdin => "stdin".to_owned(),
+            Self::Batch(_) => self.address(),
             Self::S3Prefix(address) | Self::S3Object(address) => address.to_string(),
             Self::Files(files) if files.len() > 1 => format!("{} files", files.len()),
             Self::Files(files) if files.iter().any(|file| is_web(file)) => {
@@ -298,6 +312,7 @@ fn is_manifest_like(source: &str, base: &Path) -> bool {
     let path = base.join(source);
     let audio_file = is_audio(file_name(source)) && (is_web(source) || is_s3(source) || path.is_file());
     source == "-"
+        || source.starts_with(BATCH)
         || !audio_file
             && (ManifestFormat::of_name(file_name(source)).is_some()
                 || path.is_dir()

@@ -12,7 +12,7 @@ use super::{
     template::{Names, Template},
 };
 use crate::domain::{
-    batch::BatchName,
+    batch::{BATCH, BatchName},
     schedule::{Cron, Day, Missed, Schedule},
     task::Tasks,
 };
@@ -140,6 +140,21 @@ impl Timetable {
             None => self.name.clone(),
         };
         BatchName::new(named).map_err(|e| e.to_string())
+    }
+
+    /// Whether the batch of another definition is its manifest.
+    #[must_use]
+    pub fn is_fed(&self) -> bool {
+        self.manifest.as_ref().is_some_and(|manifest| manifest.starts_with(BATCH))
+    }
+
+    /// The batch that is its manifest on this date, if one is.
+    #[must_use]
+    pub fn fed_by(&self, date: Date) -> Option<BatchName> {
+        let text = self.manifest.as_ref()?.strip_prefix(BATCH)?;
+        let batch = self.batch(date).ok()?;
+        let names = Names { name: &self.name, batch: Some(batch.as_str()), date: Some(date) };
+        BatchName::new(Template::parse(text).ok()?.fill(&names).ok()?).ok()
     }
 
     /// What the user should know about its schedule.

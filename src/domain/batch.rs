@@ -94,6 +94,9 @@ impl fmt::Display for BatchName {
     }
 }
 
+/// What stands before the name of a batch whose finished lines are a manifest.
+pub const BATCH: &str = "batch:";
+
 /// What a batch requests: one definition × one manifest, without the lines.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BatchSpec {

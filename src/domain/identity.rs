@@ -91,6 +91,12 @@ pub fn listed_identity(source: &str, etag: &str) -> Identity {
     Identity::of(&[b"listed", source.as_bytes(), etag.as_bytes()])
 }
 
+/// The identity of what has this SHA-256, wherever it is.
+#[must_use]
+pub fn content_identity(sha256: &[u8; 32]) -> Identity {
+    Identity::of(&[b"content", sha256])
+}
+
 /// The identity of a text to be synthesized, independent of its source.
 #[must_use]
 pub fn text_identity(text: &str) -> Identity {

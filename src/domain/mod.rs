@@ -13,6 +13,7 @@ pub mod environment;
 pub mod estimate;
 pub mod extra;
 pub mod facts;
+pub mod feed;
 pub mod forget;
 pub mod hearing;
 pub mod hex;

@@ -31,6 +31,9 @@ pub struct SettingDifference {
 /// The settings of a process by their places.
 type SettingValues = BTreeMap<String, Value>;
 
+/// Among the settings of a process: the numbers of the batches that it works; without it, it works all.
+pub const WORKED: &str = "batches";
+
 /// How many processes are named for one value.
 const NAMED: usize = 3;
 
@@ -66,6 +69,7 @@ pub fn differences(processes: &[(ProcessName, String)]) -> Vec<SettingDifference
     let mut accounts: BTreeMap<String, Vec<(&ProcessName, SettingValues)>> = BTreeMap::new();
     for (process, settings) in processes {
         let Ok(Value::Object(mut settings)) = serde_json::from_str(settings) else { continue };
+        settings.remove(WORKED);
         let account = settings.remove("account").unwrap_or_default().to_string();
         let mut values = SettingValues::new();
         flatten("", &Value::Object(settings), &mut values);

@@ -130,6 +130,8 @@ listed! {
         Gone = "gone",
         /// The line now requests another voice, format or language, or another line owns its file. Reports show it only with `--with-dropped`.
         Dropped = "dropped",
+        /// What the line was made of has no result any more in the batch that feeds this one: its result is of what it was.
+        UpstreamChanged = "upstream_changed",
         /// The answer was pruned, and neither the earlier report nor the outputs have its transcript. Another format has to be paid for.
         AnswerPruned = "answer_pruned",
         /// The line was forgotten (`wavebatch forget`). Its key, state, cost and times are left.

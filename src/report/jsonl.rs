@@ -45,7 +45,7 @@ impl<W: io::Write> JsonlWriter<W> {
     }
 }
 
-fn own_cell(cell: &OwnCell) -> Value {
+pub(super) fn own_cell(cell: &OwnCell) -> Value {
     match cell {
         OwnCell::Empty => Value::Null,
         OwnCell::Text(text) => json!(text),
@@ -54,7 +54,7 @@ fn own_cell(cell: &OwnCell) -> Value {
     }
 }
 
-fn cell(row: &Row, column: Column) -> Value {
+pub(super) fn cell(row: &Row, column: Column) -> Value {
     match column {
         Column::Batch => json!(row.batch),
         Column::Line => json!(row.line),

@@ -1,6 +1,7 @@
 //! The results of a batch: a table with a row per job (CSV, or JSON lines), and a summary.
 
 pub mod csv;
+pub mod feed;
 pub mod format;
 pub mod publish;
 pub mod row;

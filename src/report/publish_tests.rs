@@ -98,7 +98,7 @@ impl Fixture {
         let spec = spec(dir.path().join("out").display().to_string());
         let new = NewBatch::of::<Transcription>("calls", environment, (&spec).into());
         let batch = store.begin(new, Resubmission::default()).await.unwrap().batch;
-        let bad = BadJob { line: lines.len() as u64 + 1, fault: "too few fields".into(), carried: None };
+        let bad = BadJob { line: lines.len() as u64 + 1, key: None, fault: "too few fields".into(), carried: None };
         store.submit(batch, lines, vec![bad]).await.unwrap();
         store.end_submit(batch).await.unwrap();
         Self { dir, store, spec, batch }

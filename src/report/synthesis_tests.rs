@@ -81,7 +81,7 @@ impl Prompts {
             job(1, "", "ulaw", "8000", "ul"),
             job(2, own, "wav", "24000", "wav"),
         ];
-        let bad = BadJob { line: 3, fault: "its text is blank".into(), carried: None };
+        let bad = BadJob { line: 3, key: None, fault: "its text is blank".into(), carried: None };
         store.submit(batch, jobs, vec![bad]).await.unwrap();
         store.end_submit(batch).await.unwrap();
         Self { _dir: dir, store, spec }

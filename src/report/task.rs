@@ -59,6 +59,11 @@ pub trait BatchRequest: fmt::Debug + Send + Sync {
     /// What a job requests. Never called for a bad line.
     fn job(&self, job: &ReportRow) -> JobRequest;
 
+    /// The key of a job in a batch that this one feeds: one that no other job has.
+    fn feed_key(&self, job: &ReportRow) -> String {
+        self.job(job).output_name.unwrap_or_else(|| job.key.clone())
+    }
+
     /// The cell of a job that this column shows, if lines can be chosen by it.
     fn field_of(&self, _column: Column) -> Option<Field> {
         None

@@ -18,6 +18,7 @@ use super::{
     batches::Batches,
     differing,
     events::Event,
+    feeding::Feeding,
     leftover, maintenance,
     maker::RunMakers,
     shared::RunnerShared,
@@ -29,6 +30,7 @@ use crate::{
         call::ErrorKind,
         job::{BatchId, JobId, JobState},
         pool::{Bound, Gate, Lane, Limits, Pool},
+        process::WORKED,
         retry::PauseKind,
     },
     store::{ClaimRequest, Claimed, Finish, Order, Settlement, Store, StoreError, To},
@@ -78,6 +80,7 @@ struct Engine {
     only: Vec<BatchId>,
     order: Order,
     until: Until,
+    feeding: Option<Arc<Feeding>>,
     workers: JoinSet<Result<(), StoreError>>,
     held: HashMap<Id, (Lane, Claimed)>,
     turn: usize,
@@ -92,8 +95,11 @@ struct Engine {
     pools: Vec<Pool>,
 }
 
+/// What a run is made of.
+pub(super) type Parts = (Arc<RunnerShared>, Arc<RunMakers>, Option<Arc<Feeding>>);
+
 pub(super) async fn run(
-    (shared, makers): (Arc<RunnerShared>, Arc<RunMakers>),
+    (shared, makers, feeding): Parts,
     only: &[BatchId],
     (order, until): (Order, Until),
     drain: CancellationToken,
@@ -103,7 +109,7 @@ pub(super) async fn run(
         return Ok(RunEnd::Interrupted);
     }
     shared.forget_pauses();
-    let settings = settings(&shared);
+    let settings = settings(&shared, only);
     let enlisted = shared.store().enlist(settings).await?;
     leftover::sweep(shared.store()).await;
     let maintenance = tokio::spawn(maintenance::maintain(Arc::clone(&shared)));
@@ -115,6 +121,7 @@ pub(super) async fn run(
         only: only.to_vec(),
         order,
         until,
+        feeding: feeding.clone(),
         workers: JoinSet::new(),
         held: HashMap::new(),
         turn: 0,
@@ -145,6 +152,7 @@ pub(super) async fn run(
         end = engine.work(&drain) => end,
         () = abort.cancelled() => Ok(RunEnd::Interrupted),
         never = differing::watch(&shared) => match never {},
+        Err(error) = feed(&shared, feeding, only) => Err(error),
     };
     // After an abort or an error: no worker may continue once the leases are given back.
     engine.workers.abort_all();
@@ -174,13 +182,24 @@ pub(super) async fn run(
     }
 }
 
+/// Feeds batches, if that is asked for.
+async fn feed(shared: &RunnerShared, feeding: Option<Arc<Feeding>>, only: &[BatchId]) -> Result<(), StoreError> {
+    match feeding {
+        Some(feeding) => feeding.feed(shared, only).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// The settings that `status` compares between live processes.
-fn settings(shared: &RunnerShared) -> String {
+fn settings(shared: &RunnerShared, only: &[BatchId]) -> String {
     let limits: std::collections::BTreeMap<&str, Limits> =
         shared.config.limits.iter().map(|(pool, limits)| (pool.as_str(), *limits)).collect();
     let mut settings = serde_json::json!({ "account": shared.config.account, "limits": limits });
     if let Some(rule) = &shared.config.spend {
         settings["spend"] = rule.settings();
+    }
+    if !only.is_empty() {
+        settings[WORKED] = serde_json::json!(only);
     }
     settings.to_string()
 }
@@ -456,9 +475,31 @@ impl Engine {
 
     /// Whether nothing is left to do in any batch. A batch whose last job is done is marked finished.
     async fn over(&mut self) -> Result<bool, StoreError> {
-        for batch in self.targets().await? {
-            self.shared.store().finish_cancel(batch).await?;
-            if self.shared.store().is_working(batch).await? && !self.shared.store().finish(batch).await? {
+        let (store, targets) = (self.shared.store().clone(), self.targets().await?);
+        for batch in &targets {
+            store.finish_cancel(*batch).await?;
+        }
+        // The end of one may be the end of those that it feeds.
+        let mut open = targets.clone();
+        loop {
+            let before = open.len();
+            let mut left = Vec::new();
+            for batch in open {
+                if store.is_working(batch).await? && !store.finish(batch).await? {
+                    left.push(batch);
+                }
+            }
+            open = left;
+            if open.is_empty() || open.len() == before {
+                break;
+            }
+        }
+        for batch in open {
+            let goes_on = match &self.feeding {
+                Some(feeding) => feeding.goes_on(&self.shared, batch, &targets).await?,
+                None => true,
+            };
+            if goes_on {
                 return Ok(false);
             }
         }

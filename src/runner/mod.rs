@@ -9,6 +9,7 @@ mod differing;
 pub mod disk;
 mod engine;
 mod events;
+mod feeding;
 pub mod intake;
 mod job;
 mod leftover;
@@ -34,6 +35,7 @@ pub use call::{Attempt, Caller, DepartureCheck, Reach, attempt};
 pub use config::{Means, RunnerConfig, Webhook};
 pub use engine::RunEnd;
 pub use events::{AfterDelivery, CallEnd, Event, Events};
+pub use feeding::{Feeding, OpenFeeder};
 pub use job::{JobContext, Next, PartContext, jitter_of};
 pub use leftover::Leftover;
 pub use maker::{BatchTask, Maker, Makers, RunnerTask, UnnamedCall, VendorEntry, VendorLog};
@@ -47,6 +49,7 @@ pub struct Runner {
     shared: Arc<RunnerShared>,
     makers: Arc<RunMakers>,
     order: Order,
+    feeding: Option<Arc<Feeding>>,
 }
 
 impl Runner {
@@ -54,13 +57,24 @@ impl Runner {
     #[must_use]
     pub fn new(means: Means, makers: &Makers, config: RunnerConfig, events: Events) -> Self {
         let makers = Arc::new(makers.join(&means));
-        Self { shared: Arc::new(RunnerShared::new(means, config, events)), makers, order: Order::default() }
+        Self {
+            shared: Arc::new(RunnerShared::new(means, config, events)),
+            makers,
+            order: Order::default(),
+            feeding: None,
+        }
     }
 
     /// Uses another order of batches than the default.
     #[must_use]
     pub fn in_order(self, order: Order) -> Self {
         Self { order, ..self }
+    }
+
+    /// Feeds batches that take their lines from others.
+    #[must_use]
+    pub fn feeding(self, feeding: Arc<Feeding>) -> Self {
+        Self { feeding: Some(feeding), ..self }
     }
 
     /// Works these batches until nothing is due, they are paused, or `drain` is cancelled (calls in flight finish); `abort`
@@ -87,7 +101,7 @@ impl Runner {
         engine::run(self.parts(), &[], (Order::ByDefinition, Until::Stopped), drain, abort).await
     }
 
-    fn parts(&self) -> (Arc<RunnerShared>, Arc<RunMakers>) {
-        (Arc::clone(&self.shared), Arc::clone(&self.makers))
+    fn parts(&self) -> engine::Parts {
+        (Arc::clone(&self.shared), Arc::clone(&self.makers), self.feeding.clone())
     }
 }

@@ -137,7 +137,7 @@ async fn the_call_of_a_cancelled_line_is_booked_when_its_process_is_gone() {
 async fn a_bad_line_stands_in_the_report_until_it_is_mended() {
     let l = ledger().await;
     let b = l.store.begin(batch("b"), Resubmission::default()).await.unwrap().batch;
-    let bad = BadJob { line: 2, fault: "too few fields".into(), carried: None };
+    let bad = BadJob { line: 2, key: None, fault: "too few fields".into(), carried: None };
     l.store.submit(b, vec![job(1, "/1.wav")], vec![bad]).await.unwrap();
     let rows = l.store.report_page(b, (0, 0), 9, false).await.unwrap();
     assert_eq!((rows[1].key.as_str(), rows[1].error_kind.as_deref()), ("line-000002", Some("bad_line")));

@@ -53,6 +53,7 @@ pub use backup::{BackedUp, Backup, BackupError, BackupHead, BackupRequest, Loss,
 pub use batches::begin::{Begun, NewBatch, Resubmission};
 pub use batches::control::Cancelled;
 pub use batches::diff::{AddressChange, Diff, DiffSet, JobPlan, ToRead};
+pub use batches::feed::{FeedDone, FeedOrigin, FeedPage, FeedPlace, FeedRow, FeedStep, NewFeed};
 pub use batches::lines::{BadJob, BadSet, LineSet, NewJob, NewLocal, NewSynthesis};
 pub use batches::retry::{Chosen, FreeRetry, Retried};
 pub use batches::spec::StoredSpec;
@@ -415,6 +416,8 @@ mod content_tests;
 mod control_tests;
 #[cfg(test)]
 mod demand_tests;
+#[cfg(test)]
+mod feed_tests;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]

@@ -199,6 +199,18 @@ impl Store {
             .await
     }
 
+    /// The dates of runs that were started since then, oldest first.
+    pub async fn started_dates(&self, environment: Environment, since: Millis) -> Result<Vec<String>, StoreError> {
+        query_scalar(
+            r"-- schedules::started_dates
+              SELECT DISTINCT date FROM runs WHERE environment = $1 AND state = 'started' AND ended_at >= $2 ORDER BY date",
+        )
+        .bind(environment)
+        .bind(since)
+        .fetch_all(&self.read)
+        .await
+    }
+
     /// Updates a run that is ours; the columns in `set` take their values from `$5` on.
     async fn update_taken(
         &self,

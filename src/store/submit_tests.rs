@@ -40,7 +40,7 @@ fn job(line: u64, key: &str, source: Option<&str>) -> NewJob {
 }
 
 fn bad(line: u64) -> BadJob {
-    BadJob { line, fault: "too few fields".into(), carried: None }
+    BadJob { line, key: None, fault: "too few fields".into(), carried: None }
 }
 
 async fn rows(store: &Store, begun: Begun) -> Vec<(String, JobState)> {

@@ -6,6 +6,7 @@ mod admin;
 mod alarms;
 mod answers;
 mod backup;
+mod chains;
 mod checking;
 mod choosing;
 mod cli;

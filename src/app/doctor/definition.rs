@@ -10,7 +10,13 @@ use super::{
     patiently, within,
 };
 use crate::{
-    app::{api::Api, check::with_copy, error::AppError, settings::Settings, views::ExaminedView},
+    app::{
+        api::Api,
+        check::{upstreams, with_copy},
+        error::AppError,
+        settings::Settings,
+        views::ExaminedView,
+    },
     definition::{Definition, Origin},
     domain::{causes::in_words, s3::S3Address},
     media::s3::Objects,
@@ -66,7 +72,7 @@ async fn manifest(
     let planning = async |copy: Option<&crate::definition::Spooled>| {
         intake::plan(store, definition, copy, settings.environment, &asked).await
     };
-    let plan = match with_copy(definition, tokio::io::empty(), planning).await {
+    let plan = match with_copy(definition, upstreams(settings, store, &[]), tokio::io::empty(), planning).await {
         Ok(plan) => plan,
         Err(e) => return vec![failed("definition", &AppError::from(e))],
     };
@@ -136,7 +142,7 @@ async fn source(definition: &Definition) -> Vec<ExaminedView> {
             Err(e) => unreadable(root, &e),
         },
         // Read with the manifest, or given with the command.
-        Origin::Files(_) | Origin::Url(_) | Origin::Stdin => Vec::new(),
+        Origin::Files(_) | Origin::Url(_) | Origin::Stdin | Origin::Batch(_) => Vec::new(),
     }
 }
 

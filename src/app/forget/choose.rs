@@ -44,10 +44,11 @@ pub async fn choose_lines(
     environment: Environment,
     choice: &ForgetChoice,
 ) -> Result<Vec<LinesOfBatch>, AppError> {
-    let found = match &choice.batch {
+    let mut found = match &choice.batch {
         Some(batch) => vec![of_batch((store, tasks), batch, choice).await?],
         None => of_all((store, tasks), environment, choice).await?,
     };
+    follow_feeds(store, &mut found).await?;
     for LinesOfBatch { batch, keys } in &found {
         let (all, forgotten) = store.forgotten_lines(batch.id).await?;
         if keys.len() as u64 + forgotten >= all && all > 1 && !choice.everything && choice.lines.keys.is_empty() {
@@ -63,6 +64,24 @@ pub async fn choose_lines(
         }
     }
     Ok(found)
+}
+
+/// Adds the lines that were made of these, and those that these were made of: they have the same content.
+async fn follow_feeds(store: &Store, found: &mut Vec<LinesOfBatch>) -> Result<(), AppError> {
+    let mut at = 0;
+    while let Some(LinesOfBatch { batch, keys }) = found.get(at) {
+        for (id, linked) in store.linked_lines(batch.id, keys).await? {
+            match found.iter_mut().find(|lines| lines.batch.id == id) {
+                Some(lines) => {
+                    let new: Vec<String> = linked.into_iter().filter(|key| !lines.keys.contains(key)).collect();
+                    lines.keys.extend(new);
+                }
+                None => found.push(LinesOfBatch { batch: store.batch_by_id(id).await?, keys: linked }),
+            }
+        }
+        at += 1;
+    }
+    Ok(())
 }
 
 async fn of_batch(

@@ -68,6 +68,11 @@ const REST: &str = "
 - `text_columns = { en = \"text_en\", hi = \"text_hi\" }`, or `--column text.en=text_en`, names a column of the text in each language. A line
   then has an output for each text that is not empty.
 
+## Another batch
+
+`batch:NAME` is the batch of that name: its finished lines, as they finish. They have the columns of its manifest and of its report; see
+[a batch of a batch](../guides/chains.md).
+
 ## Keys
 
 A key is unique in its manifest, and it names the outputs of its line. `/` makes folders.

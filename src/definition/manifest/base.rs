@@ -30,7 +30,7 @@ impl Base {
             Origin::File(path) => absolute_dir(path.parent().unwrap_or(path))?,
             Origin::Listing { root, .. } => root.clone(),
             Origin::Files(files) => shared_dir(files).unwrap_or_else(|| definition.working_dir.clone()),
-            Origin::Stdin => definition.working_dir.clone(),
+            Origin::Stdin | Origin::Batch(_) => definition.working_dir.clone(),
         };
         let dir = dir.into_os_string().into_string();
         dir.map(Self::Dir).map_err(|_| io::Error::other("the manifest's path is not UTF-8"))

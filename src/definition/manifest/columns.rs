@@ -128,6 +128,8 @@ pub(crate) struct Uses<'a> {
     pub(crate) definition: &'a Definition,
     pub(crate) columns: &'a [String],
     pub(crate) own: usize,
+    /// How many columns are found by their names alone.
+    pub(crate) named: usize,
     pub(crate) of_files: bool,
     /// Names that stand twice in the header.
     pub(crate) doubled: &'a [String],
@@ -185,7 +187,8 @@ impl Uses<'_> {
         for option in all {
             let by_name = mapped.iter().find(|(own, _)| own == option).map(|(_, column)| column);
             let name = by_name.cloned().unwrap_or_else(|| option.to_string());
-            match self.find(&[&name], self.columns.len()) {
+            let limit = if by_name.is_some() { self.columns.len() } else { self.named };
+            match self.find(&[&name], limit) {
                 Ok(None) if by_name.is_some() => {
                     faults.push(format!("columns.{option}: {}", self.unknown(&name, self.columns.len(), None)));
                 }

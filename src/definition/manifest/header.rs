@@ -5,6 +5,7 @@ use super::super::{
     paths::looks_like_source,
     text::{excerpt, ticked},
 };
+use super::fed::FedColumns;
 
 /// The columns of a CSV as its header names them.
 #[derive(Debug, Default)]
@@ -15,12 +16,19 @@ pub(super) struct Header {
     pub(super) doubled: Vec<String>,
     /// What the user should know about them.
     pub(super) warnings: Vec<String>,
+    /// The other batch, where the lines are those of one.
+    pub(super) fed: Option<FedColumns>,
 }
 
 impl Header {
     /// Names without faults, as those of JSON or of files.
     pub(super) fn of_names(names: Vec<String>) -> Self {
         Self { names, ..Self::default() }
+    }
+
+    /// The columns of another batch.
+    pub(super) fn of_batch(fed: FedColumns) -> Self {
+        Self { names: fed.columns.clone(), fed: Some(fed), ..Self::default() }
     }
 
     /// Reads the cells of the header on this line.

@@ -49,7 +49,7 @@ impl ListedBench {
 
     fn read_as(&self, copy: &str) -> Result<(Scan, Vec<ManifestRow>), Faults> {
         let definition = self.definition()?;
-        let copy = Spooled { path: self.bench.dir.path().join(copy) };
+        let copy = Spooled { path: self.bench.dir.path().join(copy), fed: None };
         let manifest = Manifest::open(&definition, Some(&copy))?;
         let scan = manifest.scan(ScanDepth::Faults)?;
         let rows = manifest.lines(&scan)?.collect::<Result<Vec<_>, _>>()?;

@@ -6,6 +6,7 @@ mod base;
 pub(crate) mod bench_tests;
 mod columns;
 mod csv;
+mod fed;
 mod header;
 mod input;
 mod jsonl;
@@ -63,6 +64,7 @@ pub(crate) use self::{
     repeats::About,
 };
 pub use self::{
+    fed::{FedColumns, FedLines, FedWriter},
     listed::{ListedObject, ListingWriter},
     listing::Ignored,
     record::Record,
@@ -79,6 +81,8 @@ pub use super::manifest_format::ManifestFormat;
 pub struct Spooled {
     /// The path of the copy, byte for byte, or of a listing written by a [`ListingWriter`].
     pub path: PathBuf,
+    /// Of the lines of another batch: what is in no cell of them.
+    pub fed: Option<Arc<FedLines>>,
 }
 
 /// A manifest with known columns.
@@ -116,9 +120,9 @@ impl<'d> Manifest<'d> {
             (rows.next(&mut record).ok()? == Next::Line).then_some(record)
         };
         let of_files = kind.is_of_files();
-        let Header { names, doubled, warnings } = columns.unwrap_or_default();
+        let Header { names, doubled, warnings, fed } = columns.unwrap_or_default();
         let columns = (!names.is_empty()).then_some(names);
-        let opened = OpenManifest { definition, base, of_files, columns, doubled, first: &first };
+        let opened = OpenManifest { definition, base, of_files, columns, doubled, fed, first: &first };
         let records = definition.task.open_records(opened)?;
         let mut manifest = Self { definition, kind, records, drawn: None, warnings };
         manifest.drawn = definition.sample.map(|sample| manifest.draw(sample)).transpose()?;
@@ -192,6 +196,7 @@ fn kind_of(definition: &Definition, copy: Option<&Spooled>) -> Kind {
             Kind::Listed { copy: copied(), root: root.clone(), filters: definition.filters.clone() }
         }
         Origin::Stdin => file(copied(), ""),
+        Origin::Batch(_) => Kind::Fed { copy: copied() },
         Origin::Listing { root, pattern } => {
             let filters = definition.filters.clone();
             Kind::Files(Lister::new(Wanted::Below { root: root.clone(), pattern: pattern.clone(), filters }))
@@ -209,6 +214,9 @@ fn columns_of(definition: &Definition, kind: &Kind) -> Result<Header, Faults> {
         io::ErrorKind::Other => Faults::from(Fault::of_file(shown, e.to_string())),
         _ => Faults::from(Fault::of_file(shown, io_message(&e))),
     };
+    if let Kind::Fed { copy } = kind {
+        return fed::columns_of(copy).map(Header::of_batch).map_err(message);
+    }
     let unnamed = definition.task.unnamed_columns();
     let Kind::File(file) = kind else {
         return Ok(Header::of_names(unnamed.files.map(str::to_owned).to_vec()));

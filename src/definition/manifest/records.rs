@@ -6,10 +6,14 @@ use std::{any::Any, borrow::Cow, fmt, sync::Arc};
 use super::{
     super::{Definition, Fault},
     base::Base,
+    fed::FedColumns,
     record::{JsonValue, Record},
     repeats::About,
 };
 use crate::domain::{identity::Identity, key::Key, open::UnlistedValues, pool::Pool, printable::printable, s3::Listed};
+
+/// The column of a report that has the address of a recording.
+const SOURCE: &str = "source";
 
 /// A manifest with known columns, for a task to interpret.
 pub struct OpenManifest<'m> {
@@ -22,6 +26,8 @@ pub struct OpenManifest<'m> {
     pub(crate) columns: Option<Vec<String>>,
     /// Names that stand twice in the header.
     pub(crate) doubled: Vec<String>,
+    /// The other batch, where the lines are those of one.
+    pub(crate) fed: Option<FedColumns>,
     /// Reads the first record, for a guess in a hint.
     pub(crate) first: &'m dyn Fn(&[String]) -> Option<Record>,
 }
@@ -30,6 +36,29 @@ impl OpenManifest<'_> {
     /// The names of its columns; `None`: the manifest is empty and may be.
     pub fn take_columns(&mut self) -> Option<Vec<String>> {
         self.columns.take()
+    }
+
+    /// How many of these columns are found by their names alone. Those of another batch's report are only used if they are named.
+    pub fn named(&self, columns: usize) -> usize {
+        self.fed.as_ref().map_or(columns, |fed| fed.named.min(columns))
+    }
+
+    /// The columns that are carried into the report, and their names there: those that are not `used`; of another batch, those
+    /// that are, under the name of its definition. An address is in the report already, without its signature.
+    pub fn carried(
+        &self,
+        columns: &[String],
+        taken: impl Fn(&usize) -> bool,
+        used: Vec<usize>,
+    ) -> (Vec<usize>, Vec<String>) {
+        let Some(fed) = &self.fed else {
+            let free: Vec<usize> = (0..columns.len()).filter(|at| !taken(at)).collect();
+            let names = free.iter().map(|at| columns[*at].clone()).collect();
+            return (free, names);
+        };
+        let used = (1..columns.len()).filter(|at| used.contains(at) && columns[*at] != SOURCE).collect::<Vec<_>>();
+        let names = used.iter().map(|at| format!("{}.{}", fed.definition, columns[*at])).collect();
+        (used, names)
     }
 
     /// A fault of the manifest as a whole.

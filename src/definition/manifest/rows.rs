@@ -9,6 +9,7 @@ use super::super::{
 use super::{
     ManifestFormat,
     csv::Csv,
+    fed::Fed,
     input::Input,
     jsonl::Jsonl,
     lines::LineReader,
@@ -27,6 +28,8 @@ pub(super) enum Kind {
     Listed { copy: PathBuf, root: S3Address, filters: Filters },
     /// The files below a directory, or files named one by one.
     Files(Lister),
+    /// The copy of lines of another batch.
+    Fed { copy: PathBuf },
 }
 
 /// A file with lines, and how its bytes become cells.
@@ -57,19 +60,20 @@ pub(super) enum Rows {
     Lines(Box<LineReader>),
     Listed(Box<Objects>),
     Files { found: Arc<FoundFiles>, read: u64 },
+    Fed(Box<Fed>),
 }
 
 impl Kind {
     /// Whether its lines are files, found or named; then the manifest has no columns of its own.
     pub(super) const fn is_of_files(&self) -> bool {
-        !matches!(self, Self::File(..))
+        matches!(self, Self::Listed { .. } | Self::Files(_))
     }
 
     /// The files of a listing, found at the first call.
     pub(super) fn found(&self) -> io::Result<Option<Arc<FoundFiles>>> {
         match self {
             Self::Files(lister) => lister.found().cloned().map(Some),
-            Self::File(..) | Self::Listed { .. } => Ok(None),
+            Self::File(..) | Self::Listed { .. } | Self::Fed { .. } => Ok(None),
         }
     }
 
@@ -87,6 +91,7 @@ impl Kind {
                 ManifestFormat::Lines | ManifestFormat::Text => Rows::Lines(Box::new(LineReader::new(file.open()?))),
             },
             Self::Listed { copy, root, filters } => Rows::Listed(Box::new(Objects::new(copy, root, filters)?)),
+            Self::Fed { copy } => Rows::Fed(Box::new(Fed::open(copy)?.1)),
             Self::Files(lister) => {
                 let found = found.map_or_else(|| lister.found().cloned(), Ok)?;
                 Rows::Files { found, read: 0 }
@@ -116,6 +121,7 @@ impl Rows {
             Self::Jsonl(jsonl) => jsonl.next(record),
             Self::Lines(lines) => lines.next(record),
             Self::Listed(objects) => objects.next(record),
+            Self::Fed(fed) => fed.next(record),
             Self::Files { found, read } => {
                 *read += 1;
                 Ok(found.read(*read, record))
@@ -128,7 +134,7 @@ impl Rows {
         match self {
             Self::Files { found, .. } => found.path(number),
             Self::Listed(_) => Some(record.cell(0).to_owned()),
-            Self::Csv { .. } | Self::Jsonl(_) | Self::Lines(_) => None,
+            Self::Csv { .. } | Self::Jsonl(_) | Self::Lines(_) | Self::Fed(_) => None,
         }
     }
 
@@ -139,6 +145,7 @@ impl Rows {
             Self::Jsonl(jsonl) => jsonl.into_lines().into_input(),
             Self::Lines(lines) => lines.into_input(),
             Self::Listed(objects) => return objects.finish(),
+            Self::Fed(fed) => return Ok(fed.finish()),
             Self::Files { found, .. } => return Ok(found.finish()),
         };
         Ok((input.finish()?, Ignored::new()))

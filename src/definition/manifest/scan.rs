@@ -399,7 +399,7 @@ impl<'d> Manifest<'d> {
         let of = match &self.kind {
             Kind::Files(lister) if !lister.is_named() => Emptiness::Listing,
             Kind::File(file) if matches!(file.format, ManifestFormat::Csv | ManifestFormat::Tsv) => Emptiness::Table,
-            Kind::File(..) | Kind::Files(_) => Emptiness::File,
+            Kind::File(..) | Kind::Files(_) | Kind::Fed { .. } => Emptiness::File,
             Kind::Listed { .. } => Emptiness::Listing,
         };
         let mut message = self.records.nothing(of);

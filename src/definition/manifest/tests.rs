@@ -497,7 +497,7 @@ fn a_manifest_that_changes_between_the_readings_is_told() {
 #[test]
 fn copies_stand_for_stdin_and_the_web() {
     let mut bench = Bench::with("key,source\na,1.wav\n");
-    let copy = Spooled { path: bench.root().join("calls.csv") };
+    let copy = Spooled { path: bench.root().join("calls.csv"), fed: None };
     assert!(bench.definition(&["-"]).unwrap_err().to_string().contains("`--batch`: a manifest from stdin needs"));
     bench.over.batch = Some("night".into());
     let read = |bench: &Bench, source: &str| {

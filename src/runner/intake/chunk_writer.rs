@@ -62,8 +62,13 @@ impl<'a> ChunkWriter<'a> {
     }
 
     /// Adds a bad line. False: no more are wanted.
-    pub(super) fn bad(&mut self, line: BadLine) -> bool {
-        self.chunk.bad.push(&JobBuilder::bad(line), self.place);
+    pub(super) fn bad(&mut self, line: BadLine, builder: &JobBuilder<'_>) -> bool {
+        let bad = builder.bad(line);
+        if bad.key.as_ref().is_some_and(|key| self.forgotten.has(key)) {
+            self.chunk.forgotten += 1;
+            return true;
+        }
+        self.chunk.bad.push(&bad, self.place);
         self.place += 1;
         self.next()
     }

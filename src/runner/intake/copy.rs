@@ -1,13 +1,13 @@
 //! Manifests that are not local files: they are copied to the spool, and then read twice.
 
-use std::{io, path::Path};
+use std::{io, path::Path, sync::Arc};
 
 use tokio::io::{AsyncRead, AsyncWriteExt};
 
-use super::IntakeError;
+use super::{IntakeError, Upstreams, feed};
 use crate::{
     definition::{
-        Definition, Origin, Spooled,
+        Definition, FedLines, Origin, Spooled,
         manifest::{ListedObject, ListingWriter},
     },
     domain::s3::S3Address,
@@ -29,6 +29,11 @@ pub struct ManifestCopy {
 }
 
 impl ManifestCopy {
+    /// The lines of another batch.
+    pub(super) fn of_batch(scratch: Scratch, fed: FedLines) -> Self {
+        Self { spooled: Spooled { path: scratch.path().to_owned(), fed: Some(Arc::new(fed)) }, _scratch: scratch }
+    }
+
     /// The copy, for [`plan`](super::plan) and [`submit`](super::submit).
     #[must_use]
     pub const fn spooled(&self) -> &Spooled {
@@ -36,19 +41,32 @@ impl ManifestCopy {
     }
 }
 
-/// Copies the manifest of `definition` to the folder `dir`, if it is on the web, in an S3 store or on standard input; for a
-/// prefix, the listing is copied.
+/// Where a copy goes, and where its content comes from.
+#[derive(Clone, Copy)]
+pub struct CopyPlace<'a> {
+    /// The folder of the copy.
+    pub dir: &'a Path,
+    /// Fetches from the web.
+    pub fetcher: &'a Fetcher,
+    /// The batches whose lines may be a manifest.
+    pub upstreams: Upstreams<'a>,
+}
+
+/// Copies the manifest of `definition`, if it is on the web, in an S3 store, on standard input or another batch; for a prefix,
+/// the listing is copied.
 ///
 /// # Errors
 /// The manifest cannot be read, or the folder cannot be written.
 pub async fn copy_manifest(
     definition: &Definition,
-    dir: &Path,
-    fetcher: &Fetcher,
+    CopyPlace { dir, fetcher, upstreams }: CopyPlace<'_>,
     stdin: impl AsyncRead + Unpin,
 ) -> Result<Option<ManifestCopy>, IntakeError> {
     if !definition.origin.needs_copy() {
         return Ok(None);
+    }
+    if let Some(name) = definition.fed_by() {
+        return Box::pin(feed::snapshot(definition, name, dir, &upstreams)).await.map(Some);
     }
     let message = |source| IntakeError::Copy { dir: dir.to_owned(), source };
     let (scratch, file) = Scratch::create(dir, "manifest").map_err(message)?;
@@ -72,7 +90,7 @@ pub async fn copy_manifest(
 }
 
 fn copied(scratch: Scratch) -> ManifestCopy {
-    ManifestCopy { spooled: Spooled { path: scratch.path().to_owned() }, _scratch: scratch }
+    ManifestCopy { spooled: Spooled { path: scratch.path().to_owned(), fed: None }, _scratch: scratch }
 }
 
 /// Writes the listing of a prefix to the file, page by page.

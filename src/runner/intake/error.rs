@@ -6,6 +6,7 @@ use crate::{
     definition::Faults,
     domain::{call::CallFailure, cost::MicroUsd, environment::Environment, printable::printable},
     media::fetch::FetchError,
+    report::publish::PublishError,
     s3::S3Error,
     sink::SinkError,
     store::StoreError,
@@ -292,6 +293,9 @@ pub enum IntakeError {
     /// The ledger cannot be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The lines of another batch cannot be read.
+    #[error("the lines of the batch that feeds this one cannot be read")]
+    Upstream(#[from] PublishError),
     /// The reading thread has died.
     #[error("the manifest could not be read to its end")]
     Interrupted,
@@ -323,6 +327,7 @@ impl IntakeError {
             | Self::CopyRecording { .. }
             | Self::Sink(_)
             | Self::Store(_)
+            | Self::Upstream(_)
             | Self::Interrupted => ExitClass::CouldNotRun,
         }
     }
@@ -371,7 +376,7 @@ impl IntakeError {
             Self::Store(e) => return e.hint(),
             Self::List { source, .. } | Self::Sources(source) => return source.hint(),
             Self::Sink(e) => return e.hint(),
-            Self::Faults(_) | Self::Fetch { .. } | Self::Interrupted => return None,
+            Self::Faults(_) | Self::Fetch { .. } | Self::Upstream(_) | Self::Interrupted => return None,
         })
     }
 }

@@ -2,10 +2,10 @@
 
 use std::{path::Path, sync::Arc};
 
-use super::{IntakeTask, adopt::Adopt, known_sources::KnownSources};
+use super::{IntakeTask, adopt::Adopt, feed::FedFacts, known_sources::KnownSources};
 use crate::{
     definition::{BadLine, Definition, ManifestLine, manifest::JobDraft},
-    domain::identity::{Identity, Passport, listed_identity, source_identity},
+    domain::identity::{ContentHash, Identity, Passport, content_identity, listed_identity, source_identity},
     media::content::Stamp,
     store::{BadJob, NewJob, NewLocal, NewSynthesis, Text},
 };
@@ -18,6 +18,8 @@ pub(super) struct JobBuilder<'d> {
     adopt: Option<&'d Adopt>,
     /// What is known already of lines that are in the ledger in another form.
     sources: Option<&'d KnownSources>,
+    /// What is known of lines of another batch.
+    fed: FedFacts<'d>,
 }
 
 impl<'d> JobBuilder<'d> {
@@ -25,8 +27,9 @@ impl<'d> JobBuilder<'d> {
         definition: &'d Definition,
         task: &'d dyn IntakeTask,
         (adopt, sources): (Option<&'d Adopt>, Option<&'d KnownSources>),
+        fed: FedFacts<'d>,
     ) -> Self {
-        Self { definition, task, adopt, sources }
+        Self { definition, task, adopt, sources, fed }
     }
 
     /// The jobs of a good line. For a local file this reads its size and time from the system.
@@ -73,8 +76,9 @@ impl<'d> JobBuilder<'d> {
     }
 
     /// The row of a bad line.
-    pub(super) fn bad(line: BadLine) -> BadJob {
-        BadJob { line: line.number, fault: line.fault, carried: cells(&line.carried) }
+    pub(super) fn bad(&self, line: BadLine) -> BadJob {
+        let key = self.fed.key(line.number);
+        BadJob { line: line.number, key, fault: line.fault, carried: cells(&line.carried) }
     }
 
     fn adopted(&self, key: &str, draft: &JobDraft) -> Option<String> {
@@ -88,11 +92,16 @@ impl<'d> JobBuilder<'d> {
         if let Some(path) = draft.local.take() {
             let passport = Passport { path, seen: Stamp::at(Path::new(source)).map(|stamp| stamp.seen) };
             let content = self.sources.and_then(|sources| sources.content(line, passport.seen?));
+            let content = self.fed.content(source).map(ContentHash).or(content);
             let id = passport.identity();
             return (Some(NewLocal { passport, content }), id);
         }
         if let Some(listed) = &draft.expected {
             return (None, listed_identity(source, &listed.etag));
+        }
+        if let Some(content) = self.fed.content(source) {
+            // What another batch wrote is known by its content, wherever it is.
+            return (None, content_identity(&content));
         }
         let known = self.sources.and_then(|sources| sources.alias(line));
         (None, known.unwrap_or_else(|| source_identity(source, &self.definition.queries)))

@@ -7,6 +7,7 @@ mod compare;
 mod copy;
 mod dated_batch;
 mod error;
+mod feed;
 mod heard;
 mod job_builder;
 mod known;
@@ -28,8 +29,9 @@ mod tests;
 
 pub use account::{Account, VoiceCheck};
 pub use compare::{Compared, ReadProgress, ReadWatch};
-pub use copy::{ManifestCopy, copy_manifest};
+pub use copy::{CopyPlace, ManifestCopy, copy_manifest};
 pub use error::{Amount, ExitClass, IntakeError, OtherSource, Rebuy};
+pub use feed::{Feeder, PlannedBatch, Upstreams, planned};
 pub use heard::{Bought, Heard, HeardKinds, WayTotal};
 pub use listen::{HowMany, ListenOptions, ListenProgress, ListenWatch, listen};
 pub use plan::{Estimate, MostCalls, Plan, PlanOptions, plan};

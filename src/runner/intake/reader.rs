@@ -8,6 +8,7 @@ use super::{
     IntakeError, IntakeTask,
     adopt::Adopt,
     chunk_writer::{Chunk, ChunkWriter},
+    feed::FedFacts,
     job_builder::JobBuilder,
     known_sources::KnownSources,
 };
@@ -111,7 +112,8 @@ fn serve(
         let mut hand_out = |chunk| out.blocking_send(Ok(chunk)).is_ok();
         let mut writer = ChunkWriter::new((wanted.lines, &forgotten), &mut hand_out);
         let known = (wanted.adopt.as_deref(), wanted.sources.as_deref());
-        if let Err(faults) = read(&manifest, &scan, &JobBuilder::new(definition, task, known), &mut writer) {
+        let fed = FedFacts(copy.and_then(|copy| copy.fed.as_deref()));
+        if let Err(faults) = read(&manifest, &scan, &JobBuilder::new(definition, task, known, fed), &mut writer) {
             let _ = out.blocking_send(Err(faults));
         }
     }
@@ -127,7 +129,7 @@ fn read(
     for row in manifest.lines(scan)? {
         let wanted = match row? {
             ManifestRow::Good(line) => writer.good(line, builder),
-            ManifestRow::Bad(line) => writer.bad(line),
+            ManifestRow::Bad(line) => writer.bad(line, builder),
         };
         if !wanted {
             return Ok(());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     super::DEFAULT_CONCURRENCY,
-    Account, AccountCheck, IntakeError, IntakeTask, Purchases, VoiceCheck,
+    Account, AccountCheck, Feeder, IntakeError, IntakeTask, Purchases, VoiceCheck,
     adopt::Adopt,
     compare::{Compared, ReadWatch},
     dated_batch::spec_of,
@@ -14,14 +14,14 @@ use super::{
     resolved::{Resolved, Resolving},
 };
 use crate::{
-    definition::{Definition, Faults, ScanDepth, Spooled, manifest::Ignored},
+    definition::{Definition, Faults, Scan, ScanDepth, Spooled, manifest::Ignored},
     domain::{batch::BatchSpec, cost::Rates, environment::Environment, job::BatchId, task::Tasks},
     report::{
         publish::{blank, put_blank_report, put_summary, summarize},
         summary::SummaryState,
     },
     sink::Sink,
-    store::{Begun, NewBatch, ReadLines, Store, Submitted, WantedChanges},
+    store::{Begun, NewBatch, NewFeed, ReadLines, Store, StoreError, Submitted, WantedChanges},
 };
 
 /// What the user has agreed to.
@@ -119,6 +119,8 @@ pub struct Submission {
     pub pruned: u64,
     /// Lines whose captions have estimated times, since they were bought without word times.
     pub without_word_times: u64,
+    /// Takes what another batch finishes later, where that is its manifest.
+    pub feeder: Option<Arc<Feeder>>,
 }
 
 /// Records a batch and its lines. Nothing is written before all checks have passed; if writing the lines is interrupted,
@@ -168,18 +170,32 @@ pub async fn submit(
         false => None,
     };
     let again = known.as_ref().map(|known| known.again(&spec)).unwrap_or_default();
-    let begun = store.begin(new_batch(definition, &spec, &*task, environment), again).await?;
+    let feed = new_feed(store, definition, &reader.scan).await?;
+    let begun = store.begin(NewBatch { feed, ..new_batch(definition, &spec, &*task, environment) }, again).await?;
     // From here on no line of it can be forgotten.
     reader.leave_out(Box::pin(store.forgotten_keys(begun.batch)).await?);
     let wanted = Wanted { adopt, sources: found.sources, lines: false };
-    let (submitted, mut reading, forgotten) = Box::pin(write_lines(store, begun, &reader, wanted)).await?;
-    if !definition.is_partial() {
-        store.drop_corrected(begun).await?;
+    let (mut submitted, mut forgotten, mut rewanted) = (Submitted::default(), 0, WantedChanges::default());
+    if definition.fed_by().is_none() {
+        let written = Box::pin(write_lines(store, begun, &reader, wanted)).await?;
+        let mut reading = written.1;
+        (submitted, forgotten) = (written.0, written.2);
+        if !definition.is_partial() {
+            store.drop_corrected(begun).await?;
+        }
+        // A bad line may have been a good one before.
+        reading.whole = !definition.is_partial() && reader.scan.bad == 0 && reading.whole;
+        if begun.existed {
+            rewanted = store.note_reading(begun, &reading).await?;
+        }
     }
-    // A bad line may have been a good one before.
-    reading.whole = !definition.is_partial() && reader.scan.bad == 0 && reading.whole;
-    let rewanted = if begun.existed { store.note_reading(begun, &reading).await? } else { WantedChanges::default() };
     store.end_submit(begun.batch).await?;
+    let mut feeder = None;
+    if let Some(place) = store.feed_place(begun.batch).await? {
+        let opened = Feeder::open(store, definition, &place, tasks).await?;
+        submitted += Box::pin(opened.catch_up()).await?;
+        feeder = Some(Arc::new(opened));
+    }
 
     let without_word_times = match &known {
         Some(known) => known.without_word_times(store, &spec).await?,
@@ -217,7 +233,15 @@ pub async fn submit(
         redelivered: begun.redelivered + submitted.redelivered + rewanted.redelivered,
         pruned: begun.pruned + submitted.pruned + rewanted.pruned,
         without_word_times,
+        feeder,
     })
+}
+
+/// The batch that feeds a new one, if there is one.
+async fn new_feed(store: &Store, definition: &Definition, scan: &Scan) -> Result<Option<NewFeed>, IntakeError> {
+    let Some(name) = definition.fed_by() else { return Ok(None) };
+    let by = store.batch(name.as_str()).await?.ok_or_else(|| StoreError::NoBatch(name.to_string()))?.id;
+    Ok(Some(NewFeed { by, with: definition.feed_settings(&scan.columns) }))
 }
 
 /// Checks whether the account has what the lines need. Returns what the user should know before anything is bought.
@@ -278,6 +302,7 @@ fn new_batch(definition: &Definition, spec: &BatchSpec, task: &dyn IntakeTask, e
         concurrency: Some(definition.run.concurrency.unwrap_or(DEFAULT_CONCURRENCY)),
         priority: definition.run.priority,
         pause_on_failures: definition.run.pause_on_failures,
+        feed: None,
     }
 }
 

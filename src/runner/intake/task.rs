@@ -41,6 +41,11 @@ pub trait IntakeTask: ReportTask {
         before != now
     }
 
+    /// Whether lines are made and bought in the same way by both.
+    fn makes_same_lines(&self, before: &TaskSpec, now: &TaskSpec) -> bool {
+        before == now
+    }
+
     /// The value of an option as a definition writes it, from its stored form; `None` if it is not set.
     fn option_in_words(&self, _name: &str, value: &Value) -> Option<String> {
         match value {

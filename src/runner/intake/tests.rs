@@ -434,11 +434,15 @@ async fn standard_input_is_copied_and_the_copy_goes() {
     let definition = Definition::ad_hoc(&ad_hoc, crate::tasks::Registry::built_in().definitions(), &over).unwrap();
     let fetcher = Fetcher::new(FetchSettings::default()).unwrap();
     let spool = w.store.spool();
-    let copy = copy_manifest(&definition, &spool, &fetcher, CSV.as_bytes()).await.unwrap().unwrap();
+    let registry = crate::tasks::Registry::built_in();
+    let tasks = registry.intakes();
+    let upstreams = Upstreams { store: Some(&w.store), tasks, environment: Environment::Live, planned: &[] };
+    let place = CopyPlace { dir: &spool, fetcher: &fetcher, upstreams };
+    let copy = copy_manifest(&definition, place, CSV.as_bytes()).await.unwrap().unwrap();
     let options = SubmitOptions::of(crate::tasks::Registry::built_in().intakes());
     let done = submit(&w.store, &definition, Some(copy.spooled()), Environment::Live, &options).await.unwrap();
     assert_eq!((done.name.as_str(), done.submitted.new), ("piped", 3));
     drop(copy);
-    assert_eq!(fs::read_dir(spool).unwrap().count(), 0);
-    assert!(copy_manifest(&w.load("calls.toml"), &w.store.spool(), &fetcher, CSV.as_bytes()).await.unwrap().is_none());
+    assert_eq!(fs::read_dir(&spool).unwrap().count(), 0);
+    assert!(copy_manifest(&w.load("calls.toml"), place, CSV.as_bytes()).await.unwrap().is_none());
 }

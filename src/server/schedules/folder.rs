@@ -158,6 +158,14 @@ impl Folder {
         planned.collect()
     }
 
+    /// The definitions without a schedule that take the lines of another batch, with their files.
+    pub(super) fn followers(&self) -> Vec<(PathBuf, Timetable)> {
+        let entries = self.lock();
+        let good = entries.files.iter().filter(|(_, entry)| entry.is_good());
+        let tables = good.filter_map(|(file, entry)| Some((file.clone(), entry.table.clone()?)));
+        tables.filter(|(_, table)| table.schedule.is_none() && table.is_fed()).collect()
+    }
+
     /// The names of definitions without a schedule.
     pub(super) fn unplanned(&self) -> Vec<String> {
         let entries = self.lock();

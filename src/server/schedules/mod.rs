@@ -3,6 +3,7 @@
 
 mod events;
 mod folder;
+mod follow;
 mod start;
 
 use std::{
@@ -17,7 +18,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use self::folder::Planned;
+use self::{folder::Planned, follow::Follower};
 use crate::{
     clock::Millis,
     domain::{
@@ -43,6 +44,10 @@ const LOOK_EVERY: Millis = 10_000;
 const SETTLE_EVERY: Millis = 3_600_000;
 /// The interval for reading the states of schedules, in ms.
 const STATES_EVERY: Millis = 30_000;
+/// How long after the start of a run other batches follow it, in ms.
+const FOLLOW_FOR: Millis = 2 * 24 * 3_600_000;
+/// The interval between tries to start a batch that follows another one, in ms.
+const FOLLOW_AGAIN: Millis = 5 * 60_000;
 /// The longest sleep, whatever the clock does.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// The maximum number of runs started at once: one store that does not answer must not block the others.
@@ -79,6 +84,8 @@ pub struct Scheduler {
     others: BTreeMap<String, String>,
     /// The schedule under which each definition was last checked.
     rules: HashMap<String, Schedule>,
+    /// The followers that were started lately, and until when they are not started again.
+    followed: HashMap<Follower, Millis>,
     /// When the folders are read next.
     next_look: Millis,
     /// When the states of schedules are read next.
@@ -122,7 +129,15 @@ impl Scheduler {
         let shared = Arc::new(SchedulerState { store, fetcher, settings, events, folder, states });
         let node = Uuid::now_v7().to_string();
         let others = BTreeMap::new();
-        Self { shared, node, others, rules: HashMap::new(), next_look: Millis::MIN, next_states: Millis::MIN }
+        Self {
+            shared,
+            node,
+            others,
+            rules: HashMap::new(),
+            followed: HashMap::new(),
+            next_look: Millis::MIN,
+            next_states: Millis::MIN,
+        }
     }
 
     /// Its folders of definitions.
@@ -263,12 +278,27 @@ impl Scheduler {
             let Some(planned) = planned.iter().find(|one| one.table.name == run.definition) else { break };
             starts.spawn(start::start(Arc::clone(&self.shared), planned.clone(), run, stop.clone()));
         }
+        self.start_followers(starts).await?;
         let now = self.shared.store.clock().now();
         if now < self.next_states && self.next_states <= now + STATES_EVERY {
             return Ok(());
         }
         self.next_states = now + STATES_EVERY;
         self.report_states(&planned).await
+    }
+
+    /// Starts batches that take their lines from those of runs, each again after a while if that is not possible now.
+    async fn start_followers(&mut self, starts: &mut Starts) -> Result<(), StoreError> {
+        let now = self.shared.store.clock().now();
+        self.followed.retain(|_, until| *until > now);
+        for follower in self.shared.followers(now - FOLLOW_FOR).await? {
+            if starts.len() >= AT_ONCE || self.followed.contains_key(&follower) {
+                continue;
+            }
+            self.followed.insert(follower.clone(), now + FOLLOW_AGAIN);
+            starts.spawn(follow::follow(Arc::clone(&self.shared), follower));
+        }
+        Ok(())
     }
 
     /// The schedules of definitions that are faulty now. They stay valid until the definitions are fixed.

@@ -14,7 +14,7 @@ use crate::{
         schedule::{MAX_MISSED, Missed},
     },
     report::words::command,
-    runner::intake::{self, IntakeError, ManifestCopy, Submission, SubmitOptions},
+    runner::intake::{self, CopyPlace, IntakeError, ManifestCopy, Submission, SubmitOptions, Upstreams},
     store::{StoreError, TakenRun},
 };
 
@@ -91,7 +91,9 @@ async fn attempt(shared: &SchedulerState, planned: &Planned, run: &TakenRun) -> 
         return Ok(Tried::Waits(why));
     }
     shared.store.run_begins(run, &name).await?;
-    match submit(shared, planned, &definition).await {
+    // If the date decides the lines, each date is a separate batch. If not, the same manifest is the same work as on the day before,
+    // as with `run`.
+    match submit(shared, planned.schedule.dated_lines, &definition).await {
         Ok(done) => Ok(Tried::Started(Box::new(done))),
         // The ledger is the cause, not the definition or its manifest; and the failure cannot be recorded there
         // either.
@@ -163,17 +165,19 @@ async fn waits(
     Ok(runs.then(|| format!("the batch `{name}` still runs; it is started again when that is finished")))
 }
 
-async fn submit(
+/// Submits a definition. `again`: it is a new batch, even if the newest one has the same manifest and options.
+pub(super) async fn submit(
     shared: &SchedulerState,
-    planned: &Planned,
+    again: bool,
     definition: &Definition,
 ) -> Result<Submission, IntakeError> {
     let SchedulerState { store, settings, fetcher, .. } = shared;
-    let copy = intake::copy_manifest(definition, &store.spool(), fetcher, tokio::io::empty()).await?;
+    let tasks = settings.tasks.intakes();
+    let upstreams = Upstreams { store: Some(store), tasks, environment: settings.environment, planned: &[] };
+    let place = CopyPlace { dir: &store.spool(), fetcher, upstreams };
+    let copy = intake::copy_manifest(definition, place, tokio::io::empty()).await?;
     let options = SubmitOptions {
-        // If the date decides the lines, each date is a separate batch. If not, the same manifest is the same work as
-        // on the day before, as with `run`.
-        again: planned.schedule.dated_lines,
+        again,
         rates: settings.rates.clone(),
         account: settings.account.clone(),
         ..SubmitOptions::of(shared.settings.tasks.intakes())

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::store::engine::db::{Conn, query, query_scalar};
-use crate::store::{Store, StoreError, StoredSpec, batches::control, jobs::deliveries};
+use crate::store::{NewFeed, Store, StoreError, StoredSpec, batches::control, jobs::deliveries};
 use crate::{
     clock::Millis,
     domain::{
@@ -41,6 +41,8 @@ pub struct NewBatch {
     pub priority: u32,
     /// Whether a high share of failures pauses it.
     pub pause_on_failures: bool,
+    /// The batch whose finished lines are its manifest.
+    pub feed: Option<NewFeed>,
 }
 
 impl NewBatch {
@@ -58,6 +60,7 @@ impl NewBatch {
             concurrency: None,
             priority: DEFAULT_PRIORITY,
             pause_on_failures: true,
+            feed: None,
         }
     }
 }
@@ -201,11 +204,15 @@ impl Store {
 }
 
 async fn update(conn: &mut Conn, batch: &NewBatch, now: Millis) -> Result<Option<BatchId>, StoreError> {
+    let feed = feed_of(batch);
     query_scalar(
-        r"-- begin::update
+        r"-- begin::update: a batch takes all lines of the other again if what makes its lines of them has changed.
           UPDATE batches
           SET spec = $1, max_spend = $2, concurrency = $3, pause_on_failures = $4, submitting_at = $5, cancelled_at = NULL,
-            definition = $7, priority = $8
+            definition = $7, priority = $8,
+            fed_to = CASE WHEN CAST($9 AS BIGINT) IS NULL THEN NULL
+              WHEN fed_by = $9 AND fed_with = $10 AND spec = $1 THEN fed_to ELSE 0 END,
+            fed_by = $9, fed_with = $10
           WHERE name = $6
           RETURNING id",
     )
@@ -217,16 +224,26 @@ async fn update(conn: &mut Conn, batch: &NewBatch, now: Millis) -> Result<Option
     .bind(&batch.name)
     .bind(&batch.definition)
     .bind(batch.priority)
+    .bind(feed.as_ref().map(|(by, _)| *by))
+    .bind(feed.map(|(_, with)| with))
     .fetch_optional(conn)
     .await
 }
 
+/// The batch that feeds it, and how, as the ledger has them.
+fn feed_of(batch: &NewBatch) -> Option<(BatchId, String)> {
+    batch.feed.as_ref().map(|feed| (feed.by, json!(feed.with).to_string()))
+}
+
 async fn insert(conn: &mut Conn, batch: &NewBatch, now: Millis) -> Result<BatchId, StoreError> {
+    let feed = feed_of(batch);
     query_scalar(
         r"-- begin::insert: It has its window at once: a service that works beside the submission must not begin its calls early.
           INSERT INTO batches (name, definition, task, unit, environment, spec, state, submitting_at, max_spend, concurrency,
-            pause_on_failures, submitted_at, resumed_at, window_from, window_until, priority)
-          SELECT $1, $2, $3, $10, $4, $5, 'open', $6, $7, $8, $9, $6, $6, s.window_from, s.window_until, $11
+            pause_on_failures, submitted_at, resumed_at, window_from, window_until, priority,
+            fed_by, fed_to, fed_with)
+          SELECT $1, $2, $3, $10, $4, $5, 'open', $6, $7, $8, $9, $6, $6, s.window_from, s.window_until, $11, $12,
+            CASE WHEN CAST($12 AS BIGINT) IS NULL THEN NULL ELSE 0 END, $13
           FROM (SELECT 1 AS one) AS o
           LEFT JOIN schedules AS s ON s.definition = $2 AND s.environment = $4
           RETURNING id",
@@ -242,6 +259,8 @@ async fn insert(conn: &mut Conn, batch: &NewBatch, now: Millis) -> Result<BatchI
     .bind(i64::from(batch.pause_on_failures))
     .bind(batch.unit)
     .bind(batch.priority)
+    .bind(feed.as_ref().map(|(by, _)| *by))
+    .bind(feed.map(|(_, with)| with))
     .fetch_one(conn)
     .await
 }

@@ -4,7 +4,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use serde_json::json;
 
-use super::pauses;
+use super::{feed, pauses};
 use crate::store::engine::db::{Conn, Row, query, query_scalar};
 use crate::store::{Selection, Store, StoreError, calls::end, jobs::deliveries};
 use crate::{
@@ -178,6 +178,9 @@ impl Store {
                       SET finished_at = coalesce(finished_at, $1)
                       WHERE id = $2 AND submitting_at IS NULL
                         AND NOT EXISTS (SELECT 1 FROM jobs WHERE batch = batches.id AND due_at IS NOT NULL)
+                        AND (fed_by IS NULL OR (
+                          EXISTS (SELECT 1 FROM batches AS u WHERE u.id = batches.fed_by AND u.finished_at IS NOT NULL)
+                          AND NOT EXISTS (SELECT 1 FROM jobs AS u WHERE u.batch = batches.fed_by AND u.seq > batches.fed_to)))
                       RETURNING finished_at",
                 )
                 .bind(now)
@@ -216,9 +219,9 @@ pub(in crate::store) async fn unfinish(conn: &mut Conn, batch: BatchId) -> Resul
           WHERE id = $1",
     )
     .bind(batch)
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
-    Ok(())
+    feed::unfinish_fed(conn, batch).await
 }
 
 /// Gives up open calls of a batch that nobody waits for, up to a limit. Returns whether there may be more.

@@ -68,6 +68,8 @@ pub struct NewSynthesis {
 pub struct BadJob {
     /// Its number in the manifest.
     pub line: u64,
+    /// Its key, if that is known without it; else it is made of the number.
+    pub key: Option<String>,
     /// What is wrong with it.
     pub fault: String,
     /// JSON array of carried cells.
@@ -150,6 +152,7 @@ fn read(nth: usize, cell: Cell) -> String {
 pub struct LineSet {
     lines: Array,
     texts: Texts,
+    adopts: bool,
 }
 
 /// A set in the form that its statement takes.
@@ -158,6 +161,8 @@ pub(in crate::store) struct PackedLines {
     pub(in crate::store) len: u64,
     pub(in crate::store) json: Arc<str>,
     pub(in crate::store) texts: Vec<Packed>,
+    /// Whether some of them are done, since their outputs are there.
+    pub(in crate::store) adopts: bool,
 }
 
 impl PackedLines {
@@ -184,11 +189,12 @@ impl LineSet {
     /// An empty set with room for `bytes` of text.
     #[must_use]
     pub fn with_capacity(bytes: usize) -> Self {
-        Self { lines: Array { text: Vec::with_capacity(bytes), len: 0 }, texts: Texts::default() }
+        Self { lines: Array { text: Vec::with_capacity(bytes), len: 0 }, ..Self::default() }
     }
 
     /// Adds a line; `place` counts the lines of its transaction, good and bad ones.
     pub fn push(&mut self, j: &NewJob, place: u64) {
+        self.adopts |= j.adopted.is_some();
         let (source, recording, options) = (&j.source, Hex(j.source_id), Hex(j.options_id));
         let line = (j.line, &j.key, source, recording, options, &j.overrides, &j.carried, j.pool, place);
         if j.expected.is_none() && j.adopted.is_none() && j.synthesis.is_none() && j.local.is_none() {
@@ -250,7 +256,7 @@ impl LineSet {
     }
 
     pub(in crate::store) fn into_lines(self) -> PackedLines {
-        PackedLines { len: self.len(), texts: self.texts.pack(), json: self.lines.into_json() }
+        PackedLines { len: self.len(), adopts: self.adopts, texts: self.texts.pack(), json: self.lines.into_json() }
     }
 
     pub(in crate::store) fn into_json(self) -> Arc<str> {
@@ -261,7 +267,8 @@ impl LineSet {
 impl BadSet {
     /// Adds a line; `place` counts the lines of its transaction, good and bad ones.
     pub fn push(&mut self, j: &BadJob, place: u64) {
-        self.0.push(&(j.line, Key::of_line(j.line), &j.fault, &j.carried, place));
+        let key = j.key.clone().unwrap_or_else(|| Key::of_line(j.line).to_string());
+        self.0.push(&(j.line, key, &j.fault, &j.carried, place));
     }
 
     /// How many lines it has.
@@ -387,7 +394,7 @@ mod tests {
         let job = NewJob { local: Some(local(Some(ContentHash([0xab; 32])))), ..job };
         let json = LineSet::from_iter([(&job, 2)]).into_json();
         assert!(json.ends_with(&format!(r#","r/1.wav",-5,"{}",77]]"#, "ab".repeat(32))), "{json}");
-        let bad = BadJob { line: 3, fault: "two\nlines".into(), carried: None };
+        let bad = BadJob { line: 3, key: None, fault: "two\nlines".into(), carried: None };
         let bad: BadSet = [(&bad, 9)].into_iter().collect();
         assert_eq!(&*bad.into_json(), r#"[[3,"line-000003","two\nlines",null,9]]"#);
     }

@@ -7,8 +7,8 @@ use serde_json::json;
 use crate::store::engine::db::{Conn, query, query_as, query_scalar};
 use crate::store::{
     BadSet, Begun, LineSet, Store, StoreError,
-    batches::control,
     batches::lines::{PackedLines, incoming, incoming_bad},
+    batches::{control, feed},
     jobs::deliveries,
     jobs::texts,
 };
@@ -122,7 +122,7 @@ pub(in crate::store) const SAME_SOURCE: &str = "CASE
        OR coalesce(length(i.source_etag) >= 32 AND i.source_etag = j.source_etag AND i.source_bytes = j.source_bytes, 1 = 0)
      END";
 
-async fn submit_set(
+pub(super) async fn submit_set(
     conn: &mut Conn,
     begun: Begun,
     (good, bad): (&PackedLines, &str),
@@ -151,6 +151,9 @@ async fn submit_set(
     }
     done.new = insert_new(conn, place, good).await?;
     insert_bad(conn, SetPlace { now: now.max(begun.at), ..place }, bad).await?;
+    if good.adopts {
+        feed::number_adopted(conn, batch).await?;
+    }
     done.same = good.len.saturating_sub(done.new + done.changed);
     if begun.existed && done.new + done.changed + done.redelivered > 0 {
         control::unfinish(conn, batch).await?;
@@ -221,7 +224,7 @@ async fn refresh_same(conn: &mut Conn, place: SetPlace, good: &PackedLines) -> R
         r"-- submit::refresh_same: a line that was bad and is mended stands under its own key now.
             UPDATE jobs
             SET state = 'superseded'
-            WHERE batch = $2 AND state = 'failed' AND error_kind = 'bad_line' AND forget IS NULL
+            WHERE batch = $2 AND state = 'failed' AND error_kind = 'bad_line' AND forget IS NULL AND fed_from IS NULL
               AND line IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)",
     )
     .bind(&*good.json)
@@ -337,7 +340,9 @@ async fn insert_bad(conn: &mut Conn, place: SetPlace, bad: &str) -> Result<(), S
             finished_at, error_kind, error)
           SELECT $2, $4 + 1 + place, line, key, $6, $6, carried, $5, '', 'failed', 'free', $3, $3, 'bad_line', fault
           FROM ({incoming}) AS i
-          WHERE 1 = 1
+          WHERE NOT EXISTS (
+            SELECT 1 FROM jobs AS o
+            WHERE o.batch = $2 AND o.key = i.key AND o.state <> 'superseded' AND o.error_kind IS DISTINCT FROM 'bad_line')
           ON CONFLICT (batch, key, variant) WHERE state <> 'superseded'
             DO UPDATE SET error = excluded.error, carried = excluded.carried, line = excluded.line,
               finished_at = excluded.finished_at

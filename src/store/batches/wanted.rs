@@ -153,7 +153,7 @@ impl Store {
 }
 
 /// Changes what jobs are. Returns how many are delivered again, and how many answers are pruned.
-async fn change(
+pub(super) async fn change(
     conn: &mut Conn,
     batch: BatchId,
     changes: &[(i64, Wanted, Wanted)],

@@ -18,7 +18,11 @@ use crate::store::engine::sessions::{insert, lock_session, unlock_session, unloc
 use crate::store::{Store, StoreError, batches::control, batches::pauses, engine::beat, engine::tables};
 use crate::{
     clock::Millis,
-    domain::{job::BatchId, pool::Pool, process::ProcessName},
+    domain::{
+        job::BatchId,
+        pool::Pool,
+        process::{ProcessName, WORKED},
+    },
 };
 
 /// Proof that this process works on the ledger. Once it is dropped or the process dies, others can claim its jobs.
@@ -209,6 +213,17 @@ impl Store {
         let found = self.look(Looking::Only).await?.into_iter();
         let at_work = found.filter(|one| one.proof.is_none() && self.now() - one.beat_at <= self.timing().lease_ms);
         Ok(at_work.map(|one| (ProcessName { host: one.host, pid: one.pid }, one.settings)).collect())
+    }
+
+    /// Whether another process works this batch, so that it goes on without this one.
+    pub async fn is_worked_by_others(&self, batch: BatchId) -> Result<bool, StoreError> {
+        let (found, own) = (self.look(Looking::Only).await?, self.shared.process.load(Ordering::Acquire));
+        let others = found.into_iter().filter(|one| one.proof.is_none() && one.id != own);
+        let mut at_work = others.filter(|one| self.now() - one.beat_at <= self.timing().lease_ms);
+        Ok(at_work.any(|one| {
+            let settings: serde_json::Value = serde_json::from_str(&one.settings).unwrap_or_default();
+            settings[WORKED].as_array().is_none_or(|batches| batches.contains(&batch.0.into()))
+        }))
     }
 
     /// How many lines each process has in hand.

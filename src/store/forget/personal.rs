@@ -61,6 +61,7 @@ pub(in crate::store) const PERSONAL: &[PersonalColumns] = &[
                 "of the account, the output, the API, or how many lines failed and with what kind of error",
             ),
             ("reported", "counts"),
+            ("fed_with", "a path of the operator, and the names of the manifest's columns"),
         ],
     },
     PersonalColumns {

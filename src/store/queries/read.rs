@@ -40,6 +40,7 @@ pub(in crate::store) fn batch_row(row: &Row) -> Result<BatchRow, StoreError> {
         paused_at: row.try_get("paused_at")?,
         pause_until: row.try_get("pause_until")?,
         window: Option::zip(row.try_get("window_from")?, row.try_get("window_until")?),
+        fed_by: row.try_get("fed_by")?,
     })
 }
 
@@ -231,6 +232,19 @@ impl Store {
         found.iter().map(|r| report_row(r, with_answers)).collect()
     }
 
+    /// Jobs as the report shows them, in its order.
+    pub(in crate::store) async fn report_of(
+        &self,
+        jobs: &[JobId],
+        with_answers: bool,
+    ) -> Result<Vec<ReportRow>, StoreError> {
+        let ids = serde_json::json!(jobs.iter().map(|job| [job.0]).collect::<Vec<_>>()).to_string();
+        let query = query(if with_answers { REPORT_OF_WITH_ANSWERS } else { REPORT_OF }).bind(ids);
+        let query = if with_answers { query.bind(LONGEST_HERE) } else { query };
+        let found = query.fetch_all(&self.read).await?;
+        found.iter().map(|r| report_row(r, with_answers)).collect()
+    }
+
     /// Jobs with their calls.
     pub async fn jobs(&self, batch: BatchId, filter: &JobFilter) -> Result<Vec<JobDetail>, StoreError> {
         let text = format!("{JOBS} {} ORDER BY j.ordinal, j.id LIMIT $3", filter.lines.sql(2));
@@ -339,6 +353,25 @@ const REPORT_WITH_ANSWERS: &str = concat!(
       LEFT JOIN answers AS a ON a.call = ",
     answered_call!(),
     " WHERE j.batch = $1 AND (j.ordinal, j.id) > ($2, $3) AND j.state <> 'superseded' AND (j.wanted <> 'dropped' OR $5 = 1)"
+);
+const REPORT_OF: &str = concat!(
+    "SELECT ",
+    report_columns!(),
+    " FROM jobs AS j
+      WHERE j.id IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)
+      ORDER BY j.ordinal, j.id"
+);
+const REPORT_OF_WITH_ANSWERS: &str = concat!(
+    "SELECT ",
+    report_columns!(),
+    ", ",
+    answered_call!(),
+    " AS call, a.packed, a.bytes, CASE WHEN length(a.body) <= $2 THEN a.body END AS body
+      FROM jobs AS j
+      LEFT JOIN answers AS a ON a.call = ",
+    answered_call!(),
+    " WHERE j.id IN (SELECT CAST(v ->> 0 AS BIGINT) FROM rows_of($1) AS r)
+      ORDER BY j.ordinal, j.id"
 );
 const JOBS: &str = concat!(
     "SELECT ",

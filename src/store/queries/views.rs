@@ -58,6 +58,8 @@ pub struct BatchRow {
     pub pause_until: Option<Millis>,
     /// The window in which a service begins its calls; `None`: at any time.
     pub window: Option<(Millis, Millis)>,
+    /// The batch whose finished lines are its manifest.
+    pub fed_by: Option<BatchId>,
 }
 
 listed! {
@@ -100,7 +102,7 @@ impl BatchRow {
             Some(_) => BatchPhase::Submitting,
             None if unfinished == 0 && self.cancelled_at.is_some() => BatchPhase::Cancelled,
             None if self.pause.is_some() => BatchPhase::Paused,
-            None if unfinished == 0 => BatchPhase::Finished,
+            None if unfinished == 0 && (self.fed_by.is_none() || self.finished_at.is_some()) => BatchPhase::Finished,
             None => BatchPhase::Open,
         }
     }

@@ -126,6 +126,7 @@ pub(super) async fn renew(store: &Store, account: Option<&Account>, row: &BatchR
         concurrency: Some(spec.run.concurrency.unwrap_or(DEFAULT_CONCURRENCY)),
         priority: spec.run.priority,
         pause_on_failures: spec.run.pause_on_failures,
+        feed: None,
     };
     let begun = store.begin(batch, Resubmission::default()).await?;
     Ok(store.end_submit(begun.batch).await?)

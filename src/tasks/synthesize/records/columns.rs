@@ -70,11 +70,12 @@ impl TextColumns {
         let mut faults = Faults::default();
         let (definition, of_files) = (manifest.definition, manifest.of_files);
         let mut fault = |message: String| faults.push(manifest.fault(message));
-        let uses = Uses { definition, columns: &columns, own: columns.len(), of_files, doubled: &manifest.doubled };
+        let (own, named) = (columns.len(), manifest.named(columns.len()));
+        let uses = Uses { definition, columns: &columns, own, named, of_files, doubled: &manifest.doubled };
         let mut rule = |template: Option<&_>, names: &[&str]| {
             let rule = match template {
                 Some(template) => uses.rule(template, columns.len()).map(Some),
-                None => uses.find(names, columns.len()).map(|at| at.map(NameRule::Cell)),
+                None => uses.find(names, named).map(|at| at.map(NameRule::Cell)),
             };
             rule.map_err(&mut fault).ok().flatten()
         };
@@ -111,13 +112,14 @@ impl TextColumns {
         let Some(name) = name.ok().filter(|_| faults.is_empty()) else { return Err(faults) };
         let special = |at: &usize| options.iter().any(|(_, own)| own == at) || extras.iter().any(|(_, own)| own == at);
         let taken = |at: &usize| of_files || used.contains(&Some(*at)) || special(at);
-        let carried: Vec<usize> = (0..columns.len()).filter(|at| !taken(at)).collect();
+        let templates = rules.iter().flat_map(|rule| rule.columns()).chain(name.columns()).collect();
+        let (carried, carried_names) = manifest.carried(&columns, taken, templates);
         let shown = |rule: &Option<NameRule>| rule.as_ref().map(|rule| rule_name(rule, &columns));
         let option_names = options.iter().map(|(option, _)| option.to_string());
         let (key_name, file_name) = (shown(&key), shown(&file));
         let mut warnings = match asked.option_columns == SynthesisOption::ALL && !of_files {
-            true => uses.near_options((&may_set, &options), &carried, NEAR),
-            false => Vec::new(),
+            true if manifest.fed.is_none() => uses.near_options((&may_set, &options), &carried, NEAR),
+            _ => Vec::new(),
         };
         warnings.extend(languages::warnings(asked, &texts, (&columns, &carried)));
         let texts_at = rules.iter().flat_map(|rule| rule.columns()).collect();
@@ -139,7 +141,7 @@ impl TextColumns {
             texts_at,
             options_at: options.iter().map(|(_, at)| *at).collect(),
             warnings,
-            carried: carried.iter().map(|at| columns[*at].clone()).collect(),
+            carried: carried_names,
             carried_at: carried,
             all: columns,
         };

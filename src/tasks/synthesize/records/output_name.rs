@@ -68,6 +68,11 @@ impl OutputName {
         template.segments().iter().map(part).collect::<Result<_, _>>().map(Self)
     }
 
+    /// The columns that it is made from.
+    pub(super) fn columns(&self) -> impl Iterator<Item = usize> {
+        self.0.iter().filter_map(|part| if let Part::Cell(at) = part { Some(*at) } else { None })
+    }
+
     /// Whether it has this placeholder.
     pub(super) fn has(&self, of: Of) -> bool {
         self.0.iter().any(|part| matches!(part, Part::Of(own) if *own == of))

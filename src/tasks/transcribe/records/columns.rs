@@ -66,11 +66,12 @@ impl RecordingColumns {
             }
             columns.push(group.to_owned());
         }
-        let uses = Uses { definition, columns: &columns, own, of_files, doubled: &manifest.doubled };
+        let named = if manifest.fed.is_some() { manifest.named(own) } else { columns.len() };
+        let uses = Uses { definition, columns: &columns, own, named, of_files, doubled: &manifest.doubled };
         let mut rule = |template: Option<&Template>, names: &[&str], limit: usize| {
             let rule = match template {
                 Some(template) => uses.rule(template, limit).map(Some),
-                None => uses.find(names, limit).map(|at| at.map(NameRule::Cell)),
+                None => uses.find(names, limit.min(named)).map(|at| at.map(NameRule::Cell)),
             };
             rule.map_err(|message| faults.push(manifest.fault(message))).ok().flatten()
         };
@@ -94,7 +95,7 @@ impl RecordingColumns {
             _ => columns
                 .iter()
                 .enumerate()
-                .filter_map(|(at, name)| Some((Roles::channel_of_column(name)?, at)).filter(|_| free(at)))
+                .filter_map(|(at, name)| Some((Roles::channel_of_column(name)?, at)).filter(|_| free(at) && at < named))
                 .collect(),
         };
         let made = |index: &usize| of_files && *index < own;
@@ -104,12 +105,13 @@ impl RecordingColumns {
                 || options.iter().any(|(_, at)| at == index)
                 || extras.iter().any(|(_, at)| at == index)
         };
-        let carried: Vec<usize> = (0..columns.len()).filter(|index| !taken(index)).collect();
+        let templates = source.columns().into_iter().chain(roles.iter().map(|(_, at)| *at)).collect();
+        let (carried, carried_names) = manifest.carried(&columns, taken, templates);
         let option_names = options.iter().map(|(option, _)| option.to_string());
         let source_name = rule_name(&source, &columns);
         let warnings = match asked.option_columns.as_slice() == LineOption::ALL {
-            true => uses.near_options((LineOption::ALL, &options), &carried, NEAR),
-            false => Vec::new(),
+            true if manifest.fed.is_none() => uses.near_options((LineOption::ALL, &options), &carried, NEAR),
+            _ => Vec::new(),
         };
         let columns = Columns {
             own,
@@ -126,7 +128,7 @@ impl RecordingColumns {
             texts_at: key.iter().chain([&source]).flat_map(NameRule::columns).collect(),
             options_at: options.iter().map(|(_, at)| *at).collect(),
             warnings,
-            carried: carried.iter().map(|index| columns[*index].clone()).collect(),
+            carried: carried_names,
             carried_at: carried,
             all: columns,
         };
