@@ -2,6 +2,7 @@
 
 mod completion;
 mod grounding;
+mod judgement;
 mod model;
 mod schema;
 mod usage;
@@ -11,7 +12,8 @@ use serde_json::{Map, Value, json};
 
 pub use self::{
     completion::{Completion, FinishReason, object_in},
-    grounding::{Grounded, QuoteSource, ungrounded},
+    grounding::Grounded,
+    judgement::{Judged, Reply, ReplyRules},
     model::{CONTEXT_TOKENS, ChatModel, LEAST_PREFIX_TOKENS},
     schema::{MOST_PROPERTIES, Property, ReplySchema, cells, properties},
     usage::{Usage, estimated_tokens},

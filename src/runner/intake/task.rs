@@ -277,6 +277,8 @@ pub struct Purchases {
     pub again_units: u64,
     /// What of their cost is known.
     pub again_cost: MicroUsd,
+    /// A title and the numbers of parts in words, where a task does not count characters in parts.
+    pub in_words: Option<(&'static str, String)>,
 }
 
 /// What would be bought for a group of jobs.
