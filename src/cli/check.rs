@@ -161,7 +161,7 @@ fn message(
         facts.extend(plan_facts(plan, (&config.choice, settings.environment)));
         facts.extend(lines(plan, asked, gone));
         facts
-            .extend(messages::columns(&plan.scan.columns, if definition.of.reads_texts() { "text" } else { "source" }));
+            .extend(messages::columns(&plan.scan.columns, definition.of.content_name()));
         facts.extend(messages::preview(&plan.preview));
         facts.extend(messages::passed_over(&plan.scan.ignored));
     }

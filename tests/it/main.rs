@@ -6,6 +6,7 @@ mod admin;
 mod alarms;
 mod answers;
 mod backup;
+mod chat;
 mod checking;
 mod choosing;
 mod cli;

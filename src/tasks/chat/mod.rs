@@ -24,4 +24,8 @@ impl Task for Chat {
     fn unit(&self) -> Unit {
         Asking::UNIT
     }
+
+    fn has_replies(&self) -> bool {
+        true
+    }
 }

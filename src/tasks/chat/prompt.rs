@@ -167,7 +167,7 @@ mod tests {
         assert_eq!(pieces("Score {transcript} for {Call ID}."), "<Score >(transcript)< for >(Call ID)<.>");
         assert_eq!(pieces(r#"like {"a": {"b": [1]}} {transcript}"#), r#"<like {"a": {"b": [1]}} >(transcript)"#);
         assert_eq!(pieces("{} { } {\n} {a: b} }{ {[x]} {...}"), "<{} { } {\n} {a: b} }{ {[x]} {...}>");
-        assert_eq!(pieces("{{name}} {{{x}}"), "<{name} {{>(x)<}>");
+        assert_eq!(pieces("{{name}} {{{x}}"), "<{name} {{x}>");
         assert_eq!(pieces("{date:%d %B} {date}"), "[%d %B]< >(date)");
         assert_eq!(pieces("नमस्ते {नाम}"), "<नमस्ते >(नाम)");
         assert!(parse("{date:%H}").is_err());

@@ -49,6 +49,10 @@ impl DefinitionTask for Chat {
         Box::new(ChatDraft::default())
     }
 
+    fn content_name(&self) -> &'static str {
+        "prompt"
+    }
+
     fn extra(&self) -> ExtraRules {
         ExtraRules { query: &[], body: Ok(OWN_BODY) }
     }

@@ -41,8 +41,8 @@ impl ChatFindings {
         let Some(found) = scan.findings.downcast_ref::<Self>() else { return ContentFindings::default() };
         let Some((longest, key)) = &found.longest else { return ContentFindings::default() };
         let about = format!(
-            "about {} to read, {} of them the same for all lines; the longest line has {} (`{key}`). Estimated: four letters of English are counted as a token",
-            counted(found.tokens, "token"),
+            "about {} to read, {} of each line the same for all; the longest line has {} (`{key}`). Estimated: four letters of English are counted as a token",
+            grouped(found.tokens),
             grouped(found.stable),
             grouped(*longest)
         );

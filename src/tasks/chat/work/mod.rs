@@ -144,6 +144,10 @@ impl ChatJob<'_> {
                 }
             }
         };
+        // Calls that were lost on the way are in the journal by now.
+        if !part.journal.calls.is_empty() {
+            part.reload().await?;
+        }
         let judged = self.judged(completion.clone()).await;
         Ok(Ok(JudgedReply { completion, judged, facts, paid_again: part.journal.billed() > 1 }))
     }
