@@ -16,13 +16,30 @@ use crate::{
         notify,
         walk::{Section, TomlWalk, Wrong},
     },
-    domain::{batch::MicroUsd, cost::{Rates, TokenPrices}, pool::Pool, s3::S3Settings, spend::SpendRule},
+    domain::{
+        batch::MicroUsd,
+        cost::{Rates, TokenPrices},
+        pool::Pool,
+        s3::S3Settings,
+        spend::SpendRule,
+    },
     store::{LedgerAddress, ServerAddress},
 };
 
 /// The tables of `wavebatch.toml`, in the order of the reference.
-pub const TABLES: &[FieldTable] =
-    &[ROOT, spool::S3, audio::AUDIO, LIMITS, POOL, RATES, TOKENS, spend::SPEND, webhook::WEBHOOK, serve::SERVE, notify::NOTIFY];
+pub const TABLES: &[FieldTable] = &[
+    ROOT,
+    spool::S3,
+    audio::AUDIO,
+    LIMITS,
+    POOL,
+    RATES,
+    TOKENS,
+    spend::SPEND,
+    webhook::WEBHOOK,
+    serve::SERVE,
+    notify::NOTIFY,
+];
 
 fields! {
     /// The ledger and the API.
@@ -292,7 +309,8 @@ fn read_token_prices<'t>(
     let mut price = |name, base: MicroUsd| {
         walk.take(&mut table, name, |value| price_of(value, "for a million tokens, e.g. 0.4")).unwrap_or(base)
     };
-    let (input, cached, output) = (price("input", base.input), price("cached", base.cached), price("output", base.output));
+    let (input, cached, output) =
+        (price("input", base.input), price("cached", base.cached), price("output", base.output));
     walk.close(table);
     TokenPrices { input, cached, output }
 }

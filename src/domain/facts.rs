@@ -116,6 +116,9 @@ mod tests {
         let facts = Facts { reply: Some(ReplyFacts { usage, cells }), ..Facts::default() };
         assert_eq!(Facts::from_json(facts.to_json().as_deref()), facts);
         let left = facts.without_content();
-        assert_eq!(left.to_json().unwrap(), r#"{"v":1,"reply":{"prompt_tokens":300,"cached_tokens":256,"completion_tokens":9}}"#);
+        assert_eq!(
+            left.to_json().unwrap(),
+            r#"{"v":1,"reply":{"prompt_tokens":300,"cached_tokens":256,"completion_tokens":9}}"#
+        );
     }
 }

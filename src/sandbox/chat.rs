@@ -98,13 +98,24 @@ async fn work(
     if matches!(fault, Some(What::EmptyText)) {
         made.text = Some(String::new());
     }
-    let usage = wanted.usage(&made, call.state.prefixes.cached(wanted));
+    let usage = usage(wanted, &made, call.state.prefixes.cached(wanted));
     let done = call.bill(&digest, fault.as_ref(), &mut slot);
     call.worked(done, fault.as_ref()).await;
     call.state.prefixes.remember(wanted);
     let answer = completion(&made, usage, wanted, &call.record.request_id);
     let made = Made::whole("application/json", answer.to_string().into_bytes());
     Ok(reply(fault, made, slot, (call.shape, &call.record.request_id)))
+}
+
+/// What a call used.
+fn usage(wanted: &ChatRequest, made: &Reply, cached: u64) -> serde_json::Value {
+    let (prompt, completion) = (wanted.tokens(), made.tokens());
+    json!({
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": { "cached_tokens": cached },
+    })
 }
 
 fn completion(made: &Reply, usage: serde_json::Value, wanted: &ChatRequest, id: &str) -> serde_json::Value {

@@ -76,9 +76,8 @@ mod tests {
 
     #[test]
     fn a_success_without_a_reply_cannot_be_used() {
-        let of = |body: &str| {
-            read(EndpointAnswer { body: body.into(), request_id: Some("r".into()), content_expiry: None })
-        };
+        let of =
+            |body: &str| read(EndpointAnswer { body: body.into(), request_id: Some("r".into()), content_expiry: None });
         let Outcome::Answered(answer) = of(r#"{"choices":[{"message":{"content":"Hi"}}]}"#) else { panic!("a reply") };
         assert_eq!((answer.completion.text.as_str(), answer.request_id.as_deref()), ("Hi", Some("r")));
         for body in ["", "{}", "<html>"] {

@@ -56,7 +56,11 @@ fn stdout(output: &Output) -> String {
 fn report(path: &Path) -> HashMap<String, HashMap<String, String>> {
     let text = fs::read_to_string(path).unwrap();
     let mut reader = csv::Reader::from_reader(text.as_bytes());
-    reader.deserialize::<HashMap<String, String>>().map(|row| row.unwrap()).map(|row| (row["key"].clone(), row)).collect()
+    reader
+        .deserialize::<HashMap<String, String>>()
+        .map(|row| row.unwrap())
+        .map(|row| (row["key"].clone(), row))
+        .collect()
 }
 
 #[test]
@@ -72,7 +76,7 @@ fn a_check_tells_requests_tokens_price_and_what_could_be_better() {
         "carried into the report: agent",
         "calls     2 requests, all of them new",
         "to read, none of them cached, and replies of max_tokens = 400 each; $0.40 for a million tokens, $0.10 cached, $1.60 written",
-        "time      at least 0 s: 10 requests/min",
+        "time      within the first minute's requests: 10 requests/min",
         "note      the schema does not say what `customer.mood` means",
         "Estimated: four letters of English are counted as a token",
     ] {
@@ -82,7 +86,8 @@ fn a_check_tells_requests_tokens_price_and_what_could_be_better() {
     assert_eq!((&plan["purchases"]["new_parts"], &plan["findings"]["beyond_context"]), (&2.into(), &0.into()));
     assert!(plan["findings"]["stable_tokens"].as_u64().unwrap() > 200);
 
-    fs::write(dir.path().join("calls.csv"), format!("key,agent,transcript\nc1,ann,\"{}\"\n", "word ".repeat(27_000))).unwrap();
+    fs::write(dir.path().join("calls.csv"), format!("key,agent,transcript\nc1,ann,\"{}\"\n", "word ".repeat(27_000)))
+        .unwrap();
     let moved = FIELDS.replace("\"rules.md\"", "\"\"\"You judge the calls of {agent}.\nDo not guess.\"\"\"");
     fs::write(dir.path().join("card.toml"), definition(&moved.replace("max_tokens = 400\n", ""), "")).unwrap();
     let check = run(dir.path(), &["check", "card.toml"]);
@@ -140,14 +145,21 @@ fn replies_are_checked_repaired_and_reported() {
     }
     let first = &rows["c1"];
     assert!(["true", "false"].contains(&&*first["resolved"]) && !first["customer.mood"].is_empty(), "{first:?}");
-    assert_eq!((first["evidence"].as_str(), first["agent"].as_str()), ("[\"My bill is wrong.\"]", "ann"));
-    assert!(first["reply.status"].parse::<u8>().is_ok_and(|score| (1..=5).contains(&score)), "beside the line's own status");
+    assert!(first["evidence"].starts_with("[\"My bill is wrong.\""), "a list is JSON: {}", first["evidence"]);
+    assert_eq!(first["agent"], "ann");
+    assert!(
+        first["reply.status"].parse::<u8>().is_ok_and(|score| (1..=5).contains(&score)),
+        "beside the line's own status"
+    );
     assert!(!first.contains_key("transcript"), "it is what the model reads");
     assert_eq!((rows["c3"]["billed_calls"].as_str(), rows["c4"]["resolved"].as_str()), ("2", ""));
     assert!(rows["c3"]["prompt_tokens"].parse::<u64>().unwrap() > first["prompt_tokens"].parse().unwrap());
     let written: Value = serde_json::from_slice(&fs::read(dir.path().join("o/c2.json")).unwrap()).unwrap();
     assert!(written["resolved"].is_boolean());
-    assert!(fs::read_to_string(dir.path().join("o/c4.txt")).unwrap().starts_with('{'), "what is not checked is no .json");
+    assert!(
+        fs::read_to_string(dir.path().join("o/c4.txt")).unwrap().starts_with('{'),
+        "what is not checked is no .json"
+    );
     assert!(!dir.path().join("o/c4.json").exists());
     let summary: Value = serde_json::from_slice(&fs::read(dir.path().join("o/summary.json")).unwrap()).unwrap();
     assert!(summary["tokens"]["cached_tokens"].as_u64().unwrap() > 0, "{summary}");
@@ -156,11 +168,21 @@ fn replies_are_checked_repaired_and_reported() {
     assert!(stderr(&ran).contains("read,") && stderr(&ran).contains("% of them cached"), "{}", stderr(&ran));
 
     // What is only judged otherwise is bought of nobody.
-    fs::write(dir.path().join("card.toml"), definition(&FIELDS.replace("grounded = [\"evidence\"]\n", ""), "")).unwrap();
+    fs::write(dir.path().join("card.toml"), definition(&FIELDS.replace("grounded = [\"evidence\"]\n", ""), ""))
+        .unwrap();
     let again = run(dir.path(), &["run", "card.toml", "--sandbox", "--output", "o"]);
     assert!(stderr(&again).contains("none in this run"), "{}", stderr(&again));
     assert_eq!(report(&dir.path().join("o/report.csv"))["c5"]["status"], "succeeded");
-    // What is asked otherwise is told first.
+    // What is asked otherwise is told first, also where each line has another text for it.
+    let words = FIELDS.replace("\"{transcript}\"", "\"The call: {transcript}\"");
+    fs::write(dir.path().join("card.toml"), definition(&words, "")).unwrap();
+    let other = run(dir.path(), &["run", "card.toml", "--sandbox", "--output", "o"]);
+    assert_eq!(code(&other), 2);
+    assert!(
+        stderr(&other).contains("`prompt` from `{transcript}` to `The call: {transcript}`): 11 finished"),
+        "{}",
+        stderr(&other)
+    );
     fs::write(dir.path().join("card.toml"), definition(&FIELDS.replace("400", "300"), "")).unwrap();
     let other = run(dir.path(), &["run", "card.toml", "--sandbox", "--output", "o"]);
     assert_eq!(code(&other), 2);
@@ -172,7 +194,10 @@ fn prompts_come_in_json_lines_and_plain_lines_too_and_replies_are_texts() {
     let dir = fixture();
     let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
     write("p.txt", "Name a colour.\nName a bird.\n");
-    write("p.jsonl", "{\"id\": \"a\", \"age\": 7, \"name\": \"Ann\"}\n{\"id\": \"b\", \"age\": 8, \"name\": \"=Bo\"}\n");
+    write(
+        "p.jsonl",
+        "{\"id\": \"a\", \"age\": 7, \"name\": \"Ann\"}\n{\"id\": \"b\", \"age\": 8, \"name\": \"=Bo\"}\n",
+    );
     let of = |manifest: &str, prompt: &str| {
         format!("task = \"chat\"\nmanifest = \"{manifest}\"\n[chat]\nmodel = \"electron\"\nmax_tokens = 50\n{prompt}\n")
     };
@@ -212,7 +237,10 @@ async fn the_first_request_goes_alone_and_the_others_find_its_beginning() {
     let stable = rows[0].reply.as_ref().unwrap().usage.prompt_tokens - 12;
     assert_eq!(cached.iter().filter(|tokens| **tokens == 0).count(), 1, "{cached:?}");
     // Whole blocks of the beginning are cached.
-    assert!(cached.iter().filter(|tokens| **tokens > 0).all(|tokens| *tokens >= stable / 128 * 128), "{cached:?} {stable}");
+    assert!(
+        cached.iter().filter(|tokens| **tokens > 0).all(|tokens| *tokens >= stable / 128 * 128),
+        "{cached:?} {stable}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -236,11 +264,12 @@ async fn a_kill_costs_a_chat_one_call_at_most_for_what_was_in_flight() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_is_kept_is_not_bought_again_and_a_repair_neither() {
     let fixture = Fixture::new().await;
-    // A file stands where the outputs are to go.
-    let wall = fixture.write("out", "");
     put_up(&fixture.path(""), &["Customer: Hi [[wrong-type]]", "Customer: Hello"]);
     let definition = fixture.write("card.toml", definition(FIELDS, ""));
     let batch = fixture.submit(&definition).await;
+    // A file stands where the outputs are to go.
+    let _ = fs::remove_dir_all(fixture.path("out"));
+    let wall = fixture.write("out", "");
     assert_eq!(fixture.run_ahead(batch).await.end, RunEnd::Paused);
     fs::remove_file(wall).unwrap();
     fixture.store.resume(batch, true).await.unwrap();
@@ -297,7 +326,8 @@ async fn what_is_no_reply_is_tried_again_and_a_refusal_is_not() {
 async fn a_suspect_reply_is_asked_for_again_by_retry_alone() {
     let fixture = Fixture::new().await;
     put_up(&fixture.path(""), &["Customer: Hi [[wrong-type-always]]"]);
-    let definition = fixture.write("card.toml", definition(FIELDS, "").replace("max_tokens", "repairs = 2\nmax_tokens"));
+    let definition =
+        fixture.write("card.toml", definition(FIELDS, "").replace("max_tokens", "repairs = 2\nmax_tokens"));
     let batch = fixture.submit(&definition).await;
     assert_eq!(fixture.run(batch).await.end, RunEnd::Done);
     assert_eq!(fixture.sandbox.books().billed, 3, "two repairs");
@@ -305,4 +335,40 @@ async fn a_suspect_reply_is_asked_for_again_by_retry_alone() {
     assert_eq!(fixture.sandbox.books().billed, 3);
     let row = fixture.row(batch, "c1").await;
     assert_eq!((row.state, row.error_kind.as_deref()), (JobState::Suspect, Some("schema")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transcript_that_is_too_long_is_asked_in_pieces_and_one_reply_is_made_of_theirs() {
+    let fixture = Fixture::new().await;
+    let long: String = (0..6_000).map(|n| format!("Customer: This is line {n} of a very long call.\n")).collect();
+    put_up(&fixture.path(""), &[&long, "Customer: Short.", &format!("{long}[[wrong-type-always]]")]);
+    let fields = FIELDS.replace("max_tokens", "too_long = \"split\"\nmax_tokens");
+    let definition = fixture.write("card.toml", definition(&fields, ""));
+    let batch = fixture.submit(&definition).await;
+    assert_eq!(fixture.run(batch).await.end, RunEnd::Done);
+    let row = fixture.row(batch, "c1").await;
+    assert_eq!((row.state, row.error.as_deref()), (JobState::Succeeded, None));
+    let pieces = row.parts.unwrap();
+    assert!(pieces >= 3 && u64::from(row.billed_calls) == pieces + 1, "{pieces} pieces, {} calls", row.billed_calls);
+    assert!(row.reply.unwrap().usage.prompt_tokens > 60_000);
+    assert!(fixture.output("c1.json").contains("This is line"), "quotes are kept, and stand in the whole");
+    assert_eq!((fixture.row(batch, "c2").await.parts, fixture.row(batch, "c2").await.billed_calls), (Some(1), 1));
+    let spoiled = fixture.row(batch, "c3").await;
+    assert_eq!((spoiled.state, spoiled.error_kind.as_deref()), (JobState::Suspect, Some("schema")));
+    assert!(spoiled.error.unwrap().starts_with("part "), "the piece is named");
+    assert!(fixture.sandbox.books().requests.iter().all(|request| request.status == Some(200)), "none was too long");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_model_would_call_is_the_output() {
+    let fixture = Fixture::new().await;
+    put_up(&fixture.path(""), &["Customer: Refund me [[tool-call]]"]);
+    fixture.write("tools.json", r#"[{"type": "function", "function": {"name": "refund", "parameters": {}}}]"#);
+    let fields = "prompt = \"{transcript}\"\ntools = \"tools.json\"\nmax_tokens = 50";
+    let definition = fixture.write("card.toml", definition(fields, ""));
+    let batch = fixture.submit(&definition).await;
+    assert_eq!(fixture.run(batch).await.end, RunEnd::Done);
+    let written: Value = serde_json::from_str(&fixture.output("c1.json")).unwrap();
+    assert_eq!(written["tool_calls"][0]["function"]["name"], "refund");
+    assert_eq!(fixture.row(batch, "c1").await.state, JobState::Succeeded);
 }

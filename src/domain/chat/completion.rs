@@ -118,11 +118,14 @@ mod tests {
         ] {
             assert!(read(body).unwrap_err().contains(why), "{body}");
         }
-        let bare = read(r#"{"choices":[{"message":{"content":null,"tool_calls":[{"id":"t"}]},"finish_reason":"new"}]}"#);
+        let bare =
+            read(r#"{"choices":[{"message":{"content":null,"tool_calls":[{"id":"t"}]},"finish_reason":"new"}]}"#);
         let bare = bare.unwrap();
         assert_eq!((bare.text.as_str(), bare.finish_reason, bare.tool_calls.len()), ("", None, 1));
         assert_eq!(bare.usage, Usage::default());
-        let odd = read(r#"{"choices":[{"message":{}}],"usage":{"prompt_tokens":1,"prompt_tokens_details":{"cached_tokens":5}}}"#);
+        let odd = read(
+            r#"{"choices":[{"message":{}}],"usage":{"prompt_tokens":1,"prompt_tokens_details":{"cached_tokens":5}}}"#,
+        );
         assert_eq!(odd.unwrap().usage.cached_tokens, 1, "no more than were read");
     }
 

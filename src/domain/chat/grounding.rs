@@ -154,7 +154,14 @@ mod tests {
         ] {
             assert!(source.has(honest), "{honest}");
         }
-        for invented in ["I do have power", "the art of winter", "ower since", "refund", "I don't have power since 7:30", "mail you"] {
+        for invented in [
+            "I do have power",
+            "the art of winter",
+            "ower since",
+            "refund",
+            "I don't have power since 7:30",
+            "mail you",
+        ] {
             assert!(!source.has(invented), "{invented}");
         }
     }
@@ -162,7 +169,8 @@ mod tests {
     #[test]
     fn scripts_without_spaces_and_with_signs_are_quoted_too() {
         let source = QuoteSource::of("客服:您好,请问有什么可以帮您? ฉันต้องการเงินคืน मेरी बिजली सुबह से नहीं है।");
-        for honest in ["请问有什么", "ต้องการเงินคืน", "बिजली सुबह से"] {
+        for honest in ["请问有什么", "ต้องการเงินคืน", "बिजली सुबह से"]
+        {
             assert!(source.has(honest), "{honest}");
         }
         for invented in ["请问没有什么", "बिजली शाम से"] {
@@ -201,7 +209,9 @@ mod tests {
     /// A thousand replies, each with an honest and an invented quote.
     #[test]
     fn of_a_thousand_replies_all_inventions_are_found_and_no_honest_quote_is_refused() {
-        let words = ["power", "bill", "since", "Monday", "I", "don't", "know", "refund", "42", "please", "the", "agent", "calls"];
+        let words = [
+            "power", "bill", "since", "Monday", "I", "don't", "know", "refund", "42", "please", "the", "agent", "calls",
+        ];
         let mut state = 7_u64;
         let mut next = |below: usize| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -140,7 +140,10 @@ mod tests {
         assert_eq!(doubt(" \n", "stop"), Some(SuspectReason::Empty));
         assert_eq!(doubt("I cannot do that.", "stop"), Some(SuspectReason::Schema));
         assert_eq!(doubt(r#"{"resolved": "yes"}"#, "stop"), Some(SuspectReason::Schema));
-        assert_eq!(doubt(r#"{"resolved": true, "evidence": ["I want a refund"]}"#, "stop"), Some(SuspectReason::Ungrounded));
+        assert_eq!(
+            doubt(r#"{"resolved": true, "evidence": ["I want a refund"]}"#, "stop"),
+            Some(SuspectReason::Ungrounded)
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod grounding;
 mod judgement;
 mod model;
 mod schema;
+mod split;
 mod usage;
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,7 @@ pub use self::{
     judgement::{Judged, Reply, ReplyRules},
     model::{CONTEXT_TOKENS, ChatModel, LEAST_PREFIX_TOKENS},
     schema::{MOST_PROPERTIES, Property, ReplySchema, cells, properties},
+    split::merging,
     usage::{Usage, estimated_tokens},
 };
 use super::{
@@ -35,6 +37,7 @@ pub const OWN_BODY: &[&str] = &[
     "seed",
     "stop",
     "response_format",
+    "tools",
     "stream",
     "stream_options",
 ];
@@ -50,6 +53,22 @@ listed! {
     ChatOption, "option" {
         /// The model.
         Model = "model",
+    }
+}
+
+listed! {
+    /// What happens to a line that is too long for the context.
+    TooLong, "policy for lines that are too long" {
+        /// It is sent as it is. The API refuses it, and the line fails.
+        Fail = "fail",
+        /// Its long column is cut between its lines. Each piece is asked for itself, and a last request makes one reply of the replies.
+        Split = "split",
+    }
+}
+
+impl TooLong {
+    const fn is_fail(&self) -> bool {
+        matches!(self, Self::Fail)
     }
 }
 
@@ -95,17 +114,33 @@ pub struct Chat {
     /// The text before all others, the same for all lines; `None`: there is none, or each line has its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system: Option<String>,
+    /// The template of that text, if each line has its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system_template: Option<String>,
+    /// The template of what a line asks; `None`: a column is it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
     /// The JSON Schema of replies; `None`: replies are texts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<Value>,
     /// Turns before a line's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub examples: Vec<Example>,
+    /// Functions that the model may call, as the API takes them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<Value>,
+    /// What happens to a line that is too long.
+    #[serde(default = "fail", skip_serializing_if = "TooLong::is_fail")]
+    pub too_long: TooLong,
     /// How often a reply that does not fit the schema is sent back to the model.
     pub repairs: u32,
     /// The places of a reply whose texts must stand in a line's source.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub grounded: Vec<String>,
+}
+
+const fn fail() -> TooLong {
+    TooLong::Fail
 }
 
 /// What one line has for itself, beside its prompt.
@@ -184,6 +219,7 @@ impl Chat {
         set("seed", seed.map(|number| json!(number)));
         set("stop", (!stop.is_empty()).then(|| json!(stop)));
         set("response_format", self.schema.is_some().then(|| json!({"type": "json_object"})));
+        set("tools", (!self.tools.is_empty()).then(|| json!(self.tools)));
         for (name, value) in &extra.with(&line.extra).body {
             set(name, serde_json::from_str(value).ok());
         }
@@ -217,6 +253,37 @@ impl Chat {
         self.options.max_tokens.map_or(room, |most| u64::from(most).min(room))
     }
 
+    /// The prompts of a line: one, or one for each piece of a text that is too long and is to be cut.
+    #[must_use]
+    pub fn prompts(&self, line: &ChatLine, prompt: &str) -> Vec<String> {
+        let pieces = match (self.too_long, &line.source) {
+            (TooLong::Split, Some(QuotedFrom::Prompt(start, end))) => self.pieces(line, prompt, (*start, *end)),
+            _ => Vec::new(),
+        };
+        if pieces.len() < 2 { vec![prompt.to_owned()] } else { pieces }
+    }
+
+    fn pieces(&self, line: &ChatLine, prompt: &str, (start, end): (usize, usize)) -> Vec<String> {
+        let Some(text) = prompt.get(start..end) else { return Vec::new() };
+        let all = self.prompt_tokens(line, prompt);
+        let reply = self.options.max_tokens.map_or(USUAL_REPLY_TOKENS, u64::from).min(CONTEXT_TOKENS / 4);
+        // Tokens are estimated: a tenth of the context is left free.
+        let most = CONTEXT_TOKENS * 9 / 10 - reply;
+        if all <= most {
+            return Vec::new();
+        }
+        let around = all.saturating_sub(estimated_tokens(text));
+        let room = most.saturating_sub(around);
+        if room < LEAST_PIECE_TOKENS {
+            return Vec::new();
+        }
+        let pieces = split::pieces(text, room);
+        if pieces.len() > split::MOST_PIECES {
+            return Vec::new();
+        }
+        pieces.into_iter().map(|piece| format!("{}{}{}", &prompt[..start], &text[piece], &prompt[end..])).collect()
+    }
+
     /// The ending of the outputs' names, with its dot.
     #[must_use]
     pub const fn ending(&self) -> &'static str {
@@ -229,6 +296,11 @@ impl Chat {
         self.schema.as_ref().map(properties).unwrap_or_default()
     }
 }
+
+/// How long replies are taken to be where nothing bounds them.
+pub const USUAL_REPLY_TOKENS: u64 = 400;
+/// The least piece of a text that is worth a request.
+const LEAST_PIECE_TOKENS: u64 = 500;
 
 /// What a message takes beside its text.
 const MESSAGE_TOKENS: u64 = 4;
@@ -273,7 +345,18 @@ mod tests {
             extra: Extra::default(),
         };
         let examples = vec![Example { user: "2+2?".into(), assistant: "4".into() }];
-        Chat { options, system: Some("Be brief.".into()), schema: None, examples, repairs: 1, grounded: Vec::new() }
+        Chat {
+            options,
+            system: Some("Be brief.".into()),
+            system_template: None,
+            prompt: None,
+            schema: None,
+            examples,
+            tools: Vec::new(),
+            too_long: TooLong::Fail,
+            repairs: 1,
+            grounded: Vec::new(),
+        }
     }
 
     #[test]
@@ -330,6 +413,25 @@ mod tests {
         let open = Chat { options: ChatOptions { max_tokens: None, ..asked.options.clone() }, ..asked.clone() };
         assert_eq!(open.most_completion_tokens(768), 32_000);
         assert_eq!(asked.prompt_tokens(&ChatLine::default(), &"a".repeat(400)), 4 * 4 + 3 + 1 + 1 + 100);
+    }
+
+    #[test]
+    fn a_text_that_is_too_long_is_asked_in_pieces() {
+        let text = "Customer: a line of some length.\n".repeat(5_000);
+        let prompt = format!("Score this: {text} Be fair.");
+        let source = Some(QuotedFrom::Prompt(12, 12 + text.len()));
+        let line = ChatLine { source, ..ChatLine::default() };
+        assert_eq!(chat().prompts(&line, &prompt).len(), 1, "it is sent as it is");
+        let asked = Chat { too_long: TooLong::Split, ..chat() };
+        let prompts = asked.prompts(&line, &prompt);
+        assert!((2..5).contains(&prompts.len()), "{}", prompts.len());
+        for one in &prompts {
+            assert!(one.starts_with("Score this: Customer:") && one.ends_with(" Be fair."));
+            assert!(asked.prompt_tokens(&line, one) < 30_000);
+        }
+        assert_eq!(asked.prompts(&line, "Score this: a b").len(), 1);
+        assert_eq!(asked.prompts(&ChatLine::default(), &prompt).len(), 1, "nothing says what may be cut");
+        assert_eq!(asked.identity(&line), chat().identity(&line), "what fits is asked as before");
     }
 
     #[test]

@@ -196,7 +196,9 @@ mod tests {
         assert_eq!(schema.check(&json!({"resolved": true, "reason": "refund"})), Ok(()));
         let wrong = json!({"resolved": "yes", "reason": "x", "score": 9, "customer": {"calm": 1}, "extra": "secret"});
         let told = schema.check(&wrong).unwrap_err();
-        for part in ["`/resolved`: want boolean, but got string", "`/score`: must be <=5", "`/customer/calm`", "'extra'"] {
+        for part in
+            ["`/resolved`: want boolean, but got string", "`/score`: must be <=5", "`/customer/calm`", "'extra'"]
+        {
             assert!(told.iter().any(|one| one.contains(part)), "{part}: {told:?}");
         }
         assert!(!told.join("").contains("secret"), "values are not repeated");
@@ -233,9 +235,13 @@ mod tests {
                 ("evidence", false)
             ]
         );
-        let reply = json!({"resolved": false, "customer": {"name": "Ann"}, "evidence": [{"quote": "x"}], "score": null});
+        let reply =
+            json!({"resolved": false, "customer": {"name": "Ann"}, "evidence": [{"quote": "x"}], "score": null});
         let cells = cells(&found, &reply);
-        assert_eq!(Value::Object(cells), json!({"resolved": false, "customer.name": "Ann", "evidence": [{"quote": "x"}]}));
+        assert_eq!(
+            Value::Object(cells),
+            json!({"resolved": false, "customer.name": "Ann", "evidence": [{"quote": "x"}]})
+        );
     }
 
     #[test]

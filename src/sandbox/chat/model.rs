@@ -111,7 +111,8 @@ struct Filling<'r> {
 impl Filling<'_> {
     /// A value that fits. `name`: the property that it is for.
     fn value(&self, schema: &Value, name: &str, seed: u64, depth: usize) -> Value {
-        if let Some(to) = schema.get("$ref").and_then(Value::as_str).and_then(|to| self.root.pointer(to.strip_prefix('#')?))
+        if let Some(to) =
+            schema.get("$ref").and_then(Value::as_str).and_then(|to| self.root.pointer(to.strip_prefix('#')?))
         {
             return if depth < DEEPEST { self.value(to, name, mix(seed), depth + 1) } else { Value::Null };
         }
@@ -223,7 +224,10 @@ mod tests {
         assert_eq!(reply("Hi", json!({"max_tokens": 5})).finish_reason, FinishReason::Length);
         let tools = json!({"tools": [{"type": "function", "function": {"name": "refund"}}]});
         let called = reply("[[tool-call]]", tools);
-        assert_eq!((called.finish_reason, &called.tool_calls[0]["function"]["name"]), (FinishReason::ToolCalls, &json!("refund")));
+        assert_eq!(
+            (called.finish_reason, &called.tool_calls[0]["function"]["name"]),
+            (FinishReason::ToolCalls, &json!("refund"))
+        );
     }
 
     #[test]

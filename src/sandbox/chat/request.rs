@@ -1,8 +1,6 @@
 //! What a chat asks for in its body, validated as the API does.
 
-use serde_json::{Map, Value, json};
-
-use super::model::Reply;
+use serde_json::{Map, Value};
 
 /// How many bytes make a token here.
 pub(super) const BYTES_A_TOKEN: usize = 4;
@@ -85,7 +83,8 @@ impl ChatRequest {
         self.messages.iter().map(|message| format!("{}\n{}\n", message.role, message.content)).collect()
     }
 
-    fn tokens(&self) -> usize {
+    /// How many tokens its messages have.
+    pub(super) fn tokens(&self) -> usize {
         self.all_text().len().div_ceil(BYTES_A_TOKEN)
     }
 
@@ -93,17 +92,6 @@ impl ChatRequest {
     pub(super) fn room(&self) -> usize {
         let room = CONTEXT.saturating_sub(self.tokens());
         self.max_tokens.map_or(room, |most| most.min(room))
-    }
-
-    /// What it used, with this reply.
-    pub(super) fn usage(&self, made: &Reply, cached: u64) -> Value {
-        let (prompt, completion) = (self.tokens(), made.tokens());
-        json!({
-            "prompt_tokens": prompt,
-            "completion_tokens": completion,
-            "total_tokens": prompt + completion,
-            "prompt_tokens_details": { "cached_tokens": cached },
-        })
     }
 }
 
@@ -148,6 +136,8 @@ fn at_most(fields: &Map<String, Value>, name: &str, most: usize) -> Result<(), S
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -1,15 +1,10 @@
 //! Submitting prompts.
 
-use super::{
-    Chat,
-    definition::Chatting,
-    records::ChatFindings,
-    report::price_of,
-};
+use super::{Chat, chatting::Chatting, records::ChatFindings, report::price_of};
 use crate::{
     definition::{Definition, ManifestLine, Scan, manifest::JobDraft},
     domain::{
-        chat::{Chat as Asking, ChatLine, Usage},
+        chat::{Chat as Asking, ChatLine, USUAL_REPLY_TOKENS, Usage, merging},
         cost::{MicroUsd, Rates},
         task::{SpecChange, TaskSpec},
     },
@@ -17,9 +12,6 @@ use crate::{
     runner::intake::{ContentFindings, IntakeTask, OutputEndings, Purchases, Survey},
     store::{JobPlan, KeptClips, StoreError},
 };
-
-/// How long replies are taken to be where nothing bounds them.
-const USUAL_REPLY_TOKENS: u64 = 400;
 
 impl IntakeTask for Chat {
     /// The manifest's hash covers its prompts.
@@ -31,6 +23,10 @@ impl IntakeTask for Chat {
         "US dollars for a million tokens: a table with `input`, `cached` and `output`"
     }
 
+    fn price_line(&self, model: &str) -> String {
+        format!("[rates.\"{model}\"]\n  input = 0.4\n  cached = 0.1\n  output = 1.6")
+    }
+
     fn output_endings(&self, definition: &Definition) -> OutputEndings {
         OutputEndings { all: vec![ending(definition).to_owned()], may_be_empty: Vec::new() }
     }
@@ -40,14 +36,19 @@ impl IntakeTask for Chat {
     }
 
     fn asks_for_other_calls(&self, before: &TaskSpec, now: &TaskSpec) -> bool {
-        let calls = |spec: &TaskSpec| spec.read::<Asking>().ok().map(|asked| asked.identity(&ChatLine::default()));
+        // The texts of lines are made from templates: other templates make other texts of the same cells.
+        let calls = |spec: &TaskSpec| {
+            let asked = spec.read::<Asking>().ok()?;
+            Some((asked.identity(&ChatLine::default()), asked.system_template, asked.prompt))
+        };
         calls(before) != calls(now)
     }
 
     /// Long texts are not repeated.
     fn change_in_words(&self, change: &SpecChange, _before: &TaskSpec, _now: &TaskSpec) -> Option<String> {
         const LONGEST: usize = 60;
-        let is_long = |value: &serde_json::Value| value.is_object() || value.is_array() || value.to_string().len() > LONGEST;
+        let is_long =
+            |value: &serde_json::Value| value.is_object() || value.is_array() || value.to_string().len() > LONGEST;
         match change.name.as_str() {
             "temperature" | "max_tokens" | "top_p" | "seed" | "model" => None,
             name if is_long(&change.before) || is_long(&change.now) => Some(format!("`{name}` changed")),
@@ -62,7 +63,13 @@ impl IntakeTask for Chat {
 
     fn survey(&self, definition: &Definition, _: Option<KeptClips>, rates: &Rates) -> Option<Box<dyn Survey>> {
         let asked = definition.asks::<Chatting>()?.asked.clone();
-        Some(Box::new(ChatSurvey { asked, rates: rates.clone(), all: Tally::default(), new: Tally::default(), again: Tally::default() }))
+        Some(Box::new(ChatSurvey {
+            asked,
+            rates: rates.clone(),
+            all: Tally::default(),
+            new: Tally::default(),
+            again: Tally::default(),
+        }))
     }
 
     fn findings(&self, scan: &Scan) -> ContentFindings {
@@ -77,6 +84,7 @@ fn ending(definition: &Definition) -> &'static str {
 /// Requests, and what they take.
 #[derive(Default)]
 struct Tally {
+    jobs: u64,
     requests: u64,
     characters: u64,
     /// The tokens to read, and those of the replies at most.
@@ -84,8 +92,9 @@ struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, characters: u64, usage: Usage) {
-        self.requests += 1;
+    fn add(&mut self, characters: u64, (usage, requests): (Usage, u64)) {
+        self.jobs += 1;
+        self.requests += requests;
         self.characters += characters;
         self.usage += usage;
     }
@@ -101,7 +110,26 @@ struct ChatSurvey {
 }
 
 impl ChatSurvey {
-    fn usage_of(&self, line: &ChatLine, prompt: &str) -> Usage {
+    /// What the requests of a line use, and how many they are.
+    fn usage_of(&self, line: &ChatLine, prompt: &str) -> (Usage, u64) {
+        let prompts = self.asked.prompts(line, prompt);
+        let mut all = Usage::default();
+        let mut replies = 0;
+        for prompt in &prompts {
+            let one = self.usage_of_one(line, prompt);
+            replies += one.completion_tokens;
+            all += one;
+        }
+        let requests = prompts.len() as u64;
+        if requests == 1 {
+            return (all, 1);
+        }
+        let last = self.usage_of_one(line, &merging(&[]));
+        all += Usage { prompt_tokens: last.prompt_tokens + replies, ..last };
+        (all, requests + 1)
+    }
+
+    fn usage_of_one(&self, line: &ChatLine, prompt: &str) -> Usage {
         let prompt_tokens = self.asked.prompt_tokens(line, prompt);
         let most = self.asked.most_completion_tokens(prompt_tokens);
         let completion_tokens =
@@ -117,7 +145,8 @@ impl Survey for ChatSurvey {
             let own = draft.overrides.as_deref().and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
             let (usage, characters) = (self.usage_of(&own, prompt), prompt.chars().count() as u64);
             self.all.add(characters, usage);
-            if plan.is_bought_again() {
+            // Counted where the definition has changed: a line that changed by itself is simply new.
+            if plan.is_bought_again() || plan.is_changed() {
                 self.again.add(characters, usage);
             }
             if plan.is_worked() {
@@ -144,15 +173,18 @@ impl Survey for ChatSurvey {
         Purchases {
             all_parts: self.all.requests,
             all_units: by_model(self.all.characters),
-            jobs: self.new.requests,
+            jobs: self.new.jobs,
             parts: self.new.requests,
             units: by_model(self.new.characters),
             cost: priced.then(|| cost(&self.new.usage)),
             prices: vec![
-                format!("for about {} to read, none of them cached, and {reply}", counted(self.new.usage.prompt_tokens, "token")),
+                format!(
+                    "for about {} to read, none of them cached, and {reply}",
+                    counted(self.new.usage.prompt_tokens, "token")
+                ),
                 price_of(model, &self.rates),
             ],
-            again: self.again.requests,
+            again: self.again.jobs,
             again_units: self.again.characters,
             again_cost: if priced { cost(&self.again.usage) } else { MicroUsd::ZERO },
             in_words: Some(("calls", words)),

@@ -1,5 +1,6 @@
 //! Chat: a language model answers a prompt for each line, and its replies are checked before they count.
 
+mod chatting;
 mod definition;
 mod intake;
 mod prompt;

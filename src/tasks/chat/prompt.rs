@@ -53,7 +53,10 @@ fn name_in(text: &str) -> Option<&str> {
     let (name, _) = text.strip_prefix('{')?.split_once('}')?;
     let is_plain = |c: char| !matches!(c, '{' | '"' | '\'' | ',' | ':' | ';' | '\n' | '\r' | '[' | ']' | '\\');
     let is_date = name.starts_with("date:") && !name.contains(['\n', '{', '"']);
-    let is_name = (1..=LONGEST_NAME).contains(&name.len()) && name.trim() == name && name.chars().all(is_plain) && name.contains(char::is_alphanumeric);
+    let is_name = (1..=LONGEST_NAME).contains(&name.len())
+        && name.trim() == name
+        && name.chars().all(is_plain)
+        && name.contains(char::is_alphanumeric);
     (is_date || is_name).then_some(name)
 }
 
@@ -89,8 +92,7 @@ impl Prompt {
     /// A column that does not exist, or may be one of several.
     pub(super) fn of(template: &Template, uses: &Uses<'_>, schema: Option<&str>) -> Result<Self, String> {
         let definition = uses.definition;
-        let names =
-            Names { name: &definition.name, batch: Some(definition.batch.as_str()), date: definition.date };
+        let names = Names { name: &definition.name, batch: Some(definition.batch.as_str()), date: definition.date };
         let piece = |segment: &Segment| {
             if let Segment::Name(name) = segment {
                 if let Some(at) = uses.find(&[name], uses.columns.len())? {
@@ -178,15 +180,13 @@ mod tests {
         let mut record = Record::default();
         record.start(1);
         [" Ann ", "Hi.\nThere."].iter().for_each(|cell| record.push(cell));
-        let prompt = Prompt(vec![
-            Piece::Text("Call of ".into()),
-            Piece::Cell(0),
-            Piece::Text(": ".into()),
-            Piece::Cell(1),
-        ]);
+        let prompt =
+            Prompt(vec![Piece::Text("Call of ".into()), Piece::Cell(0), Piece::Text(": ".into()), Piece::Cell(1)]);
         let filled = prompt.fill(&record);
         assert_eq!((filled.text.as_str(), filled.has_content), ("Call of Ann: Hi.\nThere.", true));
-        let QuotedFrom::Prompt(start, end) = filled.quoted_from(&Prompt::of_cell(1), &record) else { panic!("it has it") };
+        let QuotedFrom::Prompt(start, end) = filled.quoted_from(&Prompt::of_cell(1), &record) else {
+            panic!("it has it")
+        };
         assert_eq!(&filled.text[start..end], "Hi.\nThere.");
         let other = Prompt::of_cell(0).fill(&record).quoted_from(&Prompt::of_cell(1), &record);
         assert_eq!(other, QuotedFrom::Text("Hi.\nThere.".into()));

@@ -25,6 +25,7 @@ const COLUMNS: &[Column] = &[
     Column::Status,
     Column::Outputs,
     Column::Model,
+    Column::Parts,
     Column::Tries,
     Column::BilledCalls,
     Column::CostUsd,
@@ -95,8 +96,10 @@ impl BatchRequest for Asking {
     }
 
     fn job(&self, job: &ReportRow) -> JobRequest {
-        let count = |of: fn(&Usage) -> u64| job.reply.as_ref().map_or(OwnCell::Empty, |reply| OwnCell::Count(of(&reply.usage)));
-        let mut own = vec![count(|own| own.prompt_tokens), count(|own| own.cached_tokens), count(|own| own.completion_tokens)];
+        let count =
+            |of: fn(&Usage) -> u64| job.reply.as_ref().map_or(OwnCell::Empty, |reply| OwnCell::Count(of(&reply.usage)));
+        let mut own =
+            vec![count(|own| own.prompt_tokens), count(|own| own.cached_tokens), count(|own| own.completion_tokens)];
         let cells = job.reply.as_ref().map(|reply| &reply.cells);
         own.extend(property_names(self).iter().map(|name| match cells.and_then(|cells| cells.get(name)) {
             None | Some(Value::Null) => OwnCell::Empty,

@@ -5,15 +5,18 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{
-    super::prompt::{self, SCHEMA},
-    Chatting,
+    super::{
+        chatting::Chatting,
+        prompt::{self, SCHEMA},
+    },
     draft::ChatDraft,
     files,
 };
 use crate::{
     definition::{Built, NoSource, Template, build::Builder, template::Segment},
     domain::chat::{
-        Chat, ChatModel, ChatOption, ChatOptions, Example, Grounded, REFUSED_BODY, ReplyRules, properties, with_schema,
+        Chat, ChatModel, ChatOption, ChatOptions, Example, Grounded, REFUSED_BODY, ReplyRules, TooLong, properties,
+        with_schema,
     },
 };
 
@@ -23,7 +26,9 @@ const DEFAULT_REPAIRS: u32 = 1;
 pub(super) fn build(said: &ChatDraft, on: &mut Builder<'_>) -> Built {
     let mut model = said.model;
     on.set_options("chat", |option: ChatOption, text| match option {
-        ChatOption::Model => text.parse().map(|own| model = Some(own)).map_err(|e: crate::domain::open::NoValue| e.to_string()),
+        ChatOption::Model => {
+            text.parse().map(|own| model = Some(own)).map_err(|e: crate::domain::open::NoValue| e.to_string())
+        }
     });
     on.missing("chat.model", model.is_none(), "model = \"electron\"");
     for name in REFUSED_BODY {
@@ -33,11 +38,13 @@ pub(super) fn build(said: &ChatDraft, on: &mut Builder<'_>) -> Built {
     }
     let schema = said.schema.as_ref().and_then(|file| schema(on, file));
     let examples = said.examples.as_ref().and_then(|file| files::examples_of(on, "chat.examples", file));
-    let system = said.system.as_ref().and_then(|text| template(on, "chat.system", text));
-    let prompt = said.prompt.as_ref().and_then(|text| template(on, "chat.prompt", text));
-    let grounded_in = said.grounded_in.as_ref().and_then(|text| {
-        prompt::parse(text).map_err(|message| on.fault("chat.grounded_in", message)).ok()
-    });
+    let tools = said.tools.as_ref().and_then(|file| files::tools_of(on, "chat.tools", file));
+    let (system_text, system) = said.system.as_ref().and_then(|text| template(on, "chat.system", text)).unzip();
+    let (prompt_text, prompt) = said.prompt.as_ref().and_then(|text| template(on, "chat.prompt", text)).unzip();
+    let grounded_in = said
+        .grounded_in
+        .as_ref()
+        .and_then(|text| prompt::parse(text).map_err(|message| on.fault("chat.grounded_in", message)).ok());
     let grounded = said.grounded.clone().unwrap_or_default();
     check_grounded(on, said, &grounded, schema.as_ref());
     let (system, templated) = told(system, schema.as_ref());
@@ -52,8 +59,12 @@ pub(super) fn build(said: &ChatDraft, on: &mut Builder<'_>) -> Built {
             extra: said.extra.clone(),
         },
         system,
+        system_template: system_text.filter(|_| templated.is_some()),
+        prompt: prompt_text,
         schema,
         examples: examples.unwrap_or_default(),
+        tools: tools.unwrap_or_default(),
+        too_long: said.too_long.unwrap_or(TooLong::Fail),
         repairs: said.repairs.unwrap_or(DEFAULT_REPAIRS),
         grounded,
     };
@@ -62,14 +73,15 @@ pub(super) fn build(said: &ChatDraft, on: &mut Builder<'_>) -> Built {
     Built { task: Arc::new(Chatting { asked, system: templated, prompt, grounded_in, no_text }), judged }
 }
 
-/// A template of a field that is a text or the name of a file.
-fn template(on: &mut Builder<'_>, field: &str, said: &str) -> Option<Template> {
+/// The text and the template of a field that is a text or the name of a file.
+fn template(on: &mut Builder<'_>, field: &str, said: &str) -> Option<(String, Template)> {
     let text = files::text_of(on, field, said)?;
-    prompt::parse(&text).map_err(|message| on.fault(field, message)).ok()
+    let template = prompt::parse(&text).map_err(|message| on.fault(field, message)).ok()?;
+    Some((text, template))
 }
 
 fn schema(on: &mut Builder<'_>, file: &str) -> Option<Value> {
-    let schema = files::schema_of(on, "chat.schema", file)?;
+    let schema = files::json_of(on, "chat.schema", file)?;
     match ReplyRules::new(Some(&schema), &[]) {
         Ok(_) => Some(schema),
         Err(message) => {
@@ -111,7 +123,7 @@ fn check_grounded(on: &mut Builder<'_>, said: &ChatDraft, grounded: &[String], s
     let is_faulty = said.schema.is_some() && schema.is_none();
     match schema {
         _ if grounded.is_empty() => {
-            if said.grounded_in.is_some() {
+            if said.grounded_in.is_some() && said.too_long != Some(TooLong::Split) {
                 on.fault("chat.grounded_in", "is of no use without `grounded`, which names the places that quote");
             }
         }
@@ -138,7 +150,8 @@ fn listed(names: &[String]) -> String {
 pub(super) fn notes(of: &Chatting) -> Vec<String> {
     let asked = &of.asked;
     let mut notes = Vec::new();
-    let bare: Vec<String> = asked.properties().into_iter().filter(|own| !own.is_described).map(|own| own.name).collect();
+    let bare: Vec<String> =
+        asked.properties().into_iter().filter(|own| !own.is_described).map(|own| own.name).collect();
     if !bare.is_empty() {
         notes.push(format!(
             "the schema does not say what {} mean{}: a `description` of each makes better replies",
@@ -159,7 +172,8 @@ fn unstable(of: &Chatting) -> Option<String> {
     let first = template.names().find(|name| *name != SCHEMA)?;
     let after = template.segments().iter().skip_while(|segment| !is_name(segment, first)).skip(1);
     let behind = after.map(|segment| if let Segment::Text(text) = segment { text.len() } else { 0 }).sum::<usize>();
-    let examples: usize = of.asked.examples.iter().map(|Example { user, assistant }| user.len() + assistant.len()).sum();
+    let examples: usize =
+        of.asked.examples.iter().map(|Example { user, assistant }| user.len() + assistant.len()).sum();
     let schema = of.asked.schema.as_ref().map_or(0, |schema| schema.to_string().len());
     (behind + examples + schema > 0).then(|| {
         format!(

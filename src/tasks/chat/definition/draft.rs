@@ -12,7 +12,7 @@ use crate::{
         walk::{Section, TomlWalk, Wrong},
     },
     domain::{
-        chat::{ChatModel, Grounded, MOST_REPAIRS},
+        chat::{ChatModel, Grounded, MOST_REPAIRS, TooLong},
         extra::Extra,
     },
 };
@@ -30,8 +30,8 @@ fields! {
 
 fields! {
     /// What a language model is asked for each line. If finished lines would have to be paid for again after a change, the command
-    /// exits with 2 and says what it costs, until you say `--rebuy`: that is so for all that is sent. `grounded` and `grounded_in`
-    /// are judged again for nothing.
+    /// exits with 2 and says what it costs, until you say `--rebuy`: that is so for all that is sent. After a change of `grounded` or
+    /// `grounded_in`, `run` judges again and pays for nothing.
     ///
     /// In `system` and `prompt`, `{column}` stands for a cell of the line; other braces, as those of JSON, stand for themselves, and
     /// `{{column}}` for `{column}`. A value that ends in `.md` or `.txt` is the name of a file beside the definition.
@@ -58,10 +58,14 @@ fields! {
         "stop": "a list of strings" (= "[]") => Pays;
         /// How often a reply that does not fit the schema is sent back to the model with what is wrong: 0 to 5. Each time is a call, and costs what it costs.
         "repairs": "a whole number" (= "1") => Nothing;
+        /// Functions that the model may call: the name of a file with a list in JSON, as the API takes it. wavebatch runs none; the calls are the output.
+        "tools": "a string" () => Pays;
+        /// What happens to a line that is too long for the context, as far as its tokens can be estimated.
+        "too_long": [TooLong] (= "\"fail\"") => Nothing;
         /// Places of the reply whose texts must stand in the line's source, e.g. `["evidence", "*.quote"]`: names with dots, and `*` for any name. Lists are looked through. Case, spaces and punctuation do not matter.
-        "grounded": "a list of strings" (= "[]") => Writes;
+        "grounded": "a list of strings" (= "[]") => Nothing;
         /// The text that quotes must stand in: a template over columns.
-        "grounded_in": "a string" (or "`{transcript}`, else the prompt") => Writes;
+        "grounded_in": "a string" (or "`{transcript}`, else the prompt") => Nothing;
     }
 }
 
@@ -80,6 +84,8 @@ pub(super) struct ChatDraft {
     pub(super) seed: Option<i64>,
     pub(super) stop: Option<Vec<String>>,
     pub(super) repairs: Option<u32>,
+    pub(super) tools: Option<String>,
+    pub(super) too_long: Option<TooLong>,
     pub(super) grounded: Option<Vec<String>>,
     pub(super) grounded_in: Option<String>,
     pub(super) extra: Extra,
@@ -107,6 +113,8 @@ pub(super) fn read(page: &mut Page<'_, '_>) -> ChatDraft {
         }),
         stop: read_stop(walk, s),
         repairs: walk.count_in(s, "repairs", 0..=MOST_REPAIRS),
+        tools: walk.text(s, "tools", some),
+        too_long: walk.text(s, "too_long", named),
         grounded: walk.list(s, "grounded", |text| Grounded::parse(text).map(|_| text.trim().to_owned())),
         grounded_in: walk.text(s, "grounded_in", some),
         extra: Extra::default(),

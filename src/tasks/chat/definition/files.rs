@@ -35,8 +35,8 @@ fn is_file_name(text: &str) -> bool {
     is_one_word && [".md", ".txt", ".text"].iter().any(|ending| lower.ends_with(ending))
 }
 
-/// The JSON Schema in a file.
-pub(super) fn schema_of(on: &mut Builder<'_>, field: &str, file: &str) -> Option<Value> {
+/// The JSON in a file.
+pub(super) fn json_of(on: &mut Builder<'_>, field: &str, file: &str) -> Option<Value> {
     let text = read(on, field, file)?;
     match serde_json::from_str(&text) {
         Ok(schema) => Some(schema),
@@ -45,6 +45,21 @@ pub(super) fn schema_of(on: &mut Builder<'_>, field: &str, file: &str) -> Option
             None
         }
     }
+}
+
+/// The functions in a file.
+pub(super) fn tools_of(on: &mut Builder<'_>, field: &str, file: &str) -> Option<Vec<Value>> {
+    /// The most that the API takes.
+    const MOST: usize = 64;
+    let message = match json_of(on, field, file)? {
+        Value::Array(tools) if tools.is_empty() || tools.len() > MOST => {
+            format!("has {} functions; 1 to {MOST} are taken", tools.len())
+        }
+        Value::Array(tools) if tools.iter().all(Value::is_object) => return Some(tools),
+        _ => r#"must be a list like [{"type": "function", "function": {"name": "…", "parameters": {}}}]"#.to_owned(),
+    };
+    on.fault(field, format!("`{}`: {message}", shown(on, file)));
+    None
 }
 
 /// The turns in a file of JSON Lines.
@@ -71,7 +86,10 @@ pub(super) fn examples_of(on: &mut Builder<'_>, field: &str, file: &str) -> Opti
         }
     }
     if is_good && (examples.is_empty() || examples.len() > MOST_EXAMPLES) {
-        on.fault(field, format!("`{}`: has {} examples; 1 to {MOST_EXAMPLES} are taken", shown(on, file), examples.len()));
+        on.fault(
+            field,
+            format!("`{}`: has {} examples; 1 to {MOST_EXAMPLES} are taken", shown(on, file), examples.len()),
+        );
         is_good = false;
     }
     is_good.then_some(examples)

@@ -9,10 +9,10 @@ mod tests;
 use jiff::civil::Date;
 
 use self::draft::ChatDraft;
-use super::{Chat, records};
+use super::{Chat, chatting::Chatting, records};
 use crate::{
     definition::{
-        Built, DefinitionTask, ExtraRules, Faults, NoSource, Page, TaskDefinition, TaskDraft, Template,
+        Built, DefinitionTask, ExtraRules, Faults, Page, TaskDefinition, TaskDraft, Template,
         build::Builder,
         fields::FieldTable,
         manifest::{OpenManifest, RecordReader, UnnamedColumns},
@@ -24,21 +24,6 @@ use crate::{
         task::{Asked, TaskName, TaskSpec},
     },
 };
-
-/// The settings of a chat.
-#[derive(Debug, Clone)]
-pub(super) struct Chatting {
-    /// What the ledger keeps of them. Its system text is none if a line's is made from its columns.
-    pub(super) asked: Asking,
-    /// The text before all others, if it has names in it.
-    pub(super) system: Option<Template>,
-    /// What a line asks; `None`: the column that is known to hold it.
-    pub(super) prompt: Option<Template>,
-    /// Where quotes must stand; `None`: in the column `transcript`, else in the prompt.
-    pub(super) grounded_in: Option<Template>,
-    /// What happens to lines that ask nothing.
-    pub(super) no_text: NoSource,
-}
 
 impl DefinitionTask for Chat {
     fn read(&self, page: &mut Page<'_, '_>) -> Box<dyn TaskDraft> {

@@ -17,7 +17,10 @@ fn load(fields: &str) -> Result<Definition, Faults> {
     write("objekt.json", r#"{"properties": {"a": {"type": "objekt"}}}"#);
     write("prompts/rules.md", "Be fair, like {\"resolved\": true}.\r\n\n");
     write("empty.md", "\n");
-    write("examples.jsonl", "{\"user\": \"a\", \"assistant\": {\"resolved\": true}}\n\n{\"user\": \"b\", \"assistant\": \"c\"}\n");
+    write(
+        "examples.jsonl",
+        "{\"user\": \"a\", \"assistant\": {\"resolved\": true}}\n\n{\"user\": \"b\", \"assistant\": \"c\"}\n",
+    );
     write("bad.jsonl", "{\"user\": \"a\"}\n{\"user\": 1, \"assistant\": \"c\"}\n");
     write("a.toml", &format!("task = \"chat\"\nmanifest = \"calls.csv\"\n{fields}"));
     let over = Overrides { working_dir: Some(dir.path().to_path_buf()), ..Overrides::default() };
@@ -45,7 +48,10 @@ fn the_whole_example_is_read() {
     assert!(system.starts_with("Be fair, like {\"resolved\": true}.\n\nReply with one JSON object"), "{system}");
     assert!(system.ends_with('}') && read.system.is_none());
     let options = &asked.options;
-    assert_eq!((options.temperature, options.top_p, options.max_tokens, options.seed), (Some(0.0), Some(0.5), Some(400), Some(-7)));
+    assert_eq!(
+        (options.temperature, options.top_p, options.max_tokens, options.seed),
+        (Some(0.0), Some(0.5), Some(400), Some(-7))
+    );
     assert_eq!((options.stop.len(), options.extra.body.len(), asked.repairs), (1, 1, 2));
     assert_eq!(asked.examples[0].assistant, "{\"resolved\":true}", "an object is its JSON");
     assert_eq!((asked.grounded.as_slice(), asked.examples.len()), (&["evidence".to_owned()][..], 2));
@@ -55,7 +61,8 @@ fn the_whole_example_is_read() {
 fn little_is_needed_and_the_rest_has_defaults() {
     let read = chatting("");
     assert_eq!((read.asked.repairs, read.asked.system.is_none(), read.prompt.is_none()), (1, true, true));
-    let with_schema = chatting("system = \"First. {schema} Last.\"\nschema = \"card.schema.json\"\n").asked.system.unwrap();
+    let with_schema =
+        chatting("system = \"First. {schema} Last.\"\nschema = \"card.schema.json\"\n").asked.system.unwrap();
     assert!(with_schema.starts_with("First. {\"type\"") && with_schema.ends_with("} Last."), "{with_schema}");
     let own = chatting("system = \"For {agent}.\"\nschema = \"card.schema.json\"\n");
     assert!(own.asked.system.is_none() && own.system.is_some(), "each line has its own");

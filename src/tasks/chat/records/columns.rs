@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        definition::Chatting,
+        chatting::Chatting,
         prompt::{Prompt, SCHEMA},
     },
     PROMPT_NAMES,
@@ -13,7 +13,7 @@ use crate::{
         manifest::{Columns, KEY_NAMES, NameRule, OpenManifest, Uses, extras, rule_name},
         text::ticked,
     },
-    domain::chat::{OWN_BODY, REFUSED_BODY},
+    domain::chat::{OWN_BODY, REFUSED_BODY, TooLong},
 };
 
 /// The column that quotes are looked for in, if the definition names none.
@@ -48,7 +48,8 @@ impl ChatColumns {
         }
         let mut fault = |message: String| faults.push(manifest.fault(message));
         let definition = manifest.definition;
-        let uses = Uses { definition, columns: &columns, own: columns.len(), of_files: false, doubled: &manifest.doubled };
+        let uses =
+            Uses { definition, columns: &columns, own: columns.len(), of_files: false, doubled: &manifest.doubled };
         let key = match definition.key_column.as_ref() {
             Some(template) => uses.rule(template, columns.len()).map(Some),
             None => uses.find(&KEY_NAMES, columns.len()).map(|at| at.map(NameRule::Cell)),
@@ -61,12 +62,15 @@ impl ChatColumns {
             None => uses.find(&PROMPT_NAMES, columns.len()).map(|at| at.map(Prompt::of_cell)),
         };
         let prompt = prompt.map_err(&mut fault);
-        let system = asked.system.as_ref().map(of).transpose().map_err(|message| fault(format!("chat.system: {message}")));
+        let system =
+            asked.system.as_ref().map(of).transpose().map_err(|message| fault(format!("chat.system: {message}")));
+        let splits = asked.asked.too_long == TooLong::Split;
         let source = quotes(asked, &uses).map_err(|message| fault(format!("chat.grounded_in: {message}")));
         match &prompt {
             Ok(None) => fault(no_prompt(&columns)),
             Ok(Some(prompt)) => {
-                let same = || prompt.columns().chain(system.iter().flatten().flat_map(Prompt::columns)).next().is_none();
+                let same =
+                    || prompt.columns().chain(system.iter().flatten().flat_map(Prompt::columns)).next().is_none();
                 if same() {
                     fault(format!(
                         "chat.prompt: has no column in it, so that all lines ask the same; found: {}",
@@ -75,6 +79,17 @@ impl ChatColumns {
                 }
             }
             Err(()) => {}
+        }
+        let source = match (&prompt, source) {
+            // The text that is cut is the one that quotes stand in, else the whole prompt.
+            (Ok(Some(prompt)), Ok(None)) if splits => Ok(prompt.column().map(Prompt::of_cell)),
+            (_, source) => source,
+        };
+        if let (Ok(Some(prompt)), Ok(source)) = (&prompt, &source) {
+            let cut = source.as_ref().and_then(Prompt::column);
+            if splits && !prompt.columns().any(|at| Some(at) == cut) {
+                fault("chat.too_long: there is no one column in `prompt` that could be cut; say which it is: grounded_in = \"{transcript}\"".to_owned());
+            }
         }
         let used = [key.as_ref().and_then(NameRule::column)];
         let owned: Vec<&str> = OWN_BODY.iter().chain(REFUSED_BODY).copied().collect();
@@ -121,7 +136,7 @@ impl ChatColumns {
 /// Where quotes must stand: as the definition says, else in the transcript. `None`: there are no quotes, or they stand in the
 /// prompt.
 fn quotes(asked: &Chatting, uses: &Uses<'_>) -> Result<Option<Prompt>, String> {
-    if asked.asked.grounded.is_empty() {
+    if asked.asked.grounded.is_empty() && asked.asked.too_long == TooLong::Fail {
         return Ok(None);
     }
     match &asked.grounded_in {

@@ -32,6 +32,8 @@ pub(in crate::tasks::chat) struct ChatFindings {
     longest: Option<(u64, String)>,
     /// Lines that leave no room for their reply.
     beyond: u64,
+    /// Lines that are cut.
+    cut: u64,
     notes: Vec<LineNote>,
 }
 
@@ -48,8 +50,22 @@ impl ChatFindings {
         );
         let mut facts = vec![("tokens", about)];
         if found.beyond > 0 {
-            let lines = if found.beyond == 1 { "1 line has".to_owned() } else { format!("{} lines have", grouped(found.beyond)) };
-            facts.push(("", format!("{lines} no room for a reply: a request and its reply have {} tokens at most", grouped(CONTEXT_TOKENS))));
+            let lines = if found.beyond == 1 {
+                "1 line has".to_owned()
+            } else {
+                format!("{} lines have", grouped(found.beyond))
+            };
+            facts.push((
+                "",
+                format!(
+                    "{lines} no room for a reply: a request and its reply have {} tokens at most",
+                    grouped(CONTEXT_TOKENS)
+                ),
+            ));
+        }
+        if found.cut > 0 {
+            let lines = counted(found.cut, "line");
+            facts.push(("", format!("{lines} of them cut, since a request has no room for the whole: a request for each piece, and one more")));
         }
         let fields: Map<_, _> = [
             ("prompt_tokens".to_owned(), json!(found.tokens)),
@@ -84,6 +100,7 @@ impl Gathering {
         }
         let found = &mut self.found;
         let tokens = asked.prompt_tokens(line, prompt);
+        let pieces = asked.prompts(line, prompt).len();
         if found.longest.is_none() {
             found.stable = asked.stable_tokens(line);
         }
@@ -92,10 +109,15 @@ impl Gathering {
             found.longest = Some((tokens, key.to_string()));
         }
         let wanted = asked.options.max_tokens.map_or(1, u64::from);
-        if tokens + wanted > CONTEXT_TOKENS {
+        if pieces > 1 {
+            found.cut += 1;
+        } else if tokens + wanted > CONTEXT_TOKENS {
             found.beyond += 1;
             if found.notes.len() < MOST_NOTES {
-                let reply = asked.options.max_tokens.map(|most| format!(", and its reply may have {}", grouped(u64::from(most))));
+                let reply = asked
+                    .options
+                    .max_tokens
+                    .map(|most| format!(", and its reply may have {}", grouped(u64::from(most))));
                 let what = format!(
                     "has about {}{}: over the {} of a request and its reply; the API will refuse it",
                     counted(tokens, "token"),

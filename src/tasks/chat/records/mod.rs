@@ -7,7 +7,7 @@ use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 pub(super) use self::findings::ChatFindings;
 use self::{columns::ChatColumns, findings::Gathering};
-use super::definition::Chatting;
+use super::chatting::Chatting;
 use crate::{
     definition::{
         Faults, NoSource,
@@ -59,7 +59,12 @@ impl RecordReader for Prompts<'_> {
     }
 
     fn begin(&self, depth: ScanDepth) -> Box<dyn LineJudge + '_> {
-        Box::new(PromptJudge { of: self, last: Last::Bad, gathering: Gathering::new(depth), identities: HashMap::new() })
+        Box::new(PromptJudge {
+            of: self,
+            last: Last::Bad,
+            gathering: Gathering::new(depth),
+            identities: HashMap::new(),
+        })
     }
 
     fn doubled_key(&self, _key: &str, first: &LineName) -> LineFault {
@@ -128,7 +133,9 @@ impl LineJudge for PromptJudge<'_> {
 
     fn gather(&mut self, _name: &mut dyn FnMut(&str)) {
         match &self.last {
-            Last::Good(asked) => self.gathering.add((asked.number, &asked.key), &self.of.asked.asked, &asked.line, &asked.prompt),
+            Last::Good(asked) => {
+                self.gathering.add((asked.number, &asked.key), &self.of.asked.asked, &asked.line, &asked.prompt)
+            }
             Last::Idle => self.gathering.add_idle(),
             Last::Bad => {}
         }

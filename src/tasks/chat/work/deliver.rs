@@ -15,8 +15,11 @@ use crate::{
     store::{Finish, StoreError},
 };
 
-/// Writes the output of the last of these replies.
-pub(super) async fn deliver(job: &ChatJob<'_>, replies: Vec<JudgedReply>) -> Result<Next, StoreError> {
+/// Writes the output of the last of these replies, to a line that was asked in so many pieces.
+pub(super) async fn deliver(
+    job: &ChatJob<'_>,
+    (replies, pieces): (Vec<JudgedReply>, usize),
+) -> Result<Next, StoreError> {
     let on = job.on;
     let Some(last) = replies.last() else { return Ok(Next::again_at(on.now())) };
     if !on.is_held().await? {
@@ -35,7 +38,7 @@ pub(super) async fn deliver(job: &ChatJob<'_>, replies: Vec<JudgedReply>) -> Res
         state: Some(if doubt.is_some() { JobState::Suspect } else { JobState::Succeeded }),
         error_kind: doubt.map(|(reason, _)| reason.to_string()),
         error: doubt.map(|(_, words)| words.clone()),
-        facts: Facts { reply: Some(reply), ..Facts::default() }.or(on.job().facts.clone()),
+        facts: Facts { reply: Some(reply), parts: Some(pieces as u64), ..Facts::default() }.or(on.job().facts.clone()),
         units: Some(job.prompt.chars().count() as u64),
         request_id: last.facts.request_id.clone(),
         processing_ms,
@@ -65,8 +68,9 @@ fn item(key: &str, result: &Reply) -> Item {
 fn cells_of(job: &ChatJob<'_>, result: &Reply) -> Map<String, Value> {
     match (result, &job.batch.asked.schema) {
         (Reply::Object(object), Some(_)) => cells(&job.batch.asked.properties(), object),
+        (Reply::Object(object), None) => [(REPLY.to_owned(), object.clone())].into_iter().collect(),
         (Reply::Text(text), None) => [(REPLY.to_owned(), Value::from(text.trim()))].into_iter().collect(),
-        _ => Map::new(),
+        (Reply::Text(_), Some(_)) => Map::new(),
     }
 }
 
@@ -74,7 +78,8 @@ fn notes(replies: &[JudgedReply]) -> Option<String> {
     let last = replies.last()?;
     let doubt = last.judged.doubt.as_ref().map(|(reason, _)| Note::from(*reason));
     let notes = [
-        (replies.len() > 1 && last.judged.faults.is_empty()).then_some(Note::Repaired),
+        (replies.iter().any(|reply| !reply.judged.faults.is_empty()) && last.judged.faults.is_empty())
+            .then_some(Note::Repaired),
         replies.iter().any(|reply| reply.paid_again).then_some(Note::PaidAgain),
         doubt,
     ];

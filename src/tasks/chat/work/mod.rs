@@ -14,8 +14,11 @@ use crate::{
     domain::{
         batch::BatchSpec,
         call::ErrorKind,
-        chat::{Chat as Asking, ChatLine, Completion, Judged, LEAST_PREFIX_TOKENS, QuotedFrom, Repair, ReplyRules, Usage},
-        job::JobState,
+        chat::{
+            Chat as Asking, ChatLine, Completion, Judged, LEAST_PREFIX_TOKENS, MOST_REPAIRS, QuotedFrom, Repair, Reply,
+            ReplyRules, Usage, merging,
+        },
+        job::{CallState, JobState},
         pool::Pool,
         task::{Asked, SpecError},
     },
@@ -37,10 +40,8 @@ impl Maker for Chat {
 impl RunnerTask for Chat {
     fn bind(&self, spec: &BatchSpec, _: &RunnerConfig) -> Result<Arc<dyn BatchTask>, SpecError> {
         let asked: Asking = spec.task.read()?;
-        let rules = ReplyRules::new(asked.schema.as_ref(), &asked.grounded).map_err(|message| SpecError::Shape {
-            task: Asking::TASK,
-            source: serde::de::Error::custom(message),
-        })?;
+        let rules = ReplyRules::new(asked.schema.as_ref(), &asked.grounded)
+            .map_err(|message| SpecError::Shape { task: Asking::TASK, source: serde::de::Error::custom(message) })?;
         Ok(Arc::new(ChatBatch { asked, rules: Arc::new(rules), lead: Lead::default() }))
     }
 }
@@ -71,6 +72,12 @@ impl BatchTask for ChatBatch {
     }
 }
 
+/// The piece of a line that is asked as a whole.
+const WHOLE: i64 = 0;
+/// The parts of the journal that each piece has: its request, and its repairs.
+const PARTS_EACH: i64 = 16;
+const _: () = assert!((MOST_REPAIRS as i64) < PARTS_EACH, "a piece has a part for each repair");
+
 /// A prompt to be answered.
 struct ChatJob<'a> {
     on: JobContext<'a>,
@@ -89,17 +96,64 @@ struct JudgedReply {
 }
 
 impl ChatJob<'_> {
-    /// Asks, and asks again while the reply does not fit and repairs are left. Each try has a call of its own in the journal.
+    /// Asks for the line, or for each piece of it and then for one reply of all.
     async fn work(&self) -> Result<Next, StoreError> {
+        let asked = &self.batch.asked;
+        let mut prompts = asked.prompts(&self.line, &self.prompt);
+        if prompts.len() > 1 && self.is_answered_whole().await? {
+            prompts = vec![self.prompt.clone()];
+        }
+        let mut all: Vec<JudgedReply> = Vec::new();
+        if let [only] = prompts.as_slice() {
+            return match self.converse(WHOLE, only).await? {
+                Ok(replies) => deliver::deliver(self, (replies, 1)).await,
+                Err(next) => Ok(next),
+            };
+        }
+        let (count, mut results) = (prompts.len(), Vec::with_capacity(prompts.len()));
+        for (prompt, piece) in prompts.iter().zip(1_i64..) {
+            let mut replies = match self.converse(piece, prompt).await? {
+                Ok(replies) => replies,
+                Err(next) => return Ok(next),
+            };
+            let doubt = replies.last_mut().and_then(|last| last.judged.doubt.as_mut());
+            let is_doubted = doubt.map(|(_, words)| *words = format!("part {piece} of {count}: {words}")).is_some();
+            results.extend(replies.last().map(|last| match &last.judged.result {
+                Reply::Text(text) => text.clone(),
+                Reply::Object(object) => object.to_string(),
+            }));
+            all.extend(replies);
+            // What cannot be right makes nothing right of the whole.
+            if is_doubted {
+                return deliver::deliver(self, (all, count)).await;
+            }
+        }
+        match self.converse(i64::try_from(count).unwrap_or(i64::MAX / PARTS_EACH) + 1, &merging(&results)).await? {
+            Ok(replies) => {
+                all.extend(replies);
+                deliver::deliver(self, (all, count)).await
+            }
+            Err(next) => Ok(next),
+        }
+    }
+
+    /// Whether the whole was asked and answered before it was to be cut.
+    async fn is_answered_whole(&self) -> Result<bool, StoreError> {
+        let part = one_call::part_of(self.on, Pool::Chat, WHOLE).await?;
+        Ok(part.journal.calls.iter().any(|call| call.state == CallState::Answered))
+    }
+
+    /// Asks, and asks again while the reply does not fit and repairs are left. Each try has a call of its own in the journal.
+    async fn converse(&self, piece: i64, prompt: &str) -> Result<Result<Vec<JudgedReply>, Next>, StoreError> {
         let mut replies: Vec<JudgedReply> = Vec::new();
         for nth in 0..=i64::from(self.batch.asked.repairs) {
-            let mut part = one_call::part_of(self.on, Pool::Chat, nth).await?;
+            let mut part = one_call::part_of(self.on, Pool::Chat, piece * PARTS_EACH + nth).await?;
             part.reload().await?;
-            let reply = match self.reply(&mut part, &replies).await? {
+            let reply = match self.reply(&mut part, prompt, &replies).await? {
                 Ok(reply) => reply,
                 // A repair that cannot be had leaves the reply that there is.
                 Err(Next::Leave(To::Finished(finish))) if nth > 0 && finish.state == Some(JobState::Failed) => break,
-                Err(next) => return Ok(next),
+                Err(next) => return Ok(Err(next)),
             };
             let is_over = reply.judged.faults.is_empty();
             replies.push(reply);
@@ -107,20 +161,21 @@ impl ChatJob<'_> {
                 break;
             }
         }
-        deliver::deliver(self, replies).await
+        Ok(Ok(replies))
     }
 
     /// The reply to one request: a kept one, or one that is bought now.
     async fn reply(
         &self,
         part: &mut PartContext<'_>,
+        prompt: &str,
         earlier: &[JudgedReply],
     ) -> Result<Result<JudgedReply, Next>, StoreError> {
         let repairs: Vec<Repair<'_>> = earlier
             .iter()
             .map(|reply| Repair { reply: &reply.completion.text, faults: &reply.judged.faults })
             .collect();
-        let body = self.batch.asked.body(&self.line, &self.prompt, &repairs);
+        let body = self.batch.asked.body(&self.line, prompt, &repairs);
         let mut caller = ChatCaller::new(self, body);
         let answer = match self.turn(part, &mut caller).await? {
             Ok(answer) => answer,
@@ -129,8 +184,12 @@ impl ChatJob<'_> {
         let (completion, facts) = match answer {
             PartAnswer::Fresh(fresh) => {
                 let processing_ms = Some(fresh.processing_ms);
-                let facts =
-                    AnswerFacts { request_id: fresh.answer.request_id, content_expiry: None, processing_ms, from_log: false };
+                let facts = AnswerFacts {
+                    request_id: fresh.answer.request_id,
+                    content_expiry: None,
+                    processing_ms,
+                    from_log: false,
+                };
                 (fresh.answer.completion, facts)
             }
             PartAnswer::Kept(kept) => {
