@@ -96,7 +96,7 @@ mod tests {
             assert!(text[pair[1].clone()].starts_with("Customer:"));
         }
         assert!(found.iter().all(|piece| estimated_tokens(&text[piece.clone()]) <= 90));
-        assert_eq!(pieces("short", 80), [0..5]);
+        assert_eq!(pieces("short", 80), vec![Range { start: 0, end: 5 }]);
         assert!(pieces("", 80).is_empty());
     }
 
@@ -107,7 +107,7 @@ mod tests {
         let all: usize = found.iter().map(|piece| text[piece.clone()].len()).sum();
         assert!(found.len() > 5 && all >= text.len());
         assert_eq!(found.last().unwrap().end, text.len());
-        assert!(pieces("aaaa", 1).len() >= 1, "it ends");
+        assert!(!pieces("aaaa", 1).is_empty(), "it ends");
     }
 
     #[test]

@@ -11,6 +11,8 @@ use crate::domain::chat::{FinishReason, object_in};
 
 /// How a repair begins.
 const REPAIR: &str = "Your reply does not fit";
+/// How the last request to a text in pieces begins.
+const MERGE: &str = "The text was too long, and was read in";
 /// The deepest nesting that it fills.
 const DEEPEST: usize = 6;
 
@@ -63,6 +65,9 @@ fn content(request: &ChatRequest) -> String {
         object_in(&message.content).filter(|object| object.get("properties").is_some_and(Value::is_object))
     });
     let Some(schema) = schema else { return json!({ "reply": first_words }).to_string() };
+    if let Some(one) = object_in(asked).filter(|_| asked.starts_with(MERGE)) {
+        return one.to_string();
+    }
     let filling = Filling { root: &schema, asked, invents: request.has("invented-quote") };
     let mut object = filling.value(&schema, "", seed(asked), 0);
     let is_repair = request.prompt().starts_with(REPAIR);

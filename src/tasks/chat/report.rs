@@ -110,7 +110,7 @@ impl BatchRequest for Asking {
 
     fn field_of(&self, column: Column) -> Option<Field> {
         let default = Some(self.options.model.as_str().to_owned());
-        (column == Column::Model).then(|| Field::Option { path: &["model"], default })
+        (column == Column::Model).then_some(Field::Option { path: &["model"], default })
     }
 
     fn pool(&self) -> Pool {
