@@ -247,8 +247,7 @@ fn message(
         let gone = settings.tasks.reports().get(plan.spec.task.name).map_or("", |task| task.gone());
         facts.extend(plan_facts(plan, (&config.choice, settings.environment)));
         facts.extend(lines(plan, asked, gone));
-        facts
-            .extend(messages::columns(&plan.scan.columns, if definition.of.reads_texts() { "text" } else { "source" }));
+        facts.extend(messages::columns(&plan.scan.columns, definition.of.content_name()));
         facts.extend(messages::preview(&plan.preview));
         facts.extend(messages::passed_over(&plan.scan.ignored));
     }

@@ -12,7 +12,10 @@ use crate::{
 pub(super) fn purchases(found: &Purchases, unit: Unit, priced: bool) -> Vec<String> {
     let all: u64 = found.all_units.values().sum();
     let new: u64 = found.units.values().sum();
-    let mut facts = vec![fact("parts", in_parts(unit, (all, found.all_parts), (new, found.parts)))];
+    let mut facts = vec![match &found.in_words {
+        Some((title, words)) => fact(title, words),
+        None => fact("parts", in_parts(unit, (all, found.all_parts), (new, found.parts))),
+    }];
     facts.extend(found.groups.iter().map(|group| {
         let all_and_new = ((group.all_units, group.all_parts), (group.units, group.parts));
         let cost = group.cost.filter(|_| priced && group.parts > 0);

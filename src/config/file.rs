@@ -16,13 +16,30 @@ use crate::{
         notify,
         walk::{Section, TomlWalk, Wrong},
     },
-    domain::{batch::MicroUsd, cost::Rates, pool::Pool, s3::S3Settings, spend::SpendRule},
+    domain::{
+        batch::MicroUsd,
+        cost::{Rates, TokenPrices},
+        pool::Pool,
+        s3::S3Settings,
+        spend::SpendRule,
+    },
     store::{LedgerAddress, ServerAddress},
 };
 
 /// The tables of `wavebatch.toml`, in the order of the reference.
-pub const TABLES: &[FieldTable] =
-    &[ROOT, spool::S3, audio::AUDIO, LIMITS, POOL, RATES, spend::SPEND, webhook::WEBHOOK, serve::SERVE, notify::NOTIFY];
+pub const TABLES: &[FieldTable] = &[
+    ROOT,
+    spool::S3,
+    audio::AUDIO,
+    LIMITS,
+    POOL,
+    RATES,
+    TOKENS,
+    spend::SPEND,
+    webhook::WEBHOOK,
+    serve::SERVE,
+    notify::NOTIFY,
+];
 
 fields! {
     /// The ledger and the API.
@@ -50,13 +67,13 @@ fields! {
 }
 
 fields! {
-    /// The limits of one pool: `[limits.pulse]`, `[limits.pulse-pro]`, `[limits.tts]` for all models of speech together, or the name
-    /// of a model that this release does not know. 0 is no limit.
+    /// The limits of one pool: `[limits.pulse]`, `[limits.pulse-pro]`, `[limits.tts]` for all models of speech together,
+    /// `[limits.chat]`, or the name of a model that this release does not know. 0 is no limit.
     POOL = "limits.POOL" {
         /// Calls that begin in a minute.
-        "requests_per_minute": "a whole number" (or "25 for transcription, no limit for speech");
+        "requests_per_minute": "a whole number" (or "25 for transcription, 10 for chat, no limit for speech");
         /// Calls in flight at the same time.
-        "concurrency": "a whole number" (or "10 for speech, no limit for transcription");
+        "concurrency": "a whole number" (or "10 for speech, 3 for chat, no limit for transcription");
     }
 }
 
@@ -73,8 +90,21 @@ fields! {
         "lightning": "a number" (= "0.175");
         /// 10,000 characters of text by `lightning_v3.1_pro`.
         "lightning-pro": "a number" (= "0.195");
-        /// A model that this release does not know, by its own name: a minute of audio, or 10,000 characters.
+        /// A model that this release does not know, by its own name: a minute of audio, or 10,000 characters. Of a model that chats, a table like that of `electron`.
         "MODEL": "a number" (or "0; with a spend limit, a fault");
+    }
+}
+
+fields! {
+    /// The prices of a million tokens of a model that chats, in US dollars: `[rates.electron]`, or the name of a model that this
+    /// release does not know.
+    TOKENS = "rates.electron" {
+        /// Tokens that are read.
+        "input": "a number" (= "0.4");
+        /// Tokens that are read, and were in the vendor's cache.
+        "cached": "a number" (= "0.1");
+        /// Tokens that are written.
+        "output": "a number" (= "1.6");
     }
 }
 
@@ -245,6 +275,13 @@ fn read_rates<'t>(walk: &mut TomlWalk<'t>, mut section: Section<'t>) -> Rates {
         let price = walk.take(&mut section, name, |value| price_of(value, unit));
         *rate = price.unwrap_or(*rate);
     }
+    rates.electron = read_token_prices(walk, &mut section, "electron", rates.electron);
+    for name in section.others_with(|value| value.is_table()) {
+        if unknown_model(&name, &["electron"]).is_some() {
+            let prices = read_token_prices(walk, &mut section, &name, TokenPrices::default());
+            rates.chat.insert(name, prices);
+        }
+    }
     let may_be_price = |value: &DeValue<'_>| match value {
         DeValue::String(text) => text.parse::<f64>().is_ok(),
         value => value.is_integer() || value.is_float(),
@@ -259,6 +296,23 @@ fn read_rates<'t>(walk: &mut TomlWalk<'t>, mut section: Section<'t>) -> Rates {
     walk.close(section);
     rates.as_of = as_of.unwrap_or(rates.as_of);
     rates
+}
+
+/// The prices of a model's tokens; those that are not set are as in `base`.
+fn read_token_prices<'t>(
+    walk: &mut TomlWalk<'t>,
+    section: &mut Section<'t>,
+    name: &str,
+    base: TokenPrices,
+) -> TokenPrices {
+    let mut table = walk.section(section, name);
+    let mut price = |name, base: MicroUsd| {
+        walk.take(&mut table, name, |value| price_of(value, "for a million tokens, e.g. 0.4")).unwrap_or(base)
+    };
+    let (input, cached, output) =
+        (price("input", base.input), price("cached", base.cached), price("output", base.output));
+    walk.close(table);
+    TokenPrices { input, cached, output }
 }
 
 fn price_of(value: &DeValue<'_>, unit: &str) -> Result<MicroUsd, Wrong> {

@@ -64,7 +64,7 @@ pub const SANDBOX_LEDGER: &str = "wavebatch-sandbox.db";
 listed! {
     /// The vendor's plan. It decides the limits where none are set.
     Plan, "plan" {
-        /// 25 requests a minute for each speech-to-text model, 10 text-to-speech calls in flight.
+        /// 25 requests a minute for each speech-to-text model, 10 text-to-speech calls in flight, 10 chat requests a minute and 3 in flight.
         Standard = "standard",
     }
 }
@@ -76,6 +76,7 @@ impl Plan {
                 Limits { requests_per_minute: Some(25), concurrency: None }
             }
             (Self::Standard, Pool::Tts) => Limits { requests_per_minute: None, concurrency: Some(10) },
+            (Self::Standard, Pool::Chat) => Limits { requests_per_minute: Some(10), concurrency: Some(3) },
         }
     }
 }

@@ -41,6 +41,11 @@ pub trait DefinitionTask: Task {
         false
     }
 
+    /// What a line's content is called.
+    fn content_name(&self) -> &'static str {
+        if self.reads_texts() { "text" } else { "source" }
+    }
+
     /// The rules for `[extra]`.
     fn extra(&self) -> ExtraRules;
 

@@ -4,7 +4,11 @@ use std::{collections::BTreeMap, fmt, iter::Sum};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::{options::SttModel, synthesis_options::TtsModel};
+use super::{
+    chat::{ChatModel, Usage},
+    options::SttModel,
+    synthesis_options::TtsModel,
+};
 
 /// The day on which the built-in prices were read from the vendor's pages.
 pub const RATES_AS_OF: &str = "2026-09-07";
@@ -91,7 +95,35 @@ impl<'de> Deserialize<'de> for MicroUsd {
     }
 }
 
-/// List prices in dollars, per minute of audio and per 10,000 characters of text. `[rates]` of `wavebatch.toml` can
+/// The prices of a million tokens, in dollars.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TokenPrices {
+    /// Of tokens that are read.
+    #[serde(deserialize_with = "price")]
+    pub input: MicroUsd,
+    /// Of tokens that are read, and were in the vendor's cache.
+    #[serde(deserialize_with = "price")]
+    pub cached: MicroUsd,
+    /// Of tokens that are written.
+    #[serde(deserialize_with = "price")]
+    pub output: MicroUsd,
+}
+
+impl TokenPrices {
+    /// What these tokens cost, rounded up to the micro-dollar.
+    #[must_use]
+    pub fn cost(&self, usage: &Usage) -> MicroUsd {
+        let of = |price: MicroUsd, tokens: u64| i128::from(price.0.max(0)) * i128::from(tokens);
+        let all = of(self.input, usage.fresh_tokens())
+            + of(self.cached, usage.prompt_tokens - usage.fresh_tokens())
+            + of(self.output, usage.completion_tokens);
+        let micros = (all + 999_999) / 1_000_000;
+        i64::try_from(micros).map_or(MicroUsd::MOST, |micros| MicroUsd(micros).min(MicroUsd::MOST))
+    }
+}
+
+/// List prices in dollars, per minute of audio, per 10,000 characters of text and per million tokens. `[rates]` of `wavebatch.toml` can
 /// override them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -110,7 +142,12 @@ pub struct Rates {
     /// The price of 10,000 characters with `lightning_v3.1_pro`.
     #[serde(rename = "lightning-pro", deserialize_with = "price")]
     pub lightning_pro: MicroUsd,
-    /// Prices of models that this release does not know, by model name: per minute of audio, or per 10,000 characters.
+    /// The prices of a million tokens with `electron`.
+    pub electron: TokenPrices,
+    /// Prices of chat models that this release does not know, by model name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub chat: BTreeMap<String, TokenPrices>,
+    /// Prices of other models that this release does not know, by model name: per minute of audio, or per 10,000 characters.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub models: BTreeMap<String, MicroUsd>,
     /// Whether `[spend]` limits the cost of all batches. If so, the price of each call must be known.
@@ -126,6 +163,8 @@ impl Default for Rates {
             pulse_pro: MicroUsd(4_000),
             lightning: MicroUsd(175_000),
             lightning_pro: MicroUsd(195_000),
+            electron: TokenPrices { input: MicroUsd(400_000), cached: MicroUsd(100_000), output: MicroUsd(1_600_000) },
+            chat: BTreeMap::new(),
             models: BTreeMap::new(),
             are_limited: false,
         }
@@ -180,6 +219,23 @@ impl Rates {
     }
 }
 
+impl Rates {
+    /// The prices of a million tokens; `None` if no price of the model is known.
+    #[must_use]
+    pub fn known_per_million_tokens(&self, model: ChatModel) -> Option<TokenPrices> {
+        match model {
+            ChatModel::Electron => Some(self.electron),
+            ChatModel::Other(_) => self.chat.get(model.as_str()).copied(),
+        }
+    }
+
+    /// The list price of these tokens, rounded up to the micro-dollar. An unknown price counts as 0.
+    #[must_use]
+    pub fn chat_cost(&self, model: ChatModel, usage: &Usage) -> MicroUsd {
+        self.known_per_million_tokens(model).unwrap_or_default().cost(usage)
+    }
+}
+
 fn price<'de, D: Deserializer<'de>>(deserializer: D) -> Result<MicroUsd, D::Error> {
     let price = MicroUsd::deserialize(deserializer)?;
     if price.0 < 0 {
@@ -224,6 +280,22 @@ mod tests {
         assert_eq!(per(TtsModel::LightningPro), Some(MicroUsd(195_000)));
         let own: Rates = toml::from_str("lightning = 0.1").unwrap();
         assert_eq!((own.lightning, own.lightning_pro), (MicroUsd(100_000), MicroUsd(195_000)));
+    }
+
+    #[test]
+    fn chat_costs_by_its_tokens_and_cached_ones_are_cheaper() {
+        let rates = Rates::default();
+        let usage = Usage { prompt_tokens: 1_000_000, cached_tokens: 750_000, completion_tokens: 100_000 };
+        assert_eq!(rates.chat_cost(ChatModel::Electron, &usage), MicroUsd(100_000 + 75_000 + 160_000));
+        let little = Usage { prompt_tokens: 3, cached_tokens: 0, completion_tokens: 0 };
+        assert_eq!(rates.chat_cost(ChatModel::Electron, &little), MicroUsd(2), "1.2, rounded up once");
+        let most = Usage { prompt_tokens: u64::MAX, ..Usage::default() };
+        assert_eq!(rates.chat_cost(ChatModel::Electron, &most), MicroUsd::MOST);
+        let other = "electron-2".parse().unwrap();
+        assert_eq!((rates.known_per_million_tokens(other), rates.chat_cost(other, &usage)), (None, MicroUsd::ZERO));
+        let own: Rates = toml::from_str("electron = { output = 2 }\nchat.electron-2 = { input = 1 }").unwrap();
+        assert_eq!(own.known_per_million_tokens(other).unwrap().input, MicroUsd(1_000_000));
+        assert_eq!(own.electron.output, MicroUsd(2_000_000));
     }
 
     #[test]

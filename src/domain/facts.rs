@@ -1,8 +1,9 @@
 //! Facts about a line in addition to its state: a JSON object in the ledger, so that a new task needs no new column.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-use super::talk::Talk;
+use super::{chat::Usage, talk::Talk};
 
 /// Facts about a line. An unknown field is omitted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +26,20 @@ pub struct Facts {
     /// Why its channels were not transcribed as asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channels_note: Option<String>,
+    /// What a model replied, and what that used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply: Option<ReplyFacts>,
+}
+
+/// Facts about the reply of a model.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplyFacts {
+    /// The tokens of all its calls.
+    #[serde(flatten)]
+    pub usage: Usage,
+    /// The values of its properties, by their names. This is content.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub cells: Map<String, Value>,
 }
 
 /// The version that is written. Of another version, the fields in common with this one are read.
@@ -61,7 +76,15 @@ impl Facts {
             reused_parts: self.reused_parts.or(others.reused_parts),
             talk: self.talk.or(others.talk),
             channels_note: self.channels_note.or(others.channels_note),
+            reply: self.reply.or(others.reply),
         }
+    }
+
+    /// These facts without what was said: lengths and counts are left.
+    #[must_use]
+    pub fn without_content(self) -> Self {
+        let reply = self.reply.map(|reply| ReplyFacts { cells: Map::new(), ..reply });
+        Self { reply, ..self }
     }
 }
 
@@ -84,5 +107,18 @@ mod tests {
         let facts = Facts { talk: Some(talk), channels_note: Some("dual_mono".into()), ..facts };
         assert_eq!(Facts::from_json(facts.to_json().as_deref()), facts);
         assert_eq!(Facts::default().or(facts.clone()), facts);
+    }
+
+    #[test]
+    fn the_words_of_a_reply_go_and_its_tokens_stay() {
+        let usage = Usage { prompt_tokens: 300, cached_tokens: 256, completion_tokens: 9 };
+        let cells: Map<String, Value> = [("reason".to_owned(), Value::from("billing"))].into_iter().collect();
+        let facts = Facts { reply: Some(ReplyFacts { usage, cells }), ..Facts::default() };
+        assert_eq!(Facts::from_json(facts.to_json().as_deref()), facts);
+        let left = facts.without_content();
+        assert_eq!(
+            left.to_json().unwrap(),
+            r#"{"v":1,"reply":{"prompt_tokens":300,"cached_tokens":256,"completion_tokens":9}}"#
+        );
     }
 }

@@ -5,6 +5,7 @@ pub mod body;
 pub mod call;
 pub mod callback;
 pub mod causes;
+pub mod chat;
 pub mod cost;
 pub mod cut;
 pub mod cuts;

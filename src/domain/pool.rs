@@ -18,6 +18,8 @@ open_list! {
         PulsePro = "pulse-pro",
         /// All text-to-speech models together.
         Tts = "tts",
+        /// The models that chat, and the analysis of calls.
+        Chat = "chat",
     }
 }
 

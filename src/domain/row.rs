@@ -53,6 +53,14 @@ listed! {
         Looped = "looped",
         /// Two channels speak, and the words are those of one.
         OneSided = "one_sided",
+        /// The reply does not fit its JSON Schema.
+        Schema = "schema",
+        /// The vendor's filter stopped the reply.
+        Filtered = "filtered",
+        /// The reply quotes what does not stand in its source.
+        Ungrounded = "ungrounded",
+        /// The reply fits its JSON Schema only since it was sent back to the model with what was wrong.
+        Repaired = "repaired",
         /// The transcript was paid for without word times, and captions were requested later. Captions distribute the text over
         /// the recording.
         WordsNotAsked = "words_not_asked",
@@ -159,6 +167,9 @@ impl From<SuspectReason> for Note {
             SuspectReason::Sparse => Self::Sparse,
             SuspectReason::Looped => Self::Looped,
             SuspectReason::OneSided => Self::OneSided,
+            SuspectReason::Schema => Self::Schema,
+            SuspectReason::Filtered => Self::Filtered,
+            SuspectReason::Ungrounded => Self::Ungrounded,
         }
     }
 }

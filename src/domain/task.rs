@@ -120,6 +120,11 @@ pub trait Task: fmt::Debug + Send + Sync {
         false
     }
 
+    /// Whether the task buys replies of a language model, which are paid for by their tokens.
+    fn has_replies(&self) -> bool {
+        false
+    }
+
     /// Whether a line has several jobs, each with parts that are bought separately and identified by number.
     fn has_parts(&self) -> bool {
         false

@@ -193,7 +193,7 @@ pub fn recovered_answer(text: &str, entry: &LogEntry) -> Body {
 listed! {
     /// Why a result cannot be right although the API said success. A closed list.
     SuspectReason, "suspect reason" {
-        /// No text for more than two seconds of audio.
+        /// No text for more than two seconds of audio; of a chat, a reply without text.
         Empty = "empty",
         /// The API heard another length than the file has: part of the recording may be missing.
         DurationMismatch = "duration_mismatch",
@@ -217,7 +217,7 @@ listed! {
         WordsLost = "words_lost",
         /// Somebody speaks in the recording, and the transcript has no words.
         Unheard = "unheard",
-        /// Somebody speaks long after the last word.
+        /// Somebody speaks long after the last word; of a chat, the reply ends at `max_tokens` or at the end of the context.
         CutOff = "cut_off",
         /// There are words where nobody speaks.
         Invented = "invented",
@@ -227,6 +227,12 @@ listed! {
         Looped = "looped",
         /// Two channels speak, and the words are those of one.
         OneSided = "one_sided",
+        /// The reply does not fit its JSON Schema, and did not after its repairs either.
+        Schema = "schema",
+        /// The vendor's filter stopped the reply.
+        Filtered = "filtered",
+        /// The reply quotes what does not stand in its source.
+        Ungrounded = "ungrounded",
     }
 }
 
@@ -254,6 +260,9 @@ impl SuspectReason {
             Self::Invented => "there are words where nobody speaks",
             Self::Sparse => "there are very few words for so much speech: parts may be missing",
             Self::OneSided => "two channels speak, and the words are those of one",
+            Self::Schema => "the reply does not fit its JSON Schema",
+            Self::Filtered => "the vendor's filter stopped the reply",
+            Self::Ungrounded => "the reply quotes what does not stand in its source",
             Self::Looped => "one phrase comes again and again, more often than it can be said",
             Self::WordsLost => "there are no word times, which srt and vtt need; `wavebatch retry` pays for them",
         }

@@ -4,6 +4,7 @@ use std::{borrow::Cow, collections::HashSet, fmt::Display, io};
 
 use ::csv::{ByteRecord, QuoteStyle, Terminator, Writer, WriterBuilder};
 use jiff::{Timestamp, fmt::temporal::DateTimePrinter};
+use serde_json::Value;
 
 use super::{
     defuse::defuse,
@@ -60,6 +61,9 @@ impl<W: io::Write> ReportWriter<W> {
                 OwnCell::Text(text) => self.text(text),
                 OwnCell::Count(count) => self.plain(Some(count)),
                 OwnCell::Ms(ms) => self.plain(Some(seconds(*ms))),
+                OwnCell::Json(Value::Null) => self.maybe(None),
+                OwnCell::Json(Value::String(text)) => self.text(text),
+                OwnCell::Json(value) => self.plain(Some(value)),
             }
         }
         for nth in 0..self.carried {

@@ -51,6 +51,7 @@ pub(super) fn own_cell(cell: &OwnCell) -> Value {
         OwnCell::Text(text) => json!(text),
         OwnCell::Count(count) => json!(count),
         OwnCell::Ms(ms) => json!(seconds(*ms)),
+        OwnCell::Json(value) => value.clone(),
     }
 }
 

@@ -112,6 +112,8 @@ pub enum OwnCell {
     Count(u64),
     /// A duration in ms; shown in seconds.
     Ms(u64),
+    /// A value of JSON. Lists and objects are shown as JSON.
+    Json(serde_json::Value),
 }
 
 /// The columns of a report after those of its task.

@@ -12,6 +12,7 @@ use crate::{
     domain::{
         batch::BatchSpec,
         call::ErrorKind,
+        chat::Usage,
         cost::{MicroUsd, Rates},
         job::{BatchId, JobState, Why},
         row::Note,
@@ -46,6 +47,9 @@ pub async fn summarize(
         let spoken = store.synthesis_counts(batch).await?;
         summary.synthesis =
             Some(SynthesisSummary { characters: spoken.done, parts: spoken.parts, reused_parts: spoken.reused_parts });
+    }
+    if summary.tokens.is_some() {
+        summary.tokens = Some(store.reply_tokens(batch).await?);
     }
     summary.calls = spending.iter().map(|s| s.calls).sum();
     summary.billed_calls = spending.iter().map(|s| s.billed).sum();
@@ -82,6 +86,7 @@ pub fn blank(
         notes: BTreeMap::new(),
         audio_seconds: 0.0,
         synthesis: task.has_parts().then(SynthesisSummary::default),
+        tokens: task.has_replies().then(Usage::default),
         calls: 0,
         billed_calls: 0,
         spend: Spend::default(),

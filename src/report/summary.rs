@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::{
     domain::{
         call::ErrorKind,
+        chat::Usage,
         cost::{MicroUsd, Rates},
         documented::documented,
         options::listed,
@@ -100,6 +101,9 @@ documented! {
         /// The characters and parts of a synthesis; absent for other tasks.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub synthesis: Option<SynthesisSummary>,
+        /// The tokens of a chat; absent for other tasks.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub tokens: Option<Usage>,
         /// The number of calls.
         pub calls: u64,
         /// The calls among them that may have been billed.
@@ -109,7 +113,7 @@ documented! {
         /// What the run that just ended did. It stands in `--json` alone, not in the file.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub this_run: Option<RunFigures>,
-        /// The prices, in US dollars per minute of audio or per 10,000 characters, and their date.
+        /// The prices, in US dollars per minute of audio, per 10,000 characters or per million tokens, and their date.
         pub rates: Rates,
     }
 }
@@ -278,6 +282,7 @@ pub(super) mod tests {
             this_run: None,
             audio_seconds: 74_520.5,
             synthesis: None,
+            tokens: None,
             calls: 1230,
             billed_calls: 1211,
             spend: Spend {

@@ -99,6 +99,11 @@ impl Call {
         }
     }
 
+    /// Whether no call brought its content before.
+    pub(super) const fn is_first_of_its_content(&self) -> bool {
+        self.content.1 == 1
+    }
+
     /// What is to befall it at this stage.
     pub(super) fn fault(&self, stage: FaultStage) -> Option<What> {
         let content = self.record.sha256.as_deref().map(|sha| (sha, self.content.0, self.content.1));

@@ -55,7 +55,7 @@ documented! {
         Content(String),
         /// Calls with a content of so many bytes; of a recording without its container's padding.
         Size(u64),
-        /// Calls of synthesis whose text contains this.
+        /// Calls of synthesis whose text contains this, and chats whose last prompt does.
         Text(String),
         /// The first so many calls of each content.
         EachContent(u64),

@@ -15,7 +15,7 @@ use serde_json::json;
 use super::{
     HandlerState,
     books::Books,
-    callbacks, dictionaries,
+    callbacks, chat, dictionaries,
     errors::{ErrorShape, Refusal},
     faults::{Fault, FaultStage, Subject},
     logs, stt, tts, voices,
@@ -29,6 +29,7 @@ Its voices are tones that carry the words, as long as speech would be.
 
   POST /waves/v1/stt/?model=pulse&language=en
   POST /waves/v1/tts, /waves/v1/tts/live
+  POST /waves/v1/chat/completions
   GET  /waves/v1/lightning-v3.1/get_voices
   GET  /waves/v1/lightning-v3.1-pro/get_voices
   GET, POST, PUT, DELETE /waves/v1/pronunciation-dicts
@@ -51,6 +52,7 @@ pub(super) fn routes(state: Arc<HandlerState>) -> Router {
         .route("/waves/v1/stt/", post(stt::transcribe))
         .route("/waves/v1/tts", post(tts::synthesize))
         .route("/waves/v1/tts/live", post(tts::stream))
+        .route("/waves/v1/chat/completions", post(chat::complete))
         .route("/waves/v1/lightning-v3.1/get_voices", get(voices::standard))
         .route("/waves/v1/lightning-v3.1-pro/get_voices", get(voices::pro))
         .route("/waves/v1/pronunciation-dicts", dictionaries)

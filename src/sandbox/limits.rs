@@ -1,5 +1,5 @@
-//! Requests per minute and calls in flight, counted as the API does: per model of transcription, and for all of
-//! synthesis together.
+//! Requests per minute and calls in flight, counted as the API does: per model of transcription, for chat, and for all
+//! of synthesis together.
 
 use std::{
     collections::VecDeque,
@@ -18,6 +18,8 @@ pub(super) enum Lane {
     Stt(SttModel),
     /// Synthesis, whatever the model.
     Tts,
+    /// Chat.
+    Chat,
 }
 
 impl From<SttModel> for Lane {
@@ -27,7 +29,7 @@ impl From<SttModel> for Lane {
 }
 
 impl Lane {
-    const COUNT: usize = 4;
+    const COUNT: usize = 5;
 
     const fn index(self) -> usize {
         match self {
@@ -35,11 +37,12 @@ impl Lane {
             Self::Stt(SttModel::PulsePro) => 1,
             Self::Stt(SttModel::Other(_)) => 2,
             Self::Tts => 3,
+            Self::Chat => 4,
         }
     }
 
     pub(super) fn all() -> impl Iterator<Item = Self> {
-        SttModel::ALL.iter().copied().map(Self::Stt).chain([Self::Tts])
+        SttModel::ALL.iter().copied().map(Self::Stt).chain([Self::Tts, Self::Chat])
     }
 
     pub(super) const fn name(self) -> &'static str {
@@ -49,6 +52,7 @@ impl Lane {
                 None => "other",
             },
             Self::Tts => "tts",
+            Self::Chat => "chat",
         }
     }
 }
@@ -67,7 +71,7 @@ pub(super) struct Limits {
     meters: Mutex<Meters>,
 }
 
-/// One meter for all calls together, and one for each lane; and the limits of transcription, which may be set again.
+/// One meter for all calls together, and one for each lane; and the limits of transcription and chat, which may be set again.
 #[derive(Debug, Default)]
 struct Meters {
     requests_per_minute: Option<u32>,
@@ -139,7 +143,7 @@ impl Limits {
         limits
     }
 
-    /// Sets other limits of transcription; what was measured stays.
+    /// Sets other limits of transcription and chat; what was measured stays.
     pub(super) fn set(&self, requests_per_minute: Option<u32>, concurrency: Option<u32>) {
         self.with(|m| {
             m.requests_per_minute = requests_per_minute;
@@ -157,7 +161,7 @@ impl Limits {
         let lane = lane.into();
         self.with(|m| {
             let (rpm, concurrency) = match lane {
-                Lane::Stt(_) => (m.requests_per_minute, m.concurrency),
+                Lane::Stt(_) | Lane::Chat => (m.requests_per_minute, m.concurrency),
                 Lane::Tts => (None, self.tts_concurrency),
             };
             m.admit(lane, Instant::now(), rpm, concurrency)

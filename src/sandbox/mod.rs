@@ -1,7 +1,7 @@
 //! A local stand-in for the Waves API: any client of the API can talk to it.
 //!
 //! It validates, limits and refuses as the API does, makes transcripts from what it can know, speaks in tones,
-//! posts callbacks, does on request what networks and vendors do unasked ([`Fault`]), and keeps the books ([`Books`]) that show what a
+//! posts callbacks, chats, does on request what networks and vendors do unasked ([`Fault`]), and keeps the books ([`Books`]) that show what a
 //! run really asked for and would have paid. Its tones carry the words, so that they can be transcribed. Every answer is marked as the sandbox's: `server: wavebatch-sandbox`, `metadata.sandbox`.
 
 use std::{
@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     books::CallLog,
     callbacks::Callbacks,
+    chat::Prefixes,
     dictionaries::Dictionaries,
     faults::Faults,
     gate::Gate,
@@ -37,6 +38,7 @@ use crate::domain::options::Language;
 mod books;
 mod call;
 mod callbacks;
+mod chat;
 mod dictionaries;
 mod errors;
 mod faults;
@@ -287,6 +289,7 @@ struct HandlerState {
     faults: Faults,
     logs: Logs,
     dictionaries: Dictionaries,
+    prefixes: Prefixes,
     /// The words that it spoke. A reset does not take them: the audio outlives it.
     spoken: Arc<WordTable>,
     callbacks: Callbacks,
@@ -311,6 +314,7 @@ impl HandlerState {
             faults: Faults::default(),
             logs: Logs::new(config.keep),
             dictionaries: Dictionaries::default(),
+            prefixes: Prefixes::default(),
             spoken: Arc::default(),
             callbacks: Callbacks::new(&config, &stop).map_err(io::Error::other)?,
             gate: Gate::default(),
@@ -343,6 +347,7 @@ impl HandlerState {
         self.books.reset();
         self.logs.reset();
         self.dictionaries.reset();
+        self.prefixes.reset();
         self.limits.reset();
         self.arrivals.send_replace(0);
         self.callbacks.reset();

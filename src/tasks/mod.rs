@@ -1,5 +1,6 @@
 //! The tasks that can be done with the lines of a manifest: one folder a task, and the registry that names them.
 
+pub mod chat;
 pub mod synthesize;
 pub mod transcribe;
 
@@ -12,7 +13,7 @@ use crate::{
     runner::{Maker, Makers, intake::IntakeTask},
 };
 
-pub use self::{synthesize::Synthesize, transcribe::Transcribe};
+pub use self::{chat::Chat, synthesize::Synthesize, transcribe::Transcribe};
 
 /// Everything that a task must implement: each room of the program uses one of these traits.
 pub trait Plugin: DefinitionTask + IntakeTask + Maker + ReportTask {}
@@ -43,7 +44,7 @@ impl Registry {
     /// The built-in tasks.
     #[must_use]
     pub fn built_in() -> Self {
-        Self::new(vec![Arc::new(Transcribe), Arc::new(Synthesize)])
+        Self::new(vec![Arc::new(Transcribe), Arc::new(Synthesize), Arc::new(Chat)])
     }
 
     /// The same registry with one more task.

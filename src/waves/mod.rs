@@ -7,6 +7,7 @@ mod account;
 mod answer;
 mod ask;
 mod audio_stream;
+mod chat;
 mod classify;
 mod client;
 mod dictionaries;
@@ -37,6 +38,7 @@ mod yield_to_driver;
 
 pub use crate::domain::pronunciation::Pronunciation;
 pub use account::account;
+pub use chat::{ChatAnswer, ChatCall};
 pub use client::{Client, ClientError, SttBody, SttCall};
 pub use dictionaries::AccountDictionary;
 pub use endpoint::{EndpointAnswer, EndpointCall};

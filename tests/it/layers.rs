@@ -46,6 +46,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("procfs::", &["process"]),
     ("backoff::", &["pace"]),
     ("icu_segmenter::", &["domain"]),
+    ("boon::", &["domain"]),
     ("clap::", &["cli"]),
     ("clap_mangen::", &["cli"]),
     ("anyhow::", &["cli"]),

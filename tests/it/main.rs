@@ -7,6 +7,7 @@ mod alarms;
 mod answers;
 mod backup;
 mod chains;
+mod chat;
 mod checking;
 mod choosing;
 mod cli;

@@ -206,11 +206,15 @@ fn refuse_unpriced(
         None => return Ok(()),
     };
     let unit = task.price_unit();
-    let unpriced = scan.unlisted_values.of("model").filter(|model| !rates.models.contains_key(*model));
+    let unpriced = scan
+        .unlisted_values
+        .of("model")
+        .filter(|model| !rates.models.contains_key(*model) && !rates.chat.contains_key(*model));
     let faults: Vec<Fault> = unpriced
         .map(|model| {
             let message = format!(
-                "cannot be kept: the price of `{model}` is not known. Write it into wavebatch.toml, in {unit}:\n  [rates]\n  \"{model}\" = 0.005"
+                "cannot be kept: the price of `{model}` is not known. Write it into wavebatch.toml, in {unit}:\n  {}",
+                task.price_line(model)
             );
             Fault::of_field(limit, message)
         })

@@ -30,6 +30,11 @@ pub trait IntakeTask: ReportTask {
     /// The unit of a price in `[rates]`: `US dollars a minute`.
     fn price_unit(&self) -> &'static str;
 
+    /// The lines of `wavebatch.toml` that set the price of a model that is not known, as an example.
+    fn price_line(&self, model: &str) -> String {
+        format!("[rates]\n  \"{model}\" = 0.005")
+    }
+
     /// The endings of outputs, with their dots.
     fn output_endings(&self, definition: &Definition) -> OutputEndings;
 
@@ -287,6 +292,8 @@ pub struct Purchases {
     pub again_units: u64,
     /// What of their cost is known.
     pub again_cost: MicroUsd,
+    /// A title and the numbers of parts in words, where a task does not count characters in parts.
+    pub in_words: Option<(&'static str, String)>,
 }
 
 /// What would be bought for a group of jobs.

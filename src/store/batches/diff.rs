@@ -133,6 +133,12 @@ impl JobPlan {
         self.has(Self::NEW.0 | Self::CHANGED) || (self.has(Self::OPEN) && !self.has(Self::FAILED))
     }
 
+    /// Whether the batch has the job, and its text or its options are others now.
+    #[must_use]
+    pub const fn is_changed(self) -> bool {
+        self.has(Self::CHANGED)
+    }
+
     /// Whether the job was bought, and other options buy it again.
     #[must_use]
     pub const fn is_bought_again(self) -> bool {

@@ -329,7 +329,7 @@ async fn empty_jobs(
         let key = if is_plain { job.key.clone() } else { hashed_key(salt, &job.key) };
         let notes = job.notes.iter().flat_map(|notes| notes.split(';')).filter(|note| note.parse::<Note>().is_ok());
         let notes: Vec<&str> = notes.chain([Note::Forgotten.as_str()]).collect();
-        json!([job.id, key, notes.join(";"), Facts::from_json(job.facts.as_deref()).to_json(), seq])
+        json!([job.id, key, notes.join(";"), Facts::from_json(job.facts.as_deref()).without_content().to_json(), seq])
     });
     query(
         r"-- scrub::empty_jobs: key, variant, state, units, tries, times and what the books need stay.

@@ -4,6 +4,7 @@ pub(super) mod check;
 pub(super) mod engine;
 pub(super) mod ledger_views;
 pub(super) mod read;
+pub(super) mod reply_counts;
 pub(super) mod sample;
 pub(super) mod selection;
 pub(super) mod sizes;

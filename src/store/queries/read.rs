@@ -406,6 +406,7 @@ fn report_row(row: &Row, with_answer: bool) -> Result<ReportRow, StoreError> {
         channels: facts.channels,
         talk: facts.talk,
         channels_note: facts.channels_note,
+        reply: facts.reply,
         tries: rows::count(row, "tries")?,
         answered: row.try_get("answered")?,
         billed_calls: rows::count(row, "billed_calls")?,

@@ -10,6 +10,7 @@ use crate::{
         body::Body,
         call::ErrorKind,
         environment::Environment,
+        facts::ReplyFacts,
         job::{BatchId, CallId, CallState, JobId, JobState, Wanted, Why},
         options::listed,
         pool::{Pool, PoolState, Traffic},
@@ -228,6 +229,8 @@ pub struct ReportRow {
     pub talk: Option<Talk>,
     /// Why its channels were not transcribed as asked for.
     pub channels_note: Option<String>,
+    /// What a model replied, and what that used.
+    pub reply: Option<ReplyFacts>,
     /// How many tries it has used up: those that failed.
     pub tries: u32,
     /// Whether a call of it was answered since it was begun, or begun again.

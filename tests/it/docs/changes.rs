@@ -255,6 +255,55 @@ async fn a_change_of_a_synthesis_field_does_what_the_reference_says() {
     hold(&finished, "synthesize", &changes);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_a_chats_field_does_what_the_reference_says() {
+    let fixture = Fixture::new().await;
+    let base = tables(&[
+        ("", &[("task", "\"chat\""), ("manifest", "\"lines.csv\""), ("output", "\"outputs/{batch}/\"")]),
+        ("columns", &[("key", "\"id\"")]),
+        (
+            "chat",
+            &[("model", "\"electron\""), ("prompt", "\"{said}\""), ("schema", "\"a.json\""), ("max_tokens", "300")],
+        ),
+    ]);
+    let finished = Finished::new(&fixture, "prompts", base, |dir| {
+        let schema = |words: &str| {
+            format!(
+                r#"{{"properties": {{"evidence": {{"type": "string", "description": "{words}"}}, "quote": {{"type": "string"}}}}}}"#
+            )
+        };
+        fs::write(dir.join("a.json"), schema("A quote.")).unwrap();
+        fs::write(dir.join("b.json"), schema("Another quote.")).unwrap();
+        fs::write(dir.join("tools.json"), "[{\"type\": \"function\", \"function\": {\"name\": \"refund\"}}]").unwrap();
+        fs::write(dir.join("few.jsonl"), "{\"user\": \"a\", \"assistant\": \"b\"}\n").unwrap();
+        fs::write(dir.join("lines.csv"), "id,number,said\nx,1,Good morning.\ny,2,Goodbye.\n").unwrap();
+        fs::write(dir.join("longer.csv"), "id,number,said\nx,1,Good morning.\ny,2,Goodbye.\nz,3,Hello.\n").unwrap();
+    });
+    let changes = [
+        ("", "batch", "\"e\""),
+        ("", "manifest", "\"longer.csv\""),
+        ("", "output", "\"outputs/elsewhere/\""),
+        ("chat", "model", "\"electron-2\""),
+        ("chat", "system", "\"Be brief.\""),
+        ("chat", "system", "\"Be brief with {number}.\""),
+        ("chat", "prompt", "\"He says: {said}\""),
+        ("chat", "schema", "\"b.json\""),
+        ("chat", "examples", "\"few.jsonl\""),
+        ("chat", "temperature", "0.5"),
+        ("chat", "top_p", "0.5"),
+        ("chat", "max_tokens", "200"),
+        ("chat", "seed", "7"),
+        ("chat", "stop", "[\"END\"]"),
+        ("chat", "tools", "\"tools.json\""),
+        ("chat", "too_long", "\"split\""),
+        ("chat", "repairs", "2"),
+        ("chat", "grounded", "[\"evidence\"]"),
+        ("extra", "body", "{ user = \"x\" }"),
+        ("run", "concurrency", "3"),
+    ];
+    hold(&finished, "chat", &changes);
+}
+
 #[test]
 fn every_field_of_a_definition_says_what_its_change_means() {
     for task in Registry::built_in().definitions().iter() {

@@ -1,0 +1,171 @@
+//! The report of a chat.
+
+use serde_json::Value;
+
+use super::Chat;
+use crate::{
+    domain::{
+        chat::{Chat as Asking, ChatLine, ChatModel, Usage},
+        cost::Rates,
+        pool::Pool,
+        task::{SpecError, TaskSpec},
+    },
+    report::{
+        BatchRequest, JobRequest, OwnColumn, ReportTask,
+        row::{Column, OwnCell},
+        words::{counted, dollars, unpriced},
+    },
+    store::{Field, ReportRow, Retried},
+};
+
+const COLUMNS: &[Column] = &[
+    Column::Batch,
+    Column::Line,
+    Column::Key,
+    Column::Status,
+    Column::Outputs,
+    Column::Model,
+    Column::Parts,
+    Column::Tries,
+    Column::BilledCalls,
+    Column::CostUsd,
+    Column::RequestId,
+    Column::SubmittedAt,
+    Column::StartedAt,
+    Column::FinishedAt,
+    Column::ProcessingMs,
+    Column::ErrorKind,
+    Column::Error,
+    Column::Notes,
+    Column::Wanted,
+];
+
+/// The column of a reply that is a text.
+pub(super) const REPLY: &str = "reply";
+/// What stands before a property whose name is another column's.
+const PREFIX: &str = "reply.";
+
+const OWN_COLUMNS: &[OwnColumn] = &[
+    ("prompt_tokens", "The tokens that the model read for this line, in all its calls."),
+    ("cached_tokens", "Those of them that were in the vendor's cache, and so cost less."),
+    ("completion_tokens", "The tokens that the model wrote."),
+    ("reply", "The reply, where there is no schema."),
+    (
+        "{property}",
+        "A property of the reply, by the schema: there is a column for each. That of an object within the reply has the names of both, with a dot: `customer.name`. A list is JSON. If another column has the name, `reply.` stands before it.",
+    ),
+];
+
+impl ReportTask for Chat {
+    fn columns(&self) -> &'static [Column] {
+        COLUMNS
+    }
+
+    fn own_columns(&self) -> &'static [OwnColumn] {
+        OWN_COLUMNS
+    }
+
+    fn batch(&self, spec: &TaskSpec) -> Result<Box<dyn BatchRequest>, SpecError> {
+        Ok(Box::new(spec.read::<Asking>()?))
+    }
+
+    fn invented(&self) -> &'static str {
+        "replies are invented"
+    }
+}
+
+/// The names of the properties of replies, each as its values are kept.
+pub(super) fn property_names(asked: &Asking) -> Vec<String> {
+    match asked.schema {
+        Some(_) => asked.properties().into_iter().map(|property| property.name).collect(),
+        None => vec![REPLY.to_owned()],
+    }
+}
+
+/// The names as columns: none is that of another.
+fn column_names(names: &[String]) -> Vec<String> {
+    let tokens = ["prompt_tokens", "cached_tokens", "completion_tokens"];
+    let is_taken = |name: &str| COLUMNS.iter().any(|column| column.as_str() == name) || tokens.contains(&name);
+    let named = |name: &String| if is_taken(name) { format!("{PREFIX}{name}") } else { name.clone() };
+    tokens.iter().map(|name| (*name).to_owned()).chain(names.iter().map(named)).collect()
+}
+
+impl BatchRequest for Asking {
+    fn own_columns(&self) -> Vec<String> {
+        column_names(&property_names(self))
+    }
+
+    fn job(&self, job: &ReportRow) -> JobRequest {
+        let count =
+            |of: fn(&Usage) -> u64| job.reply.as_ref().map_or(OwnCell::Empty, |reply| OwnCell::Count(of(&reply.usage)));
+        let mut own =
+            vec![count(|own| own.prompt_tokens), count(|own| own.cached_tokens), count(|own| own.completion_tokens)];
+        let cells = job.reply.as_ref().map(|reply| &reply.cells);
+        own.extend(property_names(self).iter().map(|name| match cells.and_then(|cells| cells.get(name)) {
+            None | Some(Value::Null) => OwnCell::Empty,
+            Some(value) => OwnCell::Json(value.clone()),
+        }));
+        JobRequest { model: Some(self.options.model.as_str().to_owned()), own, ..JobRequest::default() }
+    }
+
+    fn field_of(&self, column: Column) -> Option<Field> {
+        let default = Some(self.options.model.as_str().to_owned());
+        (column == Column::Model).then_some(Field::Option { path: &["model"], default })
+    }
+
+    fn pool(&self) -> Pool {
+        Pool::Chat
+    }
+
+    fn is_priced(&self, rates: &Rates) -> bool {
+        rates.known_per_million_tokens(self.options.model).is_some()
+    }
+
+    fn price(&self, rates: &Rates) -> String {
+        price_of(self.options.model, rates)
+    }
+
+    fn price_of_retry(&self, plan: &Retried, rates: &Rates) -> String {
+        let (model, characters) = (self.options.model, counted(plan.units, "character"));
+        if rates.known_per_million_tokens(model).is_none() {
+            return format!("{characters}, at a price that is {}", unpriced(model.as_str()));
+        }
+        // Only the letters of the prompts are known here; the text before them is in each request again.
+        let jobs = plan.jobs.saturating_sub(plan.deliveries);
+        let stable = self.stable_tokens(&ChatLine::default());
+        let prompt_tokens = plan.units / 4 + stable * jobs;
+        let most = self.options.max_tokens.map_or(0, u64::from);
+        let usage = Usage { prompt_tokens, cached_tokens: 0, completion_tokens: most * jobs };
+        format!("about {} for {characters} in {}", dollars(rates.chat_cost(model, &usage).0), counted(jobs, "request"))
+    }
+}
+
+/// The list price of a model as text.
+pub(super) fn price_of(model: ChatModel, rates: &Rates) -> String {
+    let Some(prices) = rates.known_per_million_tokens(model) else { return unpriced(model.as_str()) };
+    format!(
+        "{} for a million tokens, {} cached, {} written, by {model}, list price of {}",
+        dollars(prices.input.0),
+        dollars(prices.cached.0),
+        dollars(prices.output.0),
+        rates.as_of
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_property_called_like_another_column_is_told_apart() {
+        let names = ["resolved", "status", "cached_tokens", "customer.name", "error"].map(str::to_owned);
+        insta::assert_snapshot!(column_names(&names).join(" "), @"prompt_tokens cached_tokens completion_tokens resolved reply.status reply.cached_tokens customer.name reply.error");
+    }
+
+    #[test]
+    fn a_price_names_its_parts() {
+        let price = price_of(ChatModel::Electron, &Rates::default());
+        insta::assert_snapshot!(price, @"$0.40 for a million tokens, $0.10 cached, $1.60 written, by electron, list price of 2026-09-07");
+        assert!(price_of("electron-2".parse().unwrap(), &Rates::default()).contains("electron-2"));
+    }
+}
