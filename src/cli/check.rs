@@ -189,15 +189,15 @@ async fn check_one(
         Some(plan) => Some(asked_of(settings.tasks.reports(), &plan.spec)?),
         None => None,
     };
+    let of_chain = match checked.plan.as_ref().zip(asked.as_deref()) {
+        Some((plan, asked)) => before.add(definition, plan, &limits_of(&settings.config, &plan.spec, asked)),
+        None => Vec::new(),
+    };
     let screen = &context.screen;
     match ask.json {
         true => screen.view(&view(definition, &settings.config, (&checked, asked.as_deref())))?,
-        false => screen.result(&message(definition, settings, (&checked, asked.as_deref()), ask.warnings))?,
-    }
-    if let Some((plan, asked)) = checked.plan.as_ref().zip(asked.as_deref()) {
-        let facts = before.add(definition, plan, &limits_of(&settings.config, &plan.spec, asked));
-        if !ask.json && !facts.is_empty() {
-            screen.result(&format!("\n{}", facts.join("\n")))?;
+        false => {
+            screen.result(&message((definition, &of_chain), settings, (&checked, asked.as_deref()), ask.warnings))?
         }
     }
     let would_fail = checked.plan.as_ref().and_then(|plan| plan.seen.as_ref()).is_some_and(Seen::has_unusable);
@@ -233,7 +233,7 @@ async fn parts(
 }
 
 fn message(
-    definition: &Definition,
+    (definition, of_chain): (&Definition, &[String]),
     settings: &Settings,
     (checked, asked): (&Checked, Option<&dyn BatchRequest>),
     shown: WarningsShown,
@@ -246,7 +246,11 @@ fn message(
     if let Some((plan, asked)) = plan {
         let gone = settings.tasks.reports().get(plan.spec.task.name).map_or("", |task| task.gone());
         facts.extend(plan_facts(plan, (&config.choice, settings.environment)));
-        facts.extend(lines(plan, asked, gone));
+        match definition.fed_by().filter(|_| plan.scan.lines == 0) {
+            Some(by) => facts.push(fact("lines", format!("none so far: they come as `{by}` finishes them"))),
+            None => facts.extend(lines(plan, asked, gone)),
+        }
+        facts.extend_from_slice(of_chain);
         facts.extend(messages::columns(&plan.scan.columns, definition.of.content_name()));
         facts.extend(messages::preview(&plan.preview));
         facts.extend(messages::passed_over(&plan.scan.ignored));
@@ -261,7 +265,9 @@ fn message(
         facts.extend(plan.scan.warnings.iter().map(|warning| fact("warning", warning)));
         facts.extend(plan.scan.unlisted_values.warnings().iter().map(|warning| fact("unlisted", warning)));
         facts.extend(plan.seen.iter().flat_map(sources));
-        facts.extend(cost(plan, (asked, definition.of.unit()), config));
+        if definition.fed_by().is_none() || plan.scan.lines > 0 {
+            facts.extend(cost(plan, (asked, definition.of.unit()), config));
+        }
         let limits = limits_of(config, &plan.spec, asked);
         let priced = asked.is_priced(&config.rates) && limits.rate_by != LimitOrigin::Sandbox;
         let rate = limits.limits.requests_per_minute;

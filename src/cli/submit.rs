@@ -13,7 +13,7 @@ use super::{
     words::fact,
 };
 use crate::{
-    app::{Session, check_public_url},
+    app::{Session, check_public_url, follow, in_order},
     definition::Definition,
     domain::environment::Environment,
     report::asked_of,
@@ -36,15 +36,34 @@ impl Submit {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let sandbox = self.sources.sandbox;
         let settings = self.callbacks.over(context.settings(sandbox)?).without_calls();
-        let definition =
-            self.sources.definition(&context.env, context.tasks.definitions())?.asked_at(settings.config.origin());
-        check_public_url(&definition, &settings.config, sandbox)?;
+        let definitions = self.sources.definitions(&context.env, context.tasks.definitions())?;
+        let mut definitions = in_order(definitions)?;
+        for definition in &mut definitions {
+            *definition = definition.clone().asked_at(settings.config.origin());
+            check_public_url(definition, &settings.config, sandbox)?;
+        }
         let session = Session::open(settings, Terminal::events(&context.screen)).await?;
-        let done = submit(context, &session, &definition, &self.sources).await?;
-        // All lines may be done already, for example by outputs that are there.
-        let next = match session.store().counts(done.batch).await?.unfinished() {
-            0 => "nothing is left to do".to_owned(),
-            _ => format!("-> {}", context.hint(session.environment(), &["work", "--batch", &done.name])),
+        if definitions.len() > 1 {
+            session.look_ahead(&definitions).await?;
+        }
+        let mut to_work = vec!["work".to_owned()];
+        for nth in 0..definitions.len() {
+            let definition = definitions[nth].clone();
+            let done = submit(context, &session, &definition, &self.sources).await?;
+            definitions[nth + 1..].iter_mut().for_each(|next| follow(next, &definition, &done));
+            // All lines may be done already, for example by outputs that are there; those of another batch may still come.
+            if session.store().batch_by_id(done.batch).await?.fed_by.is_some()
+                || session.store().counts(done.batch).await?.unfinished() > 0
+            {
+                to_work.extend(["--batch".to_owned(), done.name]);
+            }
+        }
+        let next = match to_work.len() {
+            1 => "nothing is left to do".to_owned(),
+            _ => {
+                let words: Vec<&str> = to_work.iter().map(String::as_str).collect();
+                format!("-> {}", context.hint(session.environment(), &words))
+            }
         };
         context.screen.message(&next);
         session.close().await;

@@ -22,6 +22,7 @@ use super::{
 };
 use crate::domain::{
     batch::{BatchName, RunSettings},
+    feed::FeedFrom,
     task::Tasks,
 };
 
@@ -224,7 +225,7 @@ impl Builder<'_> {
                 .filter(|file| !file.is_empty())
                 .map(|file| paths::clean(&self.cwd.join(file))),
             typed: Some(&self.places.file).filter(|file| !file.is_empty()).map(PathBuf::from),
-            from: draft.from.unwrap_or_default(),
+            from: draft.from.unwrap_or(FeedFrom::Succeeded),
             of: Arc::clone(&self.task),
             task,
             manifest_format: over.manifest_format.or(draft.manifest_format),

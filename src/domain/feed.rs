@@ -14,12 +14,6 @@ listed! {
     }
 }
 
-impl Default for FeedFrom {
-    fn default() -> Self {
-        Self::Succeeded
-    }
-}
-
 impl FeedFrom {
     /// Whether a line in this state becomes a line.
     #[must_use]
@@ -33,17 +27,23 @@ impl FeedFrom {
 }
 
 /// What makes lines of the lines of another batch. If it changes, all of them are read again.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FeedSettings {
     /// The file of the definition, as an absolute path; none if the sources were given on the command line.
     pub file: Option<String>,
     /// The date of the batch, as `2026-11-20`.
     pub date: Option<String>,
     /// Which lines count as finished.
-    #[serde(default)]
     pub from: FeedFrom,
     /// What the lines are made of: columns and templates, with their use.
     pub columns: Vec<(String, Vec<String>)>,
+}
+
+impl Default for FeedSettings {
+    /// Of no file, and of lines that succeeded.
+    fn default() -> Self {
+        Self { file: None, date: None, from: FeedFrom::Succeeded, columns: Vec::new() }
+    }
 }
 
 #[cfg(test)]

@@ -50,10 +50,10 @@ use crate::store::engine::db::{Conn, Readers, too_slow};
 
 pub use crate::domain::body::Body;
 pub use backup::{BackedUp, Backup, BackupError, BackupHead, BackupRequest, Loss, OnBackup, Replaced};
-pub use batches::begin::{Begun, NewBatch, Resubmission};
+pub use batches::begin::{Begun, NewBatch, NewFeed, Resubmission};
 pub use batches::control::Cancelled;
 pub use batches::diff::{AddressChange, Diff, DiffSet, JobPlan, ToRead};
-pub use batches::feed::{FeedDone, FeedOrigin, FeedPage, FeedPlace, FeedRow, FeedStep, NewFeed};
+pub use batches::feed::{FeedDone, FeedOrigin, FeedPage, FeedPlace, FeedRow, FeedStep};
 pub use batches::lines::{BadJob, BadSet, LineSet, NewJob, NewLocal, NewSynthesis};
 pub use batches::retry::{Chosen, FreeRetry, Retried};
 pub use batches::spec::StoredSpec;

@@ -28,7 +28,7 @@ async fn chain(config: Config, n: usize) -> Fixture {
 
 fn calls(more: &str) -> String {
     format!(
-        "task = \"transcribe\"\nmanifest = \"calls.csv\"\nrun = {{ unknown_grace = \"0s\" }}\n{more}\n\
+        "task = \"transcribe\"\nmanifest = \"calls.csv\"\nrun = {{ unknown_grace = \"500ms\" }}\n{more}\n\
          [transcribe]\nmodel = \"pulse\"\nlanguage = \"en\"\n"
     )
 }
@@ -80,17 +80,18 @@ async fn a_chain_ends_with_all_lines_of_both_and_a_second_run_buys_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_kills_lose_nothing_and_buy_nothing_twice() {
-    const LINES: usize = 40;
-    let fixture = chain(Config { latency: Duration::from_millis(20), ..Config::default() }, LINES).await;
+    const LINES: usize = 60;
+    let fixture = chain(Config { latency: Duration::from_millis(50), ..Config::default() }, LINES).await;
+    fixture.write("calls.toml", calls("").replace("run = { ", "run = { concurrency = 2, "));
     let points = ["before-feed", "after-feed", "after-answer", "before-settle", "after-claim"];
     let mut killed = 0;
     for nth in 1..=20_u64 {
         let point = points[usize::try_from(nth).unwrap() % points.len()];
-        let ran = go(&fixture, &RUN, Some(&format!("{point}:{}", 1 + nth % 3))).await;
+        let ran = go(&fixture, &RUN, Some(&format!("{point}:{}", 1 + nth % 2))).await;
         killed += u64::from(ran.status.code().is_none());
         assert!(ran.status.code().is_none_or(|code| code == 0), "{point}: {}", stderr(&ran));
     }
-    assert!(killed >= 5, "{killed} of 20 were killed");
+    assert!(killed >= 10, "{killed} of 20 were killed");
     let ended = go(&fixture, &RUN, None).await;
     assert_eq!(ended.status.code(), Some(0), "{}", stderr(&ended));
     all_of_both(&fixture, LINES).await;
@@ -99,8 +100,10 @@ async fn twenty_kills_lose_nothing_and_buy_nothing_twice() {
     let twice = books.contents.values().filter(|content| content.billed > 1).count() as u64;
     // The vendor's log proves transcripts. A kill can cost one more call for each text in flight, and no more.
     assert!(twice <= killed * 16, "{twice} were bought twice after {killed} kills");
-    let report = fixture.output("calls/report.csv");
-    assert!(!report.contains("paid_again"), "no transcript was bought twice");
+    // A text is far shorter than a recording.
+    let recordings = books.contents.values().filter(|content| content.bytes > 4_000);
+    let billed: Vec<u64> = recordings.map(|content| content.billed).collect();
+    assert_eq!(billed, vec![1; LINES], "each transcript was bought once");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -109,11 +112,8 @@ async fn a_kill_while_lines_are_handed_over_buys_none_of_them_twice() {
         let fixture = chain(Config::default(), 20).await;
         let first = go(&fixture, &["run", "calls.toml"], None).await;
         assert_eq!(first.status.code(), Some(0), "{}", stderr(&first));
-        for _ in 0..2 {
-            let killed = go(&fixture, &["run", "readback.toml"], Some(point)).await;
-            // What was handed over stays so: then there is nothing to hand over any more.
-            assert!(killed.status.code().is_none_or(|code| code == 0), "{point}: {}", stderr(&killed));
-        }
+        let killed = go(&fixture, &["run", "readback.toml"], Some(point)).await;
+        assert_eq!(killed.status.code(), None, "{point}: {}", stderr(&killed));
         let ended = go(&fixture, &["run", "readback.toml"], None).await;
         assert_eq!(ended.status.code(), Some(0), "{point}: {}", stderr(&ended));
         all_of_both(&fixture, 20).await;

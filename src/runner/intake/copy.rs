@@ -1,13 +1,17 @@
 //! Manifests that are not local files: they are copied to the spool, and then read twice.
 
-use std::{io, path::Path, sync::Arc};
+use std::{io, path::Path};
 
 use tokio::io::{AsyncRead, AsyncWriteExt};
 
-use super::{IntakeError, Upstreams, feed};
+use super::{
+    IntakeError,
+    manifest_copy::ManifestCopy,
+    upstream::{self, Upstreams},
+};
 use crate::{
     definition::{
-        Definition, FedLines, Origin, Spooled,
+        Definition, Origin,
         manifest::{ListedObject, ListingWriter},
     },
     domain::s3::S3Address,
@@ -20,26 +24,6 @@ use crate::{
 
 /// A manifest may be larger than a recording.
 const MAX_BYTES: u64 = 16 << 30;
-
-/// The copy of a manifest. Dropping this value removes it.
-#[derive(Debug)]
-pub struct ManifestCopy {
-    spooled: Spooled,
-    _scratch: Scratch,
-}
-
-impl ManifestCopy {
-    /// The lines of another batch.
-    pub(super) fn of_batch(scratch: Scratch, fed: FedLines) -> Self {
-        Self { spooled: Spooled { path: scratch.path().to_owned(), fed: Some(Arc::new(fed)) }, _scratch: scratch }
-    }
-
-    /// The copy, for [`plan`](super::plan) and [`submit`](super::submit).
-    #[must_use]
-    pub const fn spooled(&self) -> &Spooled {
-        &self.spooled
-    }
-}
 
 /// Where a copy goes, and where its content comes from.
 #[derive(Clone, Copy)]
@@ -66,7 +50,7 @@ pub async fn copy_manifest(
         return Ok(None);
     }
     if let Some(name) = definition.fed_by() {
-        return Box::pin(feed::snapshot(definition, name, dir, &upstreams)).await.map(Some);
+        return Box::pin(upstream::snapshot(definition, name, dir, &upstreams)).await.map(Some);
     }
     let message = |source| IntakeError::Copy { dir: dir.to_owned(), source };
     let (scratch, file) = Scratch::create(dir, "manifest").map_err(message)?;
@@ -83,14 +67,10 @@ pub async fn copy_manifest(
             Err(ListError::Taken(source)) => return Err(message(source)),
             Err(ListError::Store(source)) => return Err(IntakeError::List { manifest: manifest(), source }),
         },
-        _ => return write(file, stdin).await.map_err(message).map(|()| Some(copied(scratch))),
+        _ => return write(file, stdin).await.map_err(message).map(|()| Some(ManifestCopy::of(scratch))),
     };
     fetched.map_err(|source| IntakeError::Fetch { manifest: manifest(), source })?;
-    Ok(Some(copied(scratch)))
-}
-
-fn copied(scratch: Scratch) -> ManifestCopy {
-    ManifestCopy { spooled: Spooled { path: scratch.path().to_owned(), fed: None }, _scratch: scratch }
+    Ok(Some(ManifestCopy::of(scratch)))
 }
 
 /// Writes the listing of a prefix to the file, page by page.

@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use super::{IntakeTask, adopt::Adopt, feed::FedFacts, known_sources::KnownSources};
+use super::{IntakeTask, adopt::Adopt, fed_facts::FedFacts, known_sources::KnownSources};
 use crate::{
     definition::{BadLine, Definition, ManifestLine, manifest::JobDraft},
     domain::identity::{ContentHash, Identity, Passport, content_identity, listed_identity, source_identity},

@@ -8,7 +8,7 @@ use super::{
     IntakeError, IntakeTask,
     adopt::Adopt,
     chunk_writer::{Chunk, ChunkWriter},
-    feed::FedFacts,
+    fed_facts::FedFacts,
     job_builder::JobBuilder,
     known_sources::KnownSources,
 };

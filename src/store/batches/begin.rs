@@ -4,11 +4,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::store::engine::db::{Conn, query, query_scalar};
-use crate::store::{NewFeed, Store, StoreError, StoredSpec, batches::control, jobs::deliveries};
+use crate::store::{Store, StoreError, StoredSpec, batches::control, jobs::deliveries};
 use crate::{
     clock::Millis,
     domain::{
         environment::Environment,
+        feed::FeedSettings,
         job::BatchId,
         share::DEFAULT_PRIORITY,
         task::{Asked, TaskName, Unit},
@@ -17,6 +18,15 @@ use crate::{
 
 /// How many lines one transaction handles: other processes wait for the lock meanwhile.
 const LINES_AT_ONCE: i64 = 4_000;
+
+/// Which batch feeds a new one, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewFeed {
+    /// The batch whose lines it takes.
+    pub by: BatchId,
+    /// What makes lines of them.
+    pub with: FeedSettings,
+}
 
 /// A batch by its current definition.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use serde_json::json;
 
-use super::{feed, pauses};
+use super::{fed, pauses};
 use crate::store::engine::db::{Conn, Row, query, query_scalar};
 use crate::store::{Selection, Store, StoreError, calls::end, jobs::deliveries};
 use crate::{
@@ -221,7 +221,7 @@ pub(in crate::store) async fn unfinish(conn: &mut Conn, batch: BatchId) -> Resul
     .bind(batch)
     .execute(&mut *conn)
     .await?;
-    feed::unfinish_fed(conn, batch).await
+    fed::unfinish_fed(conn, batch).await
 }
 
 /// Gives up open calls of a batch that nobody waits for, up to a limit. Returns whether there may be more.

@@ -4,6 +4,7 @@ pub(super) mod begin;
 pub(super) mod control;
 pub(super) mod dictionaries;
 pub(super) mod diff;
+pub(super) mod fed;
 pub(super) mod feed;
 pub(super) mod lines;
 pub(super) mod pauses;

@@ -8,7 +8,7 @@ use crate::store::engine::db::{Conn, query, query_as, query_scalar};
 use crate::store::{
     BadSet, Begun, LineSet, Store, StoreError,
     batches::lines::{PackedLines, incoming, incoming_bad},
-    batches::{control, feed},
+    batches::{control, fed},
     jobs::deliveries,
     jobs::texts,
 };
@@ -152,7 +152,7 @@ pub(super) async fn submit_set(
     done.new = insert_new(conn, place, good).await?;
     insert_bad(conn, SetPlace { now: now.max(begun.at), ..place }, bad).await?;
     if good.adopts {
-        feed::number_adopted(conn, batch).await?;
+        fed::number_adopted(conn, batch).await?;
     }
     done.same = good.len.saturating_sub(done.new + done.changed);
     if begun.existed && done.new + done.changed + done.redelivered > 0 {
