@@ -75,7 +75,7 @@ fn a_check_tells_requests_tokens_price_and_what_could_be_better() {
         "columns   key: key, prompt: transcript",
         "carried into the report: agent",
         "calls     2 requests, all of them new",
-        "to read, none of them cached, and replies of max_tokens = 400 each; $0.40 for a million tokens, $0.10 cached, $1.60 written",
+        "tokens, none of them cached, and replies of 400 each, which is max_tokens; $0.40 a million by electron, $0.10 cached, $1.60 written",
         "time      within the first minute's requests: 10 requests/min",
         "note      the schema does not say what `customer.mood` means",
         "Estimated: four letters of English are counted as a token",
