@@ -70,6 +70,10 @@ async fn batch((store, tasks): (&Store, &Registry), row: BatchRow, now: Millis) 
         false => None,
         true => Some(synthesis(&store.synthesis_counts(row.id).await?)),
     };
+    let tokens = match tasks.has_replies(row.task) {
+        false => None,
+        true => Some(store.reply_tokens(row.id).await?),
+    };
     let (places, unreadable) = match row.spec.read() {
         Ok(spec) => (Some((spec.manifest.clone(), spec.output.clone())), None),
         Err(fault) => (None, Some(fault.to_owned())),
@@ -104,6 +108,7 @@ async fn batch((store, tasks): (&Store, &Registry), row: BatchRow, now: Millis) 
         started_at: row.started_at.map(Moment),
         finished_at: row.finished_at.map(Moment),
         synthesis,
+        tokens,
     })
 }
 

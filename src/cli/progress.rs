@@ -302,9 +302,12 @@ impl Meter {
         let mut words = vec![
             format!("{}{at_once} in flight", grouped(self.in_flight_now())),
             format!("{}{limit} calls/min", grouped(calls)),
-            format!("{} of audio", duration(self.audio_ms)),
-            dollars(self.spent),
         ];
+        // A chat has none.
+        if self.audio_ms > 0 {
+            words.push(format!("{} of audio", duration(self.audio_ms)));
+        }
+        words.push(dollars(self.spent));
         if self.finished() < self.total {
             words.extend(self.left(now).map(|left| left.to_string()));
         }
@@ -445,11 +448,7 @@ mod tests {
         let spoken = |at_work| SynthesisCounts { asked: 5_000, left: 4_000, at_work, ..SynthesisCounts::default() };
         meter.update_synthesis(spoken(1_000), 10_000);
         meter.event(&Event::CallStarted { pool: Pool::Tts }, 10_000);
-        assert_eq!(
-            meter.pace(10_000),
-            "1 of 10 in flight · 1 calls/min · 0 ms of audio · $0.00",
-            "no pace is known yet"
-        );
+        assert_eq!(meter.pace(10_000), "1 of 10 in flight · 1 calls/min · $0.00", "no pace is known yet");
         meter.update_synthesis(spoken(2_000), 20_000);
         assert_eq!(
             meter.lines(),

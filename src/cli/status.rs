@@ -6,7 +6,7 @@ use super::{
     context::{Context, LedgerFlags},
     error::{CliError, Exit},
     kept, spend_limits,
-    words::{Money, bytes, clock, command, counted, duration, grouped, moment, printable, table},
+    words::{Money, bytes, clock, command, counted, duration, grouped, moment, printable, table, token_words},
 };
 use crate::{
     app::{
@@ -237,7 +237,10 @@ fn one(batch: &BatchView, money: Money, choice: &LedgerChoice) -> String {
         .collect();
     let what = if batch.synthesis.is_some() { "jobs" } else { "lines" };
     fact(what, format!("{}: {}", grouped(batch.total), by_state.join(", ")));
-    fact("audio", duration(batch.audio_seconds.0));
+    match &batch.tokens {
+        Some(tokens) => fact("tokens", token_words(tokens)),
+        None => fact("audio", duration(batch.audio_seconds.0)),
+    }
     batch.synthesis.iter().for_each(|synthesis| fact("speech", synthesis_words(synthesis)));
     let limit = batch.max_spend_usd.map(|max| format!(" of at most {}", money.words(max.0))).unwrap_or_default();
     let reserved = match batch.reserved_usd.0 {

@@ -5,7 +5,7 @@ use unicode_width::UnicodeWidthStr;
 
 pub(super) use crate::domain::printable::printable_lines;
 pub(super) use crate::report::words::{
-    Money, bytes, command, counted, dollars, duration, grouped, printable, shell, shorten,
+    Money, bytes, command, counted, dollars, duration, grouped, printable, shell, shorten, token_words,
 };
 
 /// One fact after its name, on one line.

@@ -366,7 +366,12 @@ pub(super) mod tests {
             "pulse": 0.005,
             "pulse-pro": 0.004,
             "lightning": 0.175,
-            "lightning-pro": 0.195
+            "lightning-pro": 0.195,
+            "electron": {
+              "input": 0.4,
+              "cached": 0.1,
+              "output": 1.6
+            }
           }
         }
         "#);

@@ -10,7 +10,6 @@ use super::{
 };
 use crate::domain::{
     call::ErrorKind,
-    chat::Usage,
     cost::MicroUsd,
     environment::NamedLedger,
     row::{Note, RowStatus},
@@ -33,7 +32,7 @@ fn table(summary: &Summary, width: usize, ledger: NamedLedger<'_>) -> String {
         out.fact("notes", &notes.join(", "));
     }
     match &summary.tokens {
-        Some(tokens) => out.fact("tokens", &token_words(tokens)),
+        Some(tokens) => out.fact("tokens", &words::token_words(tokens)),
         None => out.fact("audio", &audio(summary)),
     }
     if let Some(synthesis) = &summary.synthesis {
@@ -135,16 +134,6 @@ fn lines(summary: &Summary) -> String {
         [one] => one.clone(),
         several => format!("{}: {}", grouped(summary.total()), several.join(", ")),
     }
-}
-
-/// `3,791 read, 68 % of them cached; 420 written`
-fn token_words(tokens: &Usage) -> String {
-    let cached = match (tokens.cached_tokens * 100).checked_div(tokens.prompt_tokens) {
-        None => String::new(),
-        Some(0) => ", none of them cached".to_owned(),
-        Some(share) => format!(", {share} % of them cached"),
-    };
-    format!("{} read{cached}; {} written", grouped(tokens.prompt_tokens), grouped(tokens.completion_tokens))
 }
 
 fn synthesis_words(synthesis: &SynthesisSummary) -> String {
@@ -277,16 +266,6 @@ mod tests {
 
     fn live(summary: &Summary, width: usize) -> String {
         table(summary, width, (&LedgerChoice::default(), Environment::Live))
-    }
-
-    #[test]
-    fn tokens_are_told_with_their_cached_share() {
-        let words = |prompt_tokens, cached_tokens| {
-            token_words(&Usage { prompt_tokens, cached_tokens, completion_tokens: 1_420 })
-        };
-        assert_eq!(words(37_910, 25_600), "37,910 read, 67 % of them cached; 1,420 written");
-        assert_eq!(words(37_910, 0), "37,910 read, none of them cached; 1,420 written");
-        assert_eq!(words(0, 0), "0 read; 1,420 written");
     }
 
     #[test]

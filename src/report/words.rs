@@ -3,7 +3,7 @@
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 pub(crate) use crate::domain::printable::printable;
-use crate::domain::{cost::MicroUsd, environment::NamedLedger};
+use crate::domain::{chat::Usage, cost::MicroUsd, environment::NamedLedger};
 
 /// The text cut to this many columns, with an ellipsis if something is missing.
 pub(crate) fn shorten(text: &str, columns: usize) -> String {
@@ -124,12 +124,33 @@ pub(crate) fn dollars(micros: i64) -> String {
     format!("{sign}${}.{:02}", grouped(cents / 100), cents % 100)
 }
 
+/// `3,791 read, 68 % of them cached; 420 written`
+#[must_use]
+pub fn token_words(tokens: &Usage) -> String {
+    let cached = match (tokens.cached_tokens * 100).checked_div(tokens.prompt_tokens) {
+        None => String::new(),
+        Some(0) => ", none of them cached".to_owned(),
+        Some(share) => format!(", {share} % of them cached"),
+    };
+    format!("{} read{cached}; {} written", grouped(tokens.prompt_tokens), grouped(tokens.completion_tokens))
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
     use super::*;
     use crate::domain::environment::{Environment, LedgerChoice};
+
+    #[test]
+    fn tokens_are_told_with_their_cached_share() {
+        let words = |prompt_tokens, cached_tokens| {
+            token_words(&Usage { prompt_tokens, cached_tokens, completion_tokens: 1_420 })
+        };
+        assert_eq!(words(37_910, 25_600), "37,910 read, 67 % of them cached; 1,420 written");
+        assert_eq!(words(37_910, 0), "37,910 read, none of them cached; 1,420 written");
+        assert_eq!(words(0, 0), "0 read; 1,420 written");
+    }
 
     #[test]
     fn a_hint_repeats_how_the_ledger_was_chosen() {

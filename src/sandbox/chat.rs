@@ -16,6 +16,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 pub(super) use self::prefixes::Prefixes;
+pub use self::request::ChatMarker;
 use self::{
     model::{Reply, reply_to},
     request::ChatRequest,
@@ -87,11 +88,11 @@ async fn work(
     };
     let is_first = call.is_first_of_its_content();
     let fault = match fault {
-        None if is_first && wanted.has("429") => {
+        None if is_first && wanted.has(ChatMarker::TooMany) => {
             return Err(call.refusal(429, "too many requests; come back later").retry_after(Some("1".into())));
         }
-        None if is_first && wanted.has("500") => return Err(call.refusal(500, "scripted by the prompt")),
-        None if is_first && wanted.has("lost") => Some(What::CutAfterWork),
+        None if is_first && wanted.has(ChatMarker::Fails) => return Err(call.refusal(500, "scripted by the prompt")),
+        None if is_first && wanted.has(ChatMarker::Lost) => Some(What::CutAfterWork),
         fault => fault,
     };
     let mut made = reply_to(wanted);

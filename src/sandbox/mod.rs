@@ -29,6 +29,7 @@ use self::{
 };
 pub use self::{
     books::{Books, CallbackBooks, CallbackEnd, ContentBooks, ModelBooks, Record},
+    chat::ChatMarker,
     errors::ErrorShape,
     faults::{Fault, Match, SpeechFlaw, StatusFault, What},
     http::WHAT_THIS_IS,

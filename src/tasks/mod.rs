@@ -61,6 +61,12 @@ impl Registry {
         self.reports.get(task).is_some_and(|task| task.has_parts())
     }
 
+    /// Whether this task buys replies of a language model.
+    #[must_use]
+    pub fn has_replies(&self, task: TaskName) -> bool {
+        self.reports.get(task).is_some_and(|task| task.has_replies())
+    }
+
     /// The tasks in their definition role.
     #[must_use]
     pub const fn definitions(&self) -> &Tasks<dyn DefinitionTask> {

@@ -9,6 +9,7 @@ use crate::{
     clock::Millis,
     domain::{
         batch::MicroUsd,
+        chat::Usage,
         environment::Environment,
         job::JobState,
         pool::{Limits, Pool},
@@ -209,6 +210,9 @@ pub struct BatchView {
     /// For a synthesis, its progress in characters and parts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub synthesis: Option<SynthesisProgressView>,
+    /// For a chat, the tokens of its replies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<Usage>,
 }
 
 impl BatchView {

@@ -4,11 +4,11 @@ use std::fmt::Write;
 
 use super::{
     command_line::flags_of,
-    markdown::{code, json_type, table},
+    markdown::{code, json_type, list, table},
 };
 use crate::{
-    domain::documented::Documented,
-    sandbox::{ErrorShape, Match, SpeechFlaw, StatusFault, WHAT_THIS_IS, What},
+    domain::{documented::Documented, listed::Listed},
+    sandbox::{ChatMarker, ErrorShape, Match, SpeechFlaw, StatusFault, WHAT_THIS_IS, What},
 };
 
 const TEXT: &str = "# Sandbox
@@ -21,6 +21,9 @@ The sandbox is a local stand-in for the API: no account, no key, no cost. `--san
   voices, with their times. It invents the words of all other recordings, the same for the same recording.
 - **Speech**: its voices speak in tones, as long as speech would be, the same for the same text. Each word is a burst of tones that
   carries the word, so that the speech can be transcribed back. At 8,000 Hz MP3 carries few words.
+- **Chat**: its replies are the same for the same request. Where a message has a JSON Schema and JSON is asked for, the reply fits the
+  schema, and quotes what the last prompt says. The beginnings of answered requests are cached in blocks of 128 tokens; four bytes are
+  a token. [Markers](#markers-of-a-chat) in a prompt make other replies.
 - **Callbacks**: calls with a `webhook_url` are posted to it, up to ten times.
 - **Dictionaries** of pronunciations are kept until it ends.
 
@@ -59,6 +62,8 @@ pub(super) fn page() -> String {
     text.push_str("\n### `status`\nAn answer with a status of its own.\n\n");
     let fields = StatusFault::DOCUMENTED.iter();
     text.push_str(&table(["field", "meaning"], fields.map(|field| [code(field.name), field.meaning().to_owned()])));
+    text.push_str("\n## Markers of a chat\nA marker stands in any message: `[[prose]]`.\n\n");
+    text.push_str(&list("marker", &ChatMarker::LIST));
     text
 }
 

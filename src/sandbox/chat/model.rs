@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     super::faults::mix,
-    request::{BYTES_A_TOKEN, ChatRequest},
+    request::{BYTES_A_TOKEN, ChatMarker, ChatRequest},
 };
 use crate::domain::chat::{FinishReason, object_in};
 
@@ -35,19 +35,19 @@ impl Reply {
 /// The reply to a request.
 pub(super) fn reply_to(request: &ChatRequest) -> Reply {
     let of = |text: String, finish_reason| Reply { text: Some(text), finish_reason, tool_calls: Vec::new() };
-    if request.has("empty") {
+    if request.has(ChatMarker::Empty) {
         return of(String::new(), FinishReason::Stop);
     }
-    if request.has("filtered") {
+    if request.has(ChatMarker::Filtered) {
         return of(String::new(), FinishReason::ContentFilter);
     }
-    if request.has("tool-call") && !request.tools.is_empty() {
+    if request.has(ChatMarker::ToolCall) && !request.tools.is_empty() {
         let name = request.tools[0].pointer("/function/name").cloned().unwrap_or_else(|| json!("function"));
         let call = json!({"id": "call_1", "type": "function", "function": {"name": name, "arguments": "{}"}});
         return Reply { text: None, finish_reason: FinishReason::ToolCalls, tool_calls: vec![call] };
     }
     let text = dressed(request, content(request));
-    let most = if request.has("length") { text.len() / 2 } else { request.room() * BYTES_A_TOKEN };
+    let most = if request.has(ChatMarker::Length) { text.len() / 2 } else { request.room() * BYTES_A_TOKEN };
     match text.char_indices().map(|(at, _)| at).take_while(|at| *at <= most).last() {
         Some(cut) if text.len() > most => of(text[..cut].to_owned(), FinishReason::Length),
         _ => of(text, FinishReason::Stop),
@@ -58,7 +58,7 @@ pub(super) fn reply_to(request: &ChatRequest) -> Reply {
 fn content(request: &ChatRequest) -> String {
     let asked = asked(request);
     let first_words = asked.split_whitespace().take(12).collect::<Vec<_>>().join(" ");
-    if request.has("no-json") || !request.wants_json {
+    if request.has(ChatMarker::NoJson) || !request.wants_json {
         return format!("You said: {first_words}");
     }
     let schema = request.messages.iter().find_map(|message| {
@@ -68,10 +68,10 @@ fn content(request: &ChatRequest) -> String {
     if let Some(one) = object_in(asked).filter(|_| asked.starts_with(MERGE)) {
         return one.to_string();
     }
-    let filling = Filling { root: &schema, asked, invents: request.has("invented-quote") };
+    let filling = Filling { root: &schema, asked, invents: request.has(ChatMarker::InventedQuote) };
     let mut object = filling.value(&schema, "", seed(asked), 0);
     let is_repair = request.prompt().starts_with(REPAIR);
-    if request.has("wrong-type-always") || (request.has("wrong-type") && !is_repair) {
+    if request.has(ChatMarker::WrongTypeAlways) || (request.has(ChatMarker::WrongType) && !is_repair) {
         spoil(&mut object);
     }
     object.to_string()
@@ -86,7 +86,7 @@ fn asked(request: &ChatRequest) -> &str {
 
 /// Its reply with what markers put around it.
 fn dressed(request: &ChatRequest, text: String) -> String {
-    match (request.has("prose"), request.has("fence")) {
+    match (request.has(ChatMarker::Prose), request.has(ChatMarker::Fence)) {
         (true, true) => format!("Sure! Here is the result:\n\n```json\n{text}\n```\n\nLet me know what else you need."),
         (true, false) => format!("Sure! Here is the result:\n{text}\nLet me know what else you need."),
         (false, true) => format!("```json\n{text}\n```"),

@@ -2,10 +2,44 @@
 
 use serde_json::{Map, Value};
 
+use crate::domain::options::listed;
+
 /// How many bytes make a token here.
 pub(super) const BYTES_A_TOKEN: usize = 4;
 /// The tokens of a request and its reply together.
 const CONTEXT: usize = 32_768;
+
+listed! {
+    /// What a marker in a message does to the reply.
+    ChatMarker, "marker" {
+        /// There is prose around the reply.
+        Prose = "prose",
+        /// There is a code fence around the reply.
+        Fence = "fence",
+        /// The first property has a value of another type, until the reply is sent back.
+        WrongType = "wrong-type",
+        /// The first property has a value of another type, also after repairs.
+        WrongTypeAlways = "wrong-type-always",
+        /// The reply is no JSON, although JSON is asked for.
+        NoJson = "no-json",
+        /// Quotes are invented.
+        InventedQuote = "invented-quote",
+        /// The reply ends in its middle, with `finish_reason` `length`.
+        Length = "length",
+        /// The reply is empty, with `finish_reason` `content_filter`.
+        Filtered = "filtered",
+        /// The reply is empty.
+        Empty = "empty",
+        /// The first of the `tools` is called.
+        ToolCall = "tool-call",
+        /// The first call with this content is refused with 429.
+        TooMany = "429",
+        /// The first call with this content fails with 500.
+        Fails = "500",
+        /// The first call with this content is billed, and its connection is reset instead of an answer.
+        Lost = "lost",
+    }
+}
 
 /// One message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +107,7 @@ impl ChatRequest {
     }
 
     /// Whether one of its messages has this marker: `[[429]]`.
-    pub(super) fn has(&self, marker: &str) -> bool {
+    pub(super) fn has(&self, marker: ChatMarker) -> bool {
         let marker = format!("[[{marker}]]");
         self.messages.iter().any(|message| message.content.contains(&marker))
     }
@@ -171,6 +205,9 @@ mod tests {
         let body = json!({"model": "electron", "n": 1, "max_tokens": 9, "messages": [
             {"role": "system", "content": "Be brief. [[500]]"}, {"role": "user", "content": "Hi"}]});
         let request = ChatRequest::parse(body.to_string().as_bytes()).unwrap();
-        assert_eq!((request.prompt(), request.room(), request.has("500"), request.has("429")), ("Hi", 9, true, false));
+        assert_eq!(
+            (request.prompt(), request.room(), request.has(ChatMarker::Fails), request.has(ChatMarker::TooMany)),
+            ("Hi", 9, true, false)
+        );
     }
 }

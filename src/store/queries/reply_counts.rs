@@ -12,9 +12,9 @@ impl Store {
     pub async fn reply_tokens(&self, batch: BatchId) -> Result<Usage, StoreError> {
         let row = query(
             r"-- reply_counts::reply_tokens
-              SELECT CAST(sum(CAST(facts -> 'reply' ->> 'prompt_tokens' AS BIGINT)) AS BIGINT) AS prompt,
-                CAST(sum(CAST(facts -> 'reply' ->> 'cached_tokens' AS BIGINT)) AS BIGINT) AS cached,
-                CAST(sum(CAST(facts -> 'reply' ->> 'completion_tokens' AS BIGINT)) AS BIGINT) AS completion
+              SELECT CAST(sum(CAST(facts ->> 'reply' ->> 'prompt_tokens' AS BIGINT)) AS BIGINT) AS prompt,
+                CAST(sum(CAST(facts ->> 'reply' ->> 'cached_tokens' AS BIGINT)) AS BIGINT) AS cached,
+                CAST(sum(CAST(facts ->> 'reply' ->> 'completion_tokens' AS BIGINT)) AS BIGINT) AS completion
               FROM jobs
               WHERE batch = $1 AND state IN ('succeeded', 'suspect') AND wanted <> 'dropped'",
         )

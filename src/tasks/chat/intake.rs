@@ -162,8 +162,8 @@ impl Survey for ChatSurvey {
         let priced = self.rates.known_per_million_tokens(model).is_some();
         let cost = |usage: &Usage| self.rates.chat_cost(model, usage);
         let reply = match self.asked.options.max_tokens {
-            Some(most) => format!("replies of max_tokens = {} each", grouped(u64::from(most))),
-            None => format!("replies of {USUAL_REPLY_TOKENS} tokens each, since max_tokens is not set"),
+            Some(most) => format!("replies of {} each, which is max_tokens", grouped(u64::from(most))),
+            None => format!("replies of {USUAL_REPLY_TOKENS} each, since max_tokens is not set"),
         };
         let words = match (self.new.requests, self.all.requests) {
             (0, all) => format!("{}: nothing of it is new", counted(all, "request")),
@@ -178,10 +178,7 @@ impl Survey for ChatSurvey {
             units: by_model(self.new.characters),
             cost: priced.then(|| cost(&self.new.usage)),
             prices: vec![
-                format!(
-                    "for about {} to read, none of them cached, and {reply}",
-                    counted(self.new.usage.prompt_tokens, "token")
-                ),
+                format!("for {}, none of them cached, and {reply}", counted(self.new.usage.prompt_tokens, "token")),
                 price_of(model, &self.rates),
             ],
             again: self.again.jobs,

@@ -143,13 +143,8 @@ impl BatchRequest for Asking {
 /// The list price of a model as text.
 pub(super) fn price_of(model: ChatModel, rates: &Rates) -> String {
     let Some(prices) = rates.known_per_million_tokens(model) else { return unpriced(model.as_str()) };
-    format!(
-        "{} for a million tokens, {} cached, {} written, by {model}, list price of {}",
-        dollars(prices.input.0),
-        dollars(prices.cached.0),
-        dollars(prices.output.0),
-        rates.as_of
-    )
+    let [input, cached, output] = [prices.input, prices.cached, prices.output].map(|price| dollars(price.0));
+    format!("{input} a million by {model}, {cached} cached, {output} written, list price of {}", rates.as_of)
 }
 
 #[cfg(test)]
@@ -165,7 +160,7 @@ mod tests {
     #[test]
     fn a_price_names_its_parts() {
         let price = price_of(ChatModel::Electron, &Rates::default());
-        insta::assert_snapshot!(price, @"$0.40 for a million tokens, $0.10 cached, $1.60 written, by electron, list price of 2026-09-07");
+        insta::assert_snapshot!(price, @"$0.40 a million by electron, $0.10 cached, $1.60 written, list price of 2026-09-07");
         assert!(price_of("electron-2".parse().unwrap(), &Rates::default()).contains("electron-2"));
     }
 }
