@@ -1,24 +1,24 @@
 //! A recording that is bought in several calls, or by stretches: each call is a part of the job, and their answers become one
 //! conversation, or one transcript. What was tried another way is held against the first answers, and the better ones are kept.
 
+mod answers;
 mod joined;
 
 use super::{
     TranscriptionJob,
     deliver::{Common, unreadable, words_asked},
     hear, not_frozen,
-    plan::{Plan, Plans, SentPart},
+    plan::{Plan, Plans},
 };
 use crate::{
     domain::{
         batch::OnLostWords,
         call::Answer,
         facts::Facts,
-        job::{CallId, JobState},
+        job::JobState,
         length::Length,
         listening::{ChannelMode, Listening},
         row::Note,
-        transcript::SuspectReason,
     },
     large::look_into,
     runner::{
@@ -29,21 +29,8 @@ use crate::{
     sink::Item,
     store::{AnswerFacts, Finish, StoreError, To},
 };
+use answers::CallInHand;
 use joined::{Joined, Joining, Unjoined};
-
-/// The answer for one part.
-struct CallInHand {
-    part: i64,
-    sent: SentPart,
-    call: CallId,
-    body: crate::domain::body::Body,
-    /// The parsed answer, if it was parsed before.
-    transcript: Option<crate::domain::transcript::Transcript>,
-    facts: AnswerFacts,
-    words_asked: bool,
-    /// Whether more than one call for it may have been billed.
-    paid_again: bool,
-}
 
 /// A plan whose answers are there and were judged.
 struct Tried {
@@ -293,53 +280,4 @@ fn notes(
     ];
     let own = own.into_iter().flatten().chain(plan.cut_notes());
     common.notes(&job.options, doubts.chain(own))
-}
-
-/// Why a part is suspect.
-struct Doubt {
-    part: i64,
-    reason: SuspectReason,
-    /// The reason for users.
-    words: String,
-}
-
-/// How good a plan's answers are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Verdict {
-    /// Reasons for which they cannot be right.
-    doubts: usize,
-    /// Whether the first of them is that words are missing.
-    lacks_words: bool,
-    /// Letters of the transcript.
-    letters: usize,
-}
-
-impl Verdict {
-    /// Whether it is to be kept instead of the first one: fewer doubts, or as many and more words where words are missing.
-    const fn is_better_than(self, first: &Self) -> bool {
-        self.doubts < first.doubts || (self.doubts == first.doubts && first.lacks_words && self.letters > first.letters)
-    }
-}
-
-/// Whether words are missing if this is so.
-const fn lacks_words(reason: SuspectReason) -> bool {
-    use SuspectReason::{CutOff, Empty, OneSided, Sparse, Unheard};
-    matches!(reason, CutOff | Empty | OneSided | Sparse | Unheard)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_better_answers_are_kept() {
-        let of = |doubts, lacks_words, letters| Verdict { doubts, lacks_words, letters };
-        assert!(of(0, false, 10).is_better_than(&of(1, true, 500)), "without doubts, though shorter");
-        assert!(!of(1, false, 500).is_better_than(&of(0, false, 10)));
-        assert!(of(1, true, 500).is_better_than(&of(1, true, 10)), "more of what is missing");
-        assert!(!of(1, false, 500).is_better_than(&of(1, false, 10)), "a loop is not better for being longer");
-        assert!(!of(2, true, 500).is_better_than(&of(1, true, 10)));
-        assert!(!of(1, true, 10).is_better_than(&of(1, true, 10)), "of equals, the first");
-        assert!(lacks_words(SuspectReason::Unheard) && !lacks_words(SuspectReason::Invented));
-    }
 }

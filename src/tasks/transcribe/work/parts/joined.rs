@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
 };
 
-use super::{CallInHand, Doubt, Verdict, lacks_words};
+use super::answers::{CallInHand, Doubt, Verdict, lacks_words};
 use crate::{
     audio::analyze::Hearing,
     domain::{
@@ -87,7 +87,8 @@ pub(super) struct Joining {
     pub(super) redo_lost_words: bool,
 }
 
-type Result2 = Result<(Joined, Vec<Item>), Unjoined>;
+/// The joined answers with their files.
+type JoinedOrNot = Result<(Joined, Vec<Item>), Unjoined>;
 
 /// What the answers come to.
 struct Whole {
@@ -102,12 +103,12 @@ struct Channel {
 }
 
 impl Joining {
-    pub(super) fn join(self, mut calls: Vec<CallInHand>) -> (Result2, Vec<CallInHand>) {
+    pub(super) fn join(self, mut calls: Vec<CallInHand>) -> (JoinedOrNot, Vec<CallInHand>) {
         let joined = self.joined(&mut calls);
         (joined, calls)
     }
 
-    fn joined(&self, calls: &mut [CallInHand]) -> Result2 {
+    fn joined(&self, calls: &mut [CallInHand]) -> JoinedOrNot {
         let words_needed = self.formats.iter().any(|format| format.needs_words());
         let heard = self.heard.as_ref().map(hear::speech);
         let own = heard.as_ref().map(|heard| &heard.own);
