@@ -7,7 +7,7 @@ use std::{
     sync::atomic::Ordering,
 };
 
-use super::{TranscriptionJob, hear, plan::Plan, recording::Recording};
+use super::{TranscriptionJob, plan::Plan, recording::Recording, speech};
 use crate::{
     audio::analyze::{self, Hearing},
     domain::{
@@ -133,7 +133,7 @@ async fn deliver(job: &TranscriptionJob<'_>, part: &PartContext<'_>, answer: Ans
         drafts: leftovers.iter().map(|leftover| leftover.path.clone()).collect(),
         known,
         allow_silence: job.options.allow_silence,
-        speech: job.heard.as_ref().map(|heard| hear::speech(heard).own),
+        speech: job.heard.as_ref().map(|heard| speech::speech(heard).own),
         limits: job.asked.listening.alarms,
         language: job.options.language.as_str().to_owned(),
         words_asked: words_asked(job, part, call),

@@ -15,7 +15,7 @@ use crate::{
     domain::{
         call::{CallFailure, ErrorKind},
         cuts::Cuts,
-        hearing::{HeardSpeech, Stretch},
+        hearing::Stretch,
         identity::ContentHash,
         listening::{Prepare, RawAudio, RawEncoding},
     },
@@ -148,24 +148,6 @@ fn not_decoded(path: &Path, error: HearError) -> NotHeard {
         HearError::Stopped => NotHeard::Source(Prepared::Machine("the program is ending".into())),
         other => NotHeard::Undecodable(other.to_string()),
     }
-}
-
-/// The speech of a recording: each channel's own, and the echoes of others on it.
-pub(super) struct Heard {
-    pub(super) own: HeardSpeech,
-    pub(super) echoes: HeardSpeech,
-}
-
-/// The speech of a recording, as it was heard.
-pub(super) fn speech(heard: &Hearing) -> Heard {
-    let channels = |echo: bool| {
-        let of = heard.channels.iter().map(|channel| {
-            let segments = channel.segments.iter().filter(|segment| segment.echo == echo);
-            segments.map(|segment| Stretch { from_ms: segment.from_ms, to_ms: segment.to_ms }).collect()
-        });
-        HeardSpeech { channels: of.collect(), length_ms: heard.length_ms }
-    };
-    Heard { own: channels(false), echoes: channels(true) }
 }
 
 /// What is sent instead of a recording.

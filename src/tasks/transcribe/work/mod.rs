@@ -10,6 +10,7 @@ mod marks;
 mod parts;
 mod plan;
 mod recording;
+mod speech;
 
 use std::{
     sync::{

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::hear::speech;
+use super::speech::speech;
 use crate::{
     audio::analyze::{Hearing, Layout},
     domain::{

@@ -27,8 +27,8 @@ use crate::{
     sink::{Content, Item},
     tasks::transcribe::work::{
         deliver::{draft, raw_differs},
-        hear,
         plan::SentPart,
+        speech,
     },
 };
 
@@ -110,7 +110,7 @@ impl Joining {
 
     fn joined(&self, calls: &mut [CallInHand]) -> JoinedOrNot {
         let words_needed = self.formats.iter().any(|format| format.needs_words());
-        let heard = self.heard.as_ref().map(hear::speech);
+        let heard = self.heard.as_ref().map(speech::speech);
         let own = heard.as_ref().map(|heard| &heard.own);
         let (mut doubts, mut channels) = (Vec::new(), Vec::<Channel>::new());
         let (mut is_mixed_up, mut has_speakers, mut words_not_asked) = (false, false, false);
@@ -185,7 +185,7 @@ impl Joining {
     }
 
     /// The whole of the channels.
-    fn whole(&self, mut transcripts: Vec<(Option<u16>, Transcript)>, heard: Option<&hear::Heard>) -> Whole {
+    fn whole(&self, mut transcripts: Vec<(Option<u16>, Transcript)>, heard: Option<&speech::Heard>) -> Whole {
         if !self.is_by_channel {
             let (_, mut transcript) = transcripts.pop().unwrap_or_default();
             transcript.duration_ms = transcript.duration_ms.or(self.length.ms());
