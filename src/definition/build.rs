@@ -390,7 +390,7 @@ impl Builder<'_> {
     /// What cannot be where the lines are those of another batch, and what is for nothing else.
     fn feed(&mut self, draft: &Draft, origin: Option<&Origin>, batch: Option<&BatchName>) {
         let Some(Origin::Batch(by)) = origin else {
-            if draft.from.is_some() && origin.is_some() {
+            if draft.from.is_some_and(|from| from != FeedFrom::Succeeded) && origin.is_some() {
                 self.fault("from", "is for the lines of another batch: manifest = \"batch:NAME\"");
             }
             return;

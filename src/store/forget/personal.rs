@@ -109,6 +109,7 @@ pub(in crate::store) const PERSONAL: &[PersonalColumns] = &[
             ("wanted", LIST),
             ("pool", LIST),
             ("lane", LIST),
+            ("other_way", LIST),
             ("facts", "lengths and counts; what else it has goes"),
             ("error_kind", LIST),
             ("notes", "values of a list of ours; what else it has goes"),
