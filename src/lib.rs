@@ -41,7 +41,7 @@
 //! let definition = Definition::load(&file, Registry::built_in().definitions(), &Overrides::default())?;
 //! let submission = session.submit(&definition, Consent::default(), tokio::io::empty()).await?;
 //! let batch = session.store().batch_by_id(submission.batch).await?;
-//! let nobody = session.notifications(None).await;
+//! let nobody = session.notifications(&[]).await;
 //! let mut succeeded = 0;
 //! let ended = |batch: wavebatch::app::Published| {
 //!     succeeded += batch.summary.count(RowStatus::Succeeded);
