@@ -171,6 +171,8 @@ impl Session {
             file.unwatch().await;
         }
         self.api.close().await;
+        // What feeds batches has a handle of the ledger, too, and the last one closes it.
+        drop(self.feeding);
         self.store.close().await;
     }
 }
