@@ -82,7 +82,9 @@ async fn a_chain_ends_with_all_lines_of_both_and_a_second_run_buys_nothing() {
 async fn twenty_kills_lose_nothing_and_buy_nothing_twice() {
     const LINES: usize = 60;
     let fixture = chain(Config { latency: Duration::from_millis(50), ..Config::default() }, LINES).await;
-    fixture.write("calls.toml", calls("").replace("run = { ", "run = { concurrency = 2, "));
+    // A kill uses up a try of what was in flight, and one line may be in flight at most of them.
+    fixture.write("calls.toml", calls("").replace("run = { ", "run = { max_tries = 30, concurrency = 2, "));
+    fixture.write("readback.toml", readback("batch:calls", "run = { max_tries = 30 }"));
     let points = ["before-feed", "after-feed", "after-answer", "before-settle", "after-claim"];
     let mut killed = 0;
     for nth in 1..=20_u64 {
