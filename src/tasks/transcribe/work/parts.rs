@@ -7,7 +7,7 @@ mod joined;
 use super::{
     TranscriptionJob,
     deliver::{Common, unreadable, words_asked},
-    hear, not_frozen,
+    hear, heard_now,
     plan::{Plan, Plans},
 };
 use crate::{
@@ -95,10 +95,18 @@ const fn is_end(next: &Next) -> bool {
 }
 
 /// Plans the channels of a packed recording one by one: its words cannot be told apart.
-async fn unpack(job: &TranscriptionJob<'_>, plans: &mut Plans) -> Result<Next, StoreError> {
-    let Some(heard) = &job.heard else { return Ok(not_frozen("what was heard in it is gone")) };
+async fn unpack<'a>(job: &mut TranscriptionJob<'a>, plans: &mut Plans) -> Result<Next, StoreError> {
+    if job.heard.is_none() {
+        // What was kept of it is gone, or of another release.
+        let mut part = part_of(job.on, job.pool(), 0).await?;
+        job.heard = match heard_now(job, &mut part).await? {
+            Ok(heard) => heard,
+            Err(next) => return Ok(next),
+        };
+    }
     let split = Listening { channels: ChannelMode::Split, ..job.asked.listening.clone() };
-    let (plan, from) = plans.next(Plan::of(heard, &split, false).because(Note::PackedInVain));
+    let plan = job.heard.as_ref().map_or_else(Plan::unheard, |heard| Plan::of(heard, &split, false));
+    let (plan, from) = plans.next(plan.because(Note::PackedInVain));
     let lease = (job.on.job().job, job.on.job().token);
     if !job.on.store().freeze_parts(lease, &plan.frozen(), from).await? {
         return Ok(Next::Lost);
