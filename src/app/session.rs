@@ -159,6 +159,7 @@ impl Session {
             rates: self.config().rates.clone(),
             webhook,
             ffmpeg: self.config().ffmpeg.clone(),
+            word_voices: self.config().word_voices.clone(),
         };
         let means =
             Means { store: self.store.clone(), client: self.api.client().clone(), fetcher: self.fetcher.clone() };

@@ -6,8 +6,8 @@ use toml::de::{DeTable, DeValue};
 use url::Url;
 
 use super::{
-    BASE_URL, KEY, LimitOrigin, Plan, PoolLimits, audio, metrics_file::metrics_file, serve, serve::ServeConfig, spend,
-    spool, webhook, webhook::WebhookConfig,
+    BASE_URL, KEY, LimitOrigin, Plan, PoolLimits, audio, audio::Audio, metrics_file::metrics_file, serve,
+    serve::ServeConfig, spend, spool, webhook, webhook::WebhookConfig,
 };
 use crate::{
     definition::{
@@ -115,7 +115,7 @@ pub(super) struct Draft {
     pub(super) s3: S3Settings,
     pub(super) base_url: Option<Url>,
     pub(super) metrics_file: Option<PathBuf>,
-    pub(super) ffmpeg: Option<PathBuf>,
+    pub(super) audio: Audio,
     pub(super) limits: BTreeMap<Pool, PoolLimits>,
     pub(super) share: Option<f64>,
     pub(super) rates: Rates,
@@ -133,7 +133,7 @@ impl Default for Draft {
             s3: S3Settings::default(),
             base_url: None,
             metrics_file: None,
-            ffmpeg: None,
+            audio: Audio::default(),
             limits: preset(Plan::Standard),
             share: None,
             rates: Rates::default(),
@@ -178,7 +178,7 @@ pub(super) fn read(file: &str, text: &str) -> (Draft, Vec<Fault>) {
     let s3 = walk.section(&mut root, "s3");
     let s3 = spool::read(&mut walk, s3);
     let audio = walk.section(&mut root, "audio");
-    let ffmpeg = audio::read(&mut walk, audio);
+    let audio = audio::read(&mut walk, audio);
     let limits = walk.section(&mut root, "limits");
     let (limits, share) = read_limits(file, &mut walk, limits);
     let rates = walk.section(&mut root, "rates");
@@ -199,7 +199,7 @@ pub(super) fn read(file: &str, text: &str) -> (Draft, Vec<Fault>) {
             s3,
             base_url,
             metrics_file,
-            ffmpeg,
+            audio,
             limits,
             share,
             rates,

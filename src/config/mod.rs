@@ -286,6 +286,8 @@ pub struct Config {
     pub metrics_file: Option<PathBuf>,
     /// The ffmpeg that decodes what this program does not; `None`: the one on PATH.
     pub ffmpeg: Option<PathBuf>,
+    /// More voices that send the times of their words over a socket.
+    pub word_voices: Vec<String>,
     /// Where bought speech is kept, if that is said.
     pub spool: SpoolSetting,
     /// The base URL of the API.
@@ -415,7 +417,8 @@ impl Config {
             choice: flags.choice(),
             local_files: absolute(&base.join(LOCAL_FILES)),
             metrics_file: draft.metrics_file.map(|path| absolute(&file_dir.join(path))),
-            ffmpeg: draft.ffmpeg.map(|path| absolute(&file_dir.join(path))),
+            ffmpeg: draft.audio.ffmpeg.map(|path| absolute(&file_dir.join(path))),
+            word_voices: draft.audio.word_voices,
             spool: spool::setting(spool, flags.sandbox, draft.s3),
             base_url: base_url.unwrap_or_else(|| Url::parse(BASE_URL).expect("a constant that is an address")),
             limits,

@@ -64,6 +64,9 @@ listed! {
         /// The transcript was paid for without word times, and captions were requested later. Captions distribute the text over
         /// the recording.
         WordsNotAsked = "words_not_asked",
+        /// No times of words came with some of the speech: the voice sent none, or it was bought without them. Its captions share out
+        /// the times by characters. `--rebuy` buys it again.
+        WordsEstimated = "words_estimated",
         /// Words had times that cannot be: beyond the audio, overlapping, far too long. Captions have them mended.
         TimesMended = "times_mended",
         /// A caption has more than 21 characters a second: too many to read.

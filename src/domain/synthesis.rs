@@ -4,6 +4,7 @@
 mod captions;
 mod checks;
 mod line;
+mod spoken;
 #[cfg(test)]
 mod tests;
 mod timeline;
@@ -13,9 +14,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    captions::{Span, TimedSentence, timed_sentences},
+    captions::{Span, TimedSentence, TimedWord, timed_sentences},
     checks::{Doubt, HeardPart, LongSilence, Measured, Pace, SpeechChecks},
     line::{Rendition, SynthesisOption, SynthesisOverrides},
+    spoken::{SpokenWord, TAIL as WORDS_TAIL, read_words, with_words, words_len},
     timeline::Timeline,
 };
 use super::{
@@ -125,7 +127,7 @@ pub struct Dictionary {
 }
 
 listed! {
-    /// A format of captions, which say when each sentence is spoken. Also the ending of its file.
+    /// A format of captions, which say when each sentence is spoken.
     CaptionFormat, "caption format" {
         /// SubRip.
         Srt = "srt",
@@ -133,32 +135,80 @@ listed! {
         Vtt = "vtt",
         /// A list of sentences.
         Json = "json",
+        /// Each word: a list of them (`.words.json`), and WebVTT whose cues have the time of each word (`.words.vtt`).
+        Words = "words",
     }
 }
 
 listed! {
     /// How the audio is requested.
     Transport, "transport" {
-        /// The one that is known to be better: `sync`.
+        /// `ws` where captions are asked for, and the voice sends the times of its words (in English and Hindi, without a
+        /// pronunciation dictionary); else `sync`.
         Auto = "auto",
         /// One answer.
         Sync = "sync",
-        /// Server-sent events.
+        /// Server-sent events. They carry samples: `mp3` is requested as by `sync`.
         Sse = "sse",
+        /// A socket, with the times of the words. It carries samples: `mp3` is requested as by `sync`.
+        Ws = "ws",
     }
 }
 
 impl CaptionFormat {
-    /// The media type of its files.
+    /// Its files.
+    #[must_use]
+    pub const fn files(self) -> &'static [CaptionFile] {
+        match self {
+            Self::Srt => &[CaptionFile::Srt],
+            Self::Vtt => &[CaptionFile::Vtt],
+            Self::Json => &[CaptionFile::Json],
+            Self::Words => &[CaptionFile::WordsJson, CaptionFile::WordsVtt],
+        }
+    }
+}
+
+/// A file of captions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CaptionFile {
+    /// SubRip.
+    Srt,
+    /// WebVTT.
+    Vtt,
+    /// A list of sentences.
+    Json,
+    /// A list of words.
+    WordsJson,
+    /// WebVTT with the time of each word.
+    WordsVtt,
+}
+
+impl CaptionFile {
+    /// The ending of its name, without the first dot.
+    #[must_use]
+    pub const fn ending(self) -> &'static str {
+        match self {
+            Self::Srt => "srt",
+            Self::Vtt => "vtt",
+            Self::Json => "json",
+            Self::WordsJson => "words.json",
+            Self::WordsVtt => "words.vtt",
+        }
+    }
+
+    /// The media type.
     #[must_use]
     pub const fn content_type(self) -> &'static str {
         match self {
             Self::Srt => "application/x-subrip",
-            Self::Vtt => "text/vtt",
-            Self::Json => "application/json",
+            Self::Vtt | Self::WordsVtt => "text/vtt",
+            Self::Json | Self::WordsJson => "application/json",
         }
     }
 }
+
+/// The voices that send the times of their words over a socket (API page 5; the vendor's socket document). Settings add others.
+pub const WORD_VOICES: &[&str] = &["meher", "devansh", "kartik", "maithili", "liam", "avery"];
 
 /// What is bought for an output: a format and a sample rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -247,6 +297,25 @@ impl Synthesis {
         ))
     }
 
+    /// How a part is requested; never [`Transport::Auto`]. `more_voices` also send the times of their words.
+    #[must_use]
+    pub fn transport_of(&self, options: &SynthesisOptions, bought: ClipFormat, more_voices: &[String]) -> Transport {
+        let carries = bought.format == AudioFormat::Pcm;
+        match self.transport {
+            Transport::Sse | Transport::Ws if carries => self.transport,
+            Transport::Auto if carries && self.asks_for_words(options, more_voices) => Transport::Ws,
+            Transport::Auto | Transport::Sync | Transport::Sse | Transport::Ws => Transport::Sync,
+        }
+    }
+
+    /// Whether words with times are wanted, and the voice is known to send them. A socket knows no dictionaries.
+    fn asks_for_words(&self, options: &SynthesisOptions, more_voices: &[String]) -> bool {
+        let voice = options.voice_id.as_str();
+        let sends = WORD_VOICES.contains(&voice) || more_voices.iter().any(|own| own == voice);
+        let speaks = matches!(options.language, None | Some(TtsLanguage::En | TtsLanguage::Hi));
+        !self.captions.is_empty() && sends && speaks && self.dictionary.is_none()
+    }
+
     /// The parts of a text with these options: its language decides where sentences end.
     pub fn parts<'t>(&self, options: &SynthesisOptions, text: &'t str) -> impl Iterator<Item = Part> + use<'t> {
         parts(text, self.part_chars, options.sentence_rules())
@@ -306,6 +375,10 @@ impl Synthesis {
                 fault(voice, format!("`{id}` stands twice"));
             }
         }
+        if self.transport == Transport::Ws && self.dictionary.is_some() {
+            let message = "a socket takes no pronunciation dictionary; leave `transport` out, or `pronunciations`";
+            fault("transport", message.into());
+        }
         if self.formats.is_empty() {
             fault("formats", "names no format: nothing would be written".into());
         }
@@ -326,7 +399,9 @@ impl Synthesis {
             if let Err(message) = ending(&own.ending) {
                 fault("formats", message);
             }
-            if let Some(caption) = self.captions.iter().find(|caption| caption.as_str() == own.ending) {
+            let caption = |ending: &&str| *ending == own.ending;
+            let mut endings = self.captions.iter().flat_map(|caption| caption.files()).map(|file| file.ending());
+            if let Some(caption) = endings.find(caption) {
                 fault("formats", format!("the ending `{caption}` is that of captions too"));
             }
         }

@@ -81,7 +81,7 @@ fn synthesized(sentences: &[&str], dice: &mut Dice) -> Transcript {
             Some(span)
         })
         .collect();
-    let timed = timed_sentences(&parts, &spans);
+    let timed = timed_sentences(&parts, &spans, &[]);
     let utterances = timed
         .iter()
         .map(|s| TimedText { text: &s.text, start_ms: s.start_ms, end_ms: s.end_ms, speaker: None })

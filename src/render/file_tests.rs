@@ -8,7 +8,7 @@ use crate::domain::{
     body::Body,
     cut::{SentenceRules, cut},
     options::TranscriptFormat,
-    synthesis::{CaptionFormat, Span, timed_sentences},
+    synthesis::{CaptionFile, Span, timed_sentences},
     transcript::{TimedText, Timeline, Transcript},
 };
 
@@ -94,10 +94,10 @@ proptest! {
             at = span.end_ms + 150;
             part.has_words().then_some(span)
         }).collect();
-        let timed = timed_sentences(&parts, &spans);
+        let timed = timed_sentences(&parts, &spans, &[]);
         prop_assert!(timed.windows(2).all(|pair| pair[0].end_ms <= pair[1].start_ms), "{timed:?}");
         prop_assert!(timed.iter().all(|sentence| sentence.start_ms <= sentence.end_ms && sentence.end_ms <= at));
-        for (format, srt) in [(CaptionFormat::Srt, true), (CaptionFormat::Vtt, false)] {
+        for (format, srt) in [(CaptionFile::Srt, true), (CaptionFile::Vtt, false)] {
             let (file, _) = synthesis_captions(format, &timed, at, SentenceRules::default());
             let found = blocks(std::str::from_utf8(&file).unwrap(), srt);
             // If hundreds of sentences have no time at all, each gets a millisecond.

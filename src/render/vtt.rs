@@ -6,7 +6,10 @@ use super::{
     captions::{CaptionFacts, captions},
     clock, speaker_name,
 };
-use crate::domain::{cut::SentenceRules, transcript::Transcript};
+use crate::domain::{
+    cut::SentenceRules,
+    transcript::{TimedText, Transcript},
+};
 
 pub(super) fn write(transcript: &Transcript, rules: SentenceRules, out: &mut impl Write) -> io::Result<CaptionFacts> {
     out.write_all(b"WEBVTT\n\n")?;
@@ -17,6 +20,38 @@ pub(super) fn write(transcript: &Transcript, rules: SentenceRules, out: &mut imp
         let text = escape(cue.text);
         let (start, end) = (clock(cue.start_ms, '.'), clock(cue.end_ms, '.'));
         write!(out, "{start} --> {end}\n{voice}{text}\n\n")?;
+    }
+    Ok(captions.facts())
+}
+
+/// Cues in which each word has its time: `<00:00:01.250>` stands before it. The first word of a cue begins with the cue.
+pub(super) fn write_words(
+    transcript: &Transcript,
+    words: &[TimedText<'_>],
+    rules: SentenceRules,
+    out: &mut impl Write,
+) -> io::Result<CaptionFacts> {
+    out.write_all(b"WEBVTT\n\n")?;
+    let captions = captions(transcript, false, rules);
+    // A word may have spaces in it, such as one before a dash.
+    let mut pieces = words.iter().flat_map(|word| {
+        let starts = std::iter::once(Some(word.start_ms)).chain(std::iter::repeat(None));
+        word.text.split_whitespace().zip(starts)
+    });
+    for cue in captions.iter() {
+        let (start, end) = (clock(cue.start_ms, '.'), clock(cue.end_ms, '.'));
+        writeln!(out, "{start} --> {end}")?;
+        for line in cue.text.lines() {
+            for (nth, piece) in line.split(' ').filter(|piece| !piece.is_empty()).enumerate() {
+                let space = if nth == 0 { "" } else { " " };
+                let at = pieces.next().and_then(|(own, at)| at.filter(|_| own == piece));
+                let at = at.filter(|at| (cue.start_ms + 1..cue.end_ms).contains(at));
+                let tag = at.map(|at| format!("<{}>", clock(at, '.'))).unwrap_or_default();
+                write!(out, "{space}{tag}{}", escape(piece))?;
+            }
+            out.write_all(b"\n")?;
+        }
+        out.write_all(b"\n")?;
     }
     Ok(captions.facts())
 }

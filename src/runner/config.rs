@@ -47,6 +47,8 @@ pub struct RunnerConfig {
     pub webhook: Option<Webhook>,
     /// The ffmpeg that decodes what this program does not; `None`: the one on PATH.
     pub ffmpeg: Option<PathBuf>,
+    /// More voices that send the times of their words over a socket.
+    pub word_voices: Vec<String>,
 }
 
 /// Where the API can post answers.

@@ -76,6 +76,8 @@ pub struct Books {
     pub removal_calls: u64,
     /// Calls of the catalog of voices.
     pub voice_calls: u64,
+    /// Sockets that were opened; each carries any number of calls.
+    pub sockets: u64,
     /// Calls of the pronunciation dictionaries.
     pub dictionary_calls: u64,
     /// Calls of routes that the vendor has retired.
@@ -168,6 +170,7 @@ struct CallLogPages {
     log_calls: u64,
     removal_calls: u64,
     voice_calls: u64,
+    sockets: u64,
     dictionary_calls: u64,
     retired_calls: u64,
     statuses: BTreeMap<u16, u64>,
@@ -245,6 +248,11 @@ impl CallLog {
         })
     }
 
+    /// A socket was opened.
+    pub(super) fn socket_opened(&self) {
+        self.with(|p| p.sockets += 1);
+    }
+
     /// The dictionaries were asked for, or changed.
     pub(super) fn dictionaries_called(&self) {
         self.with(|p| p.dictionary_calls += 1);
@@ -269,6 +277,7 @@ impl CallLog {
             log_calls: p.log_calls,
             removal_calls: p.removal_calls,
             voice_calls: p.voice_calls,
+            sockets: p.sockets,
             dictionary_calls: p.dictionary_calls,
             retired_calls: p.retired_calls,
             statuses: p.statuses.clone(),

@@ -121,6 +121,10 @@ documented! {
         Unended,
         /// Billed; a stream of speech with an error in its middle.
         ErrorEvent,
+        /// Billed; the socket is reset before this message of its answer, counted from 0. An answer of fewer messages is whole.
+        CutMessage(u32),
+        /// Billed and complete; then the socket is closed.
+        CloseAfter,
         /// Billed; its callback is never posted.
         CallbackLost,
         /// Its callback is posted later by so many milliseconds; the work is done in time.

@@ -103,7 +103,7 @@ async fn serve(call: &mut Call, parts: &Parts, body: Body, manner: Manner) -> Re
 }
 
 /// Puts what is asked for into the books.
-fn note(call: &mut Call, wanted: &TtsRequest) {
+pub(super) fn note(call: &mut Call, wanted: &TtsRequest) {
     let given = |id: &String| Some(id.clone()).filter(|id| !id.is_empty());
     let record = &mut call.record;
     record.sent_id = given(&wanted.request_id);

@@ -63,6 +63,11 @@ impl TtsRequest {
         })
     }
 
+    /// Whether it is spoken in English or Hindi, as without a language.
+    pub(super) fn is_english_or_hindi(&self) -> bool {
+        matches!(self.language, None | Some(TtsLanguage::En | TtsLanguage::Hi))
+    }
+
     pub(super) fn characters(&self) -> u64 {
         self.text.chars().count() as u64
     }

@@ -15,13 +15,15 @@ use super::{
 /// Id, languages, accent, gender, age, use.
 type Entry = (&'static str, &'static [&'static str], &'static str, &'static str, &'static str, &'static str);
 
-/// Of the last one the catalog says nothing, as it does of some.
+/// Of `jordan` the catalog says nothing, as it does of some.
 const STANDARD: &[Entry] = &[
     ("avery", &["english"], "american", "female", "young", "conversational"),
     ("liam", &["english"], "british", "male", "young", "conversational"),
     ("devansh", &["hindi", "english"], "indian", "male", "young", "conversational"),
     ("magnus", &["english"], "american", "male", "middle aged", "narration"),
     ("jordan", &[], "", "", "", ""),
+    ("kartik", &["hindi", "english"], "indian", "male", "young", "conversational"),
+    ("maithili", &["hindi", "english"], "indian", "female", "young", "conversational"),
 ];
 const PRO: &[Entry] = &[
     ("meher", &["english", "hindi"], "indian", "female", "young", "conversational"),

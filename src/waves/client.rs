@@ -1,6 +1,6 @@
 //! One call, from the request to its outcome.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use reqwest::{
@@ -17,6 +17,7 @@ use super::{
     gate::{Departure, Gate, GateGuard, Phase},
     retry_after::date_of,
     send::{Content, Outgoing, Settings, transport},
+    synthesis_socket::IdleSockets,
     words,
 };
 use crate::{
@@ -103,6 +104,7 @@ pub struct Client {
     /// Marked as sensitive, so that no `Debug` shows it.
     pub(super) bearer: HeaderValue,
     connect_timeout: Duration,
+    pub(super) sockets: Arc<IdleSockets>,
 }
 
 impl Client {
@@ -114,7 +116,13 @@ impl Client {
         let bearer = bearer(&settings.key)?;
         check_base(&settings.base_url)?;
         let http = transport(&settings).build().map_err(ClientError::Transport)?;
-        Ok(Self { http, base_url: settings.base_url, bearer, connect_timeout: settings.connect_timeout })
+        Ok(Self {
+            http,
+            base_url: settings.base_url,
+            bearer,
+            connect_timeout: settings.connect_timeout,
+            sockets: Arc::default(),
+        })
     }
 
     /// The URL of a path that begins with `/`, below the base URL, which may have a path of its own.
@@ -286,7 +294,7 @@ impl Client {
     }
 
     /// Why nothing was sent: the API is unreachable, or this machine lacks what a connection needs.
-    fn unreached(&self, error: Option<reqwest::Error>) -> CallFailure {
+    pub(super) fn unreached(&self, error: Option<reqwest::Error>) -> CallFailure {
         match error.as_ref().and_then(|error| io_fault::shortage(error)) {
             Some(lacking) => {
                 let host = self.base_url.origin().ascii_serialization();

@@ -54,7 +54,7 @@ async fn record<W: AsyncWrite + Unpin + ?Sized>(
 ) -> io::Result<Played> {
     let played = match transport {
         Transport::Sync => play(response, tape).await?,
-        Transport::Sse => play_events(response, tape).await?,
+        Transport::Sse | Transport::Ws => play_events(response, tape).await?,
     };
     tape.into.flush().await?;
     Ok(played)
@@ -159,7 +159,7 @@ impl Head {
         let media_type = self.content_type().unwrap_or_default().to_ascii_lowercase();
         let essence = media_type.split(';').next().unwrap_or_default().trim();
         match transport {
-            Transport::Sse => essence == "text/event-stream",
+            Transport::Sse | Transport::Ws => essence == "text/event-stream",
             Transport::Sync => !essence.starts_with("text/") && !essence.ends_with("json") && !essence.ends_with("xml"),
         }
     }
@@ -195,6 +195,7 @@ impl Head {
                 content_type: self.content_type(),
                 request_id: self.request_id(),
                 content_expiry: header(&self.headers, "x-content-expiry"),
+                words: Vec::new(),
             }),
             Err(Flaw::Cut(why)) => self.truncated(why),
             Err(Flaw::Unusable(why)) => self.unusable(&why),

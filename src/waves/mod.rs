@@ -26,8 +26,10 @@ mod retry_after;
 mod send;
 #[cfg(test)]
 mod server;
+mod socket;
 mod synthesis;
 mod synthesis_call;
+mod synthesis_socket;
 #[cfg(test)]
 mod synthesis_tests;
 #[cfg(test)]

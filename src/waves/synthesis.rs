@@ -17,6 +17,7 @@ use super::{
     gate::Departure,
     listen::listen,
     send::Content,
+    synthesis_socket,
 };
 use crate::domain::synthesis_options::{AudioFormat, TtsLanguage, TtsModel};
 
@@ -54,6 +55,9 @@ impl Client {
         deadline: Instant,
         into: &mut W,
     ) -> io::Result<SynthesisOutcome> {
+        if call.transport == Transport::Ws {
+            return self.speak_on_socket(call, departs, deadline, into).await;
+        }
         let body = serde_json::to_vec(&TtsBody::by(call)).expect("numbers and strings always make JSON");
         let len = body.len() as u64;
         let content = Content::Whole(Some(body.into()));
@@ -69,7 +73,7 @@ impl Client {
         let request = match call.transport {
             // For every format: without this header the answer can be empty.
             Transport::Sync => self.http.post(self.endpoint(path(call.transport))).header(ACCEPT, "audio/wav"),
-            Transport::Sse => self.http.post(self.endpoint(path(call.transport))).header(ACCEPT, "*/*"),
+            Transport::Sse | Transport::Ws => self.http.post(self.endpoint(path(call.transport))).header(ACCEPT, "*/*"),
         };
         let request = request.query(&call.options.extra.query.iter().collect::<Vec<_>>());
         expiring(request.header(CONTENT_TYPE, "application/json"), call.options.expire_content)
@@ -81,7 +85,7 @@ impl SynthesisCall<'_> {
     pub(super) const fn wire_format(&self) -> AudioFormat {
         match self.transport {
             Transport::Sync => self.format,
-            Transport::Sse => AudioFormat::Pcm,
+            Transport::Sse | Transport::Ws => AudioFormat::Pcm,
         }
     }
 }
@@ -90,17 +94,20 @@ const fn path(transport: Transport) -> &'static str {
     match transport {
         Transport::Sync => "/waves/v1/tts",
         Transport::Sse => "/waves/v1/tts/live",
+        Transport::Ws => synthesis_socket::PATH,
     }
 }
 
 /// The request's body.
 #[derive(Debug, Serialize)]
-struct TtsBody<'a> {
+pub(super) struct TtsBody<'a> {
     text: &'a str,
     voice_id: &'a str,
     model: TtsModel,
     sample_rate: u32,
-    output_format: AudioFormat,
+    /// Over a socket there are only samples, and no such field.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_format: Option<AudioFormat>,
     speed: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     language: Option<TtsLanguage>,
@@ -112,20 +119,24 @@ struct TtsBody<'a> {
     pronunciation_dicts: &'a [String],
     session_id: Cow<'a, str>,
     request_id: Cow<'a, str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    word_timestamps: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    complete_backoff_ms: Option<u32>,
     /// Parameters that this release does not know.
     #[serde(flatten)]
     extra: BTreeMap<&'a str, Value>,
 }
 
 impl<'a> TtsBody<'a> {
-    fn by(call: &SynthesisCall<'a>) -> Self {
+    pub(super) fn by(call: &SynthesisCall<'a>) -> Self {
         let options = call.options;
         Self {
             text: call.text,
             voice_id: &options.voice_id,
             model: options.model,
             sample_rate: call.rate.hz(),
-            output_format: call.wire_format(),
+            output_format: Some(call.wire_format()),
             speed: options.speed.factor(),
             language: options.language,
             number_pronunciation_language: options.number_pronunciation_language,
@@ -133,8 +144,23 @@ impl<'a> TtsBody<'a> {
             pronunciation_dicts: call.dictionaries,
             session_id: wire_id(call.session),
             request_id: wire_id(call.call_id),
+            word_timestamps: false,
+            complete_backoff_ms: None,
             extra: options.extra.body.iter().map(|(name, json)| (name.as_str(), as_kept(json))).collect(),
         }
+    }
+}
+
+impl TtsBody<'_> {
+    /// The same as a message of a socket, which asks for the times of words.
+    pub(super) fn over_socket(self, complete_backoff_ms: u32) -> Self {
+        let complete_backoff_ms = Some(complete_backoff_ms);
+        Self { output_format: None, word_timestamps: true, complete_backoff_ms, ..self }
+    }
+
+    /// The id of the request, as the server repeats it.
+    pub(super) fn request_id(&self) -> &str {
+        &self.request_id
     }
 }
 

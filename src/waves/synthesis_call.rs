@@ -2,6 +2,7 @@
 
 use crate::domain::{
     call::Outcome,
+    synthesis::SpokenWord,
     synthesis_options::{AudioFormat, SampleRate, SynthesisOptions},
 };
 
@@ -13,6 +14,8 @@ pub enum Transport {
     /// In server-sent events while it is synthesized. They carry samples, so [`AudioFormat::Pcm`] is requested and
     /// received, whatever the call's format: 16 bits, little-endian, mono, at the requested rate.
     Sse,
+    /// Over a socket, with the times of the words where the voice has them. As samples, like events.
+    Ws,
 }
 
 /// The request of a synthesis.
@@ -49,6 +52,8 @@ pub struct SynthesizedAudio {
     pub request_id: Option<String>,
     /// `x-content-expiry`, if the answer has it.
     pub content_expiry: Option<String>,
+    /// The words with their times, in order. Empty where the transport or the voice has none.
+    pub words: Vec<SpokenWord>,
 }
 
 /// How a synthesis ended.

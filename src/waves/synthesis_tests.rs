@@ -118,6 +118,7 @@ async fn audio_is_written_as_it_came_and_described() {
         content_type: Some("audio/wav".into()),
         request_id: Some("r1".into()),
         content_expiry: Some("applied".into()),
+        words: Vec::new(),
     };
     assert_eq!((outcome, written), (Outcome::Answered(expected), wav_file()));
 }

@@ -57,6 +57,7 @@ mod scheduling;
 mod sentences;
 mod serving;
 mod shared_spool;
+mod sockets;
 mod sources;
 mod spend;
 mod spend_limits;

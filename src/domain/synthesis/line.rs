@@ -9,7 +9,7 @@ use super::{
         overrides::flag,
         synthesis_options::{Speed, SynthesisOptions, TtsLanguage, TtsModel, voice_id},
     },
-    CaptionFormat, OutputFormat,
+    CaptionFile, CaptionFormat, OutputFormat,
 };
 
 listed! {
@@ -92,8 +92,14 @@ impl Rendition {
     /// The names of all files: the audio, and its captions.
     #[must_use]
     pub fn files(&self, captions: &[CaptionFormat]) -> Vec<String> {
-        let captions = captions.iter().filter(|_| self.captions);
-        std::iter::once(self.file()).chain(captions.map(|caption| format!("{}.{caption}", self.name))).collect()
+        let captions = captions.iter().filter(|_| self.captions).flat_map(|caption| caption.files());
+        std::iter::once(self.file()).chain(captions.map(|file| self.caption(*file))).collect()
+    }
+
+    /// The name of a file of captions.
+    #[must_use]
+    pub fn caption(&self, file: CaptionFile) -> String {
+        format!("{}.{}", self.name, file.ending())
     }
 
     /// The variant that distinguishes the line's jobs in the ledger.

@@ -100,6 +100,21 @@ impl<'a> Speech<'a> {
         bursts.iter().map(|burst| (seconds(burst.at), seconds(end(burst)))).collect()
     }
 
+    /// The words of the text without the punctuation around them, each with its start and its end in seconds.
+    pub(in crate::sandbox) fn timed_words(&self) -> Vec<(String, f64, f64)> {
+        let mut times = self.times().into_iter();
+        let mut timed = Vec::new();
+        for token in self.spoken.text.split_whitespace() {
+            let own: Vec<_> = times.by_ref().take(pieces(token).len()).collect();
+            let (Some((start, _)), Some((_, end))) = (own.first(), own.last()) else { break };
+            let word = token.trim_matches(|c: char| !c.is_alphanumeric() && c != '$');
+            if word.chars().any(char::is_alphanumeric) {
+                timed.push((word.to_owned(), *start, *end));
+            }
+        }
+        timed
+    }
+
     /// The sound in this format; `comment` is kept where the format has a place for it.
     pub(in crate::sandbox) fn encoded(&self, format: AudioFormat, comment: &str) -> Vec<u8> {
         match format {

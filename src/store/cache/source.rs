@@ -13,7 +13,10 @@ use tokio::{runtime::Handle, task::JoinHandle};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::objects::ClipObjects;
-use crate::audio::Source;
+use crate::{
+    audio::Source,
+    domain::synthesis::{SpokenWord, WORDS_TAIL, read_words, words_len},
+};
 
 /// How many objects are asked for before they are needed.
 const AHEAD: usize = 8;
@@ -36,12 +39,18 @@ pub struct ObjectSource {
     at: usize,
 }
 
-/// The reader of a clip.
+/// The reader of a clip's audio. What is kept behind the audio is not read.
 #[derive(Debug)]
-pub enum ClipReader {
-    /// Of a file.
+pub struct ClipReader {
+    from: Opened,
+    /// The length of the audio, in bytes.
+    audio: u64,
+    at: u64,
+}
+
+#[derive(Debug)]
+enum Opened {
     File(File),
-    /// Of an object.
     Object(Cursor<Bytes>),
 }
 
@@ -111,14 +120,46 @@ impl Source for ClipSource {
     type Reader = ClipReader;
 
     fn open(&self) -> io::Result<ClipReader> {
-        match self {
-            Self::File(path) => File::open(path).map(ClipReader::File),
-            Self::Object(object) => object.stream.read(object.at).map(Cursor::new).map(ClipReader::Object),
-        }
+        self.open_both().map(|(reader, _)| reader)
     }
 }
 
-impl Read for ClipReader {
+impl ClipSource {
+    /// The words that came with the audio, with their times; none where none came.
+    ///
+    /// # Errors
+    /// The clip cannot be read.
+    pub fn words(&self) -> io::Result<Vec<SpokenWord>> {
+        self.open_both().map(|(_, words)| words)
+    }
+
+    fn open_both(&self) -> io::Result<(ClipReader, Vec<SpokenWord>)> {
+        let mut from = match self {
+            Self::File(path) => Opened::File(File::open(path)?),
+            Self::Object(object) => Opened::Object(Cursor::new(object.stream.read(object.at)?)),
+        };
+        let whole = from.seek(SeekFrom::End(0))?;
+        let words = words_of(&mut from, whole)?;
+        let (len, words) = words.unwrap_or_default();
+        from.rewind()?;
+        Ok((ClipReader { from, audio: whole - len, at: 0 }, words))
+    }
+}
+
+/// The words behind a clip's audio, with the number of bytes that they take.
+fn words_of(from: &mut Opened, whole: u64) -> io::Result<Option<(u64, Vec<SpokenWord>)>> {
+    let Some(at) = whole.checked_sub(WORDS_TAIL as u64) else { return Ok(None) };
+    let mut tail = [0; WORDS_TAIL];
+    from.seek(SeekFrom::Start(at))?;
+    from.read_exact(&mut tail)?;
+    let Some(len) = words_len(&tail, whole) else { return Ok(None) };
+    from.seek(SeekFrom::Start(whole - len))?;
+    let mut end = Vec::new();
+    from.read_to_end(&mut end)?;
+    Ok(read_words(&end).map(|words| (len, words)))
+}
+
+impl Read for Opened {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::File(file) => file.read(into),
@@ -127,12 +168,33 @@ impl Read for ClipReader {
     }
 }
 
-impl Seek for ClipReader {
+impl Seek for Opened {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         match self {
             Self::File(file) => file.seek(to),
             Self::Object(content) => content.seek(to),
         }
+    }
+}
+
+impl Read for ClipReader {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.audio.saturating_sub(self.at)).unwrap_or(usize::MAX);
+        let most = into.len().min(left);
+        let read = self.from.read(&mut into[..most])?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+impl Seek for ClipReader {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let to = match to {
+            SeekFrom::End(by) => SeekFrom::Start(self.audio.checked_add_signed(by).ok_or(io::ErrorKind::InvalidInput)?),
+            other => other,
+        };
+        self.at = self.from.seek(to)?;
+        Ok(self.at)
     }
 }
 
@@ -143,6 +205,7 @@ mod tests {
     use futures::future::BoxFuture;
 
     use super::*;
+    use crate::domain::synthesis::with_words;
     use crate::store::cache::objects::EachObject;
 
     /// Objects whose content is their name; counts what was asked for.
@@ -165,6 +228,30 @@ mod tests {
         fn remove<'a>(&'a self, _: &'a str) -> BoxFuture<'a, io::Result<()>> {
             Box::pin(async { Ok(()) })
         }
+    }
+
+    #[test]
+    fn what_is_kept_behind_the_audio_is_not_read_as_audio() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("clip.pcm");
+        let words = vec![SpokenWord { word: "One".into(), start_ms: 5, end_ms: 90 }];
+        let audio: Vec<u8> = (0..=255).collect();
+        std::fs::write(&path, with_words(audio.clone(), &words)).unwrap();
+        let clip = ClipSource::File(path.clone());
+        assert_eq!(clip.words().unwrap(), words);
+        let mut reader = clip.open().unwrap();
+        assert_eq!(reader.seek(SeekFrom::End(-6)).unwrap(), 250);
+        let mut read = Vec::new();
+        reader.read_to_end(&mut read).unwrap();
+        assert_eq!(read, audio[250..]);
+        reader.rewind().unwrap();
+        read.clear();
+        reader.read_to_end(&mut read).unwrap();
+        assert_eq!(read, audio);
+        std::fs::write(&path, &audio).unwrap();
+        assert_eq!((clip.words().unwrap(), clip.open().unwrap().audio), (Vec::new(), 256));
+        std::fs::write(&path, []).unwrap();
+        assert_eq!((clip.words().unwrap(), clip.open().unwrap().audio), (Vec::new(), 0));
     }
 
     fn content(stream: &Arc<ObjectStream>, at: usize) -> io::Result<String> {

@@ -36,7 +36,8 @@ impl IntakeTask for Synthesize {
     fn output_endings(&self, definition: &Definition) -> OutputEndings {
         let Some(asked) = definition.synthesizing() else { return OutputEndings::default() };
         let formats = asked.synthesis.formats.iter().map(|format| format!(".{}", format.ending));
-        let captions = asked.synthesis.captions.iter().map(|caption| format!(".{caption}"));
+        let captions = asked.synthesis.captions.iter().flat_map(|caption| caption.files());
+        let captions = captions.map(|file| format!(".{}", file.ending()));
         OutputEndings { all: formats.chain(captions).collect(), may_be_empty: Vec::new() }
     }
 

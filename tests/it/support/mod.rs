@@ -236,6 +236,7 @@ impl Fixture {
             rates: Rates::default(),
             webhook: self.webhook.clone(),
             ffmpeg: None,
+            word_voices: Vec::new(),
         };
         let client =
             Client::new(Settings { base_url, key, connect_timeout: Duration::from_secs(2), user_agent: "test".into() })

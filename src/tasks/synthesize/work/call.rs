@@ -14,8 +14,8 @@ use crate::{
         call::{CallFailure, ErrorKind, LogFlags, Outcome},
         job::RequestFingerprint,
         options::ExpireContent,
-        synthesis::Transport,
-        synthesis_options::{AudioFormat, PART_CHARS},
+        synthesis::{Transport, with_words},
+        synthesis_options::PART_CHARS,
     },
     large::look_into,
     runner::{Caller, DepartureCheck, JobContext, reconcile::grace_ms},
@@ -91,7 +91,7 @@ impl Caller for PartCaller<'_> {
             format: script.bought.format,
             rate: script.bought.sample_rate,
             dictionaries: &dictionaries,
-            transport: transport(script.synthesis.transport, script.bought.format),
+            transport: self.transport(),
             call_id: &id,
             session: self.on.batch_name(),
         };
@@ -107,7 +107,8 @@ impl Caller for PartCaller<'_> {
                 // now, it is recorded with the end.
                 let _ = self.on.store().free_slot(permit.call).await;
                 let audio = match self.checked(audio.into()).await {
-                    Ok(audio) => audio,
+                    Ok(audio) if spoken.words.is_empty() => audio,
+                    Ok(audio) => with_words(audio.into(), &spoken.words).into(),
                     Err(failure) => {
                         return Outcome::Unusable(CallFailure { request_id: spoken.request_id, ..failure });
                     }
@@ -143,6 +144,16 @@ impl Caller for PartCaller<'_> {
 }
 
 impl PartCaller<'_> {
+    fn transport(&self) -> waves::Transport {
+        let Self { script, .. } = self;
+        let more_voices = &self.on.config().word_voices;
+        match script.synthesis.transport_of(&script.options, script.bought, more_voices) {
+            Transport::Sse => waves::Transport::Sse,
+            Transport::Ws => waves::Transport::Ws,
+            Transport::Auto | Transport::Sync => waves::Transport::Sync,
+        }
+    }
+
     /// The audio, if it can be joined: what is wrong with it is the answer's fault now, and would look like the disk's later.
     async fn checked(&self, audio: Bytes) -> Result<Bytes, CallFailure> {
         let (format, rate) = (self.script.bought.format, self.script.bought.sample_rate);
@@ -216,14 +227,6 @@ fn unusable(flaw: &AudioError) -> CallFailure {
     CallFailure::new(kind, format!("the API answered with success, but its audio is no good: {flaw}"))
 }
 
-/// Events carry only samples.
-fn transport(asked: Transport, bought: AudioFormat) -> waves::Transport {
-    match asked {
-        Transport::Sse if bought == AudioFormat::Pcm => waves::Transport::Sse,
-        Transport::Auto | Transport::Sync | Transport::Sse => waves::Transport::Sync,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,12 +239,5 @@ mod tests {
         assert_eq!(unusable(&other).kind, ErrorKind::UnusableAnswer);
         let said = unusable(&other).message;
         assert!(said.ends_with("its sample rate is 8000, not 24000"), "{said}");
-    }
-
-    #[test]
-    fn events_are_for_samples_alone() {
-        assert_eq!(transport(Transport::Sse, AudioFormat::Pcm), waves::Transport::Sse);
-        assert_eq!(transport(Transport::Sse, AudioFormat::Mp3), waves::Transport::Sync);
-        assert_eq!(transport(Transport::Auto, AudioFormat::Pcm), waves::Transport::Sync);
     }
 }

@@ -20,7 +20,7 @@ use crate::{
         job::JobState,
         options::ExpireContent,
         row::Note,
-        synthesis::{Doubt, HeardPart, Pace, Rendition, Span, timed_sentences},
+        synthesis::{CaptionFormat, Doubt, HeardPart, Pace, Rendition, Span, SpokenWord, Transport, timed_sentences},
         synthesis_options::AudioFormat,
     },
     render::{CaptionFacts, synthesis_captions},
@@ -32,6 +32,8 @@ use crate::{
 /// The result of joining.
 struct Joined {
     spans: Vec<Option<Span>>,
+    /// The words that came with each part's audio.
+    words: Vec<Vec<SpokenWord>>,
     /// `None` if the format does not show it.
     audio_ms: Option<u64>,
     /// Parts that cannot be right.
@@ -79,7 +81,7 @@ pub(super) async fn deliver(job: SynthesisJob<'_>, ready: Vec<Option<Ready>>) ->
     if !on.is_held().await? {
         return Ok(Next::Lost);
     }
-    let (items, captions) = items(script, &joined, leftover.path.clone());
+    let (items, captions) = items(script, &joined, leftover.path.clone(), &on.config().word_voices);
     let written = match outputs::write(on, items, writes(script)).await? {
         Ok(written) => written,
         Err(next) => return Ok(next),
@@ -102,7 +104,7 @@ pub(super) async fn deliver(job: SynthesisJob<'_>, ready: Vec<Option<Ready>>) ->
         request_id: all.iter().find_map(|kept| kept.request_id.clone()),
         content_expiry: all.iter().find_map(|kept| kept.content_expiry.clone()),
         processing_ms: (!all.is_empty()).then(|| all.iter().map(|kept| kept.processing_ms).sum()),
-        notes: notes(script, (&all, captions), paid_again),
+        notes: notes(script, (&all, &captions), paid_again),
         doubtful: joined.doubts.iter().map(|doubt| super::index(doubt.part)).collect(),
         ..Finish::default()
     };
@@ -132,14 +134,23 @@ fn clock_time(ms: u64) -> String {
     format!("{}:{:02}:{:02}.{tenths}", seconds / 3_600, seconds / 60 % 60, seconds % 60)
 }
 
-fn notes(script: &Script<'_>, (answers, captions): (&[&KeptClip], CaptionFacts), paid_again: bool) -> Option<String> {
+/// What should be known about the captions that were written.
+#[derive(Default)]
+struct Captioned {
+    facts: CaptionFacts,
+    /// Times of words were wanted, and some are estimated.
+    has_estimates: bool,
+}
+
+fn notes(script: &Script<'_>, (answers, captions): (&[&KeptClip], &Captioned), paid_again: bool) -> Option<String> {
     let kept_by_vendor = |kept: &&&KeptClip| kept.content_expiry.as_deref() != Some("applied");
     let not_expiring =
         script.options.expire_content != ExpireContent::No && answers.iter().any(|kept| kept_by_vendor(&kept));
     let notes = [
         not_expiring.then_some(Note::NotExpiring),
         paid_again.then_some(Note::PaidAgain),
-        (captions.fast_cues > 0).then_some(Note::FastCaptions),
+        captions.has_estimates.then_some(Note::WordsEstimated),
+        (captions.facts.fast_cues > 0).then_some(Note::FastCaptions),
     ];
     let notes: Vec<&str> = notes.into_iter().flatten().map(|note| note.as_str()).collect();
     (!notes.is_empty()).then(|| notes.join(";"))
@@ -154,26 +165,29 @@ fn writes(script: &Script<'_>) -> Writes {
     })
 }
 
-/// The audio and its captions, and what should be known about these.
-fn items(script: &Script<'_>, joined: &Joined, audio: PathBuf) -> (Vec<Item>, CaptionFacts) {
+/// The audio and its captions, and what should be known about these. `word_voices` also send the times of their words.
+fn items(script: &Script<'_>, joined: &Joined, audio: PathBuf, word_voices: &[String]) -> (Vec<Item>, Captioned) {
     let format = script.rendition.format.format;
-    let mut facts = CaptionFacts::default();
+    let mut captioned = Captioned::default();
     let mut items = vec![Item {
         name: script.rendition.file(),
         content: Content::Draft(audio),
         content_type: format.content_type(),
     }];
     if let Some(audio_ms) = joined.audio_ms.filter(|_| script.rendition.captions) {
-        let sentences = timed_sentences(&script.parts, &joined.spans);
+        let sentences = timed_sentences(&script.parts, &joined.spans, &joined.words);
         let rules = script.options.sentence_rules();
-        for caption in &script.synthesis.captions {
-            let (file, own) = synthesis_captions(*caption, &sentences, audio_ms, rules);
-            facts = facts.or(own);
-            let name = format!("{}.{caption}", script.rendition.name);
-            items.push(Item { name, content: Content::Bytes(file), content_type: caption.content_type() });
+        let wants_words = script.synthesis.captions.contains(&CaptionFormat::Words)
+            || script.synthesis.transport_of(&script.options, script.bought, word_voices) == Transport::Ws;
+        captioned.has_estimates = wants_words && sentences.iter().any(|sentence| !sentence.is_measured);
+        for file in script.synthesis.captions.iter().flat_map(|caption| caption.files()) {
+            let (content, own) = synthesis_captions(*file, &sentences, audio_ms, rules);
+            captioned.facts = captioned.facts.or(own);
+            let name = script.rendition.caption(*file);
+            items.push(Item { name, content: Content::Bytes(content), content_type: file.content_type() });
         }
     }
-    (items, facts)
+    (items, captioned)
 }
 
 /// Joins the parts into one file, and verifies the file.
@@ -198,10 +212,15 @@ async fn join(script: &Script<'_>, sources: Vec<Option<ClipSource>>, to: PathBuf
     let joining = move || {
         let mut joiner = Joiner::new(bought.format, bought.sample_rate);
         let mut spans = Vec::with_capacity(pieces.len());
+        let mut words = Vec::with_capacity(pieces.len());
         for (at, piece) in pieces.iter().enumerate() {
             let span = match piece.source.clone() {
-                None => None,
+                None => {
+                    words.push(Vec::new());
+                    None
+                }
                 Some(source) => {
+                    words.push(source.words().map_err(|e| JoinFailure::Part(at, AudioError::Read(e)))?);
                     let start = joiner.samples();
                     joiner.part(source).map_err(|e| JoinFailure::Part(at, e))?;
                     let ms = |samples| sample_to_ms(samples, bought.sample_rate);
@@ -234,7 +253,7 @@ async fn join(script: &Script<'_>, sources: Vec<Option<ClipSource>>, to: PathBuf
             known.then_some(HeardPart { ms: span.end_ms - span.start_ms, pace: piece.pace, measured })
         };
         let heard: Vec<_> = pieces.iter().zip(&spans).map(heard).collect();
-        Ok(Joined { spans, audio_ms, doubts: checks.judge(&heard) })
+        Ok(Joined { spans, words, audio_ms, doubts: checks.judge(&heard) })
     };
     tokio::task::spawn_blocking(joining).await.expect("joining does not panic")
 }

@@ -1,0 +1,202 @@
+//! WebSockets to the API, over an upgraded request of the same client: the same key, roots, proxy and time-outs as every other
+//! call.
+//!
+//! Opening a socket costs nothing. What is sent over it may cost money, so each request on a socket is a call of its own: it
+//! departs once the socket is open.
+
+use std::{fmt, time::Duration};
+
+use bytes::Bytes;
+use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
+use reqwest::{
+    RequestBuilder, Response, StatusCode, Upgraded,
+    header::{AUTHORIZATION, CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE},
+};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        Error, Message,
+        error::CapacityError,
+        handshake::{client::generate_key, derive_accept_key},
+        protocol::{Role, WebSocketConfig},
+    },
+};
+
+use super::{
+    answer::{HttpReply, header},
+    classify::FailedReply,
+    client::Client,
+    words,
+};
+use crate::domain::call::{CallFailure, ErrorKind, Outcome};
+
+/// The longest message, in bytes: longer than the audio of any one call.
+const LONGEST: usize = 16 << 20;
+/// How long a farewell may take.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// An open socket.
+#[derive(Debug)]
+pub(super) struct Socket {
+    stream: WebSocketStream<Upgraded>,
+    /// `x-request-id` of the answer that opened it.
+    pub(super) request_id: Option<String>,
+    /// `x-content-expiry` of that answer.
+    pub(super) content_expiry: Option<String>,
+}
+
+/// A message of the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum SocketMessage {
+    /// A text, in practice JSON.
+    Text(Bytes),
+    /// Bytes.
+    Binary(Bytes),
+}
+
+/// Why a socket brings nothing more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum SocketEnd {
+    /// The server closed it; `code` is its reason as a number (RFC 6455, 7.4).
+    Closed {
+        /// `None`: it gave no reason.
+        code: Option<u16>,
+        /// The reason in words, cleaned.
+        reason: String,
+    },
+    /// The connection broke.
+    Broken(String),
+    /// A message is longer than any that is read.
+    TooLong,
+}
+
+impl fmt::Display for SocketEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed { code: None, .. } => f.write_str("the API closed the socket"),
+            Self::Closed { code: Some(code), reason } if reason.is_empty() => {
+                write!(f, "the API closed the socket ({code})")
+            }
+            Self::Closed { code: Some(code), reason } => write!(f, "the API closed the socket ({code}: {reason})"),
+            Self::Broken(why) => write!(f, "the connection broke: {why}"),
+            Self::TooLong => write!(f, "a message is longer than {} MB", LONGEST >> 20),
+        }
+    }
+}
+
+impl SocketEnd {
+    /// Whether the server closed the socket because there are too many, or it has no room: nothing was worked on.
+    pub(super) const fn is_full(&self) -> bool {
+        matches!(self, Self::Closed { code: Some(1008 | 1013), .. })
+    }
+}
+
+impl Client {
+    /// Opens a socket; `request` has the path, the query and the call's own headers.
+    ///
+    /// # Errors
+    /// The outcome of the call: nothing was sent that could be billed.
+    pub(super) async fn open_socket<A>(
+        &self,
+        request: RequestBuilder,
+        deadline: Instant,
+    ) -> Result<Socket, Outcome<A>> {
+        let key = generate_key();
+        let request = request
+            .header(AUTHORIZATION, self.bearer.clone())
+            .header(CONNECTION, "Upgrade")
+            .header(UPGRADE, "websocket")
+            .header(SEC_WEBSOCKET_VERSION, "13")
+            .header(SEC_WEBSOCKET_KEY, &key);
+        let response = match timeout_at(deadline, request.send()).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return Err(Outcome::NotSent(self.unreached(Some(error)))),
+            Err(_) => return Err(Outcome::NotSent(self.unreached(None))),
+        };
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Err(refused(response, deadline).await);
+        }
+        let accepted = header(response.headers(), SEC_WEBSOCKET_ACCEPT.as_str());
+        if accepted.as_deref() != Some(&derive_accept_key(key.as_bytes())) {
+            return Err(no_socket(response.status(), "something on the way answered for it"));
+        }
+        let (request_id, content_expiry) =
+            ["x-request-id", "x-content-expiry"].map(|name| header(response.headers(), name)).into();
+        let upgraded = match timeout_at(deadline, response.upgrade()).await {
+            Ok(Ok(upgraded)) => upgraded,
+            Ok(Err(error)) => return Err(Outcome::NotSent(self.unreached(Some(error)))),
+            Err(_) => return Err(Outcome::NotSent(self.unreached(None))),
+        };
+        let config = WebSocketConfig::default().max_message_size(Some(LONGEST)).max_frame_size(Some(LONGEST));
+        let stream = WebSocketStream::from_raw_socket(upgraded, Role::Client, Some(config)).await;
+        Ok(Socket { stream, request_id: request_id.map(|id| words::clean(&id)), content_expiry })
+    }
+}
+
+/// The outcome of a request that opened no socket.
+async fn refused<A>(response: Response, deadline: Instant) -> Outcome<A> {
+    let status = response.status();
+    let reply = HttpReply::read_explanation(response, deadline).await;
+    if status.is_success() || status.is_informational() {
+        return no_socket(status, "the path may be another one, or a proxy on the way knows no sockets");
+    }
+    match FailedReply::of(&reply) {
+        FailedReply::Refused(failure) => Outcome::Refused(failure),
+        // Whoever answered, nothing was sent that could be worked on.
+        FailedReply::Unknown(failure) => Outcome::NotSent(failure),
+    }
+}
+
+fn no_socket<A>(status: StatusCode, why: &str) -> Outcome<A> {
+    let message = format!("the API opened no socket ({}): {why}", status.as_u16());
+    Outcome::Refused(CallFailure { status: Some(status.as_u16()), ..CallFailure::new(ErrorKind::BadRequest, message) })
+}
+
+impl Socket {
+    /// Sends a text.
+    ///
+    /// # Errors
+    /// The socket is at its end. A part of the text may have left.
+    pub(super) async fn send(&mut self, text: String) -> Result<(), SocketEnd> {
+        self.stream.send(Message::text(text)).await.map_err(|error| end_of(&error))
+    }
+
+    /// The next message. Pings are answered on the way.
+    ///
+    /// # Errors
+    /// The socket is at its end.
+    pub(super) async fn next(&mut self) -> Result<SocketMessage, SocketEnd> {
+        loop {
+            return match self.stream.next().await {
+                None => Err(SocketEnd::Broken("it ended without a farewell".into())),
+                Some(Err(error)) => Err(end_of(&error)),
+                Some(Ok(Message::Text(text))) => Ok(SocketMessage::Text(text.into())),
+                Some(Ok(Message::Binary(bytes))) => Ok(SocketMessage::Binary(bytes)),
+                Some(Ok(Message::Close(frame))) => Err(SocketEnd::Closed {
+                    code: frame.as_ref().map(|frame| frame.code.into()),
+                    reason: frame.map(|frame| words::clean(&frame.reason)).unwrap_or_default(),
+                }),
+                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
+            };
+        }
+    }
+
+    /// Whether it is open, and nothing has come that nobody asked for.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        self.next().now_or_never().is_none()
+    }
+
+    /// Says farewell, if that is possible at once.
+    pub(super) async fn close(mut self) {
+        let _ = timeout(FAREWELL, self.stream.close(None)).await;
+    }
+}
+
+fn end_of(error: &Error) -> SocketEnd {
+    match error {
+        Error::ConnectionClosed | Error::AlreadyClosed => SocketEnd::Closed { code: None, reason: String::new() },
+        Error::Capacity(CapacityError::MessageTooLong { .. }) => SocketEnd::TooLong,
+        other => SocketEnd::Broken(words::chain(other)),
+    }
+}
