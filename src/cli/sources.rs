@@ -122,6 +122,9 @@ pub struct Sources {
     /// Send longer recordings in several pieces of at most this length, e.g. 10m
     #[arg(long, value_name = "TIME", help_heading = "Options of the task")]
     max_piece: Option<String>,
+    /// How recordings are transcribed: auto, http or live
+    #[arg(long, value_name = "WAY", help_heading = "Options of the task")]
+    transport: Option<String>,
     /// Words to listen for, with weights, e.g. 'Northwind:2,GST'; or a file with one word a line (pulse)
     #[arg(long, value_name = "LIST", help_heading = "Options of the task")]
     keywords: Option<String>,
@@ -414,6 +417,7 @@ impl Sources {
             ("prepare", self.prepare.map(|how| vec![how.to_string()])),
             ("trim-silence", self.trim_silence.map(|cut| vec![cut.to_string()])),
             ("max-piece", one(self.max_piece.as_ref())),
+            ("transport", one(self.transport.as_ref())),
         ];
         flags.into_iter().filter_map(|(name, values)| Some((name, values?))).collect()
     }

@@ -67,13 +67,13 @@ fields! {
 }
 
 fields! {
-    /// The limits of one pool: `[limits.pulse]`, `[limits.pulse-pro]`, `[limits.tts]` for all models of speech together,
+    /// The limits of one pool: `[limits.pulse]`, `[limits.pulse-pro]`, `[limits.pulse-live]`, `[limits.tts]` for all models of speech together,
     /// `[limits.chat]`, or the name of a model that this release does not know. 0 is no limit.
     POOL = "limits.POOL" {
         /// Calls that begin in a minute.
-        "requests_per_minute": "a whole number" (or "25 for transcription, 10 for chat, no limit for speech");
+        "requests_per_minute": "a whole number" (or "25 for transcription, 10 for chat, no limit for speech and live sessions");
         /// Calls in flight at the same time.
-        "concurrency": "a whole number" (or "10 for speech, 3 for chat, no limit for transcription");
+        "concurrency": "a whole number" (or "10 for speech, 3 for chat, 100 for live sessions, no limit for other transcription");
     }
 }
 
@@ -86,6 +86,8 @@ fields! {
         "pulse": "a number" (= "0.005");
         /// A minute of audio by `pulse-pro`.
         "pulse-pro": "a number" (= "0.004");
+        /// A minute of audio by `pulse-live`.
+        "pulse-live": "a number" (= "0.008");
         /// 10,000 characters of text by `lightning_v3.1`.
         "lightning": "a number" (= "0.175");
         /// 10,000 characters of text by `lightning_v3.1_pro`.
@@ -269,6 +271,7 @@ fn read_rates<'t>(walk: &mut TomlWalk<'t>, mut section: Section<'t>) -> Rates {
     for (name, rate, unit) in [
         ("pulse", &mut rates.pulse, "a minute, e.g. 0.005"),
         ("pulse-pro", &mut rates.pulse_pro, "a minute, e.g. 0.005"),
+        ("pulse-live", &mut rates.pulse_live, "a minute, e.g. 0.008"),
         ("lightning", &mut rates.lightning, "per 10,000 characters, e.g. 0.175"),
         ("lightning-pro", &mut rates.lightning_pro, "per 10,000 characters, e.g. 0.195"),
     ] {
@@ -287,7 +290,8 @@ fn read_rates<'t>(walk: &mut TomlWalk<'t>, mut section: Section<'t>) -> Rates {
         value => value.is_integer() || value.is_float(),
     };
     for name in section.others_with(may_be_price) {
-        if unknown_model(&name, &["pulse", "pulse-pro", "lightning", "lightning-pro", "as_of"]).is_none() {
+        if unknown_model(&name, &["pulse", "pulse-pro", "pulse-live", "lightning", "lightning-pro", "as_of"]).is_none()
+        {
             continue;
         }
         let price = walk.take(&mut section, &name, |value| price_of(value, "a minute, or per 10,000 characters"));

@@ -64,7 +64,7 @@ pub const SANDBOX_LEDGER: &str = "wavebatch-sandbox.db";
 listed! {
     /// The vendor's plan. It decides the limits where none are set.
     Plan, "plan" {
-        /// 25 requests a minute for each speech-to-text model, 10 text-to-speech calls in flight, 10 chat requests a minute and 3 in flight.
+        /// 25 requests a minute for each speech-to-text model, 100 live sessions, 10 text-to-speech calls in flight, 10 chat requests a minute and 3 in flight.
         Standard = "standard",
     }
 }
@@ -75,6 +75,7 @@ impl Plan {
             (Self::Standard, Pool::Pulse | Pool::PulsePro | Pool::Other(_)) => {
                 Limits { requests_per_minute: Some(25), concurrency: None }
             }
+            (Self::Standard, Pool::PulseLive) => Limits { requests_per_minute: None, concurrency: Some(100) },
             (Self::Standard, Pool::Tts) => Limits { requests_per_minute: None, concurrency: Some(10) },
             (Self::Standard, Pool::Chat) => Limits { requests_per_minute: Some(10), concurrency: Some(3) },
         }

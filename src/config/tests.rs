@@ -28,6 +28,7 @@ fn with_nothing_said_the_standard_plan_holds() {
             Pool::Pulse | Pool::PulsePro | Pool::Other(_) => {
                 Limits { requests_per_minute: Some(25), concurrency: None }
             }
+            Pool::PulseLive => Limits { requests_per_minute: None, concurrency: Some(100) },
             Pool::Tts => Limits { requests_per_minute: None, concurrency: Some(10) },
             Pool::Chat => Limits { requests_per_minute: Some(10), concurrency: Some(3) },
         };

@@ -181,6 +181,8 @@ pub struct Transcribing {
     pub webhook: WebhookMode,
     /// What is listened for before a recording is sent, and how its channels are.
     pub listening: Listening,
+    /// How many times as fast as it was spoken the audio of a live session is sent.
+    pub live_speed: f64,
     /// The column or template of the source, if named.
     pub source_column: Option<Template>,
     /// The options that columns may override.

@@ -279,3 +279,15 @@ fn type_name(value: &DeValue<'_>) -> &'static str {
         DeValue::Table(_) => "a table",
     }
 }
+/// A number, whole or not.
+///
+/// # Errors
+/// It is none.
+pub fn number(value: &DeValue<'_>) -> Result<f64, Wrong> {
+    let text = match value {
+        DeValue::Integer(number) => number.to_string(),
+        DeValue::Float(number) => number.as_str().to_owned(),
+        _ => return Err(Wrong::Type("a number")),
+    };
+    text.parse().map_err(|_| Wrong::Value(format!("`{text}` is not a number")))
+}

@@ -136,6 +136,9 @@ pub struct Rates {
     /// The price of one minute with `pulse-pro`.
     #[serde(rename = "pulse-pro", deserialize_with = "price")]
     pub pulse_pro: MicroUsd,
+    /// The price of one minute with `pulse-live`.
+    #[serde(rename = "pulse-live", deserialize_with = "price", default = "live")]
+    pub pulse_live: MicroUsd,
     /// The price of 10,000 characters with `lightning_v3.1`.
     #[serde(deserialize_with = "price")]
     pub lightning: MicroUsd,
@@ -155,12 +158,18 @@ pub struct Rates {
     pub are_limited: bool,
 }
 
+/// The list price of a minute of a live session (API page 4; other pages have 0.006).
+const fn live() -> MicroUsd {
+    MicroUsd(8_000)
+}
+
 impl Default for Rates {
     fn default() -> Self {
         Self {
             as_of: RATES_AS_OF.into(),
             pulse: MicroUsd(5_000),
             pulse_pro: MicroUsd(4_000),
+            pulse_live: live(),
             lightning: MicroUsd(175_000),
             lightning_pro: MicroUsd(195_000),
             electron: TokenPrices { input: MicroUsd(400_000), cached: MicroUsd(100_000), output: MicroUsd(1_600_000) },
@@ -178,6 +187,7 @@ impl Rates {
         match model {
             SttModel::Pulse => Some(self.pulse),
             SttModel::PulsePro => Some(self.pulse_pro),
+            SttModel::PulseLive => Some(self.pulse_live),
             SttModel::Other(_) => self.models.get(model.as_str()).copied(),
         }
     }

@@ -140,6 +140,8 @@ listed! {
         S16le = "s16le",
         /// 16-bit PCM, the high byte first.
         S16be = "s16be",
+        /// G.722 at 64 kbit/s, decoded by ffmpeg: one channel, 16,000 samples a second.
+        G722 = "g722",
     }
 }
 

@@ -29,6 +29,21 @@ open_list! {
         Pulse = "pulse",
         /// English only; takes bytes only.
         PulsePro = "pulse-pro",
+        /// Pulse over a socket, in real time or faster: for languages and options that exist only there. It takes samples, which wavebatch
+        /// makes of the recording.
+        PulseLive = "pulse-live",
+    }
+}
+
+listed! {
+    /// How a recording is transcribed.
+    SttTransport, "transport" {
+        /// `live` if the language of the definition only exists there (`north_indic`, `hi-dev`, `multi-south-indic`, `yue`); else `http`.
+        Auto = "auto",
+        /// The recording is sent in one request.
+        Http = "http",
+        /// Samples are sent over a socket, as by the model `pulse-live`.
+        Live = "live",
     }
 }
 
@@ -167,6 +182,12 @@ impl Language {
     /// English, the one language of Pulse Pro.
     pub const EN: Self = Self::En;
 
+    /// Whether only live sessions have this language (API page 3 and 4; the vendor's socket document).
+    #[must_use]
+    pub fn is_only_live(&self) -> bool {
+        ["north_indic", "hi-dev", "multi-south-indic", "yue"].contains(&self.as_str())
+    }
+
     /// Whether redaction has an effect in this language (API page: en and hi).
     #[must_use]
     pub const fn can_redact(&self) -> bool {
@@ -241,7 +262,9 @@ impl TranscribeOptions {
     #[must_use]
     pub fn sends_word_timestamps(&self, formats: &[TranscriptFormat]) -> bool {
         let needed = self.diarize && self.model != SttModel::PulsePro || formats.iter().any(|f| f.needs_words());
-        needed || self.word_timestamps.unwrap_or(self.model == SttModel::Pulse)
+        // The pieces of a live session are joined by the times of their words.
+        let is_live = self.model == SttModel::PulseLive;
+        needed || is_live || self.word_timestamps.unwrap_or(self.model == SttModel::Pulse)
     }
 
     /// The values that are in none of our lists.
@@ -273,6 +296,23 @@ impl TranscribeOptions {
                 field: "keywords",
                 message: "`pulse-pro` listens for no keywords; leave them out, or use model = \"pulse\"".into(),
             });
+        }
+        if self.model == SttModel::PulseLive {
+            if self.send == SendMode::Url {
+                faults.push(OptionFault {
+                    field: "send",
+                    message: "a live session takes no URLs; use send = \"bytes\" or \"auto\", or transport = \"http\""
+                        .into(),
+                });
+            }
+            for (on, field) in
+                [(self.emotion_detection, "emotion_detection"), (self.gender_detection, "gender_detection")]
+            {
+                if on {
+                    let message = "a live session does not label this; turn it off, or use transport = \"http\"".into();
+                    faults.push(OptionFault { field, message });
+                }
+            }
         }
         if self.redact == Redact::Strict
             && self.expire_content == ExpireContent::Required

@@ -16,6 +16,8 @@ open_list! {
         Pulse = "pulse",
         /// The model `pulse-pro`.
         PulsePro = "pulse-pro",
+        /// Sessions of the model `pulse-live`.
+        PulseLive = "pulse-live",
         /// All text-to-speech models together.
         Tts = "tts",
         /// The models that chat, and the analysis of calls.
@@ -50,6 +52,7 @@ impl From<SttModel> for Pool {
         match model {
             SttModel::Pulse => Self::Pulse,
             SttModel::PulsePro => Self::PulsePro,
+            SttModel::PulseLive => Self::PulseLive,
             // A pool with the model's own name.
             SttModel::Other(_) => model.as_str().parse().expect("a model's name can be a pool's"),
         }

@@ -21,6 +21,21 @@ pub struct Transcription {
     /// What is listened for before a recording is sent, and how its channels are.
     #[serde(default, skip_serializing_if = "Listening::is_default")]
     pub listening: Listening,
+    /// How many times as fast as it was spoken the audio of a live session is sent.
+    #[serde(default = "live_speed", skip_serializing_if = "is_usual_speed")]
+    pub live_speed: f64,
+}
+
+/// The speed of live sessions, unless the definition says otherwise. Nothing says how fast the vendor takes audio.
+pub const LIVE_SPEED: f64 = 4.0;
+
+const fn live_speed() -> f64 {
+    LIVE_SPEED
+}
+
+#[expect(clippy::float_cmp, clippy::trivially_copy_pass_by_ref, reason = "the very default, and serde's signature")]
+fn is_usual_speed(speed: &f64) -> bool {
+    *speed == LIVE_SPEED
 }
 
 const fn auto() -> WebhookMode {

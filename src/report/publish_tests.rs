@@ -50,6 +50,7 @@ fn spec(output: String) -> BatchSpec {
             formats: vec![TranscriptFormat::Txt],
             webhook: WebhookMode::Auto,
             listening: Default::default(),
+            live_speed: crate::domain::transcription::LIVE_SPEED,
         }),
         address: String::new(),
         queries: crate::domain::query::QueryRules::default(),

@@ -365,6 +365,7 @@ pub(super) mod tests {
             "as_of": "2026-09-07",
             "pulse": 0.005,
             "pulse-pro": 0.004,
+            "pulse-live": 0.008,
             "lightning": 0.175,
             "lightning-pro": 0.195,
             "electron": {

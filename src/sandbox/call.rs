@@ -83,11 +83,16 @@ impl Call {
         }
     }
 
+    /// Notes the content of a call whose end is known by now.
+    pub(super) fn count(&mut self, digest: &Digest, bytes: u64) {
+        self.content = (bytes, self.state.books.received(digest, bytes));
+        self.record.sha256 = Some(hex(digest));
+    }
+
     /// All of the call is there: notes it, and looks for what is to befall it. What befalls it before the work is its
     /// reply.
     pub(super) fn received(&mut self, digest: &Digest, bytes: u64) -> Result<Option<What>, Box<SandboxReply>> {
-        self.content = (bytes, self.state.books.received(digest, bytes));
-        self.record.sha256 = Some(hex(digest));
+        self.count(digest, bytes);
         let fault = self.fault(FaultStage::Received);
         match &fault {
             Some(What::CutBeforeWork) => Err(Box::new(SandboxReply::Cut)),

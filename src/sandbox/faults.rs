@@ -117,7 +117,7 @@ documented! {
         BadSpeech(SpeechFlaw),
         /// Billed; a success whose words and utterances are later by so many milliseconds.
         LateWords(u64),
-        /// Billed; a stream of speech without its end.
+        /// Billed; a stream of speech, or a live transcript, without its end.
         Unended,
         /// Billed; a stream of speech with an error in its middle.
         ErrorEvent,

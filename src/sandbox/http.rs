@@ -18,7 +18,7 @@ use super::{
     callbacks, chat, dictionaries,
     errors::{ErrorShape, Refusal},
     faults::{Fault, FaultStage, Subject},
-    logs, stt, tts, tts_socket, voices,
+    logs, stt, stt_live, tts, tts_socket, voices,
 };
 
 /// The sandbox's description of itself, with its addresses.
@@ -29,6 +29,7 @@ Its voices are tones that carry the words, as long as speech would be.
 
   POST /waves/v1/stt/?model=pulse&language=en
   POST /waves/v1/tts, /waves/v1/tts/live
+  WSS  /waves/v1/stt/live?model=pulse&language=en
   WSS  /waves/v1/tts/live
   POST /waves/v1/chat/completions
   GET  /waves/v1/lightning-v3.1/get_voices
@@ -51,6 +52,7 @@ pub(super) fn routes(state: Arc<HandlerState>) -> Router {
         get(dictionaries::serve).post(dictionaries::serve).put(dictionaries::serve).delete(dictionaries::serve);
     Router::new()
         .route("/waves/v1/stt/", post(stt::transcribe))
+        .route("/waves/v1/stt/live", get(stt_live::open))
         .route("/waves/v1/tts", post(tts::synthesize))
         .route("/waves/v1/tts/live", get(tts_socket::open).post(tts::stream))
         .route("/waves/v1/chat/completions", post(chat::complete))

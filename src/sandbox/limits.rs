@@ -29,7 +29,7 @@ impl From<SttModel> for Lane {
 }
 
 impl Lane {
-    const COUNT: usize = 5;
+    const COUNT: usize = 6;
 
     const fn index(self) -> usize {
         match self {
@@ -38,6 +38,7 @@ impl Lane {
             Self::Stt(SttModel::Other(_)) => 2,
             Self::Tts => 3,
             Self::Chat => 4,
+            Self::Stt(SttModel::PulseLive) => 5,
         }
     }
 

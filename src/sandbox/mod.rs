@@ -53,6 +53,7 @@ mod logs;
 mod reply;
 mod socket;
 mod stt;
+mod stt_live;
 mod stt_request;
 mod transcript;
 mod tts;

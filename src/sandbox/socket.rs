@@ -1,7 +1,7 @@
 //! Sockets as a server has them.
 
 use axum::{
-    body::Body,
+    body::{Body, Bytes},
     extract::Request,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::Response,
@@ -65,12 +65,12 @@ fn names(headers: &HeaderMap, name: &str, value: &str) -> bool {
 }
 
 impl Peer {
-    /// The next message; `None`: the client has gone.
-    pub(super) async fn next(&mut self) -> Option<Vec<u8>> {
+    /// The next message, and whether it is text; `None`: the client has gone.
+    pub(super) async fn next(&mut self) -> Option<(Bytes, bool)> {
         loop {
             match self.0.next().await?.ok()? {
-                Message::Text(text) => return Some(text.as_bytes().to_vec()),
-                Message::Binary(bytes) => return Some(bytes.to_vec()),
+                Message::Text(text) => return Some((text.into(), true)),
+                Message::Binary(bytes) => return Some((bytes, false)),
                 Message::Close(_) => return None,
                 Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
             }

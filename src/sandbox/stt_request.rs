@@ -57,7 +57,10 @@ impl SttRequest {
             let message = format!("query parameter `{name}` is missing or unknown; known are {}", names.join(", "));
             Refusal::stt(400, &message, request_id)
         };
-        let model = model.and_then(|m| m.parse().ok()).ok_or_else(|| unlisted("model", SttModel::NAMES))?;
+        let model = model
+            .and_then(|m| m.parse().ok())
+            .filter(|model| *model != SttModel::PulseLive)
+            .ok_or_else(|| unlisted("model", SttModel::NAMES))?;
         let language = language.and_then(|l| l.parse().ok()).ok_or_else(|| unlisted("language", Language::NAMES))?;
         if model == SttModel::PulsePro && language != Language::EN {
             let why = format!("Expected 'en', received '{language}'");

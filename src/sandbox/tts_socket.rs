@@ -91,7 +91,7 @@ impl TtsSocket {
         let idle = named.map_or(IDLE, Duration::from_secs);
         loop {
             let message = match tokio::time::timeout(idle, self.peer.next()).await {
-                Ok(Some(message)) => message,
+                Ok(Some((message, _))) => message,
                 Ok(None) => return,
                 Err(_) => {
                     let seconds = idle.as_secs();

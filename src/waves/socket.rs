@@ -10,8 +10,11 @@ use bytes::Bytes;
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
 use reqwest::{
     RequestBuilder, Response, StatusCode, Upgraded,
-    header::{AUTHORIZATION, CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE},
+    header::{
+        AUTHORIZATION, CONNECTION, HeaderMap, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+    },
 };
+use serde_json::Value;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_tungstenite::{
     WebSocketStream,
@@ -24,12 +27,16 @@ use tokio_tungstenite::{
 };
 
 use super::{
-    answer::{HttpReply, header},
+    answer::{Ending, HttpReply, header},
     classify::FailedReply,
     client::Client,
+    errors::Said,
     words,
 };
-use crate::domain::call::{CallFailure, ErrorKind, Outcome};
+use crate::domain::{
+    body::Arrived,
+    call::{CallFailure, ErrorKind, Outcome},
+};
 
 /// The longest message, in bytes: longer than the audio of any one call.
 const LONGEST: usize = 16 << 20;
@@ -162,6 +169,14 @@ impl Socket {
         self.stream.send(Message::text(text)).await.map_err(|error| end_of(&error))
     }
 
+    /// Sends bytes.
+    ///
+    /// # Errors
+    /// The socket is at its end. A part of the bytes may have left.
+    pub(super) async fn send_bytes(&mut self, bytes: Bytes) -> Result<(), SocketEnd> {
+        self.stream.send(Message::binary(bytes)).await.map_err(|error| end_of(&error))
+    }
+
     /// The next message. Pings are answered on the way.
     ///
     /// # Errors
@@ -198,5 +213,53 @@ fn end_of(error: &Error) -> SocketEnd {
         Error::ConnectionClosed | Error::AlreadyClosed => SocketEnd::Closed { code: None, reason: String::new() },
         Error::Capacity(CapacityError::MessageTooLong { .. }) => SocketEnd::TooLong,
         other => SocketEnd::Broken(words::chain(other)),
+    }
+}
+
+/// The outcome of an error that came over a socket. Before anything of the answer, one with a status means what that status
+/// means elsewhere; else the call may have been billed.
+pub(super) fn of_error<A>(error: &Value, has_begun: bool, request_id: Option<String>) -> Outcome<A> {
+    let body = error.to_string();
+    if !has_begun && let Some(status) = status_in(error) {
+        let (body, headers) = (Arrived::Whole(body.into()), HeaderMap::new());
+        return FailedReply::of(&HttpReply { status, headers, body, ending: Ending::Complete, framed: true }).into();
+    }
+    let said = Said::read(body.as_bytes());
+    let why = said.words.map(|words| format!(": {words}")).unwrap_or_default();
+    let message = format!("the API took the request, but its stream tells of an error{why}");
+    let request_id = said.request_id.or(request_id).map(|id| words::clean(&id));
+    Outcome::Unusable(CallFailure { request_id, ..CallFailure::new(ErrorKind::UnusableAnswer, message) })
+}
+
+/// The status of an error, where it names one.
+fn status_in(error: &Value) -> Option<StatusCode> {
+    let of = |fields: &Value| {
+        ["status_code", "statusCode", "code", "status"].into_iter().find_map(|name| {
+            let field = fields.get(name)?;
+            let code = field.as_u64().or_else(|| field.as_str()?.parse().ok())?;
+            u16::try_from(code).ok().filter(|code| (400..600).contains(code))
+        })
+    };
+    let code = of(error).or_else(|| of(error.get("error")?)).or_else(|| of(error.get("data")?))?;
+    StatusCode::from_u16(code).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_error_has_the_status_that_it_names() {
+        for (error, status) in [
+            (json!({"status": "error", "status_code": 429}), Some(429)),
+            (json!({"status": "error", "error": {"code": "503"}}), Some(503)),
+            (json!({"status": 400, "message": "x"}), Some(400)),
+            (json!({"status": "error", "error": {"code": "invalid"}}), None),
+            (json!({"status": "error", "code": 200}), None),
+        ] {
+            assert_eq!(status_in(&error).map(|status| status.as_u16()), status, "{error}");
+        }
     }
 }

@@ -171,7 +171,7 @@ fn as_kept(json: &str) -> Value {
 
 /// An id in the characters that the API accepts: unchanged if possible, else its valid characters and a hash of the whole id,
 /// so that two ids never become the same.
-fn wire_id(id: &str) -> Cow<'_, str> {
+pub(super) fn wire_id(id: &str) -> Cow<'_, str> {
     let taken = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     if !id.is_empty() && id.len() <= LONGEST_ID && id.chars().all(taken) {
         return Cow::Borrowed(id);

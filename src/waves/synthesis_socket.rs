@@ -12,7 +12,6 @@ use std::{
 };
 
 use base64::Engine as _;
-use reqwest::{StatusCode, header::HeaderMap};
 use serde_json::{Map, Value};
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt as _},
@@ -20,20 +19,18 @@ use tokio::{
 };
 
 use super::{
-    answer::{Ending, HttpReply, MAX_ANSWER},
+    answer::MAX_ANSWER,
     audio_stream::{AudioStream, Flaw},
-    classify::FailedReply,
     client::{Client, expiring},
     errors::Said,
     frames::BASE64,
     gate::Departure,
-    socket::{Socket, SocketEnd, SocketMessage},
+    socket::{Socket, SocketEnd, SocketMessage, of_error},
     synthesis::TtsBody,
     synthesis_call::{SynthesisCall, SynthesisOutcome, SynthesizedAudio},
     words,
 };
 use crate::domain::{
-    body::Arrived,
     call::{CallFailure, ErrorKind, Outcome},
     options::ExpireContent,
     synthesis::SpokenWord,
@@ -254,7 +251,9 @@ impl Answer {
                 }
                 TtsFrame::Word(word) => self.words.push(word),
                 TtsFrame::Complete => return Ok(Ok(())),
-                TtsFrame::Failed(error) => return Ok(Err(self.failed(&error))),
+                TtsFrame::Failed(error) => {
+                    return Ok(Err(of_error(&error, self.audio.bytes() > 0, self.request_id.clone())));
+                }
                 TtsFrame::Unreadable(why) => return Ok(Err(self.unusable(why))),
                 TtsFrame::Other => {}
             }
@@ -317,21 +316,6 @@ impl Answer {
         Outcome::Unknown(self.failure(ErrorKind::TimedOut, message.to_owned()))
     }
 
-    /// The outcome of an error. Before any audio, one with a status means what that status means elsewhere.
-    fn failed(&self, error: &Value) -> SynthesisOutcome {
-        let body = error.to_string();
-        if self.audio.bytes() == 0
-            && let Some(status) = status_in(error)
-        {
-            let body = Arrived::Whole(body.into());
-            let headers = HeaderMap::new();
-            let reply = HttpReply { status, headers, body, ending: Ending::Complete, framed: true };
-            return FailedReply::of(&reply).into();
-        }
-        let said = Said::read(body.as_bytes()).words.map(|words| format!(": {words}")).unwrap_or_default();
-        self.unusable(&format!("its stream tells of an error{said}"))
-    }
-
     fn unusable(&self, why: &str) -> SynthesisOutcome {
         let message = format!("the API took the text, but {why}");
         Outcome::Unusable(self.failure(ErrorKind::UnusableAnswer, message))
@@ -343,19 +327,6 @@ impl Answer {
             ..CallFailure::new(kind, message)
         }
     }
-}
-
-/// The status of an error, where it names one.
-fn status_in(error: &Value) -> Option<StatusCode> {
-    let of = |fields: &Value| {
-        ["status_code", "statusCode", "code", "status"].into_iter().find_map(|name| {
-            let field = fields.get(name)?;
-            let code = field.as_u64().or_else(|| field.as_str()?.parse().ok())?;
-            u16::try_from(code).ok().filter(|code| (400..600).contains(code))
-        })
-    };
-    let code = of(error).or_else(|| of(error.get("error")?)).or_else(|| of(error.get("data")?))?;
-    StatusCode::from_u16(code).ok()
 }
 
 #[cfg(test)]
@@ -393,19 +364,6 @@ mod tests {
         assert!(matches!(read(&json!({"error": {"message": "No"}})), TtsFrame::Failed(_)));
         for wrong in [json!([]), json!({"status": "chunk"}), json!({"status": "chunk", "data": {"audio": "?"}})] {
             assert!(matches!(read(&wrong), TtsFrame::Unreadable(_)), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn an_error_has_the_status_that_it_names() {
-        for (error, status) in [
-            (json!({"status": "error", "status_code": 429}), Some(429)),
-            (json!({"status": "error", "error": {"code": "503"}}), Some(503)),
-            (json!({"status": 400, "message": "x"}), Some(400)),
-            (json!({"status": "error", "error": {"code": "invalid"}}), None),
-            (json!({"status": "error", "code": 200}), None),
-        ] {
-            assert_eq!(status_in(&error).map(|status| status.as_u16()), status, "{error}");
         }
     }
 }

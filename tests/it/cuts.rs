@@ -16,20 +16,20 @@ use crate::{
     support::{Fixture, service::program},
 };
 
-const SENTENCES: [&str; 4] = [
+pub const SENTENCES: [&str; 4] = [
     "Good morning this is support how can I help you",
     "My lamp has not come yet and I want to know where it is now",
     "One moment please while I look for your order in our list",
     "It is the order of last week and I paid for it by card",
 ];
-const ROLES: &str = "roles = { 1 = \"agent\", 2 = \"customer\" }";
+pub const ROLES: &str = "roles = { 1 = \"agent\", 2 = \"customer\" }";
 
-fn line(channel: usize, at_ms: u64, words: &str) -> Line {
+pub fn line(channel: usize, at_ms: u64, words: &str) -> Line {
     Line { channel, at_ms, words: words.into(), voice: channel * 3, gain_db: 0.0 }
 }
 
 /// A recording of one channel in which somebody speaks nearly all the time.
-fn talk(length_ms: u64) -> Recording {
+pub fn talk(length_ms: u64) -> Recording {
     let lines = (0..).map(|nth: u64| line(0, 400 + nth * 5_300, SENTENCES[nth as usize % 4]));
     let lines = lines.take_while(|line| line.at_ms + 5_500 < length_ms).collect();
     let mut recording = Script { rate: 8_000, lines, length_ms, ..Script::default() }.record();
@@ -38,20 +38,20 @@ fn talk(length_ms: u64) -> Recording {
 }
 
 /// Two sides with long pauses.
-fn call() -> Script {
+pub fn call() -> Script {
     let lines = vec![line(0, 3_300, SENTENCES[0]), line(1, 14_000, SENTENCES[1]), line(0, 26_000, SENTENCES[2])];
     Script { rate: 8_000, lines, length_ms: 40_000, ..Script::default() }
 }
 
 /// The words of a JSON output with their beginnings, in seconds.
-fn words(json: &str) -> Vec<(String, f64)> {
+pub fn words(json: &str) -> Vec<(String, f64)> {
     let json: serde_json::Value = serde_json::from_str(json).unwrap();
     let words = json["words"].as_array().unwrap().iter();
     words.map(|word| (word["word"].as_str().unwrap().to_owned(), word["start"].as_f64().unwrap())).collect()
 }
 
 /// That all words of the recording are there, each once and at its time.
-fn assert_whole(found: &[(String, f64)], recording: &Recording) {
+pub fn assert_whole(found: &[(String, f64)], recording: &Recording) {
     let plain = |word: &str| word.to_lowercase();
     let (found_words, said): (Vec<_>, Vec<_>) =
         (found.iter().map(|w| plain(&w.0)).collect(), recording.words.iter().map(|w| plain(&w.word)).collect());

@@ -198,6 +198,27 @@ async fn what_the_api_does_not_list_is_converted() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_g722_is_named_by_the_definition() {
+    let mut mono = call().record();
+    mono.planes.truncate(1);
+    let fixture = Fixture::new().await;
+    let (wav, g722) = (fixture.write("call.wav", mono.wav()), fixture.path("rec/call.bin"));
+    fixture.write("rec/note.txt", "");
+    let mut ffmpeg = std::process::Command::new("ffmpeg");
+    ffmpeg.args(["-v", "error", "-i"]).arg(wav).args(["-ar", "16000", "-acodec", "g722", "-f", "g722"]).arg(&g722);
+    match ffmpeg.status() {
+        Ok(made) => assert!(made.success()),
+        Err(_) => return eprintln!("skipped: there is no ffmpeg"),
+    }
+    fixture.lines(&[("raw", "rec/call.bin")]);
+    let raw = "formats = [\"txt\"]\n[audio]\nraw = { encoding = \"g722\", rate = 16000 }";
+    let (batch, _) = fixture.go(raw, "").await;
+    let row = fixture.row(batch, "raw").await;
+    assert_eq!((row.state, row.error), (JobState::Succeeded, None));
+    assert_eq!(fixture.output("raw.txt"), format!("{AGENT} One moment please\n"));
+}
+
 /// An AIFF file of one channel.
 fn aiff(rate: u32, samples: &[u8]) -> Vec<u8> {
     let frames = (samples.len() / 2) as u32;

@@ -36,6 +36,7 @@ mod leases;
 mod ledger_copy;
 mod lengths;
 mod limits;
+mod live;
 mod many_machines;
 mod metrics_file;
 mod money;

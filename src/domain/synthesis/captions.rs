@@ -220,7 +220,7 @@ mod tests {
         assert!(last.is_measured && !last.shared_out);
         let words: Vec<_> = timed.iter().filter(|t| t.part == 1).flat_map(|t| &t.words).collect();
         let texts: Vec<_> = words.iter().map(|word| word.text.as_str()).collect();
-        assert_eq!(texts, ["He", "said: \u{201c}", "Pay", "$100.\u{201d}", "Then", "he", "left."]);
+        assert_eq!(texts, ["He", "said:", "\u{201c}Pay", "$100.\u{201d}", "Then", "he", "left."]);
         assert_eq!((words[2].start_ms, words[3].end_ms), (10_700, 11_800));
         let estimated = timed.last().unwrap();
         assert_eq!((estimated.part, estimated.is_measured, estimated.words.len()), (2, false, 3));

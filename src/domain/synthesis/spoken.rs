@@ -56,7 +56,7 @@ pub fn read_words(end: &[u8]) -> Option<Vec<SpokenWord>> {
     serde_json::from_slice(end.get(..end.len().checked_sub(TAIL)?)?).ok()
 }
 
-/// Where each word stands in the text, from the word's own beginning to that of the next one, and its time. Words that are not
+/// Where each word stands in the text, with the punctuation around it, and its time. Words that are not
 /// in the text, in this order, are left out.
 pub(super) fn placed<'w>(text: &str, words: &'w [SpokenWord]) -> Vec<(Range<usize>, &'w SpokenWord)> {
     let mut starts: Vec<(usize, &SpokenWord)> = Vec::with_capacity(words.len());
@@ -64,7 +64,9 @@ pub(super) fn placed<'w>(text: &str, words: &'w [SpokenWord]) -> Vec<(Range<usiz
     for word in words.iter().filter(|word| !word.word.trim().is_empty()) {
         let own = word.word.trim();
         if let Some(at) = find(text, from, own) {
-            starts.push((at, word));
+            // An opening quotation mark belongs to the word behind it.
+            let before = text[from..at].trim_end_matches(|c: char| !c.is_whitespace());
+            starts.push((from + before.len(), word));
             from = at + own.len();
         }
     }
@@ -115,9 +117,11 @@ mod tests {
         let words = ["A", "man", "at", "last", "paid", "$100", "nowhere", "And", "a", "dog"].map(|own| word(own, 0));
         let placed = placed(text, &words);
         let said: Vec<_> = placed.iter().map(|(range, _)| &text[range.clone()]).collect();
-        assert_eq!(said, ["A ", "man, ", "at ", "last — \"", "paid\" ", "$100. ", "And ", "a ", "dog"]);
+        assert_eq!(said, ["A ", "man, ", "at ", "last — ", "\"paid\" ", "$100. ", "And ", "a ", "dog"]);
         assert!(covers(text, &(0..text.len()), &placed));
         assert!(!covers(text, &(0..text.len()), &placed[..3]));
+        let parts: Vec<_> = super::placed("well-known", &["well", "known"].map(|own| word(own, 0)));
+        assert_eq!(parts.iter().map(|(range, _)| range.clone()).collect::<Vec<_>>(), [0..4, 4..10]);
     }
 
     #[test]

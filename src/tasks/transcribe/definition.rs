@@ -19,7 +19,7 @@ use crate::{
         paths::io_message,
         targets::local,
         text::{named, some, ticked},
-        walk::{Section, TomlWalk, Wrong},
+        walk::{Section, TomlWalk, Wrong, number},
     },
     domain::{
         batch::{LineOption, LineOverrides},
@@ -28,11 +28,11 @@ use crate::{
         listening::{Analyze, ChannelMode, NoSpeech, Prepare},
         open::Unlisted,
         options::{
-            ExpireContent, Language, OWN_QUERY, Redact, SendMode, SttModel, TranscribeOptions, TranscriptFormat,
-            WebhookMode,
+            ExpireContent, Language, OWN_QUERY, Redact, SendMode, SttModel, SttTransport, TranscribeOptions,
+            TranscriptFormat, WebhookMode,
         },
         task::{TaskName, TaskSpec},
-        transcription::Transcription,
+        transcription::{LIVE_SPEED, Transcription},
     },
 };
 
@@ -94,6 +94,10 @@ fields! {
         "keywords": "a list of strings, or a file's name" (= "[]") => Pays;
         /// The files to write for each line.
         "formats": [TranscriptFormat, ..] (= "[\"json\", \"txt\"]") => Writes;
+        /// How recordings are transcribed: in one request, or over a socket in real time or faster, which takes `pulse` for `pulse-live`.
+        "transport": [SttTransport] (= "\"auto\"") => Pays;
+        /// How many times as fast as it was spoken the audio of a live session is sent: 1 to 8. The vendor does not say what it takes; try it.
+        "live_speed": "a number" (= "4") => Nothing;
         /// Whether answers are posted to your `public_url`.
         "webhook": [WebhookMode] (= "\"auto\"") => Nothing;
         /// How the channels of a recording are transcribed. `split` makes one transcript of two sides, with a turn for each time that somebody speaks; each side is a call, and costs what its length costs.
@@ -134,6 +138,8 @@ struct Draft {
     keywords_file: Option<String>,
     formats: Option<Vec<TranscriptFormat>>,
     webhook: Option<WebhookMode>,
+    transport: Option<SttTransport>,
+    live_speed: Option<f64>,
     listening: ListeningDraft,
 }
 
@@ -180,7 +186,17 @@ impl DefinitionTask for Transcribe {
     }
 
     fn flags(&self) -> &'static [&'static str] {
-        &["source-column", "no-source", "channels", "roles", "no-speech", "prepare", "trim-silence", "max-piece"]
+        &[
+            "source-column",
+            "no-source",
+            "channels",
+            "roles",
+            "no-speech",
+            "prepare",
+            "trim-silence",
+            "max-piece",
+            "transport",
+        ]
     }
 }
 
@@ -209,6 +225,7 @@ impl TaskDraft for Draft {
             formats,
             webhook: self.webhook.unwrap_or(WebhookMode::Auto),
             listening,
+            live_speed: self.live_speed.unwrap_or(LIVE_SPEED),
             source_column,
             mapped,
             no_source: on.over.no_source.or(self.no_source).unwrap_or(NoSource::Fault),
@@ -237,11 +254,41 @@ impl Draft {
         ] {
             on.missing(field, missing, example);
         }
-        let options = said.apply(&options_of(said.model?, said.language?));
+        let mut options = said.apply(&options_of(said.model?, said.language?));
+        options.model = self.model_by_transport(on, &options);
         for fault in options.faults() {
             on.fault(&format!("transcribe.{}", fault.field), fault.message);
         }
         Some(options)
+    }
+
+    /// The model that the transport asks for.
+    fn model_by_transport(&self, on: &mut Builder<'_>, options: &TranscribeOptions) -> SttModel {
+        let flag = on.over.flags.one("transport").map(|text| text.parse::<SttTransport>());
+        let transport = match flag {
+            Some(Ok(transport)) => transport,
+            Some(Err(fault)) => {
+                on.fault("transcribe.transport", fault.to_string());
+                SttTransport::Auto
+            }
+            None => self.transport.unwrap_or(SttTransport::Auto),
+        };
+        match (transport, options.model) {
+            (SttTransport::Live, SttModel::Pulse) => SttModel::PulseLive,
+            (SttTransport::Auto, SttModel::Pulse) if options.language.is_only_live() => SttModel::PulseLive,
+            (SttTransport::Live, SttModel::PulsePro) => {
+                let message =
+                    "the API serves `pulse-pro` over HTTP alone; use model = \"pulse\", or leave `transport` out";
+                on.fault("transcribe.transport", message);
+                options.model
+            }
+            (SttTransport::Http, SttModel::PulseLive) => {
+                let message = "`pulse-live` is live; use model = \"pulse\", or leave `transport` out";
+                on.fault("transcribe.transport", message);
+                options.model
+            }
+            (_, model) => model,
+        }
     }
 
     fn formats(&self, on: &mut Builder<'_>) -> Vec<TranscriptFormat> {
@@ -365,6 +412,11 @@ fn read_transcribe<'t>(walk: &mut TomlWalk<'t>, mut section: Section<'t>, draft:
     draft.options = options;
     draft.formats = walk.list(&mut section, "formats", named);
     draft.webhook = walk.text(&mut section, "webhook", named);
+    draft.transport = walk.text(&mut section, "transport", named);
+    draft.live_speed = walk.take(&mut section, "live_speed", |value| match number(value)? {
+        speed @ 1.0..=8.0 => Ok(speed),
+        other => Err(Wrong::Value(format!("{other} is not between 1 and 8"))),
+    });
     draft.listening = ListeningDraft::read(walk, &mut section);
     walk.close(section);
 }
@@ -393,7 +445,8 @@ impl TaskDefinition for Transcribing {
     fn spec(&self) -> TaskSpec {
         let (options, formats) = (self.options.clone(), self.formats.clone());
         let listening = self.listening.clone();
-        TaskSpec::of(&Transcription { options, formats, webhook: self.webhook, listening })
+        let (webhook, live_speed) = (self.webhook, self.live_speed);
+        TaskSpec::of(&Transcription { options, formats, webhook, listening, live_speed })
     }
 
     fn needs_callbacks(&self) -> bool {

@@ -14,7 +14,7 @@ use crate::{
     domain::{
         cuts::SHORTEST_PIECE_MS,
         listening::{Analyze, CHANNELS_MOST, ChannelMode, Listening, NoSpeech, Prepare, RawAudio, RawEncoding, Roles},
-        options::{SendMode, TranscribeOptions},
+        options::{SendMode, SttModel, TranscribeOptions},
         transcript::AlarmLimits,
     },
 };
@@ -22,7 +22,7 @@ use crate::{
 fields! {
     /// What recordings are, where they do not say it themselves.
     pub(super) AUDIO = "audio" {
-        /// What a file without a header is, as recorders of telephone calls write it. `encoding` is `ulaw`, `alaw`, `s16le` or `s16be`; `channels` is 1 if it is absent.
+        /// What a file without a header is, as recorders of telephone calls write it. `encoding` is `ulaw`, `alaw`, `s16le`, `s16be` or `g722`; `channels` is 1 if it is absent.
         "raw": "a table, e.g. { encoding = \"ulaw\", rate = 8000, channels = 1 }" () => Nothing;
     }
 }
@@ -105,6 +105,7 @@ impl ListeningDraft {
     /// What is asked for, with the flags merged in; what contradicts itself is a fault.
     pub(super) fn build(&self, on: &mut Builder<'_>, options: Option<&TranscribeOptions>) -> Listening {
         let default = Listening::default();
+        let is_live = options.is_some_and(|options| options.model == SttModel::PulseLive);
         let roles = match on.over.flags.all("roles").map(roles_in_order) {
             Some(Ok(roles)) => Some(roles),
             Some(Err(message)) => {
@@ -120,7 +121,7 @@ impl ListeningDraft {
             analyze: self.analyze.unwrap_or(default.analyze),
             prepare: flag(on, "prepare").or(self.prepare).unwrap_or(default.prepare),
             trim_silence: flag(on, "trim_silence").or(self.trim_silence).unwrap_or(default.trim_silence),
-            max_piece_ms: Self::max_piece(on).or(self.max_piece_ms),
+            max_piece_ms: Self::max_piece(on).or(self.max_piece_ms).or(is_live.then_some(LIVE_PIECE_MS)),
             raw: self.raw,
             alarms: self.alarms,
         };
@@ -136,6 +137,10 @@ impl ListeningDraft {
         piece_ms(&text).map_err(|message| on.fault("transcribe.max_piece", message)).ok()
     }
 }
+
+/// The most of a recording that one live session sends, in ms, unless the definition says otherwise: so much is lost with a cut
+/// socket.
+const LIVE_PIECE_MS: u64 = 300_000;
 
 /// The most that one call sends, in ms: shorter pieces would have too few words in common.
 fn piece_ms(text: &str) -> Result<u64, String> {
@@ -263,6 +268,11 @@ fn raw_of(table: &DeTable<'_>) -> Result<RawAudio, String> {
     if !RATES.contains(&rate) {
         return Err(format!("`rate` is {rate}: samples a second are from {} to {}", RATES.start(), RATES.end()));
     }
+    if encoding == RawEncoding::G722 && (rate, channels) != (16_000, 1) {
+        return Err(
+            "of `g722`, `rate` is 16000 and `channels` is 1; its 8,000 bytes a second are no rate of samples".into()
+        );
+    }
     match u16::try_from(channels) {
         Ok(channels) if (1..=CHANNELS_MOST).contains(&channels) => Ok(RawAudio { encoding, rate, channels }),
         _ => Err(format!("`channels` is {channels}: it is from 1 to {CHANNELS_MOST}")),
@@ -303,10 +313,13 @@ mod tests {
             raw("encoding = 'ulaw'\nrate = 8000"),
             Ok(RawAudio { encoding: RawEncoding::Ulaw, rate: 8_000, channels: 1 })
         );
+        let wide = RawAudio { encoding: RawEncoding::G722, rate: 16_000, channels: 1 };
+        assert_eq!(raw("encoding = 'g722'\nrate = 16000"), Ok(wide));
         for (wrong, words) in [
             ("rate = 8000", "lacks `encoding`"),
             ("encoding = 'ulaw'", "lacks `rate`"),
             ("encoding = 'mulaw'\nrate = 8000", "did you mean `ulaw`"),
+            ("encoding = 'g722'\nrate = 8000", "`rate` is 16000"),
             ("encoding = 'ulaw'\nrate = 8", "from 4000"),
             ("encoding = 'ulaw'\nrate = -8", "above 0"),
             ("encoding = 'ulaw'\nrate = 8000\nchannels = 0", "from 1"),

@@ -13,7 +13,7 @@ use crate::{
         fields::{FieldTable, fields},
         prose::MarkdownReading,
         text::{did_you_mean, excerpt, named, some, ticked},
-        walk::{Section, TomlWalk, Wrong},
+        walk::{Section, TomlWalk, Wrong, number},
     },
     domain::{
         synthesis::{
@@ -307,13 +307,14 @@ fn read_options<'t>(walk: &mut TomlWalk<'t>, section: &mut Section<'t>) -> Synth
             _ => "a string",
         };
         walk.take(section, option.as_str(), |value| {
-            let number;
+            let text_of_number;
             let text = match value {
                 DeValue::String(text) if wanted == "a string" || wanted.contains('"') => text.as_ref(),
                 DeValue::Boolean(flag) if wanted.starts_with("true") => ["false", "true"][usize::from(*flag)],
                 DeValue::Integer(_) | DeValue::Float(_) if wanted == "a number" => {
-                    number = self::number(value)?.to_string();
-                    &number
+                    text_of_number = number(value)?.to_string();
+
+                    &text_of_number
                 }
                 _ => return Err(Wrong::Type(wanted)),
             };
@@ -401,15 +402,6 @@ fn within(value: &DeValue<'_>, range: RangeInclusive<u32>) -> Result<u32, Wrong>
     let number = value.as_integer().ok_or(Wrong::Type("a whole number"))?;
     let taken = u32::from_str_radix(number.as_str(), number.radix()).ok().filter(|taken| range.contains(taken));
     taken.ok_or_else(|| not_between(number, range.start(), range.end()))
-}
-
-fn number(value: &DeValue<'_>) -> Result<f64, Wrong> {
-    let text = match value {
-        DeValue::Integer(number) => number.to_string(),
-        DeValue::Float(number) => number.as_str().to_owned(),
-        _ => return Err(Wrong::Type("a number")),
-    };
-    text.parse().map_err(|_| Wrong::Value(format!("`{text}` is not a number")))
 }
 
 fn not_between(number: impl Display, from: impl Display, to: impl Display) -> Wrong {

@@ -74,7 +74,7 @@ fn the_whole_example_is_read() {
     assert_eq!((synthesis.part_chars, synthesis.max_chars_per_second), (140, 0.0));
     let checks = SpeechChecks { too_long: 3.0, silent: false, level_jump_db: 0.0, ..SpeechChecks::default() };
     assert_eq!(synthesis.checks, checks);
-    assert_eq!(synthesis.captions, CaptionFormat::ALL);
+    assert_eq!(synthesis.captions, [CaptionFormat::Srt, CaptionFormat::Vtt, CaptionFormat::Json]);
     let dictionary = synthesis.dictionary.unwrap();
     assert_eq!(dictionary.file, root.join("jobs/brand-names.csv").to_str().unwrap());
     assert_eq!((dictionary.hash.len(), dictionary.id, pronunciations.unwrap().items.len()), (64, None, 1));
@@ -100,7 +100,7 @@ fn all_that_is_wrong_is_told_at_its_place() {
          formats = [\"mulaw\",\n { format = \"wav\", sample_rate = 22050 },\n { ending = \"x\" }, { formt = \"wav\" }, 7]\n\
          part_chars = 8001\npause = { sentence_ms = 60001, paragraf_ms = 1 }\nmax_chars_per_second = -1\n\
          checks = { too_long = 0.5, silent = 1, clipt = 0 }\n\
-         captions = [\"txt\"]\ntransport = \"ws\"\nvoice = \"x\"\nlanguage = \"e/n\"\nmath_notation = \"yes\"\n",
+         captions = [\"txt\"]\ntransport = \"tin\"\nvoice = \"x\"\nlanguage = \"e/n\"\nmath_notation = \"yes\"\n",
     );
     let wanted = [
         "5:9: `synthesize.model`: `lightning v3` cannot be a model",
@@ -119,7 +119,7 @@ fn all_that_is_wrong_is_told_at_its_place() {
         "15:37: `synthesize.checks.silent`: must be true or false, not a whole number",
         "15:40: `synthesize.checks.clipt`: there is no such field",
         "16:13: `synthesize.captions`: `txt` is not a caption format",
-        "17:13: `synthesize.transport`: `ws` is not a transport",
+        "17:13: `synthesize.transport`: `tin` is not a transport",
         "18:1: `synthesize.voice`: there is no such field; did you mean `voices`?",
         "19:12: `synthesize.language`: `e/n` cannot be a language",
         "20:17: `synthesize.math_notation`: must be true or false, not a string",

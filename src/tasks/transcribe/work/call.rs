@@ -10,12 +10,12 @@ use crate::{
         identity::{ContentHash, SeenFile},
         job::RequestFingerprint,
         length::Length,
-        options::ExpireContent,
+        options::{ExpireContent, SttModel},
     },
     media::padding::PaddingPlan,
     runner::{Caller, DepartureCheck, JobContext, Reach, Webhook, reconcile::grace_ms},
     store::{End, Permit, Purchase, Upload},
-    waves::SttCall,
+    waves::{LiveCall, SttCall},
 };
 
 /// After this many missing callbacks in a row, calls for long recordings wait for their answers again.
@@ -32,12 +32,26 @@ fn timeout(setting: Option<Duration>, length: Length) -> Duration {
     })
 }
 
+/// A session's time-out: two minutes, and twice the time that the audio takes at its speed.
+fn live_timeout(setting: Option<Duration>, length: Length, speed: f64) -> Duration {
+    const LONGEST: u64 = 2 * 3_600_000;
+    let audio = Duration::from_millis(length.ms().unwrap_or(LONGEST).min(LONGEST));
+    setting.unwrap_or_else(|| TIMEOUT_BASE + audio.div_f64(speed.max(0.5)) * 2)
+}
+
 /// Where the answer is posted, if it is: no callback is used after three missing ones in a row.
 pub(super) fn webhook<'a>(job: &TranscriptionJob<'a>) -> Option<&'a Webhook> {
-    let webhook = job.on.config().webhook.as_ref()?;
+    let webhook = job.on.config().webhook.as_ref().filter(|_| !job.is_live())?;
     let trusted = job.kept.overdue.load(Ordering::Relaxed) < OVERDUE_MOST;
     let known = (job.recording.length().ms(), job.recording.bytes());
     webhook.rule.applies(job.asked.webhook, job.options.model, known, trusted).then_some(webhook)
+}
+
+impl TranscriptionJob<'_> {
+    /// Whether the recording goes out over a socket.
+    pub(super) fn is_live(&self) -> bool {
+        self.options.model == SttModel::PulseLive
+    }
 }
 
 impl Caller for TranscriptionJob<'_> {
@@ -74,11 +88,12 @@ impl Caller for TranscriptionJob<'_> {
     }
 
     fn log_cursor(&self) -> Option<String> {
-        self.kept.log.cursor()
+        // The vendor's log tells nothing of a session by which it could be known: no size, and no id of ours.
+        self.kept.log.cursor().filter(|_| !self.is_live())
     }
 
     fn upload(&self) -> Option<Upload> {
-        let marked = self.on.run().mark_uploads && self.kept.marks.is_useful();
+        let marked = self.on.run().mark_uploads && self.kept.marks.is_useful() && !self.is_live();
         let padding = self.recording.padding().filter(|_| marked).map(PaddingPlan::takes);
         Some(Upload { bytes: self.recording.bytes()?, padding })
     }
@@ -88,6 +103,9 @@ impl Caller for TranscriptionJob<'_> {
     }
 
     fn timeout(&self) -> Duration {
+        if self.is_live() {
+            return live_timeout(self.on.run().call_timeout, self.recording.length(), self.asked.live_speed);
+        }
         timeout(self.on.run().call_timeout, self.recording.length())
     }
 
@@ -122,7 +140,13 @@ impl Caller for TranscriptionJob<'_> {
         };
         let cursor = self.kept.log.cursor();
         let lease = (self.on.job().job, self.on.job().token);
-        let outcome = self.on.client().transcribe(&call, body, move || departs.asked(), self.timeout()).await;
+        let client = self.on.client();
+        let outcome = if self.is_live() {
+            let live = LiveCall { options: &self.options, call_id: &id, speed: self.asked.live_speed };
+            client.transcribe_live(&live, body, move || departs.asked(), self.timeout()).await
+        } else {
+            client.transcribe(&call, body, move || departs.asked(), self.timeout()).await
+        };
         self.on.note_source_read(&outcome);
         if !matches!(outcome, Outcome::NotSent(_) | Outcome::Stale)
             && let Some((seen, content)) = self.recording.changed().await

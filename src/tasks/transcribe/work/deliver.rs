@@ -399,7 +399,7 @@ fn notes(
         heard.doubt.as_ref().map(|(reason, _)| Note::from(*reason)),
         job.sent.as_ref().and_then(|sent| sent.note),
         job.heard.as_ref().and_then(raw_differs),
-        job.recording.is_converted().then_some(Note::Converted),
+        (job.recording.is_converted() && !job.is_live()).then_some(Note::Converted),
         known.unproven.then_some(Note::LengthNotExact),
         known.header_differs.then_some(Note::HeaderDiffers),
         (known.channels.is_some_and(|n| n > 1) && job.sent.is_none()).then_some(Note::Stereo),

@@ -135,6 +135,7 @@ pub(in crate::tasks::transcribe) const fn raw(raw: RawAudio) -> RawFormat {
         RawEncoding::Alaw => Encoding::ALaw,
         RawEncoding::S16le => Encoding::S16Le,
         RawEncoding::S16be => Encoding::S16Be,
+        RawEncoding::G722 => Encoding::G722,
     };
     RawFormat { encoding, rate: raw.rate, channels: raw.channels }
 }
@@ -163,9 +164,10 @@ pub(super) struct Conversion {
 impl Conversion {
     /// What has to be made of a recording; `None`: it is sent as it is. `is_listed`: whether the API lists its format. `bytes`:
     /// its size.
+    /// A live session takes samples alone.
     pub(super) fn of(
         sent: Option<&SentPart>,
-        prepare: Prepare,
+        (prepare, is_live): (Prepare, bool),
         (is_listed, bytes): (bool, u64),
         length_ms: Option<u64>,
     ) -> Option<Self> {
@@ -179,14 +181,16 @@ impl Conversion {
         let is_cut = !cuts.is_empty();
         let length = sent.map(SentPart::sent_ms).filter(|ms| *ms > 0).or(length_ms);
         let is_long = length.is_some_and(|ms| ms.saturating_mul(WAV_BYTES_PER_MS) > MAX_SOURCE_BYTES / 10 * 9);
-        let target = if prepare == Prepare::Flac || is_long { Target::Flac16k } else { Target::Wav16k };
+        let is_packed = (prepare == Prepare::Flac || is_long) && !is_live;
+        let target = if is_packed { Target::Flac16k } else { Target::Wav16k };
         let is_large = bytes > MAX_SOURCE_BYTES;
         let is_needed = match prepare {
+            _ if is_live => true,
             Prepare::Mono16k | Prepare::Flac => true,
             Prepare::Auto => !is_listed || is_large,
             Prepare::Never => false,
         };
-        let is_optional = !is_cut && prepare == Prepare::Auto && !is_large;
+        let is_optional = !is_cut && !is_live && prepare == Prepare::Auto && !is_large;
         (is_cut || is_needed).then_some(Self { cuts, target, is_optional })
     }
 }
@@ -197,7 +201,8 @@ pub(super) async fn make(job: &mut TranscriptionJob<'_>) -> Result<(), NotHeard>
     let Some(probe) = job.recording.probe() else { return Ok(()) };
     let sent = job.sent.as_ref();
     let known = (probe.is_listed, probe.bytes);
-    let Some(wanted) = Conversion::of(sent, job.asked.listening.prepare, known, probe.length.ms()) else {
+    let Some(wanted) = Conversion::of(sent, (job.asked.listening.prepare, job.is_live()), known, probe.length.ms())
+    else {
         return Ok(());
     };
     // The file of the part before has the same name.
@@ -256,7 +261,7 @@ mod tests {
 
     #[test]
     fn what_the_api_lists_is_sent_as_it_is() {
-        let of = |prepare, is_listed, bytes, ms| Conversion::of(None, prepare, (is_listed, bytes), ms);
+        let of = |prepare, is_listed, bytes, ms| Conversion::of(None, (prepare, false), (is_listed, bytes), ms);
         assert_eq!(of(Prepare::Auto, true, 1_000, Some(60_000)), None);
         assert_eq!(of(Prepare::Never, false, 1_000, None), None);
         let made = of(Prepare::Auto, false, 1_000, Some(60_000)).unwrap();

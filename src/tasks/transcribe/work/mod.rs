@@ -176,9 +176,11 @@ impl<'a> TranscriptionJob<'a> {
 
     /// Whether the recording is converted even if all of it is sent.
     fn is_converted(&self) -> bool {
-        let Some(probe) = self.recording.probe() else { return self.asked.listening.prepare.is_a_conversion() };
+        let Some(probe) = self.recording.probe() else {
+            return self.is_live() || self.asked.listening.prepare.is_a_conversion();
+        };
         let known = (probe.is_listed, probe.bytes);
-        hear::Conversion::of(None, self.asked.listening.prepare, known, probe.length.ms()).is_some()
+        hear::Conversion::of(None, (self.asked.listening.prepare, self.is_live()), known, probe.length.ms()).is_some()
     }
 
     /// Whether its recording is larger than the API takes, so that it may have to be sent in several pieces.

@@ -382,7 +382,7 @@ pub(super) fn not_fetched(error: FetchError) -> Prepared {
 fn is_sent_as_url(on: JobContext<'_>, options: &TranscribeOptions, url: &Url) -> bool {
     match options.send {
         SendMode::Bytes => false,
-        SendMode::Url => options.model != SttModel::PulsePro,
+        SendMode::Url => !matches!(options.model, SttModel::PulsePro | SttModel::PulseLive),
         // With a spend limit, each recording is measured before it is paid for.
         SendMode::Auto => {
             options.model == SttModel::Pulse
