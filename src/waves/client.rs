@@ -15,9 +15,9 @@ use super::{
     answer::HttpReply,
     classify,
     gate::{Departure, Gate, GateGuard, Phase},
+    idle_sockets::IdleSockets,
     retry_after::date_of,
     send::{Content, Outgoing, Settings, transport},
-    synthesis_socket::IdleSockets,
     words,
 };
 use crate::{

@@ -1,35 +1,24 @@
-//! WebSockets to the API, over an upgraded request of the same client: the same key, roots, proxy and time-outs as every other
-//! call.
-//!
-//! Opening a socket costs nothing. What is sent over it may cost money, so each request on a socket is a call of its own: it
-//! departs once the socket is open.
+//! An open WebSocket to the API: its messages, and what its end means.
 
 use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
-use reqwest::{
-    RequestBuilder, Response, StatusCode, Upgraded,
-    header::{
-        AUTHORIZATION, CONNECTION, HeaderMap, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
-    },
-};
+use reqwest::{StatusCode, Upgraded, header::HeaderMap};
 use serde_json::Value;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
         Error, Message,
         error::CapacityError,
-        handshake::{client::generate_key, derive_accept_key},
         protocol::{Role, WebSocketConfig},
     },
 };
 
 use super::{
-    answer::{Ending, HttpReply, header},
+    answer::{Ending, HttpReply},
     classify::FailedReply,
-    client::Client,
     errors::Said,
     words,
 };
@@ -99,68 +88,14 @@ impl SocketEnd {
     }
 }
 
-impl Client {
-    /// Opens a socket; `request` has the path, the query and the call's own headers.
-    ///
-    /// # Errors
-    /// The outcome of the call: nothing was sent that could be billed.
-    pub(super) async fn open_socket<A>(
-        &self,
-        request: RequestBuilder,
-        deadline: Instant,
-    ) -> Result<Socket, Outcome<A>> {
-        let key = generate_key();
-        let request = request
-            .header(AUTHORIZATION, self.bearer.clone())
-            .header(CONNECTION, "Upgrade")
-            .header(UPGRADE, "websocket")
-            .header(SEC_WEBSOCKET_VERSION, "13")
-            .header(SEC_WEBSOCKET_KEY, &key);
-        let response = match timeout_at(deadline, request.send()).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(Outcome::NotSent(self.unreached(Some(error)))),
-            Err(_) => return Err(Outcome::NotSent(self.unreached(None))),
-        };
-        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Err(refused(response, deadline).await);
-        }
-        let accepted = header(response.headers(), SEC_WEBSOCKET_ACCEPT.as_str());
-        if accepted.as_deref() != Some(&derive_accept_key(key.as_bytes())) {
-            return Err(no_socket(response.status(), "something on the way answered for it"));
-        }
-        let (request_id, content_expiry) =
-            ["x-request-id", "x-content-expiry"].map(|name| header(response.headers(), name)).into();
-        let upgraded = match timeout_at(deadline, response.upgrade()).await {
-            Ok(Ok(upgraded)) => upgraded,
-            Ok(Err(error)) => return Err(Outcome::NotSent(self.unreached(Some(error)))),
-            Err(_) => return Err(Outcome::NotSent(self.unreached(None))),
-        };
+impl Socket {
+    /// A socket over the connection of a response that opened it.
+    pub(super) async fn over(upgraded: Upgraded, request_id: Option<String>, content_expiry: Option<String>) -> Self {
         let config = WebSocketConfig::default().max_message_size(Some(LONGEST)).max_frame_size(Some(LONGEST));
         let stream = WebSocketStream::from_raw_socket(upgraded, Role::Client, Some(config)).await;
-        Ok(Socket { stream, request_id: request_id.map(|id| words::clean(&id)), content_expiry })
+        Self { stream, request_id: request_id.map(|id| words::clean(&id)), content_expiry }
     }
-}
 
-/// The outcome of a request that opened no socket.
-async fn refused<A>(response: Response, deadline: Instant) -> Outcome<A> {
-    let status = response.status();
-    let reply = HttpReply::read_explanation(response, deadline).await;
-    if status.is_success() || status.is_informational() {
-        return no_socket(status, "the path may be another one, or a proxy on the way knows no sockets");
-    }
-    match FailedReply::of(&reply) {
-        FailedReply::Refused(failure) => Outcome::Refused(failure),
-        // Whoever answered, nothing was sent that could be worked on.
-        FailedReply::Unknown(failure) => Outcome::NotSent(failure),
-    }
-}
-
-fn no_socket<A>(status: StatusCode, why: &str) -> Outcome<A> {
-    let message = format!("the API opened no socket ({}): {why}", status.as_u16());
-    Outcome::Refused(CallFailure { status: Some(status.as_u16()), ..CallFailure::new(ErrorKind::BadRequest, message) })
-}
-
-impl Socket {
     /// Sends a text.
     ///
     /// # Errors

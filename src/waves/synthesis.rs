@@ -17,7 +17,7 @@ use super::{
     gate::Departure,
     listen::listen,
     send::Content,
-    synthesis_socket,
+    synthesis_call::LIVE_PATH,
 };
 use crate::domain::synthesis_options::{AudioFormat, TtsLanguage, TtsModel};
 
@@ -93,8 +93,7 @@ impl SynthesisCall<'_> {
 const fn path(transport: Transport) -> &'static str {
     match transport {
         Transport::Sync => "/waves/v1/tts",
-        Transport::Sse => "/waves/v1/tts/live",
-        Transport::Ws => synthesis_socket::PATH,
+        Transport::Sse | Transport::Ws => LIVE_PATH,
     }
 }
 

@@ -6,6 +6,9 @@ use crate::domain::{
     synthesis_options::{AudioFormat, SampleRate, SynthesisOptions},
 };
 
+/// The path of streams, by events and by sockets.
+pub(super) const LIVE_PATH: &str = "/waves/v1/tts/live";
+
 /// How the audio is received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {

@@ -2,14 +2,7 @@
 //!
 //! A socket serves one request at a time, and the next one after `complete`, unless the server closes it then.
 
-use std::{
-    io,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{io, time::Duration};
 
 use base64::Engine as _;
 use serde_json::{Map, Value};
@@ -27,7 +20,7 @@ use super::{
     gate::Departure,
     socket::{Socket, SocketEnd, SocketMessage, of_error},
     synthesis::TtsBody,
-    synthesis_call::{SynthesisCall, SynthesisOutcome, SynthesizedAudio},
+    synthesis_call::{LIVE_PATH, SynthesisCall, SynthesisOutcome, SynthesizedAudio},
     words,
 };
 use crate::domain::{
@@ -36,68 +29,13 @@ use crate::domain::{
     synthesis::SpokenWord,
 };
 
-/// The path of the socket.
-pub(super) const PATH: &str = "/waves/v1/tts/live";
 /// How long the first message of an answer may take, and each one after it.
 const FIRST: Duration = Duration::from_secs(60);
 const SILENCE: Duration = Duration::from_secs(30);
 /// The server waits this long behind the last audio before it says `complete`; its own default is 4 s.
 const COMPLETE_BACKOFF_MS: u32 = 250;
-/// An idle socket is not used any longer: a server may be closing it (as of connections, in `send.rs`).
-const IDLE: Duration = Duration::from_secs(4);
-/// A server that closes a socket behind `complete` has done so by then.
-const PROOF: Duration = Duration::from_millis(250);
 /// How far the last word may end behind the audio, in ms.
 const SLACK_MS: u64 = 50;
-
-/// Sockets that wait for their next request.
-#[derive(Debug, Default)]
-pub(super) struct IdleSockets {
-    idle: Mutex<Vec<IdleSocket>>,
-    /// A socket was open for a while behind `complete`.
-    is_kept_open: AtomicBool,
-    /// The server closed one behind `complete`.
-    is_closed: AtomicBool,
-}
-
-#[derive(Debug)]
-struct IdleSocket {
-    socket: Socket,
-    since: Instant,
-    /// A socket that was opened with other headers is another socket.
-    expires: bool,
-}
-
-impl IdleSockets {
-    /// An open socket that serves another request.
-    fn take(&self, expires: bool) -> Option<Socket> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        idle.retain_mut(|own| {
-            let quiet = own.socket.is_quiet();
-            if !quiet {
-                self.is_closed.store(true, Ordering::Relaxed);
-            } else if now - own.since >= PROOF {
-                self.is_kept_open.store(true, Ordering::Relaxed);
-            }
-            quiet && now - own.since < IDLE
-        });
-        let needs = if self.is_kept_open.load(Ordering::Relaxed) { Duration::ZERO } else { PROOF };
-        let at = idle.iter().rposition(|own| own.expires == expires && now - own.since >= needs)?;
-        Some(idle.swap_remove(at).socket)
-    }
-
-    /// Keeps a socket for the next request, if the server does not close it.
-    fn put(&self, socket: Socket, expires: bool) {
-        let closes = self.is_closed.load(Ordering::Relaxed) && !self.is_kept_open.load(Ordering::Relaxed);
-        if closes {
-            tokio::spawn(socket.close());
-            return;
-        }
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.push(IdleSocket { socket, since: Instant::now(), expires });
-    }
-}
 
 /// A message of the server about a request.
 #[derive(Debug, Clone, PartialEq)]
@@ -183,7 +121,7 @@ impl Client {
             Some(socket) => socket,
             None => match self.open_tts_socket(call, deadline).await {
                 Ok(socket) => socket,
-                Err(outcome) => return Ok(self.with_path(outcome, PATH)),
+                Err(outcome) => return Ok(self.with_path(outcome, LIVE_PATH)),
             },
         };
         let body = TtsBody::by(call).over_socket(COMPLETE_BACKOFF_MS);
@@ -216,7 +154,8 @@ impl Client {
     }
 
     async fn open_tts_socket(&self, call: &SynthesisCall<'_>, deadline: Instant) -> Result<Socket, SynthesisOutcome> {
-        let request = self.http.get(self.endpoint(PATH)).query(&call.options.extra.query.iter().collect::<Vec<_>>());
+        let request =
+            self.http.get(self.endpoint(LIVE_PATH)).query(&call.options.extra.query.iter().collect::<Vec<_>>());
         self.open_socket(expiring(request, call.options.expire_content), deadline).await
     }
 }

@@ -300,3 +300,22 @@ crate::support::server::on_postgres_in_the_gate! {
     a_side_whose_answer_has_no_words_is_suspect_and_alone_bought_again,
     a_run_that_ends_between_two_sides_goes_on_with_the_second,
 }
+
+#[test]
+fn a_wrong_limit_of_an_alarm_is_told_before() {
+    let dir = crate::cli::fixture();
+    let head = "task = \"transcribe\"\nmanifest = \"calls.csv\"\n[transcribe]\nmodel = \"pulse\"\nlanguage = \"en\"\n[alarms]\n";
+    for (limit, message) in [
+        ("loops = 1", "`alarms.loops`: a phrase is said at least 2 times"),
+        ("loops = \"4\"", "`alarms.loops`: must be a whole number"),
+        ("one_sided = 5", "`alarms.one_sided`: must be"),
+        ("onesided = \"5s\"", "did you mean `one_sided`?"),
+    ] {
+        std::fs::write(dir.path().join("a.toml"), format!("{head}{limit}\n")).unwrap();
+        let check = crate::cli::run(dir.path(), &["check", "a.toml"]);
+        assert_eq!(crate::cli::code(&check), 2, "{limit}");
+        assert!(stderr(&check).contains(message), "{limit}: {}", stderr(&check));
+    }
+    std::fs::write(dir.path().join("a.toml"), format!("{head}loops = 9\none_sided = \"1m\"\n")).unwrap();
+    assert_eq!(crate::cli::code(&crate::cli::run(dir.path(), &["check", "a.toml"])), 0);
+}

@@ -9,7 +9,7 @@ use crate::{
         build::Builder,
         fields::fields,
         text::{duration, named, ticked},
-        walk::{Section, TomlWalk},
+        walk::{Section, TomlWalk, Wrong},
     },
     domain::{
         cuts::SHORTEST_PIECE_MS,
@@ -39,6 +39,10 @@ fields! {
         "invented": "a duration" (= "\"2s\"") => Nothing;
         /// So much speech with under half a word a second: `sparse`.
         "sparse": "a duration" (= "\"1m\"") => Nothing;
+        /// So much speech of a channel that speaks alone and has no words, in a recording whose channels are mixed: `one_sided`.
+        "one_sided": "a duration" (= "\"10s\"") => Nothing;
+        /// How often a phrase is said one time after the other that cannot be: `looped`. At least 2.
+        "loops": "a whole number" (= "4") => Nothing;
     }
 }
 
@@ -82,14 +86,28 @@ impl ListeningDraft {
 
     /// Reads `[alarms]`.
     pub(super) fn read_alarms<'t>(&mut self, walk: &mut TomlWalk<'t>, mut section: Section<'t>) {
-        let AlarmLimits { unheard_ms, cut_off_ms, invented_ms, sparse_ms, .. } = &mut self.alarms;
-        for (name, limit) in
-            [("unheard", unheard_ms), ("cut_off", cut_off_ms), ("invented", invented_ms), ("sparse", sparse_ms)]
-        {
+        let AlarmLimits { unheard_ms, cut_off_ms, invented_ms, sparse_ms, one_sided_ms, loops, .. } = &mut self.alarms;
+        let limits = [
+            ("unheard", unheard_ms),
+            ("cut_off", cut_off_ms),
+            ("invented", invented_ms),
+            ("sparse", sparse_ms),
+            ("one_sided", one_sided_ms),
+        ];
+        for (name, limit) in limits {
             if let Some(time) = walk.text(&mut section, name, duration) {
                 *limit = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
             }
         }
+        let times = walk.take(&mut section, "loops", |value| {
+            let times = value.as_integer().and_then(|number| i64::from_str_radix(number.as_str(), number.radix()).ok());
+            match times.map(usize::try_from) {
+                Some(Ok(times @ 2..)) => Ok(times),
+                Some(_) => Err(Wrong::Value("a phrase is said at least 2 times".into())),
+                None => Err(Wrong::Type("a whole number")),
+            }
+        });
+        *loops = times.unwrap_or(*loops);
         walk.close(section);
     }
 
