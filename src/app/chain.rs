@@ -4,6 +4,7 @@ use super::{error::AppError, session::Session};
 use crate::{
     definition::{Definition, Fault, Faults, Origin},
     runner::intake::{CopyPlace, IntakeError, PlannedBatch, Submission, Upstreams, planned},
+    store::{BatchRow, Store, StoreError},
 };
 
 /// Definitions in the order in which they can be submitted: each after the one that feeds it.
@@ -62,6 +63,65 @@ impl Session {
         };
         Ok(self.unless_interrupted(looking).await??)
     }
+}
+
+/// A batch of a chain, and the place of the one that feeds it, which is before it.
+pub type ChainBatch = (BatchRow, Option<usize>);
+
+/// The batches of a chain: these and all that feed them, each after the one that feeds it. One feeds all others.
+///
+/// # Errors
+/// No batch feeds them, or they do not begin with the same one; the ledger cannot be read.
+pub async fn chain_of(store: &Store, batches: Vec<BatchRow>) -> Result<Vec<ChainBatch>, ChainError> {
+    let mut chain: Vec<ChainBatch> = Vec::new();
+    for batch in batches {
+        let mut line = vec![batch];
+        while let Some(by) = line.last().and_then(|batch| batch.fed_by) {
+            line.push(store.batch_by_id(by).await?);
+        }
+        let mut above = None;
+        for batch in line.into_iter().rev() {
+            above = Some(match chain.iter().position(|(there, _)| there.id == batch.id) {
+                Some(there) => there,
+                None => {
+                    if let (None, Some((first, _))) = (above, chain.first()) {
+                        return Err(ChainError::Apart(first.name.clone(), batch.name));
+                    }
+                    chain.push((batch, above));
+                    chain.len() - 1
+                }
+            });
+        }
+    }
+    match chain.as_slice() {
+        [(only, _)] => {
+            let mut fed = Vec::new();
+            for id in store.fed_by(only.id).await? {
+                fed.push(store.batch_by_id(id).await?.name);
+            }
+            Err(ChainError::Alone { batch: only.name.clone(), fed })
+        }
+        _ => Ok(chain),
+    }
+}
+
+/// Why batches are no chain.
+#[derive(Debug, thiserror::Error)]
+pub enum ChainError {
+    /// The batch takes its lines from no other.
+    #[error("`{batch}` takes its lines from no other batch")]
+    Alone {
+        /// Its name.
+        batch: String,
+        /// The batches that take theirs from it.
+        fed: Vec<String>,
+    },
+    /// Two batches begin with different ones.
+    #[error("the lines of `{0}` and of `{1}` are not the same")]
+    Apart(String, String),
+    /// The ledger cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// Makes a definition take its lines from the batch that another one really has, which may be one of an older day.

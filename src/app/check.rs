@@ -16,10 +16,10 @@ use super::{
 use crate::{
     config::KEY,
     definition::{Definition, Spooled},
-    domain::causes::in_words,
+    domain::{batch::BatchName, causes::in_words, job::JobState},
     runner::intake::{
         self, AccountNotes, CopyPlace, ExitClass, Heard, HowMany, IntakeError, IntakeTask, ListenOptions, ListenWatch,
-        PartPreview, Plan, PlanOptions, PlannedBatch, ReadWatch, Upstreams, VoiceCheck,
+        PartPreview, Plan, PlanOptions, PlannedBatch, ReadWatch, ToCome, Upcoming, Upstreams, VoiceCheck,
     },
     store::Store,
     temp_lock::LockedFolder,
@@ -37,6 +37,8 @@ pub struct CheckRequest<'a> {
     pub analyze: Option<HowMany>,
     /// Batches that are to be submitted before.
     pub planned: &'a [PlannedBatch],
+    /// The lines that these will finish for it, if one of them feeds it.
+    pub to_come: Option<ToCome>,
 }
 
 /// What submitting would do, and what could not be checked.
@@ -44,6 +46,10 @@ pub struct CheckRequest<'a> {
 pub struct Checked {
     /// The plan; `None` if a remote manifest could not be reached.
     pub plan: Option<Plan>,
+    /// Lines that are still to come from the batch that feeds it.
+    pub to_come: Option<ToCome>,
+    /// What those make; `None` if that cannot be told.
+    pub upcoming: Option<Upcoming>,
     /// What was heard in recordings; `None` if none was listened to, or the lines are no recordings.
     pub heard: Option<Heard>,
     /// Notes about the voices.
@@ -61,7 +67,7 @@ pub struct Checked {
 pub async fn check(
     settings: &Settings,
     definition: &Definition,
-    CheckRequest { consent, analyze, planned }: CheckRequest<'_>,
+    CheckRequest { consent, analyze, planned, to_come }: CheckRequest<'_>,
     events: &Events,
     stdin: impl AsyncRead + Unpin,
 ) -> Result<Checked, AppError> {
@@ -110,11 +116,32 @@ pub async fn check(
             Vec::new()
         }
     };
+    let to_come = match (&store, definition.fed_by()) {
+        (Some(store), Some(by)) if to_come.is_none() => lines_to_come(store, by).await?,
+        _ => to_come,
+    };
+    let upcoming = match to_come {
+        Some(to_come) if plan.is_some() => {
+            let dir = scratch()?;
+            let upstreams = upstreams(settings, store.as_ref(), planned);
+            intake::upcoming(definition, to_come, (dir.path(), &upstreams), &asked).await?
+        }
+        _ => None,
+    };
     let new_ledger = store.is_none();
     if let Some(store) = store {
         store.close().await;
     }
-    Ok(Checked { plan, heard, voices, unchecked, new_ledger })
+    Ok(Checked { plan, to_come, upcoming, heard, voices, unchecked, new_ledger })
+}
+
+/// The lines that a batch of the ledger has not finished yet, judged by those that it has.
+async fn lines_to_come(store: &Store, by: &BatchName) -> Result<Option<ToCome>, AppError> {
+    let Some(row) = store.batch(by.as_str()).await? else { return Ok(None) };
+    let counts = store.counts(row.id).await?;
+    let (lines, done) = (counts.unfinished(), counts.of(JobState::Succeeded) + counts.of(JobState::Suspect));
+    let like = ToCome::of_audio(done, Some(counts.audio_ms).filter(|_| done > 0));
+    Ok((lines > 0).then_some(ToCome { lines, ..like }))
 }
 
 /// Listens to recordings of a manifest. Those that are elsewhere are copied to a folder that goes afterwards.
@@ -195,7 +222,7 @@ pub(super) async fn with_copy<T>(
         return work(None).await;
     }
     // There may be no ledger and no spool, and a check must not write to them.
-    let dir = LockedFolder::create(&temp, SCRATCH).map_err(|source| IntakeError::Copy { dir: temp, source })?;
+    let dir = scratch()?;
     let copy = match fetcher() {
         Ok(fetcher) => {
             let place = CopyPlace { dir: dir.path(), fetcher: &fetcher, upstreams };
@@ -204,6 +231,12 @@ pub(super) async fn with_copy<T>(
         _ => None,
     };
     work(copy.as_ref().map(intake::ManifestCopy::spooled)).await
+}
+
+/// A folder for what is looked at, which goes with its handle.
+fn scratch() -> Result<LockedFolder, IntakeError> {
+    let temp = std::env::temp_dir();
+    LockedFolder::create(&temp, SCRATCH).map_err(|source| IntakeError::Copy { dir: temp, source })
 }
 
 fn task_of(settings: &Settings, definition: &Definition) -> Option<Arc<dyn IntakeTask>> {

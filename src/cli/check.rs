@@ -1,6 +1,7 @@
 //! `wavebatch check`
 
 use clap::Args;
+use jiff::{Timestamp, tz::TimeZone};
 
 use super::{
     content::{self, WarningsShown},
@@ -13,19 +14,15 @@ use super::{
 };
 use crate::{
     app::{
-        self, AppError, CheckRequest, Checked, Settings, check_public_url, in_order, limits_of,
-        views::{BatchLimitView, CheckView, HeardView, PartView, PlanView},
+        self, AppError, CheckRequest, Checked, Settings, Stages, check_public_url, in_order, limits_of,
+        views::{BatchLimitView, ChainEndView, ChainView, CheckView, HeardView, PartView, PlanView},
     },
-    config::{Config, LimitOrigin, PoolLimits},
+    clock::Millis,
+    config::{Config, LimitOrigin},
     definition::Definition,
-    domain::{
-        batch::{BatchName, RunSettings},
-        environment::NamedLedger,
-        estimate::least_time,
-        task::Unit,
-    },
+    domain::{batch::RunSettings, environment::NamedLedger, estimate::least_time, task::Unit},
     report::{BatchRequest, asked_of},
-    runner::intake::{Estimate, HowMany, IntakeError, PartPreview, Plan, PlannedBatch, Seen, Share},
+    runner::intake::{Estimate, HowMany, IntakeError, PartPreview, Plan, Seen, Share},
     shutdown::Shutdown,
     store::BatchPhase,
 };
@@ -103,61 +100,41 @@ pub(super) async fn check(context: &Context, sources: &Sources, ask: CheckFlags)
     Ok(worst)
 }
 
-/// The definitions of a chain that were checked.
-#[derive(Default)]
-struct Stages {
-    planned: Vec<PlannedBatch>,
-    of: Vec<Stage>,
-}
-
-/// What one of them still has to do.
-struct Stage {
-    batch: BatchName,
-    /// Lines that it will finish.
-    lines: u64,
-    /// The least time until then, in ms.
-    least_ms: u64,
-}
-
-impl Stages {
-    /// Adds a definition. Returns what it gets from one of those before, and when it ends.
-    fn add(&mut self, definition: &Definition, plan: &Plan, limits: &PoolLimits) -> Vec<String> {
-        let by = definition.fed_by().and_then(|by| self.of.iter().find(|stage| stage.batch == *by));
-        let to_come = by.map_or(0, |by| by.lines);
-        let calls = plan.purchases.as_ref().map_or(plan.estimate.most_calls(), |found| found.parts) + to_come;
-        let own_ms = limits.limits.requests_per_minute.map_or(0, |rate| least_time(calls, rate));
-        let before_ms = by.map_or(0, |by| by.least_ms);
-        let mut facts = Vec::new();
-        if let Some(by) = by.filter(|by| by.lines > 0) {
-            let lines = counted(by.lines, "line");
-            facts.push(fact("to come", format!("{lines}, as `{}` finishes them; their cost shows then", by.batch)));
-            facts.push(fact("ends", ends((own_ms, before_ms), by, limits)));
-        }
-        let name = plan.batch.clone();
-        self.of.push(Stage {
-            batch: name.clone(),
-            lines: plan.estimate.lines + to_come,
-            least_ms: own_ms.max(before_ms),
-        });
-        self.planned.push(PlannedBatch { name, spec: plan.spec.clone() });
-        facts
-    }
+/// What comes of the batch that feeds a definition, and when the definition ends.
+fn chain_facts(chain: &ChainView) -> Vec<String> {
+    let lines = counted(chain.lines, "line");
+    let calls = chain.calls.map(|calls| format!(" in {}", counted(calls, "call")));
+    let cost = match (chain.cost_usd, calls) {
+        (Some(cost), Some(calls)) => format!(": about {}{calls}, an estimate by its lines", dollars(cost.0)),
+        (None, Some(calls)) => format!(",{calls}"),
+        _ => "; their cost shows then".to_owned(),
+    };
+    let mut facts = vec![fact("to come", format!("{lines}, as `{}` finishes them{cost}", chain.fed_by))];
+    facts.extend(chain.end.map(|end| fact("ends", ends(chain, end))));
+    facts
 }
 
 /// When a definition of a chain ends, and what decides it.
-fn ends((own_ms, before_ms): (u64, u64), by: &Stage, limits: &PoolLimits) -> String {
-    match limits.limits.requests_per_minute {
-        Some(rate) if own_ms > before_ms => {
-            let later = duration(own_ms - before_ms);
-            format!(
-                "at least {} after the start, {later} after `{}`: {rate} requests/min bind",
-                duration(own_ms),
-                by.batch
-            )
+fn ends(chain: &ChainView, end: ChainEndView) -> String {
+    let at = match end.least_seconds {
+        0 => String::new(),
+        _ => format!("at {} at the earliest, ", clock_time(end.ends_at.0)),
+    };
+    match chain.requests_per_minute {
+        Some(rate) => {
+            let later = duration(end.seconds_after.saturating_mul(1_000));
+            format!("{at}{later} after `{}`: {rate} requests/min bind", chain.fed_by)
         }
-        _ if before_ms > 0 => format!("soon after `{}`, at least {} after the start", by.batch, duration(before_ms)),
-        _ => format!("soon after `{}`", by.batch),
+        None => format!("{at}soon after `{}`", chain.fed_by),
     }
+}
+
+/// A moment by the clock of this machine: `05:10`, with its day if that is not today.
+fn clock_time(at: Millis) -> String {
+    let zoned = |ms| Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX).to_zoned(TimeZone::system());
+    let at = zoned(at);
+    let is_today = at.date() == Timestamp::now().to_zoned(TimeZone::system()).date();
+    at.strftime(if is_today { "%H:%M" } else { "%Y-%m-%d %H:%M" }).to_string()
 }
 
 async fn check_one(
@@ -167,8 +144,8 @@ async fn check_one(
     ask: &CheckFlags,
 ) -> Result<Exit, CliError> {
     let events = Terminal::events(&context.screen);
-    let planned = before.planned.clone();
-    let request = CheckRequest { consent: sources.consent(), analyze: ask.analyze, planned: &planned };
+    let (planned, to_come) = (before.planned().to_vec(), before.to_come(definition));
+    let request = CheckRequest { consent: sources.consent(), analyze: ask.analyze, planned: &planned, to_come };
     let checking = app::check(settings, definition, request, &events, tokio::io::stdin());
     let checked = match ask.analyze {
         None => checking.await?,
@@ -189,15 +166,19 @@ async fn check_one(
         Some(plan) => Some(asked_of(settings.tasks.reports(), &plan.spec)?),
         None => None,
     };
-    let of_chain = match checked.plan.as_ref().zip(asked.as_deref()) {
-        Some((plan, asked)) => before.add(definition, plan, &limits_of(&settings.config, &plan.spec, asked)),
-        None => Vec::new(),
-    };
+    let limits = checked.plan.as_ref().zip(asked.as_deref());
+    let limits = limits.map(|(plan, asked)| limits_of(&settings.config, &plan.spec, asked));
+    let now = Timestamp::now().as_millisecond();
+    let chain = limits.and_then(|limits| before.add(definition, &checked, &limits, now));
     let screen = &context.screen;
     match ask.json {
-        true => screen.view(&view(definition, &settings.config, (&checked, asked.as_deref())))?,
+        true => {
+            let view = view(definition, &settings.config, (&checked, asked.as_deref()));
+            screen.view(&CheckView { chain, ..view })?;
+        }
         false => {
-            screen.result(&message((definition, &of_chain), settings, (&checked, asked.as_deref()), ask.warnings))?
+            let of_chain: Vec<String> = chain.iter().flat_map(chain_facts).collect();
+            screen.result(&message((definition, &of_chain), settings, (&checked, asked.as_deref()), ask.warnings))?;
         }
     }
     let would_fail = checked.plan.as_ref().and_then(|plan| plan.seen.as_ref()).is_some_and(Seen::has_unusable);
@@ -238,7 +219,7 @@ fn message(
     (checked, asked): (&Checked, Option<&dyn BatchRequest>),
     shown: WarningsShown,
 ) -> String {
-    let Checked { plan, heard, voices, unchecked, new_ledger } = checked;
+    let Checked { plan, heard, voices, unchecked, new_ledger, .. } = checked;
     let (plan, config) = (plan.as_ref().zip(asked), &settings.config);
     let mut facts = vec![messages::headline(definition, &settings.tasks, settings.environment)];
     facts.extend(messages::places(config, *new_ledger));
@@ -470,7 +451,7 @@ fn view<'v>(
     config: &'v Config,
     (checked, asked): (&'v Checked, Option<&dyn BatchRequest>),
 ) -> CheckView<'v> {
-    let Checked { plan, heard, voices, unchecked, new_ledger } = checked;
+    let Checked { plan, heard, voices, unchecked, new_ledger, .. } = checked;
     let plan = plan.as_ref();
     let of_plan = |(plan, asked): (&'v Plan, &dyn BatchRequest)| {
         let priced = plan.purchases.is_some() || asked.is_priced(&config.rates);

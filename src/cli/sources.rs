@@ -423,7 +423,7 @@ impl Sources {
     }
 }
 
-fn is_definition(source: &str) -> bool {
+pub(super) fn is_definition(source: &str) -> bool {
     source.ends_with(".toml")
 }
 

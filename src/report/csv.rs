@@ -1,28 +1,23 @@
 //! The report as CSV: UTF-8, LF, safe to open in a spreadsheet.
 
-use std::{borrow::Cow, collections::HashSet, fmt::Display, io};
+use std::{collections::HashSet, io};
 
-use ::csv::{ByteRecord, QuoteStyle, Terminator, Writer, WriterBuilder};
+use ::csv::{QuoteStyle, Terminator, Writer, WriterBuilder};
 use jiff::{Timestamp, fmt::temporal::DateTimePrinter};
-use serde_json::Value;
 
 use super::{
+    cells::{LONGEST_COPIED, RecordCells},
     defuse::defuse,
     row::{Column, FurtherColumns, LongColumns, OwnCell, Row},
     task::ReportTask,
 };
-use crate::domain::synthesis_options::{AudioFormat, SampleRate};
 
-const PREFIX: &str = "manifest_";
-/// The longest transcript that is copied into its row before it is written, in bytes.
-const LONGEST_COPIED: usize = 1 << 20;
+pub(super) const PREFIX: &str = "manifest_";
 
 /// Writes rows to `W`, with a buffer of its own.
 pub struct ReportWriter<W: io::Write> {
     csv: Writer<W>,
-    record: ByteRecord,
-    /// A reused buffer for composed cells.
-    scratch: String,
+    cells: RecordCells,
     columns: Vec<Column>,
     own: usize,
     carried: usize,
@@ -35,15 +30,11 @@ impl<W: io::Write> ReportWriter<W> {
     /// # Errors
     /// `writer` fails.
     pub fn new(writer: W, task: &dyn ReportTask, further: FurtherColumns<'_>, long: LongColumns) -> io::Result<Self> {
-        let mut csv = WriterBuilder::new()
-            .terminator(Terminator::Any(b'\n'))
-            .quote_style(QuoteStyle::Necessary)
-            .buffer_capacity(256 * 1024)
-            .from_writer(writer);
+        let mut csv = table_to(writer);
         csv.write_record(header(task, further, long, true)).map_err(cause)?;
         let columns = shown(task, long).collect();
         let (own, carried) = (further.own.len(), further.carried.len());
-        Ok(Self { csv, record: ByteRecord::new(), scratch: String::new(), columns, own, carried })
+        Ok(Self { csv, cells: RecordCells::default(), columns, own, carried })
     }
 
     /// Appends a row. Missing carried cells are empty; those beyond the header are dropped.
@@ -51,34 +42,26 @@ impl<W: io::Write> ReportWriter<W> {
     /// # Errors
     /// The writer fails.
     pub fn write(&mut self, row: &Row) -> io::Result<()> {
-        self.record.clear();
+        self.cells.record.clear();
         for nth in 0..self.columns.len() {
-            self.cell(row, self.columns[nth]);
+            self.cells.cell(row, self.columns[nth]);
         }
         for nth in 0..self.own {
-            match row.own.get(nth).unwrap_or(&OwnCell::Empty) {
-                OwnCell::Empty => self.maybe(None),
-                OwnCell::Text(text) => self.text(text),
-                OwnCell::Count(count) => self.plain(Some(count)),
-                OwnCell::Ms(ms) => self.plain(Some(seconds(*ms))),
-                OwnCell::Json(Value::Null) => self.maybe(None),
-                OwnCell::Json(Value::String(text)) => self.text(text),
-                OwnCell::Json(value) => self.plain(Some(value)),
-            }
+            self.cells.own(row.own.get(nth).unwrap_or(&OwnCell::Empty));
         }
         for nth in 0..self.carried {
-            self.maybe(row.carried.get(nth).map(String::as_str));
+            self.cells.maybe(row.carried.get(nth).map(String::as_str));
         }
         match row.transcript.as_deref().filter(|text| text.len() > LONGEST_COPIED) {
             Some(text) => self.write_beside(text),
-            None => self.csv.write_byte_record(&self.record).map_err(cause),
+            None => self.csv.write_byte_record(&self.cells.record).map_err(cause),
         }
     }
 
     /// Writes the record with a long transcript inserted directly, without copying it into the record.
     fn write_beside(&mut self, transcript: &str) -> io::Result<()> {
         let place = self.columns.iter().position(|column| *column == Column::Transcript);
-        for (nth, cell) in self.record.iter().enumerate() {
+        for (nth, cell) in self.cells.record.iter().enumerate() {
             match Some(nth) == place {
                 true => self.csv.write_field(defuse(transcript).as_bytes()).map_err(cause)?,
                 false => self.csv.write_field(cell).map_err(cause)?,
@@ -94,79 +77,15 @@ impl<W: io::Write> ReportWriter<W> {
     pub fn finish(self) -> io::Result<W> {
         self.csv.into_inner().map_err(|e| io::Error::new(e.error().kind(), e.error().to_string()))
     }
+}
 
-    fn cell(&mut self, row: &Row, column: Column) {
-        match column {
-            Column::Batch => self.text(&row.batch),
-            Column::Line => self.plain(row.line),
-            Column::Key => self.text(&row.key),
-            Column::OutputName => self.maybe(row.output_name.as_deref()),
-            Column::Status => self.text(row.status.as_str()),
-            Column::Wanted => self.text(row.wanted.as_str()),
-            Column::Source => self.text(&row.source),
-            Column::Outputs => self.outputs(&row.outputs),
-            Column::Model => self.maybe(row.model.as_deref()),
-            Column::Language => self.maybe(row.language.as_deref()),
-            Column::VoiceId => self.maybe(row.voice_id.as_deref()),
-            Column::OutputFormat => self.maybe(row.output_format.as_ref().map(AudioFormat::as_str)),
-            Column::SampleRate => self.plain(row.sample_rate.map(SampleRate::hz)),
-            Column::Characters => self.plain(row.characters),
-            Column::AudioSeconds => {
-                self.plain(row.audio_ms.map(seconds));
-            }
-            Column::Channels => self.plain(row.channels),
-            Column::Parts => self.plain(row.parts),
-            Column::ReusedParts => self.plain(row.reused_parts),
-            Column::Tries => self.plain(Some(row.tries)),
-            Column::BilledCalls => self.plain(Some(row.billed_calls)),
-            Column::CostUsd => self.plain(row.cost),
-            Column::RequestId => self.maybe(row.request_id.as_deref()),
-            Column::SubmittedAt => self.time(row.submitted_at),
-            Column::StartedAt => self.time(row.started_at),
-            Column::FinishedAt => self.time(row.finished_at),
-            Column::ProcessingMs => self.plain(row.processing_ms),
-            Column::ErrorKind => self.maybe(row.error_kind.map(|kind| kind.as_str())),
-            Column::Error => self.maybe(row.error.as_deref()),
-            Column::Notes => self.text(&row.notes.iter().map(|note| note.as_str()).collect::<Vec<_>>().join(";")),
-            Column::ContentExpiry => self.maybe(row.content_expiry.as_deref()),
-            Column::Transcript => {
-                self.maybe(row.transcript.as_deref().filter(|text| text.len() <= LONGEST_COPIED));
-            }
-            Column::Text => self.maybe(row.text.as_deref()),
-        }
-    }
-
-    fn text(&mut self, cell: &str) {
-        self.record.push_field(defuse(cell).as_bytes());
-    }
-
-    fn maybe(&mut self, cell: Option<&str>) {
-        self.text(cell.unwrap_or_default());
-    }
-
-    /// Appends one of our own numbers, which is never a formula.
-    fn plain(&mut self, cell: Option<impl Display>) {
-        use std::fmt::Write;
-        self.scratch.clear();
-        if let Some(cell) = cell {
-            write!(self.scratch, "{cell}").expect("a String takes everything");
-        }
-        self.record.push_field(self.scratch.as_bytes());
-    }
-
-    fn time(&mut self, at: Option<i64>) {
-        self.scratch.clear();
-        write_time(at, &mut self.scratch);
-        self.record.push_field(self.scratch.as_bytes());
-    }
-
-    fn outputs(&mut self, outputs: &[String]) {
-        let json = match outputs {
-            [] => Cow::Borrowed("[]"),
-            some => Cow::Owned(serde_json::to_string(some).expect("strings are JSON")),
-        };
-        self.record.push_field(json.as_bytes());
-    }
+/// A writer of tables with the report's quotes and ends of lines.
+pub(super) fn table_to<W: io::Write>(writer: W) -> Writer<W> {
+    WriterBuilder::new()
+        .terminator(Terminator::Any(b'\n'))
+        .quote_style(QuoteStyle::Necessary)
+        .buffer_capacity(256 * 1024)
+        .from_writer(writer)
 }
 
 /// Appends a time (ms since 1970) in the report's format; nothing for an unknown time.
@@ -180,11 +99,6 @@ pub(super) fn write_time(at: Option<i64>, cell: &mut String) {
 /// The task's columns that the report includes.
 pub(super) fn shown(task: &dyn ReportTask, long: LongColumns) -> impl Iterator<Item = Column> {
     task.columns().iter().copied().filter(move |column| long.has(*column))
-}
-
-/// A duration in seconds, to the millisecond.
-fn seconds(ms: u64) -> String {
-    format!("{}.{:03}", ms / 1_000, ms % 1_000)
 }
 
 /// Our column names, then the manifest's: with one or more prefixes if a name is taken. `safe`: no name is a formula.
@@ -206,7 +120,7 @@ pub(super) fn header(task: &dyn ReportTask, further: FurtherColumns<'_>, long: L
 }
 
 /// The writer's own error, unwrapped, so that a closed pipe can be recognized.
-fn cause(error: ::csv::Error) -> io::Error {
+pub(super) fn cause(error: ::csv::Error) -> io::Error {
     match error.into_kind() {
         ::csv::ErrorKind::Io(error) => error,
         other => io::Error::other(format!("{other:?}")),
@@ -223,6 +137,7 @@ mod tests {
         cost::MicroUsd,
         job::Wanted,
         row::{Note, RowStatus},
+        synthesis_options::{AudioFormat, SampleRate},
     };
     use crate::tasks::{Synthesize, Transcribe};
 

@@ -6,7 +6,9 @@ pub mod format;
 pub mod publish;
 pub mod row;
 pub mod summary;
+pub mod wide;
 
+mod cells;
 mod defuse;
 #[cfg(test)]
 mod equal_tests;

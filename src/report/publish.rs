@@ -34,11 +34,11 @@ use crate::{
 /// The summary's name in the sink.
 pub const SUMMARY: &str = "summary.json";
 
-const PAGE: u32 = 1_000;
+pub(super) const PAGE: u32 = 1_000;
 /// Rows on a page with answers: an answer with word times can have a hundred kilobytes.
-const PAGE_WITH_ANSWERS: u32 = 100;
+pub(super) const PAGE_WITH_ANSWERS: u32 = 100;
 /// The assumed minimum size of a page, in bytes: too much work for a thread that serves others.
-const PAGE_BYTES: u64 = 1 << 20;
+pub(super) const PAGE_BYTES: u64 = 1 << 20;
 
 /// What a report has, and how it is written.
 #[derive(Debug, Clone, Default)]
@@ -52,7 +52,7 @@ pub struct ReportRequest {
 }
 
 /// The long columns of a batch's report.
-fn long_columns(spec: &BatchSpec, task: &dyn ReportTask) -> LongColumns {
+pub(super) fn long_columns(spec: &BatchSpec, task: &dyn ReportTask) -> LongColumns {
     LongColumns {
         transcript: spec.report.transcript && task.has_transcripts(),
         text: spec.report.text && task.columns().contains(&Column::Text),
@@ -129,14 +129,23 @@ async fn put_at(
     batch: &BatchRow,
     of: (&BatchSpec, &dyn ReportTask),
     request: &ReportRequest,
+    place: (Sink, String),
+) -> Result<(), PublishError> {
+    put_file(store, place, request.format, async |file| report_to(store, batch, of, request, file).await).await
+}
+
+/// Puts the file that `write` writes; it is whole, or is not put.
+pub(super) async fn put_file(
+    store: &Store,
     (place, name): (Sink, String),
+    format: ReportFormat,
+    write: impl AsyncFnOnce(File) -> Result<File, PublishError>,
 ) -> Result<(), PublishError> {
     let dir = store.spool();
     let message = |source: io::Error| PublishError::Spool { dir: dir.clone(), source };
     let (scratch, file) = Scratch::create(&dir, "report.csv").map_err(message)?;
-    let written: Result<File, PublishError> = report_to(store, batch, of, request, file).await;
-    written.map_err(|e| if let PublishError::Output(source) = e { message(source) } else { e })?;
-    place.put(&name, Content::File(scratch.path().to_owned()), request.format.content_type()).await?;
+    write(file).await.map_err(|e| if let PublishError::Output(source) = e { message(source) } else { e })?;
+    place.put(&name, Content::File(scratch.path().to_owned()), format.content_type()).await?;
     Ok(())
 }
 
@@ -248,7 +257,7 @@ async fn write_all<W: Write + Send + 'static>(
 }
 
 /// Rows that are built at a time if some of them have transcripts from elsewhere.
-const RECALLED_AT_A_TIME: usize = 16;
+pub(super) const RECALLED_AT_A_TIME: usize = 16;
 
 /// Writes a page. A row whose answer is stored separately is written on its own, if that answer exists.
 async fn write_page<W: Write + Send + 'static>(

@@ -5,7 +5,7 @@ use super::*;
 use crate::domain::{
     environment::Environment,
     feed::{FeedFrom, FeedSettings},
-    job::{BatchId, JobState, Wanted},
+    job::{BatchId, JobId, JobState, Wanted},
     row::Note,
 };
 use crate::store::engine::db::query;
@@ -233,6 +233,72 @@ async fn a_result_that_is_lost_leaves_what_was_made_of_it_with_a_mark() {
 }
 
 #[tokio::test]
+async fn a_result_that_is_lost_while_a_line_is_worked_marks_it_when_it_ends() {
+    let l = ledger().await;
+    let a = l.submit(batch("a"), 2).await;
+    let b = l.fed("b", a).await;
+    let _me = l.store.enlist("{}".into()).await.unwrap();
+    l.end(a, &[("k1", JobState::Succeeded), ("k2", JobState::Succeeded)]).await;
+    l.take(b, &[]).await;
+    let held = claim(&l.store, 2).await;
+    assert_eq!(held.len(), 2);
+    // Their workers go on while the other batch loses one result and then the other.
+    for (lost, state) in [("k1", JobState::Failed), ("k2", JobState::Suspect)] {
+        retry(&l, a, &[lost]).await;
+        l.end(a, &[(lost, state)]).await;
+        l.take(b, &[]).await;
+    }
+    let again = To::Queued { due_at: l.clock.now(), call: Some(crate::domain::pool::Pool::Pulse), source_try: false };
+    let noted = match done(JobState::Succeeded) {
+        To::Finished(finish) => To::Finished(Box::new(Finish { notes: Some("stereo".into()), ..*finish })),
+        other => other,
+    };
+    for (job, to) in held.iter().zip([again, noted]) {
+        assert!(l.store.settle(settle(job, to)).await.unwrap());
+    }
+    l.end(b, &[("k1", JobState::Succeeded)]).await;
+    let shown = async || -> Vec<_> { l.lines(b).await.iter().map(|row| (row.state, row.notes.clone())).collect() };
+    let marked = |notes: &str| (JobState::Succeeded, Some(notes.to_owned()));
+    assert_eq!(shown().await, [marked("upstream_changed"), marked("stereo;upstream_changed")]);
+    // Bought again, it is still made of what is lost.
+    l.store.retry(Chosen::of(b, Selection::of_key("k1"))).await.unwrap();
+    l.end(b, &[("k1", JobState::Succeeded)]).await;
+    assert_eq!(shown().await[0], marked("upstream_changed"));
+    retry(&l, a, &["k1", "k2"]).await;
+    l.end(a, &[("k1", JobState::Succeeded), ("k2", JobState::Succeeded)]).await;
+    l.take(b, &[]).await;
+    assert_eq!(shown().await, [(JobState::Succeeded, None), marked("stereo")]);
+}
+
+#[tokio::test]
+async fn what_is_made_of_lines_is_read_with_them() {
+    let l = ledger().await;
+    let a = l.submit(batch("a"), 3).await;
+    let b = l.fed("b", a).await;
+    let c = l.fed("c", a).await;
+    let _me = l.store.enlist("{}".into()).await.unwrap();
+    l.end(a, &[("k1", JobState::Succeeded), ("k3", JobState::Succeeded)]).await;
+    l.take(b, &[]).await;
+    let lines = l.lines(a).await;
+    let jobs: Vec<_> = lines.iter().map(|row| row.job).collect();
+    let made = async |of, jobs: &[JobId], with_dropped| -> Vec<(JobId, String)> {
+        let made = l.store.report_made_of(of, jobs, false, with_dropped).await.unwrap();
+        made.into_iter().map(|(of, row)| (of, row.key)).collect()
+    };
+    assert_eq!(made(b, &jobs, false).await, [(jobs[0], "k1".to_owned()), (jobs[2], "k3".to_owned())]);
+    assert_eq!(made(b, &jobs[1..], false).await, [(jobs[2], "k3".to_owned())]);
+    assert!(made(c, &jobs, false).await.is_empty());
+    let first = jobs[0].0;
+    l.store
+        .write(move |conn, _| Box::pin(async move { batches::wanted::note(conn, &[(first, Wanted::Dropped)]).await }))
+        .await
+        .unwrap();
+    l.take(b, &[]).await;
+    assert_eq!(made(b, &jobs, false).await.len(), 1);
+    assert_eq!(made(b, &jobs, true).await.len(), 2);
+}
+
+#[tokio::test]
 async fn a_bad_line_is_mended_when_what_it_is_made_of_is() {
     let l = ledger().await;
     let a = l.submit(batch("a"), 2).await;
@@ -334,6 +400,8 @@ crate::store::harness::on_postgres_too! {
     a_line_that_is_dropped_is_dropped_and_comes_back_for_nothing,
     a_result_that_is_lost_leaves_what_was_made_of_it_with_a_mark,
     a_bad_line_is_mended_when_what_it_is_made_of_is,
+    a_result_that_is_lost_while_a_line_is_worked_marks_it_when_it_ends,
+    what_is_made_of_lines_is_read_with_them,
     what_makes_the_lines_decides_whether_all_are_taken_again,
     a_cancelled_batch_takes_nothing_and_lines_that_are_forgotten_are_not_taken,
     lines_that_were_done_when_they_came_are_taken,

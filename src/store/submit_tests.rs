@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::domain::{
+    chat::Usage,
     environment::Environment,
+    facts::{Facts, ReplyFacts},
     identity::{Identity, listed_identity, source_identity},
     job::JobState,
     pool::Pool,
@@ -201,7 +203,56 @@ async fn a_text_is_kept_once_whatever_speaks_it_and_goes_when_its_lines_have_cha
     assert_eq!(texts().await, 2, "what is still spoken stays");
 }
 
+#[tokio::test]
+async fn lines_are_chosen_by_options_within_options() {
+    let (_dir, store) = ledger().await;
+    let begun = store.begin(batch(), Resubmission::default()).await.unwrap();
+    let formats =
+        [None, Some(r#"{"format":{"format":"mp3"}}"#), Some(r#"{"format":{"sample_rate":8000},"model":"x"}"#)];
+    let lines = (1..).zip(formats).map(|(line, own)| NewJob {
+        overrides: own.map(str::to_owned),
+        ..job(line, &format!("k{line}"), Some(&format!("/{line}.wav")))
+    });
+    store.submit(begun.batch, lines.collect(), vec![]).await.unwrap();
+    store.end_submit(begun.batch).await.unwrap();
+    let format = || Field::Option { path: &["format", "format"], default: Some("wav".into()) };
+    let rate = || Field::Option { path: &["format", "sample_rate"], default: None };
+    let found = async |field: Field, value: &str| {
+        let lines = Selection::default().with(field, vec![value.to_owned()]);
+        store.count_selected(begun.batch, &ReportScope { lines, with_dropped: false }).await.unwrap()
+    };
+    assert_eq!(found(format(), "mp3").await, 1);
+    assert_eq!(found(format(), "wav").await, 2, "the batch's value counts for the others");
+    assert_eq!(found(rate(), "8000").await, 1);
+    let mut known = store.known_values(begun.batch, &format()).await.unwrap();
+    known.sort();
+    assert_eq!(known, ["mp3", "wav"]);
+    let asked = Condition { field: rate(), values: vec!["8000".into(), "16000".into()] };
+    assert_eq!(store.unknown_values(begun.batch, &asked).await.unwrap(), ["16000"]);
+}
+
+#[tokio::test]
+async fn tokens_of_replies_are_summed() {
+    let l = super::tests::ledger().await;
+    let b = l.submit(super::tests::batch("b"), 3).await;
+    let _me = l.store.enlist("{}".into()).await.unwrap();
+    assert_eq!(l.store.reply_tokens(b).await.unwrap(), Usage::default());
+    let usage = |n| Usage { prompt_tokens: n, cached_tokens: n / 2, completion_tokens: 1 };
+    for (job, n) in super::tests::claim(&l.store, 3).await.iter().zip([10, 20, 30]) {
+        let state = if n == 30 { JobState::Failed } else { JobState::Succeeded };
+        let reply = ReplyFacts { usage: usage(n), ..ReplyFacts::default() };
+        let facts = Facts { reply: Some(reply), ..Facts::default() };
+        let To::Finished(finish) = super::tests::done(state) else { unreachable!("it is done") };
+        let to = To::Finished(Box::new(Finish { facts, ..*finish }));
+        assert!(l.store.settle(super::tests::settle(job, to)).await.unwrap());
+    }
+    let sum = Usage { prompt_tokens: 30, cached_tokens: 15, completion_tokens: 2 };
+    assert_eq!(l.store.reply_tokens(b).await.unwrap(), sum, "of lines with a result");
+}
+
 crate::store::harness::on_postgres_too! {
+    lines_are_chosen_by_options_within_options,
+    tokens_of_replies_are_summed,
     a_line_without_a_source_is_born_finished_and_can_get_one,
     good_and_bad_lines_stand_in_the_order_first_seen,
     a_bad_line_that_is_not_seen_again_leaves_the_report,

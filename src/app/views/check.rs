@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, path::PathBuf};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::Seconds;
+use super::{Moment, Seconds};
 use crate::{
+    clock::Millis,
     config::{Config, PoolLimits},
     definition::{Columns, Definition},
     domain::{
@@ -47,12 +48,51 @@ pub struct CheckView<'v> {
     pub unlisted: Vec<String>,
     /// The plan, if the manifest could be read.
     pub plan: Option<PlanView<'v>>,
+    /// What comes of the batch that feeds it, if there are lines to come.
+    pub chain: Option<ChainView>,
     /// What was heard in the recordings, if `--analyze` asks for it.
     pub heard: Option<HeardView<'v>>,
     /// What was not checked.
     pub not_checked: &'v [String],
     /// Notes about the voices.
     pub voices: &'v [String],
+}
+
+/// Lines that are still to come from the batch that feeds this one: estimates, by what its lines are like.
+#[derive(Debug, Clone, Serialize)]
+pub struct ChainView {
+    /// That batch.
+    pub fed_by: String,
+    /// The lines that it will finish.
+    pub lines: u64,
+    /// The calls that these make; `null` if that shows as they come.
+    pub calls: Option<u64>,
+    /// The cost of these at list price; `null` if it shows as they come, or there is no price.
+    pub cost_usd: Option<MicroUsd>,
+    /// The earliest end of this batch, with the lines that are there; `null` if the other one is not checked with it.
+    #[serde(flatten)]
+    pub end: Option<ChainEndView>,
+    /// The limit that binds this batch; `null` if the other one does.
+    pub requests_per_minute: Option<u32>,
+}
+
+/// The earliest end of a batch of a chain.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct ChainEndView {
+    /// When that is, if all are started now.
+    pub ends_at: Moment,
+    /// How long after the start, in whole seconds.
+    pub least_seconds: u64,
+    /// How long after the batch that feeds it, in whole seconds.
+    pub seconds_after: u64,
+}
+
+impl From<(Millis, u64, u64)> for ChainEndView {
+    /// From the start, the time until the end, and the time since the other batch's end, all in ms.
+    fn from((now, least_ms, after_ms): (Millis, u64, u64)) -> Self {
+        let ends_at = Moment(now.saturating_add_unsigned(least_ms));
+        Self { ends_at, least_seconds: least_ms / 1_000, seconds_after: after_ms / 1_000 }
+    }
 }
 
 /// The location of a ledger.
@@ -624,6 +664,7 @@ impl<'v> CheckView<'v> {
             notes: definition.notes(),
             unlisted: Vec::new(),
             plan: None,
+            chain: None,
             heard: None,
             not_checked: &[],
             voices: &[],

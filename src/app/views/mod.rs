@@ -24,7 +24,8 @@ pub use self::{
     answers::{AnswersView, KeptView},
     backup::{BackupView, LossView, MissingClipsView, RestoreView},
     check::{
-        BatchLimitView, CheckView, ColumnsView, HeardView, PartView, PlanView, PreviewLineView, ShareView, SourcesView,
+        BatchLimitView, ChainEndView, ChainView, CheckView, ColumnsView, HeardView, PartView, PlanView,
+        PreviewLineView, ShareView, SourcesView,
     },
     dictionaries::DictionaryView,
     doctor::{DoctorView, ExaminedView, Health},

@@ -29,6 +29,7 @@ mod synthesis_tests;
 mod task;
 #[cfg(test)]
 mod tests;
+mod upcoming;
 mod upstream;
 
 pub use account::{Account, VoiceCheck};
@@ -48,4 +49,5 @@ pub use task::{
     AccountCheck, AccountNotes, ContentFindings, HeardOffer, HeardOffers, IntakeTask, LineNote, OutputEndings,
     PartPreview, Parts, PurchaseGroup, Purchases, Sent, Survey, UnitsByModel, renew_account,
 };
+pub use upcoming::{ToCome, Upcoming, upcoming};
 pub use upstream::{PlannedBatch, Upstreams};

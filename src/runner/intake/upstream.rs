@@ -38,16 +38,20 @@ pub struct Upstreams<'a> {
 }
 
 /// The batch that feeds another one.
-struct Upstream {
+pub(super) struct Upstream {
     task: Arc<dyn IntakeTask>,
-    table: FeedTable,
+    pub(super) table: FeedTable,
     /// As it is in the ledger; `None`: it is only planned.
     row: Option<BatchRow>,
 }
 
 impl Upstream {
     /// Finds the batch that feeds this definition's.
-    async fn find(definition: &Definition, name: &BatchName, of: &Upstreams<'_>) -> Result<Self, IntakeError> {
+    pub(super) async fn find(
+        definition: &Definition,
+        name: &BatchName,
+        of: &Upstreams<'_>,
+    ) -> Result<Self, IntakeError> {
         let fault = |message: String| IntakeError::Faults(Fault::of_file(definition.manifest.clone(), message).into());
         let row = match of.store {
             Some(store) => store.batch(name.as_str()).await?,
@@ -106,7 +110,8 @@ async fn circle(store: &Store, name: &str, by: &BatchRow) -> Result<Option<Vec<S
 /// Which long columns lines are made of.
 pub(super) fn needs_of(columns: &Columns) -> FeedNeeds {
     let used = columns.carried_at.iter().chain(&columns.texts_at).chain(&columns.options_at);
-    FeedNeeds::of(used.filter_map(|at| columns.all.get(*at)).map(String::as_str))
+    let used = used.filter_map(|at| columns.all.get(*at)).chain(&columns.content);
+    FeedNeeds::of(used.map(String::as_str))
 }
 
 /// Writes lines to a file in the folder.

@@ -459,7 +459,7 @@ async fn dropped_of(conn: &mut Conn, batch: BatchId, jobs: &str) -> Result<Vec<(
     Ok(found.into_iter().map(|(job, was)| (job, was, Wanted::Dropped)).collect())
 }
 
-/// Marks the lines made of jobs that have no result any more.
+/// Marks the lines made of jobs that have no result any more. One that is not finished keeps the mark when it is.
 async fn mark(conn: &mut Conn, batch: BatchId, jobs: &str) -> Result<(), StoreError> {
     if jobs == "[]" {
         return Ok(());
@@ -469,7 +469,7 @@ async fn mark(conn: &mut Conn, batch: BatchId, jobs: &str) -> Result<(), StoreEr
           SELECT j.id, j.notes
           FROM rows_of($1) AS r
           JOIN jobs AS j ON j.fed_from = CAST(r.v ->> 0 AS BIGINT)
-          WHERE j.batch = $2 AND j.state IN ('succeeded', 'suspect', 'failed') AND j.error_kind IS DISTINCT FROM 'bad_line'
+          WHERE j.batch = $2 AND j.state NOT IN ('superseded', 'skipped', 'cancelled') AND j.error_kind IS DISTINCT FROM 'bad_line'
             AND j.forget IS NULL",
     )
     .bind(jobs)

@@ -377,7 +377,8 @@ async fn requeue(conn: &mut Conn, jobs: &[(i64, bool)], now: Millis) -> Result<(
           SET state = 'queued',
             due_at = CASE WHEN EXISTS (SELECT 1 FROM jobs AS h WHERE h.id = jobs.after AND h.token IS NOT NULL)
               THEN $2 + 60000 ELSE $2 END,
-            generation = generation + 1, source_tries = 0, finished_at = NULL, error_kind = NULL, error = NULL, notes = NULL,
+            generation = generation + 1, source_tries = 0, finished_at = NULL, error_kind = NULL, error = NULL,
+            notes = CASE WHEN notes LIKE '%upstream_changed%' THEN 'upstream_changed' END,
             lane = CASE WHEN CAST(r.v ->> 1 AS BIGINT) = 1 THEN 'free' ELSE pool END
           FROM rows_of($1) AS r
           WHERE jobs.id = CAST(r.v ->> 0 AS BIGINT)")

@@ -212,7 +212,9 @@ pub(in crate::store) async fn settle<'a>(
             seq = coalesce(CAST(v ->> 'seq' AS BIGINT), seq),
             units = coalesce(CAST(v ->> 'units' AS BIGINT), units), facts = coalesce(v ->> 'facts', facts),
             error_kind = v ->> 'error_kind', error = v ->> 'error', request_id = coalesce(v ->> 'request_id', request_id),
-            notes = v ->> 'notes', content_expiry = coalesce(v ->> 'expiry', content_expiry),
+            notes = CASE WHEN notes LIKE '%upstream_changed%' THEN coalesce((v ->> 'notes') || ';', '') || 'upstream_changed'
+              ELSE v ->> 'notes' END,
+            content_expiry = coalesce(v ->> 'expiry', content_expiry),
             outputs = coalesce(v ->> 'outputs', outputs),
             processing_ms = coalesce(CAST(v ->> 'processing_ms' AS BIGINT), processing_ms)
           FROM rows_of($1) AS r

@@ -1,6 +1,6 @@
 //! Reads batches, counts, jobs, and pages for the report, in short transactions on the read-only pool.
 
-use std::sync::PoisonError;
+use std::{collections::HashMap, sync::PoisonError};
 
 use crate::domain::{
     environment::Environment,
@@ -10,7 +10,7 @@ use crate::domain::{
     retry::PauseKind,
     task::Unit,
 };
-use crate::store::engine::db::{Row, query, query_scalar};
+use crate::store::engine::db::{Row, query, query_as, query_scalar};
 use crate::store::{
     BatchRow, CallRow, Counts, JobDetail, JobFilter, PoolView, ReportRow, ReportScope, RowAnswer, Spending, Store,
     StoreError, calls::fence, engine::packed, engine::rows, jobs::claim,
@@ -243,6 +243,34 @@ impl Store {
         let query = if with_answers { query.bind(LONGEST_HERE) } else { query };
         let found = query.fetch_all(&self.read).await?;
         found.iter().map(|r| report_row(r, with_answers)).collect()
+    }
+
+    /// The jobs of a batch that are made of these jobs of another one, each with the job that it is made of, in the order of
+    /// their numbers.
+    pub async fn report_made_of(
+        &self,
+        batch: BatchId,
+        jobs: &[JobId],
+        with_answers: bool,
+        with_dropped: bool,
+    ) -> Result<Vec<(JobId, ReportRow)>, StoreError> {
+        let made: Vec<(i64, i64)> = query_as(
+            r"-- read::report_made_of
+              SELECT j.id, j.fed_from
+              FROM rows_of($1) AS r
+              JOIN jobs AS j ON j.fed_from = CAST(r.v ->> 0 AS BIGINT)
+              WHERE j.batch = $2 AND j.state <> 'superseded' AND (j.wanted <> 'dropped' OR $3 = 1)",
+        )
+        .bind(serde_json::json!(jobs.iter().map(|job| [job.0]).collect::<Vec<_>>()).to_string())
+        .bind(batch)
+        .bind(i64::from(with_dropped))
+        .fetch_all(&self.read)
+        .await?;
+        let of: HashMap<JobId, JobId> = made.into_iter().map(|(job, of)| (JobId(job), JobId(of))).collect();
+        let jobs: Vec<JobId> = of.keys().copied().collect();
+        let mut rows = self.report_of(&jobs, with_answers).await?;
+        rows.sort_by_key(|row| row.job.0);
+        Ok(rows.into_iter().filter_map(|row| Some((*of.get(&row.job)?, row))).collect())
     }
 
     /// Jobs with their calls.

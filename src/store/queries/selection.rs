@@ -72,7 +72,7 @@ impl Field {
             Self::Carried(nth) => format!("coalesce(j.carried ->> {nth}, '')"),
             Self::Option { path, .. } => {
                 let (last, outer) = path.split_last().expect("an option has a name");
-                let outer: String = outer.iter().map(|name| format!(" -> '{name}'")).collect();
+                let outer: String = outer.iter().map(|name| format!(" ->> '{name}'")).collect();
                 format!("CAST(j.overrides{outer} ->> '{last}' AS TEXT)")
             }
         }
