@@ -76,6 +76,9 @@ pub struct Books {
     pub removal_calls: u64,
     /// Calls of the catalog of voices.
     pub voice_calls: u64,
+    /// Calls of the list of clones, and for their removal.
+    #[serde(default)]
+    pub clone_calls: u64,
     /// Calls of the pronunciation dictionaries.
     pub dictionary_calls: u64,
     /// Calls of routes that the vendor has retired.
@@ -168,6 +171,7 @@ struct CallLogPages {
     log_calls: u64,
     removal_calls: u64,
     voice_calls: u64,
+    clone_calls: u64,
     dictionary_calls: u64,
     retired_calls: u64,
     statuses: BTreeMap<u16, u64>,
@@ -233,6 +237,10 @@ impl CallLog {
     }
 
     /// The voices were asked for.
+    pub(super) fn clones_called(&self) {
+        self.with(|p| p.clone_calls += 1);
+    }
+
     pub(super) fn voices_called(&self) {
         self.with(|p| p.voice_calls += 1);
     }
@@ -269,6 +277,7 @@ impl CallLog {
             log_calls: p.log_calls,
             removal_calls: p.removal_calls,
             voice_calls: p.voice_calls,
+            clone_calls: p.clone_calls,
             dictionary_calls: p.dictionary_calls,
             retired_calls: p.retired_calls,
             statuses: p.statuses.clone(),
