@@ -325,3 +325,38 @@ async fn a_voice_of_ones_own_is_held_against_its_models_before_anything_is_bough
     let spoken = go(&fixture, &["run", "speech.toml"]).await;
     assert_eq!(code(&spoken), 0, "{}", stderr(&spoken));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_single_voice_whose_command_was_killed_is_found_by_the_same_command() {
+    // While its request is under way, and while it is made.
+    for wait in [50, 900] {
+        let fixture = put_up(Duration::from_secs(2)).await;
+        let args = ["voices", "clone", "good.wav", "--name", "Ann", "--grace", "900ms"];
+        let mut child = program(&fixture, &args).stderr(Stdio::null()).spawn().unwrap();
+        fixture.sandbox.arrivals(1).await;
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let made = go(&fixture, &args).await;
+        assert_eq!(code(&made), 0, "{}", stderr(&made));
+        assert!(stdout(&made).starts_with("voice_"), "{}", stderr(&made));
+        assert_eq!((fixture.sandbox.books().billed, listed(&fixture).await["Ann"]), (1, 1));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_that_is_out_of_reach_stops_all() {
+    let fixture = put_up(Duration::ZERO).await;
+    manifest(&fixture, 3);
+    fixture.sandbox.script([Fault::new(Match::Any, What::status(401))]);
+    let args = [&["voices", "clone"][..], &MANIFEST].concat();
+    let refused = go(&fixture, &args).await;
+    assert_eq!(code(&refused), 3, "{}", stderr(&refused));
+    let mut command = program(&fixture, &args);
+    command.env("SMALLEST_BASE_URL", "http://127.0.0.1:9").stderr(Stdio::piped());
+    let away = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    assert_eq!(code(&away), 3, "{}", stderr(&away));
+    fixture.sandbox.unscript();
+    assert_eq!(code(&go(&fixture, &args).await), 0);
+    assert_eq!((fixture.sandbox.books().billed, fixture.sandbox.books().most_billed()), (3, 1));
+}

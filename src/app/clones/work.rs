@@ -201,7 +201,10 @@ impl CloneWork<'_> {
                 self.tell(CloneEvent::Ended(Box::new(row.clone())));
                 return Ok(Some(row));
             }
-            Start::Await(row) => row,
+            Start::Await(row) => {
+                self.settled(&request.name)?;
+                row
+            }
             Start::Settle(_, ref sample) | Start::Send(ref sample) => {
                 let mut row = self.row(request, sample);
                 let sent_at = if let Start::Settle(at, _) = start { Some(at) } else { None };
@@ -214,9 +217,12 @@ impl CloneWork<'_> {
                     Obtained::Voice(voice) => {
                         row.voice_id = voice.id.clone();
                         row.status = voice.status.unwrap_or(CloneStatus::Pending).to_string();
-                        // The id is in the report before the journal forgets the request.
+                        // The id is in the report before the journal forgets the request. Without a report, the journal keeps it
+                        // until the voice ends, so that the same command goes on.
                         self.keep(row.clone())?;
-                        self.settled(&request.name)?;
+                        if self.settings.report.is_some() {
+                            self.settled(&request.name)?;
+                        }
                         row
                     }
                 }
@@ -303,6 +309,11 @@ impl CloneWork<'_> {
                     tries -= 1;
                     limited += 1;
                     failure.retry_after.unwrap_or_else(|| backoff(limited, Duration::from_millis(500)))
+                }
+                // It is out of reach for all.
+                ErrorKind::Unreachable | ErrorKind::LocalOutage if tries >= MOST_TRIES => {
+                    self.fail(failure);
+                    return Ok(Obtained::Stopped);
                 }
                 ErrorKind::Unreachable | ErrorKind::LocalOutage | ErrorKind::Gateway => {
                     backoff(tries, Duration::from_secs(1))
@@ -451,6 +462,7 @@ impl CloneWork<'_> {
     /// A voice ended.
     fn end(&self, row: CloneRow) -> Result<CloneRow, CloneError> {
         self.keep(row.clone())?;
+        self.settled(&row.name)?;
         self.tell(CloneEvent::Ended(Box::new(row.clone())));
         Ok(row)
     }

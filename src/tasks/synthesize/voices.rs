@@ -355,9 +355,9 @@ mod tests {
         let judged = judge(("p.csv", list_command(false)), &requested, (&voices(), Some(&clones)));
         assert_eq!(
             judged.faults.to_string(),
-            "`synthesize.voice_id`: `voice_c` could not be made, and does not speak (`wavebatch voices clones`)\n\
-             p.csv:3: column `voice_id`: `voice_a` speaks by lightning_v3.1, and here it is to speak by lightning_v3.1_pro: set \
-             model = \"lightning_v3.1\", or clone it for that model (`wavebatch voices clone --model lightning_v3.1_pro`)"
+            "p.csv:3: column `voice_id`: `voice_a` speaks by lightning_v3.1, and here it is to speak by lightning_v3.1_pro: set \
+             model = \"lightning_v3.1\", or clone it for that model (`wavebatch voices clone --model lightning_v3.1_pro`)\n\
+             `synthesize.voice_id`: `voice_c` could not be made, and does not speak (`wavebatch voices clones`)"
         );
         assert_eq!(
             judged.warnings,
