@@ -5,6 +5,7 @@ mod bars;
 mod callbacks;
 mod cancel;
 mod check;
+mod clones;
 mod completions;
 mod content;
 mod context;

@@ -238,6 +238,8 @@ fn one(batch: &BatchView, money: Money, choice: &LedgerChoice) -> String {
     let what = if batch.synthesis.is_some() { "jobs" } else { "lines" };
     fact(what, format!("{}: {}", grouped(batch.total), by_state.join(", ")));
     match &batch.tokens {
+        // An analysis does not say what it used.
+        Some(tokens) if tokens.is_none() => {}
         Some(tokens) => fact("tokens", token_words(tokens)),
         None => fact("audio", duration(batch.audio_seconds.0)),
     }

@@ -6,6 +6,7 @@ use clap::Args;
 use unicode_width::UnicodeWidthStr;
 
 use super::{
+    clones::CloneVerb,
     context::Context,
     error::{CliError, Exit},
     words::{counted, grouped, printable, shell, shorten, table},
@@ -24,15 +25,18 @@ const LISTED: usize = 12;
 /// The room for the last column, besides its header.
 const LAST: usize = 5;
 
-/// List the voices that the account can use
+/// List the voices that the account can use, and make voices of your own
 ///
-/// They are those of both models. A voice speaks by the model that it stands beside: the API does not refuse another one,
+/// They are those of both models; `clones` lists your own. A voice speaks by the model that it stands beside: the API does not refuse another one,
 /// and the audio is then wrong.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  wavebatch voices --language hi --gender female\n  wavebatch voices --sandbox --json"
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:\n  wavebatch voices --language hi --gender female\n  wavebatch voices --sandbox --json\n  wavebatch voices clone ann.wav --name Ann"
 )]
 pub struct Voices {
+    #[command(subcommand)]
+    verb: Option<CloneVerb>,
     /// Only voices that were trained on it: its code or its name, hi or hindi
     #[arg(long, value_name = "LANGUAGE", value_parser = voice_language)]
     language: Option<TtsLanguage>,
@@ -54,7 +58,10 @@ pub struct Voices {
 }
 
 impl Voices {
-    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
+    pub(super) async fn run(mut self, context: &Context) -> Result<Exit, CliError> {
+        if let Some(verb) = self.verb.take() {
+            return verb.run(context).await;
+        }
         let api = Api::open(&context.settings(self.sandbox)?).await?;
         let all = api.client().voices().await?;
         api.close().await;
@@ -176,7 +183,7 @@ mod tests {
 
     fn asked(language: Option<TtsLanguage>, gender: Option<&str>, accent: Option<&str>) -> Voices {
         let [gender, accent] = [gender, accent].map(|text| text.map(str::to_owned));
-        Voices { language, model: None, gender, accent, sandbox: false, json: false }
+        Voices { verb: None, language, model: None, gender, accent, sandbox: false, json: false }
     }
 
     #[test]

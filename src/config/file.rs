@@ -68,12 +68,12 @@ fields! {
 
 fields! {
     /// The limits of one pool: `[limits.pulse]`, `[limits.pulse-pro]`, `[limits.pulse-live]`, `[limits.tts]` for all models of speech together,
-    /// `[limits.chat]`, or the name of a model that this release does not know. 0 is no limit.
+    /// `[limits.chat]`, `[limits.pca]` for analyses of calls, or the name of a model that this release does not know. 0 is no limit.
     POOL = "limits.POOL" {
         /// Calls that begin in a minute.
-        "requests_per_minute": "a whole number" (or "25 for transcription, 10 for chat, no limit for speech and live sessions");
+        "requests_per_minute": "a whole number" (or "25 for transcription, 10 for chat and for analyses, no limit for speech and live sessions");
         /// Calls in flight at the same time.
-        "concurrency": "a whole number" (or "10 for speech, 3 for chat, 100 for live sessions, no limit for other transcription");
+        "concurrency": "a whole number" (or "10 for speech, 3 for chat and for analyses, 100 for live sessions, no limit for other transcription");
     }
 }
 
@@ -92,6 +92,8 @@ fields! {
         "lightning": "a number" (= "0.175");
         /// 10,000 characters of text by `lightning_v3.1_pro`.
         "lightning-pro": "a number" (= "0.195");
+        /// A request for an analysis of a call. The vendor publishes no price.
+        "pca": "a number" (or "0; with a spend limit, a fault");
         /// A model that this release does not know, by its own name: a minute of audio, or 10,000 characters. Of a model that chats, a table like that of `electron`.
         "MODEL": "a number" (or "0; with a spend limit, a fault");
     }
@@ -152,7 +154,7 @@ fn preset(plan: Plan) -> BTreeMap<Pool, PoolLimits> {
 }
 
 pub(super) fn preset_of(plan: Plan, pool: Pool) -> PoolLimits {
-    let by = || LimitOrigin::Preset(plan);
+    let by = || if pool == Pool::Pca { LimitOrigin::Assumed(pool) } else { LimitOrigin::Preset(plan) };
     PoolLimits { limits: plan.limits(pool), rate_by: by(), concurrency_by: by() }
 }
 
@@ -278,6 +280,7 @@ fn read_rates<'t>(walk: &mut TomlWalk<'t>, mut section: Section<'t>) -> Rates {
         let price = walk.take(&mut section, name, |value| price_of(value, unit));
         *rate = price.unwrap_or(*rate);
     }
+    rates.pca = walk.take(&mut section, "pca", |value| price_of(value, "a request, e.g. 0.02"));
     rates.electron = read_token_prices(walk, &mut section, "electron", rates.electron);
     for name in section.others_with(|value| value.is_table()) {
         if unknown_model(&name, &["electron"]).is_some() {
@@ -290,8 +293,8 @@ fn read_rates<'t>(walk: &mut TomlWalk<'t>, mut section: Section<'t>) -> Rates {
         value => value.is_integer() || value.is_float(),
     };
     for name in section.others_with(may_be_price) {
-        if unknown_model(&name, &["pulse", "pulse-pro", "pulse-live", "lightning", "lightning-pro", "as_of"]).is_none()
-        {
+        let known = ["pulse", "pulse-pro", "pulse-live", "lightning", "lightning-pro", "pca", "as_of"];
+        if unknown_model(&name, &known).is_none() {
             continue;
         }
         let price = walk.take(&mut section, &name, |value| price_of(value, "a minute, or per 10,000 characters"));

@@ -77,7 +77,8 @@ impl Plan {
             }
             (Self::Standard, Pool::PulseLive) => Limits { requests_per_minute: None, concurrency: Some(100) },
             (Self::Standard, Pool::Tts) => Limits { requests_per_minute: None, concurrency: Some(10) },
-            (Self::Standard, Pool::Chat) => Limits { requests_per_minute: Some(10), concurrency: Some(3) },
+            // The vendor publishes no limits of analyses: those of chat are assumed.
+            (Self::Standard, Pool::Chat | Pool::Pca) => Limits { requests_per_minute: Some(10), concurrency: Some(3) },
         }
     }
 }
@@ -214,6 +215,8 @@ fn moved_clock(now: &str, for_tests: bool) -> Option<jiff::Timestamp> {
 pub enum LimitOrigin {
     /// The preset of the plan.
     Preset(Plan),
+    /// A guess, since the vendor publishes none for this pool.
+    Assumed(Pool),
     /// This line of this file.
     Line(String, u64),
     /// The definition's `[run]`.
@@ -228,6 +231,9 @@ impl fmt::Display for LimitOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Preset(plan) => write!(f, "preset {plan}; change it in {FILE} [limits]"),
+            Self::Assumed(pool) => {
+                write!(f, "a guess, since the vendor publishes none; set them in {FILE} [limits.{pool}]")
+            }
             Self::Line(file, line) => write!(f, "{file}:{line}"),
             Self::Definition => f.write_str("the definition's [run]"),
             Self::Sandbox => f.write_str("the sandbox has none"),

@@ -30,10 +30,14 @@ fn with_nothing_said_the_standard_plan_holds() {
             }
             Pool::PulseLive => Limits { requests_per_minute: None, concurrency: Some(100) },
             Pool::Tts => Limits { requests_per_minute: None, concurrency: Some(10) },
-            Pool::Chat => Limits { requests_per_minute: Some(10), concurrency: Some(3) },
+            Pool::Chat | Pool::Pca => Limits { requests_per_minute: Some(10), concurrency: Some(3) },
         };
         assert_eq!(set.limits, limits);
-        assert_eq!(set.rate_by.to_string(), "preset standard; change it in wavebatch.toml [limits]");
+        let by = match pool {
+            Pool::Pca => "a guess, since the vendor publishes none; set them in wavebatch.toml [limits.pca]",
+            _ => "preset standard; change it in wavebatch.toml [limits]",
+        };
+        assert_eq!(set.rate_by.to_string(), by);
     }
 }
 

@@ -231,6 +231,25 @@ impl<'t> TomlWalk<'t> {
         Section { prefix: parent.dotted(name), table, asked: Vec::new() }
     }
 
+    /// The tables of a list, each with the byte where it begins. One table alone is a list of one.
+    pub fn sections(&mut self, parent: &mut Section<'t>, name: &str) -> Option<Vec<(usize, Section<'t>)>> {
+        const WANTED: Wrong = Wrong::Type("a list of tables");
+        let prefix = parent.dotted(name);
+        let start = parent.table.and_then(|table| table.get(name)).map_or(0, |value| value.span().start);
+        let tables = self.take(parent, name, |value| match value {
+            DeValue::Table(table) => Ok(vec![(start, table)]),
+            DeValue::Array(items) => {
+                let item = |item: &'t Spanned<DeValue<'t>>| {
+                    item.get_ref().as_table().map(|table| (item.span().start, table)).ok_or(WANTED)
+                };
+                items.iter().map(item).collect()
+            }
+            _ => Err(WANTED),
+        })?;
+        let section = |(at, table)| (at, Section { prefix: prefix.clone(), table: Some(table), asked: Vec::new() });
+        Some(tables.into_iter().map(section).collect())
+    }
+
     /// Records the names in a table that were not taken.
     pub fn close(&mut self, section: Section<'t>) {
         for (key, _) in section.table.into_iter().flat_map(|table| table.iter()) {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, iter::Sum};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{
-    chat::{ChatModel, Usage},
+    chat::{Chat, ChatEndpoint, ChatModel, Usage},
     options::SttModel,
     synthesis_options::TtsModel,
 };
@@ -147,6 +147,9 @@ pub struct Rates {
     pub lightning_pro: MicroUsd,
     /// The prices of a million tokens with `electron`.
     pub electron: TokenPrices,
+    /// The price of one request for an analysis of a call, if it is known: the vendor publishes none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pca: Option<MicroUsd>,
     /// Prices of chat models that this release does not know, by model name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub chat: BTreeMap<String, TokenPrices>,
@@ -173,6 +176,7 @@ impl Default for Rates {
             lightning: MicroUsd(175_000),
             lightning_pro: MicroUsd(195_000),
             electron: TokenPrices { input: MicroUsd(400_000), cached: MicroUsd(100_000), output: MicroUsd(1_600_000) },
+            pca: None,
             chat: BTreeMap::new(),
             models: BTreeMap::new(),
             are_limited: false,
@@ -239,10 +243,39 @@ impl Rates {
         }
     }
 
-    /// The list price of these tokens, rounded up to the micro-dollar. An unknown price counts as 0.
+    /// What the requests of a batch cost; `None` if that is not known.
     #[must_use]
-    pub fn chat_cost(&self, model: ChatModel, usage: &Usage) -> MicroUsd {
-        self.known_per_million_tokens(model).unwrap_or_default().cost(usage)
+    pub fn chat_price(&self, asked: &Chat) -> Option<ChatPrice> {
+        match asked.endpoint {
+            ChatEndpoint::Chat => self.known_per_million_tokens(asked.options.model).map(ChatPrice::Tokens),
+            ChatEndpoint::Pca => self.pca.map(ChatPrice::Request),
+        }
+    }
+
+    /// The list price of requests that use these tokens, rounded up to the micro-dollar. An unknown price counts as 0.
+    #[must_use]
+    pub fn chat_cost(&self, asked: &Chat, usage: &Usage, requests: u64) -> MicroUsd {
+        self.chat_price(asked).map_or(MicroUsd::ZERO, |price| price.cost(usage, requests))
+    }
+}
+
+/// What requests are paid by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChatPrice {
+    /// By their tokens.
+    Tokens(TokenPrices),
+    /// Each alike.
+    Request(MicroUsd),
+}
+
+impl ChatPrice {
+    /// What so many requests cost that use these tokens together.
+    #[must_use]
+    pub fn cost(&self, usage: &Usage, requests: u64) -> MicroUsd {
+        match self {
+            Self::Tokens(prices) => prices.cost(usage),
+            Self::Request(price) => MicroUsd::share(*price, requests, 1),
+        }
     }
 }
 
@@ -295,14 +328,23 @@ mod tests {
     #[test]
     fn chat_costs_by_its_tokens_and_cached_ones_are_cheaper() {
         let rates = Rates::default();
+        let asked = |model: &str| -> Chat {
+            serde_json::from_value(serde_json::json!({"options": {"model": model}, "repairs": 1})).unwrap()
+        };
+        let cost = |rates: &Rates, usage| rates.chat_cost(&asked("electron"), &usage, 2);
         let usage = Usage { prompt_tokens: 1_000_000, cached_tokens: 750_000, completion_tokens: 100_000 };
-        assert_eq!(rates.chat_cost(ChatModel::Electron, &usage), MicroUsd(100_000 + 75_000 + 160_000));
+        assert_eq!(cost(&rates, usage), MicroUsd(100_000 + 75_000 + 160_000));
         let little = Usage { prompt_tokens: 3, cached_tokens: 0, completion_tokens: 0 };
-        assert_eq!(rates.chat_cost(ChatModel::Electron, &little), MicroUsd(2), "1.2, rounded up once");
+        assert_eq!(cost(&rates, little), MicroUsd(2), "1.2, rounded up once");
         let most = Usage { prompt_tokens: u64::MAX, ..Usage::default() };
-        assert_eq!(rates.chat_cost(ChatModel::Electron, &most), MicroUsd::MOST);
+        assert_eq!(cost(&rates, most), MicroUsd::MOST);
         let other = "electron-2".parse().unwrap();
-        assert_eq!((rates.known_per_million_tokens(other), rates.chat_cost(other, &usage)), (None, MicroUsd::ZERO));
+        assert_eq!(rates.chat_price(&asked("electron-2")), None);
+        assert_eq!(rates.chat_cost(&asked("electron-2"), &usage, 1), MicroUsd::ZERO);
+        let analysis = Chat { endpoint: ChatEndpoint::Pca, ..asked("electron") };
+        assert_eq!((rates.chat_price(&analysis), rates.chat_cost(&analysis, &usage, 9)), (None, MicroUsd::ZERO));
+        let known = Rates { pca: Some(MicroUsd(20_000)), ..Rates::default() };
+        assert_eq!(known.chat_cost(&analysis, &usage, 3), MicroUsd(60_000), "each request alike, whatever it uses");
         let own: Rates = toml::from_str("electron = { output = 2 }\nchat.electron-2 = { input = 1 }").unwrap();
         assert_eq!(own.known_per_million_tokens(other).unwrap().input, MicroUsd(1_000_000));
         assert_eq!(own.electron.output, MicroUsd(2_000_000));

@@ -20,8 +20,10 @@ open_list! {
         PulseLive = "pulse-live",
         /// All text-to-speech models together.
         Tts = "tts",
-        /// The models that chat, and the analysis of calls.
+        /// The models that chat.
         Chat = "chat",
+        /// The analysis of calls.
+        Pca = "pca",
     }
 }
 

@@ -53,7 +53,7 @@ listed! {
         Looped = "looped",
         /// Two channels speak, and the words are those of one.
         OneSided = "one_sided",
-        /// The reply does not fit its JSON Schema.
+        /// The reply does not fit its JSON Schema, or an analysis has not what its metrics ask for.
         Schema = "schema",
         /// The vendor's filter stopped the reply.
         Filtered = "filtered",

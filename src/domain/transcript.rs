@@ -5,6 +5,7 @@ mod reading;
 #[cfg(test)]
 mod reading_tests;
 mod restore;
+mod spoken;
 mod stitch;
 mod text;
 mod timeline;
@@ -18,6 +19,7 @@ pub use self::{
     alarms::{Alarm, AlarmLimits, alarm, alarm_of_mix},
     reading::{AnswerDetail, AnswerReading, TextField},
     restore::Restored,
+    spoken::{SpokenTurn, spoken_words},
     stitch::{Answered, Stitched},
     text::{letters, sticks},
     timeline::{TimedText, Timeline},
@@ -227,7 +229,7 @@ listed! {
         Looped = "looped",
         /// Two channels speak, and the words are those of one.
         OneSided = "one_sided",
-        /// The reply does not fit its JSON Schema, and did not after its repairs either.
+        /// The reply does not fit its JSON Schema, and did not after its repairs either; or an analysis has not what its metrics ask for.
         Schema = "schema",
         /// The vendor's filter stopped the reply.
         Filtered = "filtered",

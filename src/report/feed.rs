@@ -14,7 +14,7 @@ use super::{
     task::ReportTask,
 };
 use crate::{
-    definition::FedColumns,
+    definition::{FedColumns, manifest::WORDS},
     domain::{batch::BatchSpec, environment::Environment, hex::unhex},
     sink::Sink,
     store::{BatchRow, FeedOrigin, FeedRow, RowAnswer, Store, StoreError},
@@ -31,6 +31,7 @@ enum FedCell {
     Report(Column),
     Own(usize),
     Output,
+    Words,
 }
 
 /// The columns that another batch's lines have, and where their cells come from.
@@ -54,7 +55,8 @@ impl FeedTable {
             .chain(carried)
             .chain([(OUTPUT.to_owned(), FedCell::Output)])
             .chain(report)
-            .chain(own);
+            .chain(own)
+            .chain(task.has_transcripts().then(|| (WORDS.to_owned(), FedCell::Words)));
         let mut columns =
             FedColumns { batch: batch.to_owned(), definition: spec.definition.clone(), columns: Vec::new(), named: 0 };
         let mut cells = Vec::new();
@@ -76,6 +78,8 @@ pub struct FeedNeeds {
     pub transcript: bool,
     /// The text that is spoken.
     pub text: bool,
+    /// The words of the transcript, with their times.
+    pub words: bool,
 }
 
 impl FeedNeeds {
@@ -85,6 +89,7 @@ impl FeedNeeds {
         for column in columns {
             needs.transcript |= column == Column::Transcript.as_str();
             needs.text |= column == Column::Text.as_str();
+            needs.words |= column == WORDS;
         }
         needs
     }
@@ -108,6 +113,7 @@ pub struct FeedReader {
     lines: Arc<RowContext>,
     recall: Recall,
     sink: Sink,
+    has_transcripts: bool,
 }
 
 impl FeedReader {
@@ -137,6 +143,7 @@ impl FeedReader {
             lines: Arc::new(lines),
             recall: Recall::new(spec, store.spool()),
             sink: Sink::open(&spec.output, &spec.sink)?,
+            has_transcripts: task.has_transcripts(),
         })
     }
 
@@ -172,11 +179,15 @@ impl FeedReader {
             let output = addresses(row.outputs.as_deref()).into_iter().next().unwrap_or_default();
             let (job, ordinal, line) = (row.job, row.ordinal, row.line);
             let key = self.lines.asked.feed_key(&row);
+            let words = match self.needs.words && self.has_transcripts {
+                true => self.recall.spoken(&self.sink, &row).await?,
+                false => None,
+            };
             let recalled = self.recall.of(&self.lines, std::slice::from_ref(&row)).await?.pop().flatten();
             let row = self.lines.row(row, recalled);
             let cells = match row.transcript {
                 None if self.lines.transcripts => Err(PRUNED.to_owned()),
-                _ => Ok(self.cells(&row, (&key, source.as_deref().unwrap_or_default(), &output))),
+                _ => Ok(self.cells(&row, (&key, source.as_deref().unwrap_or_default(), &output), words.as_deref())),
             };
             records.push(FedRecord {
                 origin: FeedOrigin { key, job, ordinal, line },
@@ -187,10 +198,11 @@ impl FeedReader {
         Ok(records)
     }
 
-    fn cells(&self, row: &Row, (key, source, output): (&str, &str, &str)) -> Vec<String> {
+    fn cells(&self, row: &Row, (key, source, output): (&str, &str, &str), words: Option<&str>) -> Vec<String> {
         let cell = |cell: &FedCell| match cell {
             FedCell::Key => key.to_owned(),
             FedCell::Output => output.to_owned(),
+            FedCell::Words => words.unwrap_or_default().to_owned(),
             FedCell::Carried(nth) => row.carried.get(*nth).cloned().unwrap_or_default(),
             // As it is, to be opened: the report shows it without its signature.
             FedCell::Report(Column::Source) => source.to_owned(),

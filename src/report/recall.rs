@@ -27,7 +27,7 @@ use crate::{
         options::TranscriptFormat,
         row::Note,
         s3::S3Address,
-        transcript::Transcript,
+        transcript::{Transcript, spoken_words},
     },
     large::look_into,
     sink::{Sink, SinkClass, SinkError},
@@ -107,6 +107,33 @@ impl Recall {
             found[nth] = recalled;
         }
         Ok(found)
+    }
+}
+
+impl Recall {
+    /// The words of a line's transcript with their times, as JSON: from its output in JSON, which has the times of the recording.
+    ///
+    /// # Errors
+    /// The sink cannot be reached.
+    pub(super) async fn spoken(&self, outputs: &Sink, row: &ReportRow) -> Result<Option<String>, PublishError> {
+        if row.wanted == Wanted::Dropped || row.forgotten_at.is_some() {
+            return Ok(None);
+        }
+        let name = format!("{}.{}", row.key, TranscriptFormat::Json);
+        let ending = format!(".{}", TranscriptFormat::Json);
+        for address in addresses(row.outputs.as_deref()).iter().filter(|address| address.ends_with(&ending)) {
+            for (place, name) in places(outputs, &self.spec, address, name.clone()) {
+                let Some(body) = stored(&place, &name, &self.spool).await? else { continue };
+                let words = look_into(body.len(), move || {
+                    let json = serde_json::from_slice(&body.whole().ok()?).ok()?;
+                    spoken_words(&json).and_then(|turns| serde_json::to_string(&turns).ok())
+                });
+                if let Some(words) = words.await {
+                    return Ok(Some(words));
+                }
+            }
+        }
+        Ok(None)
     }
 }
 

@@ -32,6 +32,8 @@ fn table(summary: &Summary, width: usize, ledger: NamedLedger<'_>) -> String {
         out.fact("notes", &notes.join(", "));
     }
     match &summary.tokens {
+        // An analysis does not say what it used.
+        Some(tokens) if tokens.is_none() => {}
         Some(tokens) => out.fact("tokens", &words::token_words(tokens)),
         None => out.fact("audio", &audio(summary)),
     }

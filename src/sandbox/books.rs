@@ -78,6 +78,9 @@ pub struct Books {
     pub voice_calls: u64,
     /// Sockets that were opened; each carries any number of calls.
     pub sockets: u64,
+    /// Calls of the list of clones, and for their removal.
+    #[serde(default)]
+    pub clone_calls: u64,
     /// Calls of the pronunciation dictionaries.
     pub dictionary_calls: u64,
     /// Calls of routes that the vendor has retired.
@@ -171,6 +174,7 @@ struct CallLogPages {
     removal_calls: u64,
     voice_calls: u64,
     sockets: u64,
+    clone_calls: u64,
     dictionary_calls: u64,
     retired_calls: u64,
     statuses: BTreeMap<u16, u64>,
@@ -236,6 +240,10 @@ impl CallLog {
     }
 
     /// The voices were asked for.
+    pub(super) fn clones_called(&self) {
+        self.with(|p| p.clone_calls += 1);
+    }
+
     pub(super) fn voices_called(&self) {
         self.with(|p| p.voice_calls += 1);
     }
@@ -278,6 +286,7 @@ impl CallLog {
             removal_calls: p.removal_calls,
             voice_calls: p.voice_calls,
             sockets: p.sockets,
+            clone_calls: p.clone_calls,
             dictionary_calls: p.dictionary_calls,
             retired_calls: p.retired_calls,
             statuses: p.statuses.clone(),

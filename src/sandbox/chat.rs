@@ -1,5 +1,6 @@
-//! `POST /waves/v1/chat/completions`: one call from its messages to its reply, or to what was scripted.
+//! `POST /waves/v1/chat/completions` and `POST /waves/v1/pca`: one call from what it asks to its reply, or to what was scripted.
 
+mod analysis;
 mod model;
 mod prefixes;
 mod request;
@@ -18,6 +19,7 @@ use sha2::{Digest as _, Sha256};
 pub(super) use self::prefixes::Prefixes;
 pub use self::request::ChatMarker;
 use self::{
+    analysis::{AnalysisRequest, analysis_of},
     model::{Reply, reply_to},
     request::ChatRequest,
 };
@@ -35,16 +37,27 @@ use super::{
 /// The longest body, in bytes: more than the context has, whatever the script.
 const MAX_BODY: u64 = 1 << 20;
 
-/// The endpoint.
-pub(super) async fn complete(
+/// The endpoint of chats.
+pub(super) async fn complete(state: State<Arc<HandlerState>>, wire: ConnectInfo<Wire>, request: Request) -> Response {
+    answer(state, wire, request, Lane::Chat).await
+}
+
+/// The endpoint of analyses. Its errors are documented by their status alone.
+pub(super) async fn analyze(state: State<Arc<HandlerState>>, wire: ConnectInfo<Wire>, request: Request) -> Response {
+    answer(state, wire, request, Lane::Pca).await
+}
+
+async fn answer(
     State(state): State<Arc<HandlerState>>,
     ConnectInfo(wire): ConnectInfo<Wire>,
     request: Request,
+    lane: Lane,
 ) -> Response {
     let (parts, body) = request.into_parts();
-    let mut call = Call::arrived(&state, &parts, ErrorShape::Chat);
+    let shape = if lane == Lane::Chat { ErrorShape::Chat } else { ErrorShape::Stt };
+    let mut call = Call::arrived(&state, &parts, shape);
     let reply = tokio::select! {
-        reply = serve(&mut call, &parts, body) => reply.unwrap_or_else(SandboxReply::from),
+        reply = serve(&mut call, &parts, body, lane) => reply.unwrap_or_else(SandboxReply::from),
         () = state.stop.cancelled() => SandboxReply::Cut,
     };
     let mut response = call.respond(reply, &parts, &wire);
@@ -53,8 +66,8 @@ pub(super) async fn complete(
     response
 }
 
-async fn serve(call: &mut Call, parts: &Parts, body: Body) -> Result<SandboxReply, Refusal> {
-    let slot = match call.check_key(parts).and_then(|()| call.admit(Lane::Chat)) {
+async fn serve(call: &mut Call, parts: &Parts, body: Body, lane: Lane) -> Result<SandboxReply, Refusal> {
+    let slot = match call.check_key(parts).and_then(|()| call.admit(lane)) {
         Ok(slot) => slot,
         Err(refusal) => {
             linger(body);
@@ -69,16 +82,58 @@ async fn serve(call: &mut Call, parts: &Parts, body: Body) -> Result<SandboxRepl
         Err(NotTaken::Disk(_)) => return Err(call.refusal(503, "no room to work in")),
     }
     let body = taken.finish();
-    let wanted = ChatRequest::parse(body.memory()).map_err(|why| call.refusal(400, &why))?;
+    let parsed = match lane {
+        Lane::Pca => AnalysisRequest::parse(body.memory()).map(Wanted::Analysis),
+        _ => ChatRequest::parse(body.memory()).map(Wanted::Chat),
+    };
+    let wanted = parsed.map_err(|why| call.refusal(400, &why))?;
     call.record.text = Some(wanted.prompt().to_owned());
     call.record.bytes = body.memory().len() as u64;
     let digest = Sha256::digest(body.memory()).into();
     work(call, &wanted, (digest, body.memory().len() as u64), slot).await
 }
 
+/// What a call asks for.
+enum Wanted {
+    Chat(ChatRequest),
+    Analysis(AnalysisRequest),
+}
+
+impl Wanted {
+    fn prompt(&self) -> &str {
+        match self {
+            Self::Chat(chat) => chat.prompt(),
+            Self::Analysis(analysis) => &analysis.transcript,
+        }
+    }
+
+    fn has(&self, marker: ChatMarker) -> bool {
+        match self {
+            Self::Chat(chat) => chat.has(marker),
+            Self::Analysis(analysis) => analysis.has(marker),
+        }
+    }
+
+    /// The body of its answer. `is_empty`: whether it is scripted to have no text.
+    fn answer(&self, call: &Call, is_empty: bool) -> serde_json::Value {
+        match self {
+            Self::Chat(chat) => {
+                let mut made = reply_to(chat);
+                if is_empty {
+                    made.text = Some(String::new());
+                }
+                let usage = usage(chat, &made, call.state.prefixes.cached(chat));
+                completion(&made, usage, chat, &call.record.request_id)
+            }
+            Self::Analysis(_) if is_empty => json!({"summary": "", "dispositionMetrics": []}),
+            Self::Analysis(analysis) => analysis_of(analysis),
+        }
+    }
+}
+
 async fn work(
     call: &mut Call,
-    wanted: &ChatRequest,
+    wanted: &Wanted,
     (digest, bytes): ([u8; 32], u64),
     mut slot: Slot,
 ) -> Result<SandboxReply, Refusal> {
@@ -95,15 +150,12 @@ async fn work(
         None if is_first && wanted.has(ChatMarker::Lost) => Some(What::CutAfterWork),
         fault => fault,
     };
-    let mut made = reply_to(wanted);
-    if matches!(fault, Some(What::EmptyText)) {
-        made.text = Some(String::new());
-    }
-    let usage = usage(wanted, &made, call.state.prefixes.cached(wanted));
+    let answer = wanted.answer(call, matches!(fault, Some(What::EmptyText)));
     let done = call.bill(&digest, fault.as_ref(), &mut slot);
     call.worked(done, fault.as_ref()).await;
-    call.state.prefixes.remember(wanted);
-    let answer = completion(&made, usage, wanted, &call.record.request_id);
+    if let Wanted::Chat(chat) = wanted {
+        call.state.prefixes.remember(chat);
+    }
     let made = Made::whole("application/json", answer.to_string().into_bytes());
     Ok(reply(fault, made, slot, (call.shape, &call.record.request_id)))
 }

@@ -55,7 +55,7 @@ documented! {
         Content(String),
         /// Calls with a content of so many bytes; of a recording without its container's padding.
         Size(u64),
-        /// Calls of synthesis whose text contains this, and chats whose last prompt does.
+        /// Calls of synthesis whose text contains this, chats whose last prompt does, and clones whose name does.
         Text(String),
         /// The first so many calls of each content.
         EachContent(u64),
@@ -117,6 +117,10 @@ documented! {
         BadSpeech(SpeechFlaw),
         /// Billed; a success whose words and utterances are later by so many milliseconds.
         LateWords(u64),
+        /// Billed; a clone that ends with the status `failed`.
+        CloneFails,
+        /// Billed; a clone that the account's list has only so many milliseconds later.
+        CloneLate(u64),
         /// Billed; a stream of speech, or a live transcript, without its end.
         Unended,
         /// Billed; a stream of speech with an error in its middle.

@@ -15,7 +15,7 @@ use serde_json::json;
 use super::{
     HandlerState,
     books::Books,
-    callbacks, chat, dictionaries,
+    callbacks, chat, clones, dictionaries,
     errors::{ErrorShape, Refusal},
     faults::{Fault, FaultStage, Subject},
     logs, stt, stt_live, tts, tts_socket, voices,
@@ -31,9 +31,10 @@ Its voices are tones that carry the words, as long as speech would be.
   POST /waves/v1/tts, /waves/v1/tts/live
   WSS  /waves/v1/stt/live?model=pulse&language=en
   WSS  /waves/v1/tts/live
-  POST /waves/v1/chat/completions
+  POST /waves/v1/chat/completions, /waves/v1/pca
   GET  /waves/v1/lightning-v3.1/get_voices
   GET  /waves/v1/lightning-v3.1-pro/get_voices
+  GET, POST, DELETE /waves/v1/voice-cloning
   GET, POST, PUT, DELETE /waves/v1/pronunciation-dicts
   GET  /waves/v1/analytics/asr/logs, /waves/v1/analytics/webhooks/logs
   DELETE /waves/v1/analytics/asr/history/{request_id}
@@ -56,8 +57,10 @@ pub(super) fn routes(state: Arc<HandlerState>) -> Router {
         .route("/waves/v1/tts", post(tts::synthesize))
         .route("/waves/v1/tts/live", get(tts_socket::open).post(tts::stream))
         .route("/waves/v1/chat/completions", post(chat::complete))
+        .route("/waves/v1/pca", post(chat::analyze))
         .route("/waves/v1/lightning-v3.1/get_voices", get(voices::standard))
         .route("/waves/v1/lightning-v3.1-pro/get_voices", get(voices::pro))
+        .route("/waves/v1/voice-cloning", get(clones::list).post(clones::create).delete(clones::remove))
         .route("/waves/v1/pronunciation-dicts", dictionaries)
         .route("/waves/v1/analytics/asr/logs", get(logs::list))
         .route("/waves/v1/analytics/webhooks/logs", get(callbacks::log::list))

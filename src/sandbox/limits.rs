@@ -1,4 +1,4 @@
-//! Requests per minute and calls in flight, counted as the API does: per model of transcription, for chat, and for all
+//! Requests per minute and calls in flight, counted as the API does: per model of transcription, for chat, for analyses, and for all
 //! of synthesis together.
 
 use std::{
@@ -20,6 +20,10 @@ pub(super) enum Lane {
     Tts,
     /// Chat.
     Chat,
+    /// Analyses of calls.
+    Pca,
+    /// The making of voices.
+    Clone,
 }
 
 impl From<SttModel> for Lane {
@@ -29,7 +33,7 @@ impl From<SttModel> for Lane {
 }
 
 impl Lane {
-    const COUNT: usize = 6;
+    const COUNT: usize = 8;
 
     const fn index(self) -> usize {
         match self {
@@ -38,12 +42,14 @@ impl Lane {
             Self::Stt(SttModel::Other(_)) => 2,
             Self::Tts => 3,
             Self::Chat => 4,
-            Self::Stt(SttModel::PulseLive) => 5,
+            Self::Pca => 5,
+            Self::Clone => 6,
+            Self::Stt(SttModel::PulseLive) => 7,
         }
     }
 
     pub(super) fn all() -> impl Iterator<Item = Self> {
-        SttModel::ALL.iter().copied().map(Self::Stt).chain([Self::Tts, Self::Chat])
+        SttModel::ALL.iter().copied().map(Self::Stt).chain([Self::Tts, Self::Chat, Self::Pca, Self::Clone])
     }
 
     pub(super) const fn name(self) -> &'static str {
@@ -54,6 +60,8 @@ impl Lane {
             },
             Self::Tts => "tts",
             Self::Chat => "chat",
+            Self::Pca => "pca",
+            Self::Clone => "clones",
         }
     }
 }
@@ -72,7 +80,7 @@ pub(super) struct Limits {
     meters: Mutex<Meters>,
 }
 
-/// One meter for all calls together, and one for each lane; and the limits of transcription and chat, which may be set again.
+/// One meter for all calls together, and one for each lane; and the limits of transcription, chat and analyses, which may be set again.
 #[derive(Debug, Default)]
 struct Meters {
     requests_per_minute: Option<u32>,
@@ -162,8 +170,9 @@ impl Limits {
         let lane = lane.into();
         self.with(|m| {
             let (rpm, concurrency) = match lane {
-                Lane::Stt(_) | Lane::Chat => (m.requests_per_minute, m.concurrency),
+                Lane::Stt(_) | Lane::Chat | Lane::Pca => (m.requests_per_minute, m.concurrency),
                 Lane::Tts => (None, self.tts_concurrency),
+                Lane::Clone => (None, None),
             };
             m.admit(lane, Instant::now(), rpm, concurrency)
         })?;

@@ -1,7 +1,7 @@
 //! A local stand-in for the Waves API: any client of the API can talk to it.
 //!
 //! It validates, limits and refuses as the API does, makes transcripts from what it can know, speaks in tones,
-//! posts callbacks, chats, does on request what networks and vendors do unasked ([`Fault`]), and keeps the books ([`Books`]) that show what a
+//! posts callbacks, chats, clones voices, does on request what networks and vendors do unasked ([`Fault`]), and keeps the books ([`Books`]) that show what a
 //! run really asked for and would have paid. Its tones carry the words, so that they can be transcribed. Every answer is marked as the sandbox's: `server: wavebatch-sandbox`, `metadata.sandbox`.
 
 use std::{
@@ -19,6 +19,7 @@ use self::{
     books::CallLog,
     callbacks::Callbacks,
     chat::Prefixes,
+    clones::OwnVoices,
     dictionaries::Dictionaries,
     faults::Faults,
     gate::Gate,
@@ -40,6 +41,7 @@ mod books;
 mod call;
 mod callbacks;
 mod chat;
+mod clones;
 mod dictionaries;
 mod errors;
 mod faults;
@@ -78,6 +80,8 @@ pub struct Config {
     pub tts_concurrency: Option<u32>,
     /// How long the work of a call takes.
     pub latency: Duration,
+    /// How long after the call a clone is ready: half of it pending, half of it being made.
+    pub clone_time: Duration,
     /// How long after its acceptance a call's callback is posted, though not before the work is done; the latency by
     /// default.
     pub webhook_delay: Option<Duration>,
@@ -112,6 +116,7 @@ impl Default for Config {
             concurrency: None,
             tts_concurrency: None,
             latency: Duration::ZERO,
+            clone_time: Duration::from_secs(1),
             webhook_delay: None,
             webhook_backoff: Duration::from_secs(1),
             webhook_timeout: Duration::from_secs(30),
@@ -294,6 +299,7 @@ struct HandlerState {
     logs: Logs,
     dictionaries: Dictionaries,
     prefixes: Prefixes,
+    clones: OwnVoices,
     /// The words that it spoke. A reset does not take them: the audio outlives it.
     spoken: Arc<WordTable>,
     callbacks: Callbacks,
@@ -319,6 +325,7 @@ impl HandlerState {
             logs: Logs::new(config.keep),
             dictionaries: Dictionaries::default(),
             prefixes: Prefixes::default(),
+            clones: OwnVoices::default(),
             spoken: Arc::default(),
             callbacks: Callbacks::new(&config, &stop).map_err(io::Error::other)?,
             gate: Gate::default(),
@@ -352,6 +359,7 @@ impl HandlerState {
         self.logs.reset();
         self.dictionaries.reset();
         self.prefixes.reset();
+        self.clones.reset();
         self.limits.reset();
         self.arrivals.send_replace(0);
         self.callbacks.reset();

@@ -1,4 +1,4 @@
-//! A chat: one call, from the request to its outcome.
+//! A chat, or the analysis of a call: one call, from the request to its outcome.
 
 use std::time::Duration;
 
@@ -12,15 +12,22 @@ use super::{
 use crate::domain::{
     body::Body,
     call::{CallFailure, ErrorKind, Outcome},
-    chat::Completion,
+    chat::{ChatEndpoint, Completion},
     options::ExpireContent,
 };
 
-const PATH: &str = "/waves/v1/chat/completions";
+const fn path(endpoint: ChatEndpoint) -> &'static str {
+    match endpoint {
+        ChatEndpoint::Chat => "/waves/v1/chat/completions",
+        ChatEndpoint::Pca => "/waves/v1/pca",
+    }
+}
 
 /// The request of a chat.
 #[derive(Debug, Clone, Copy)]
 pub struct ChatCall<'a> {
+    /// Where it goes.
+    pub endpoint: ChatEndpoint,
     /// Model, messages and all else, as JSON.
     pub body: &'a Value,
     /// The call's id in the journal.
@@ -48,18 +55,19 @@ impl Client {
         departs: impl FnOnce() -> Departure + Send + 'static,
         timeout: Duration,
     ) -> Outcome<ChatAnswer> {
-        let call = EndpointCall { path: PATH, body: call.body, expire: ExpireContent::No, call_id: call.call_id };
+        let ChatCall { endpoint, body, call_id } = *call;
+        let call = EndpointCall { path: path(endpoint), body, expire: ExpireContent::No, call_id };
         match self.post(&call, departs, timeout).await {
-            Outcome::Answered(answer) => read(answer),
+            Outcome::Answered(answer) => read(endpoint, answer),
             other => other.map(|_| unreachable!("only an answer has one")),
         }
     }
 }
 
 /// The outcome of a complete answer: one that is no reply was billed, and cannot be used.
-fn read(answer: EndpointAnswer) -> Outcome<ChatAnswer> {
+fn read(endpoint: ChatEndpoint, answer: EndpointAnswer) -> Outcome<ChatAnswer> {
     let EndpointAnswer { body, request_id, .. } = answer;
-    let read = body.whole().map_err(|error| error.to_string()).and_then(|whole| Completion::read(&whole));
+    let read = body.whole().map_err(|error| error.to_string()).and_then(|whole| Completion::read(endpoint, &whole));
     match read {
         Ok(completion) => Outcome::Answered(ChatAnswer { body, completion, request_id }),
         Err(why) => {
@@ -76,8 +84,10 @@ mod tests {
 
     #[test]
     fn a_success_without_a_reply_cannot_be_used() {
-        let of =
-            |body: &str| read(EndpointAnswer { body: body.into(), request_id: Some("r".into()), content_expiry: None });
+        let of = |body: &str| {
+            let answer = EndpointAnswer { body: body.into(), request_id: Some("r".into()), content_expiry: None };
+            read(ChatEndpoint::Chat, answer)
+        };
         let Outcome::Answered(answer) = of(r#"{"choices":[{"message":{"content":"Hi"}}]}"#) else { panic!("a reply") };
         assert_eq!((answer.completion.text.as_str(), answer.request_id.as_deref()), ("Hi", Some("r")));
         for body in ["", "{}", "<html>"] {

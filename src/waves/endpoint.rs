@@ -69,7 +69,7 @@ impl Client {
 }
 
 /// The outcome of a reply: a complete success is an answer.
-fn outcome_of(reply: HttpReply) -> Outcome<EndpointAnswer> {
+pub(super) fn outcome_of(reply: HttpReply) -> Outcome<EndpointAnswer> {
     if !reply.status.is_success() {
         return FailedReply::of(&reply).into();
     }

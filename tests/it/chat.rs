@@ -373,3 +373,226 @@ async fn what_the_model_would_call_is_the_output() {
     assert_eq!(written["tool_calls"][0]["function"]["name"], "refund");
     assert_eq!(fixture.row(batch, "c1").await.state, JobState::Succeeded);
 }
+
+const METRICS: &str = r#"endpoint = "pca"
+metrics = [
+  { name = "refund", prompt = "Was a refund promised?", type = "boolean" },
+  { name = "reason", prompt = "Why do they call?", type = "enum", choices = ["billing", "outage", "other"] },
+  { name = "dollars", prompt = "How much?", type = "integer" },
+  { name = "status", prompt = "What comes next?", type = "string" },
+]
+"#;
+
+/// A definition of analyses, beside the lines of [`put_up`].
+fn analysis(fields: &str, run: &str) -> String {
+    definition(fields, run).replace("model = \"electron\"\n", "")
+}
+
+#[test]
+fn a_check_of_an_analysis_says_what_the_vendor_does_not_publish() {
+    let dir = fixture();
+    put_up(dir.path(), &["Customer: My bill is wrong.", "Customer: No power."]);
+    fs::write(dir.path().join("card.toml"), analysis(METRICS, "")).unwrap();
+    let check = run(dir.path(), &["check", "card.toml"]);
+    assert_eq!(code(&check), 0, "{}", stderr(&check));
+    for words in [
+        "card: chat by pca\n",
+        "columns   key: key, prompt: transcript",
+        "calls     2 requests, all of them new",
+        "not known, and counted as 0: the vendor publishes no price of it; [rates] pca in wavebatch.toml sets that",
+        "10 requests/min (a guess, since the vendor publishes none; set them in wavebatch.toml [limits.pca])",
+    ] {
+        assert!(stdout(&check).contains(words), "{words}\n{}", stdout(&check));
+    }
+    assert!(!stdout(&check).contains("unlisted") && !stdout(&check).contains("max_tokens"), "{}", stdout(&check));
+    fs::write(dir.path().join("card.toml"), analysis(METRICS, "max_spend_usd = 1")).unwrap();
+    let check = run(dir.path(), &["check", "card.toml"]);
+    assert_eq!(code(&check), 2);
+    for words in
+        ["`run.max_spend_usd`: cannot be kept: the price of `pca` is not known", "US dollars a request:", "pca = 0.02"]
+    {
+        assert!(stderr(&check).contains(words), "{words}\n{}", stderr(&check));
+    }
+    let settings = "[rates]\npca = 0.02\n[limits.pca]\nrequests_per_minute = 30\nconcurrency = 0\n";
+    fs::write(dir.path().join("wavebatch.toml"), settings).unwrap();
+    let check = run(dir.path(), &["check", "card.toml"]);
+    assert_eq!(code(&check), 0, "{}", stderr(&check));
+    for words in ["$0.04", "$0.02 a request by pca, by [rates]", "30 requests/min (wavebatch.toml:4)"] {
+        assert!(stdout(&check).contains(words), "{words}\n{}", stdout(&check));
+    }
+}
+
+#[test]
+fn what_is_wrong_with_metrics_is_told_at_its_place() {
+    let dir = fixture();
+    put_up(dir.path(), &["Customer: My bill is wrong."]);
+    let fields = r#"endpoint = "pca"
+schema = "card.schema.json"
+max_tokens = 5
+grounded = ["refunds.reasoning"]
+metrics = [
+  { name = "a b", prompt = "?", type = "boolean" },
+  { name = "reason", prompt = "?", type = "enum" },
+  { name = "refund", prompt = "?", type = "boolean", choices = ["yes"] },
+  { name = "dollars", prompt = "?", type = "number" },
+  { name = "when", type = "string" },
+  { name = "good", prompt = "?", type = "string" },
+  { name = "good", prompt = "?", type = "string", choice = ["a"] },
+  { name = "good", prompt = "?", type = "string" },
+  { name = "summary", prompt = "?", type = "summary" },
+]
+"#;
+    fs::write(dir.path().join("card.toml"), analysis(fields, "")).unwrap();
+    let check = run(dir.path(), &["check", "card.toml"]);
+    assert_eq!(code(&check), 2);
+    for words in [
+        "card.toml:7:10: `chat.schema`: is for a chat; an analysis takes a transcript and `metrics` alone",
+        "card.toml:8:14: `chat.max_tokens`: is for a chat",
+        "an analysis has no `refunds.reasoning`; it has `summary`, `good.value`, `good.reasoning`",
+        "card.toml:11:12: `chat.metrics.name`: `a b` cannot be a name",
+        "card.toml:12:3: `chat.metrics`: `reason` is an enum, and needs two `choices` or more",
+        "card.toml:13:3: `chat.metrics`: `refund` has `choices`, which are for an enum",
+        "card.toml:14:44: `chat.metrics.type`: `number` is not a type of a metric",
+        "card.toml:15:3: `chat.metrics.prompt`: is missing",
+        "`chat.metrics.choice`: there is no such field; did you mean `choices`?",
+        "card.toml:18:3: `chat.metrics`: `good` is the name of two metrics",
+        "`chat.metrics.name`: `summary` is the summary of the call, which each answer has",
+    ] {
+        assert!(stderr(&check).contains(words), "{words}\n{}", stderr(&check));
+    }
+    let of_chat = definition("metrics = []\n", "");
+    fs::write(dir.path().join("card.toml"), of_chat).unwrap();
+    let check = run(dir.path(), &["check", "card.toml"]);
+    assert!(stderr(&check).contains("`chat.metrics`: are for endpoint = \"pca\""), "{}", stderr(&check));
+    fs::write(dir.path().join("card.toml"), analysis("endpoint = \"pda\"\nmetrics = 1\n", "")).unwrap();
+    let check = run(dir.path(), &["check", "card.toml"]);
+    for words in [
+        "`pda` is not a name of an endpoint; did you mean `pca`?",
+        "`chat.metrics`: must be a list of tables, not a whole number",
+    ] {
+        assert!(stderr(&check).contains(words), "{words}\n{}", stderr(&check));
+    }
+}
+
+#[test]
+fn an_analysis_has_typed_columns_and_what_does_not_fit_is_suspect() {
+    let dir = fixture();
+    put_up(
+        dir.path(),
+        &[
+            "Customer: My bill is wrong.",
+            "Customer: We move. [[wrong-type]]",
+            "Customer: Nobody called me. [[invented-quote]]",
+            "Customer: Silent. [[empty]]",
+            "Customer: Flicker. [[429]]",
+            "Customer: The meter. [[lost]]",
+            "Customer: It failed. [[500]]",
+        ],
+    );
+    let grounded = format!("{METRICS}grounded = [\"*.reasoning\"]\n");
+    fs::write(dir.path().join("card.toml"), analysis(&grounded, "")).unwrap();
+    fs::write(dir.path().join("wavebatch.toml"), "[rates]\npca = 0.02\n").unwrap();
+    let ran = run(dir.path(), &["run", "card.toml", "--sandbox", "--output", "o"]);
+    assert_eq!(code(&ran), 1, "{}", stderr(&ran));
+    let rows = report(&dir.path().join("o/report.csv"));
+    let ends: Vec<String> = (1..=7)
+        .map(|n| &rows[&format!("c{n}")])
+        .map(|row| [&*row["status"], row["notes"].trim_start_matches("sandbox").trim_start_matches(';')].join(" "))
+        .collect();
+    let wanted = [
+        "succeeded ",
+        "suspect schema",
+        "suspect ungrounded",
+        "suspect schema",
+        "succeeded ",
+        "succeeded paid_again",
+        "succeeded ",
+    ];
+    assert_eq!(ends, wanted);
+    let first = &rows["c1"];
+    assert!(["true", "false"].contains(&&*first["refund"]), "{first:?}");
+    assert!(["billing", "outage", "other"].contains(&&*first["reason"]));
+    assert!(first["dollars"].parse::<i64>().is_ok() && first["summary"].starts_with("The call says: "));
+    assert!(!first["reply.status"].is_empty(), "beside the line's own status");
+    assert!(first["reason.confidence"].parse::<f64>().is_ok_and(|number| (0.0..=1.0).contains(&number)));
+    assert_eq!((&*first["reason.reasoning"], &*first["model"]), ("Customer: My bill is wrong.", "pca"));
+    assert!(!first.contains_key("prompt_tokens"), "an analysis does not say what it used");
+    assert!(rows["c2"]["error"].contains("`refund` is neither true nor false"), "{:?}", rows["c2"]);
+    assert!(rows["c2"]["refund"].is_empty() && !rows["c2"]["reason"].is_empty(), "what is right is told");
+    let written: Value = serde_json::from_slice(&fs::read(dir.path().join("o/c1.json")).unwrap()).unwrap();
+    assert!(written["refund"]["value"].is_boolean() && written["dollars"]["value"].is_i64(), "{written}");
+    assert!(dir.path().join("o/c2.txt").exists() && !dir.path().join("o/c2.json").exists());
+    assert!(!stderr(&ran).contains("tokens"), "{}", stderr(&ran));
+    // Other metrics are another question.
+    fs::write(dir.path().join("card.toml"), analysis(&grounded.replace("How much?", "How many dollars?"), "")).unwrap();
+    let other = run(dir.path(), &["run", "card.toml", "--sandbox", "--output", "o"]);
+    assert_eq!(code(&other), 2);
+    assert!(stderr(&other).contains("`metrics` changed"), "{}", stderr(&other));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn analyses_have_a_pool_of_their_own_and_lost_ones_are_settled_by_the_policy() {
+    let fixture = Fixture::new().await;
+    put_up(&fixture.path(""), &["Customer: Hi.", "Customer: Hello [[lost]]", "Customer: Good day."]);
+    let definition = fixture.write("card.toml", analysis(METRICS, "on_unknown = \"park\""));
+    let batch = fixture.submit(&definition).await;
+    fixture.sandbox.script([
+        Fault::new(Match::Text("Good day".into()), What::Garbage200).times(1),
+        Fault::new(Match::Text("Hi.".into()), What::status(503)).times(1),
+    ]);
+    assert_eq!(fixture.run_ahead(batch).await.end, RunEnd::Done);
+    let ends = fixture.ends(batch).await;
+    assert_eq!(
+        (ends["c1"].0, ends["c2"].0, ends["c3"].0),
+        (JobState::Succeeded, JobState::Failed, JobState::Succeeded)
+    );
+    let books = fixture.sandbox.books();
+    assert!(books.requests.iter().all(|request| request.path == "/waves/v1/pca"), "{:?}", books.requests);
+    assert!(books.models["pca"].most_in_a_minute > 0 && books.models["chat"].most_in_a_minute == 0);
+}
+
+/// Recordings whose transcripts have word times, and a batch that scores them.
+async fn scored(of_calls: &str, fields: &str) -> Fixture {
+    let fixture = Fixture::new().await;
+    fixture.provable_calls(3);
+    let calls = format!(
+        "task = \"transcribe\"\nmanifest = \"calls.csv\"\noutput = \"out/calls/\"\n\
+         [transcribe]\nmodel = \"pulse\"\nlanguage = \"en\"\n{of_calls}\n"
+    );
+    fixture.write("calls.toml", calls);
+    fixture.write("card.schema.json", SCHEMA);
+    let card = definition(fields, "").replace("calls.csv", "batch:calls").replace("out/", "out/card/");
+    fixture.write("card.toml", card);
+    let mut command = crate::support::service::program(&fixture, &["run", "calls.toml", "card.toml"]);
+    let ran = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    assert_eq!(code(&ran), 0, "{}", stderr(&ran));
+    fixture
+}
+
+const QUOTING: &str =
+    "prompt = \"{transcript}\"\nschema = \"card.schema.json\"\nmax_tokens = 400\ngrounded = [\"evidence\"]\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quote_of_a_transcript_with_word_times_has_its_second() {
+    let fixture = scored("formats = [\"json\"]\nword_timestamps = true", QUOTING).await;
+    let rows = report(&fixture.path("out/card/report.csv"));
+    assert_eq!(rows.len(), 3);
+    for (key, row) in &rows {
+        let heard: Value = serde_json::from_str(&fixture.output(&format!("calls/{key}.json"))).unwrap();
+        let card: Value = serde_json::from_str(&fixture.output(&format!("card/{key}.json"))).unwrap();
+        let (quote, first) = (&card["evidence"][0], &heard["words"][0]);
+        assert_eq!(card["evidence_at"][0]["quote"], *quote, "{card}");
+        assert_eq!(card["evidence_at"][0]["second"].as_f64(), first["start"].as_f64(), "the whole is quoted: {heard}");
+        let cell: Value = serde_json::from_str(&row["evidence_at"]).unwrap();
+        assert_eq!(cell[0]["second"], card["evidence_at"][0]["second"]);
+        assert!(cell[0].get("quote").is_none() && !row.keys().any(|name| name.contains("words")), "{row:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transcript_without_word_times_leaves_quotes_without_their_seconds() {
+    let fixture = scored("formats = [\"txt\"]", QUOTING).await;
+    let rows = report(&fixture.path("out/card/report.csv"));
+    assert!(rows.values().all(|row| row["evidence_at"].is_empty() && !row["evidence"].is_empty()), "{rows:?}");
+    assert!(!fixture.output("card/call-1.json").contains("evidence_at"));
+}

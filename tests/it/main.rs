@@ -11,6 +11,7 @@ mod chat;
 mod checking;
 mod choosing;
 mod cli;
+mod clones;
 mod cost_matrix;
 mod crash;
 mod cuts;

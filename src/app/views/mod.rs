@@ -42,7 +42,7 @@ pub use self::{
         BatchView, DifferenceView, DifferentValueView, FailureView, LedgerView, PauseView, PoolUse, ProcessNameView,
         ProcessState, ProcessView, StatusView, SynthesisProgressView, WindowView,
     },
-    voices::VoiceView,
+    voices::{CloneView, VoiceView},
 };
 use crate::clock::Millis;
 

@@ -21,6 +21,11 @@ const REST: &str = "
   meanwhile. A copy that is older than the outputs beside it is refused.
 ";
 
+const VOICES: &str = "## Of voices of your own
+`wavebatch voices clone --manifest CSV` writes a report, and `REPORT.journal` beside it: the names of voices whose request left and is not
+settled. For one voice it is `.wavebatch-clone-….journal` in the working directory. It goes when all is settled; do not remove it before.
+";
+
 /// The files beside a ledger and those of outputs, as patterns, with their meaning and whether a backup needs them.
 const BESIDE: &[(&str, &str, &str)] = &[
     ("", "The ledger: batches, lines, calls, kept answers. An SQLite file.", "yes"),
@@ -75,7 +80,7 @@ pub(super) fn page() -> String {
     format!(
         "{TEXT}## Beside the ledger\nThe ledger is `{LEDGER}` in the working directory, unless `--database`, `WAVEBATCH_DATABASE` or `database` in the settings says otherwise. \
          With `--sandbox` it is `{SANDBOX_LEDGER}`. The files beside it begin with its name.\n\n{ledger}{REST}\n## In the output\nOutputs are in the directory or prefix that `output` \
-         names: by default `out/{{batch}}/` beside the definition. Each file is there as a whole or not at all.\n\n{outputs}\n## What is read\n\n{read}"
+         names: by default `out/{{batch}}/` beside the definition. Each file is there as a whole or not at all.\n\n{outputs}\n{VOICES}\n## What is read\n\n{read}"
     )
 }
 

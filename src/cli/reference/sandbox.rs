@@ -24,6 +24,10 @@ The sandbox is a local stand-in for the API: no account, no key, no cost. `--san
 - **Chat**: its replies are the same for the same request. Where a message has a JSON Schema and JSON is asked for, the reply fits the
   schema, and quotes what the last prompt says. The beginnings of answered requests are cached in blocks of 128 tokens; four bytes are
   a token. [Markers](#markers-of-a-chat) in a prompt make other replies.
+- **Analyses of calls**: values fit the types that are asked for, and reasonings quote the transcript. The markers `wrong-type`,
+  `invented-quote`, `empty`, `429`, `500` and `lost` in a transcript do what they do in a chat.
+- **Clones** of voices are pending for half a second, and ready after a second. They speak as the other voices do. Whoever asks for
+  their removal gets 410, as from the vendor.
 - **Callbacks**: calls with a `webhook_url` are posted to it, up to ten times.
 - **Dictionaries** of pronunciations are kept until it ends.
 

@@ -20,6 +20,9 @@ use crate::definition::Dialect;
 /// The longest line of such a file, in bytes: the longest answer that is kept, twice over for its JSON.
 const MAX_LINE: usize = 1 << 30;
 
+/// The column of the words of a transcript with their times and speakers, as JSON. It is in no report.
+pub(crate) const WORDS: &str = "words";
+
 /// What the other batch's lines have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FedColumns {

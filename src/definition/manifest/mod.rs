@@ -61,6 +61,7 @@ pub(super) use self::listing::pattern;
 pub(crate) use self::{
     base::Base,
     columns::{KEY_NAMES, NameRule, Uses, extras, key_of, rule_name},
+    fed::WORDS,
     repeats::About,
 };
 pub use self::{

@@ -2,7 +2,7 @@
 
 use serde_json::{Deserializer, Value};
 
-use super::usage::Usage;
+use super::{analysis::ChatEndpoint, usage::Usage};
 use crate::domain::options::listed;
 
 listed! {
@@ -33,15 +33,25 @@ pub struct Completion {
 }
 
 impl Completion {
-    /// Reads the body of an answer.
+    /// Reads the body of an answer of an endpoint. That of an analysis is its text as a whole.
     ///
     /// # Errors
-    /// It is no answer to a chat; the message says why.
-    pub fn read(body: &[u8]) -> Result<Self, String> {
+    /// It is no such answer; the message says why.
+    pub fn read(endpoint: ChatEndpoint, body: &[u8]) -> Result<Self, String> {
         if body.iter().all(u8::is_ascii_whitespace) {
             return Err("the answer is empty".to_owned());
         }
-        let body: Value = serde_json::from_slice(body).map_err(|_| "the answer is not JSON".to_owned())?;
+        let read: Value = serde_json::from_slice(body).map_err(|_| "the answer is not JSON".to_owned())?;
+        match endpoint {
+            ChatEndpoint::Chat => Self::of_chat(&read),
+            ChatEndpoint::Pca if read.get("summary").or_else(|| read.get("dispositionMetrics")).is_none() => {
+                Err("it has neither `summary` nor `dispositionMetrics`".to_owned())
+            }
+            ChatEndpoint::Pca => Ok(Self { text: String::from_utf8_lossy(body).into_owned(), ..Self::default() }),
+        }
+    }
+
+    fn of_chat(body: &Value) -> Result<Self, String> {
         let choice = body.get("choices").and_then(|choices| choices.get(0)).ok_or("it has no `choices`")?;
         let message = choice.get("message").and_then(Value::as_object).ok_or("its first choice has no `message`")?;
         let text = match message.get("content") {
@@ -51,7 +61,7 @@ impl Completion {
         };
         let finish_reason = choice.get("finish_reason").and_then(Value::as_str).and_then(|text| text.parse().ok());
         let tool_calls = message.get("tool_calls").and_then(Value::as_array).cloned().unwrap_or_default();
-        Ok(Self { text, finish_reason, tool_calls, usage: usage(&body) })
+        Ok(Self { text, finish_reason, tool_calls, usage: usage(body) })
     }
 }
 
@@ -100,14 +110,14 @@ mod tests {
             "id": "c1", "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi."}, "finish_reason": "stop"}],
             "usage": {"prompt_tokens": 300, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 256}},
         });
-        let read = Completion::read(body.to_string().as_bytes()).unwrap();
+        let read = Completion::read(ChatEndpoint::Chat, body.to_string().as_bytes()).unwrap();
         assert_eq!((read.text.as_str(), read.finish_reason), ("Hi.", Some(FinishReason::Stop)));
         assert_eq!(read.usage, Usage { prompt_tokens: 300, cached_tokens: 256, completion_tokens: 2 });
     }
 
     #[test]
     fn what_is_missing_is_told_or_counts_as_nothing() {
-        let read = |body: &str| Completion::read(body.as_bytes());
+        let read = |body: &str| Completion::read(ChatEndpoint::Chat, body.as_bytes());
         for (body, why) in [
             (" ", "is empty"),
             ("{", "not JSON"),
@@ -127,6 +137,17 @@ mod tests {
             r#"{"choices":[{"message":{}}],"usage":{"prompt_tokens":1,"prompt_tokens_details":{"cached_tokens":5}}}"#,
         );
         assert_eq!(odd.unwrap().usage.cached_tokens, 1, "no more than were read");
+    }
+
+    #[test]
+    fn an_analysis_is_its_whole_body() {
+        let read = |body: &str| Completion::read(ChatEndpoint::Pca, body.as_bytes());
+        let body = r#"{"summary": "A call.", "dispositionMetrics": []}"#;
+        assert_eq!(read(body), Ok(Completion { text: body.to_owned(), ..Completion::default() }));
+        assert!(read(r#"{"dispositionMetrics": []}"#).is_ok());
+        for (body, why) in [("", "empty"), ("<html>", "not JSON"), ("{}", "neither"), ("[]", "neither")] {
+            assert!(read(body).unwrap_err().contains(why), "{body}");
+        }
     }
 
     #[test]

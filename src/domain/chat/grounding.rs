@@ -1,7 +1,9 @@
 //! Quotes: whether a text that a reply quotes stands in what was said.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use unicode_normalization::UnicodeNormalization;
+
+use crate::domain::transcript::SpokenTurn;
 
 /// A text in which quotes are looked for. Case, spaces and punctuation do not matter.
 #[derive(Debug)]
@@ -46,13 +48,77 @@ impl QuoteSource {
     /// does.
     #[must_use]
     pub fn has(&self, quote: &str) -> bool {
-        let quote: String = quote.nfkc().flat_map(char::to_lowercase).filter(|c| counts(*c)).collect();
-        if quote.is_empty() {
-            return true;
-        }
-        let mut starts = self.starts.iter().filter(|at| self.folded[**at..].starts_with(&quote));
-        starts.any(|at| self.ends.binary_search(&(at + quote.len())).is_ok())
+        let quote = folded(quote);
+        quote.is_empty() || self.find(&quote).is_some()
     }
+
+    /// Where a folded quote begins in the folded text.
+    fn find(&self, quote: &str) -> Option<usize> {
+        let mut starts = self.starts.iter().filter(|at| self.folded[**at..].starts_with(quote));
+        starts.find(|at| self.ends.binary_search(&(**at + quote.len())).is_ok()).copied()
+    }
+}
+
+/// The letters and digits of a text, folded.
+fn folded(text: &str) -> String {
+    text.nfkc().flat_map(char::to_lowercase).filter(|c| counts(*c)).collect()
+}
+
+/// Words that were said, in which the moment of a quote is looked up.
+#[derive(Debug)]
+pub struct SpokenSource<'t> {
+    source: QuoteSource,
+    /// Where each word begins in the folded text, when it was said, and by whom.
+    words: Vec<(usize, u64, Option<&'t str>)>,
+}
+
+impl<'t> SpokenSource<'t> {
+    /// Takes the words of a transcript.
+    #[must_use]
+    pub fn of(turns: &'t [SpokenTurn]) -> Self {
+        let (mut said, mut words, mut len) = (String::new(), Vec::new(), 0);
+        for turn in turns {
+            for (word, at) in turn.words() {
+                said.push_str(word);
+                said.push(' ');
+                words.push((len, at, turn.by.as_deref()));
+                len += folded(word).len();
+            }
+        }
+        Self { source: QuoteSource::of(&said), words }
+    }
+
+    /// When a quote was begun, in ms, and by whom. The first place counts.
+    #[must_use]
+    pub fn moment(&self, quote: &str) -> Option<(u64, Option<&'t str>)> {
+        let quote = folded(quote);
+        let at = self.source.find(&quote).filter(|_| !quote.is_empty())?;
+        // A word without letters takes no room: the last one that begins there has the letter.
+        let nth = self.words.partition_point(|(start, ..)| *start <= at).checked_sub(1)?;
+        let (_, ms, by) = self.words[nth];
+        Some((ms, by))
+    }
+}
+
+/// The moment of each quote of a reply, in its order: `place`, `quote`, `second`, and `speaker` if one is known. A quote that is not
+/// among the words is left out.
+#[must_use]
+pub fn moments(patterns: &[Grounded], reply: &Value, spoken: &SpokenSource<'_>) -> Vec<Value> {
+    let mut found: Vec<Value> = Vec::new();
+    for pattern in patterns {
+        pattern.texts(reply, &mut |place, quote| {
+            let Some((ms, by)) = spoken.moment(quote) else { return };
+            #[expect(clippy::cast_precision_loss, reason = "a moment of a recording has far less than 53 bits")]
+            let mut one = json!({"place": place, "quote": quote, "second": ms as f64 / 1_000.0});
+            if let Some(by) = by {
+                one["speaker"] = json!(by);
+            }
+            if !found.contains(&one) {
+                found.push(one);
+            }
+        });
+    }
+    found
 }
 
 fn counts(c: char) -> bool {
@@ -204,6 +270,41 @@ mod tests {
         let names = ["evidence".to_owned(), "turns".to_owned(), "deep.quote".to_owned()];
         let may = |text: &str| Grounded::parse(text).unwrap().may_be_in(&names);
         assert!(may("evidence") && may("*.quote") && may("turns.quote") && !may("evidense") && !may("deep.quotes"));
+    }
+
+    #[test]
+    fn a_quote_has_the_moment_and_the_speaker_of_its_first_word() {
+        let turn = |by: Option<&str>, said: &str, at: &[u64]| SpokenTurn {
+            by: by.map(str::to_owned),
+            said: said.to_owned(),
+            at: at.to_vec(),
+        };
+        let turns = [
+            turn(Some("agent"), "Good morning, — Northwind\u{a0}Power.", &[100, 400, 700, 900]),
+            turn(Some("customer"), "I don't have power since six-thirty.", &[2_000, 2_300, 2_500, 2_700, 3_000, 3_250]),
+            turn(None, "Power?", &[5_000]),
+        ];
+        let source = SpokenSource::of(&turns);
+        for (quote, at) in [
+            ("good morning", Some((100, Some("agent")))),
+            ("Northwind power", Some((900, Some("agent")))),
+            ("DONT have POWER", Some((2_300, Some("customer")))),
+            ("six thirty. Power", Some((3_250, Some("customer")))),
+            ("power since", Some((2_700, Some("customer")))),
+            ("ower since", None),
+            ("refund", None),
+            ("…", None),
+        ] {
+            assert_eq!(source.moment(quote), at, "{quote}");
+        }
+        let reply = json!({"evidence": ["since six-thirty", "never said"], "more": {"quote": "Good morning"}});
+        let patterns = ["evidence", "*.quote"].map(|text| Grounded::parse(text).unwrap());
+        let wanted = json!([
+            {"place": "evidence", "quote": "since six-thirty", "second": 3.0, "speaker": "customer"},
+            {"place": "more.quote", "quote": "Good morning", "second": 0.1, "speaker": "agent"},
+        ]);
+        assert_eq!(Value::from(moments(&patterns, &reply, &source)), wanted);
+        assert_eq!(SpokenSource::of(&[]).moment("a"), None);
     }
 
     /// A thousand replies, each with an honest and an invented quote.

@@ -3,6 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{
+    Chat,
+    analysis::{Analysis, Metric},
     completion::{Completion, FinishReason, object_in},
     grounding::{Grounded, QuoteSource, ungrounded},
     schema::ReplySchema,
@@ -13,6 +15,8 @@ use crate::domain::transcript::SuspectReason;
 #[derive(Debug)]
 pub struct ReplyRules {
     schema: Option<ReplySchema>,
+    /// What an analysis is to have; `None`: the reply is of a chat.
+    metrics: Option<Vec<Metric>>,
     grounded: Vec<Grounded>,
 }
 
@@ -44,12 +48,24 @@ impl ReplyRules {
     pub fn new(schema: Option<&Value>, grounded: &[String]) -> Result<Self, String> {
         let schema = schema.map(ReplySchema::new).transpose()?;
         let grounded = grounded.iter().map(|text| Grounded::parse(text)).collect::<Result<_, _>>()?;
-        Ok(Self { schema, grounded })
+        Ok(Self { schema, metrics: None, grounded })
+    }
+
+    /// The rules of a batch.
+    ///
+    /// # Errors
+    /// Its schema or one of its places does not read.
+    pub fn of(asked: &Chat) -> Result<Self, String> {
+        let rules = Self::new(asked.schema.as_ref(), &asked.grounded)?;
+        Ok(Self { metrics: (!asked.endpoint.is_chat()).then(|| asked.metrics.clone()), ..rules })
     }
 
     /// Judges a reply. `source`: where its quotes must stand.
     #[must_use]
     pub fn judge(&self, reply: &Completion, source: &str) -> Judged {
+        if let Some(metrics) = &self.metrics {
+            return self.judge_analysis(metrics, reply, source);
+        }
         let text = || Reply::Text(reply.text.clone());
         let object = self.schema.as_ref().and_then(|_| object_in(&reply.text));
         let told = |reason: SuspectReason, words: &str, result| Judged {
@@ -84,11 +100,33 @@ impl ReplyRules {
         if let Err(faults) = schema.check(&object) {
             return misfit(faults, text());
         }
-        let doubt = match self.grounded.as_slice() {
-            [] => None,
-            grounded => not_said(&ungrounded(grounded, &object, &QuoteSource::of(source))),
-        };
+        let doubt = self.quotes(&object, source);
         Judged { result: Reply::Object(object), doubt, faults: Vec::new() }
+    }
+
+    /// Judges an analysis. Nobody can be told what is wrong with it: there is no second turn.
+    fn judge_analysis(&self, metrics: &[Metric], reply: &Completion, source: &str) -> Judged {
+        let answer = serde_json::from_str(&reply.text).unwrap_or_default();
+        let Analysis { result, faults, .. } = Analysis::of(metrics, &answer);
+        if !faults.is_empty() {
+            let words = format!("the analysis has not what its metrics ask for: {}", faults.join("; "));
+            let result = Reply::Text(reply.text.clone());
+            return Judged { result, doubt: Some((SuspectReason::Schema, words)), faults: Vec::new() };
+        }
+        if metrics.is_empty() && result["summary"].as_str().is_none_or(|text| text.trim().is_empty()) {
+            let doubt = Some((SuspectReason::Empty, "the analysis has no summary".to_owned()));
+            return Judged { result: Reply::Text(reply.text.clone()), doubt, faults: Vec::new() };
+        }
+        let doubt = self.quotes(&result, source);
+        Judged { result: Reply::Object(result), doubt, faults: Vec::new() }
+    }
+
+    /// Why the quotes of a result cannot be right.
+    fn quotes(&self, result: &Value, source: &str) -> Option<(SuspectReason, String)> {
+        match self.grounded.as_slice() {
+            [] => None,
+            grounded => not_said(&ungrounded(grounded, result, &QuoteSource::of(source))),
+        }
     }
 }
 
@@ -165,6 +203,31 @@ mod tests {
         let judged = rules().judge(&reply, SOURCE);
         assert_eq!(judged.doubt, None);
         assert_eq!(judged.result, Reply::Object(json!({"content": null, "tool_calls": calls})));
+    }
+
+    #[test]
+    fn an_analysis_is_held_against_its_metrics() {
+        use super::super::{Metric, MetricType};
+        let metric =
+            Metric { name: "out".into(), prompt: "Out?".into(), kind: MetricType::Boolean, choices: Vec::new() };
+        let rules =
+            ReplyRules { metrics: Some(vec![metric]), ..ReplyRules::new(None, &["*.reasoning".to_owned()]).unwrap() };
+        let judge = |value: &str, reasoning: &str| {
+            let own = json!({"identifier": "out", "value": value, "confidence": 1, "reasoning": reasoning});
+            rules.judge(&reply(&json!({"summary": "s", "dispositionMetrics": [own]}).to_string(), ""), SOURCE)
+        };
+        let good = judge("true", "my power is out");
+        assert_eq!(good.doubt, None);
+        let out = json!({"value": true, "confidence": 1, "reasoning": "my power is out"});
+        assert_eq!(good.result, Reply::Object(json!({"summary": "s", "out": out})));
+        let wrong = judge("perhaps", "my power is out");
+        assert_eq!(wrong.doubt.as_ref().unwrap().0, SuspectReason::Schema);
+        assert!(wrong.doubt.unwrap().1.ends_with("`out` is neither true nor false"));
+        assert!(wrong.faults.is_empty() && matches!(wrong.result, Reply::Text(_)), "it is not sent back");
+        assert_eq!(judge("true", "I was away").doubt.unwrap().0, SuspectReason::Ungrounded);
+        let bare = ReplyRules { metrics: Some(Vec::new()), ..ReplyRules::new(None, &[]).unwrap() };
+        assert_eq!(bare.judge(&reply(r#"{"summary": " "}"#, ""), SOURCE).doubt.unwrap().0, SuspectReason::Empty);
+        assert_eq!(bare.judge(&reply(r#"{"summary": "A call."}"#, ""), SOURCE).doubt, None);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Chat: what a batch asks a language model for each line, as the ledger stores it, and how a request is made of it.
 
+mod analysis;
 mod completion;
 mod grounding;
 mod judgement;
@@ -12,8 +13,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 pub use self::{
+    analysis::{Analysis, ChatEndpoint, Metric, MetricType, column_names, places},
     completion::{Completion, FinishReason, object_in},
-    grounding::Grounded,
+    grounding::{Grounded, SpokenSource, moments},
     judgement::{Judged, Reply, ReplyRules},
     model::{CONTEXT_TOKENS, ChatModel, LEAST_PREFIX_TOKENS},
     schema::{MOST_PROPERTIES, Property, ReplySchema, cells, properties},
@@ -25,6 +27,7 @@ use super::{
     identity::Identity,
     options::listed,
     task::{Asked, TaskName, Unit},
+    transcript::SpokenTurn,
 };
 
 /// The fields of a request's body that wavebatch sets itself.
@@ -40,6 +43,8 @@ pub const OWN_BODY: &[&str] = &[
     "tools",
     "stream",
     "stream_options",
+    "transcript",
+    "dispositionMetrics",
 ];
 
 /// The fields of a request's body that the vendor refuses.
@@ -109,6 +114,12 @@ pub struct Example {
 /// What a batch asks for each of its lines.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Chat {
+    /// The endpoint that lines are sent to.
+    #[serde(default = "chat_itself", skip_serializing_if = "ChatEndpoint::is_chat")]
+    pub endpoint: ChatEndpoint,
+    /// What an analysis is to find in each transcript.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<Metric>,
     /// How the model is asked.
     pub options: ChatOptions,
     /// The text before all others, the same for all lines; `None`: there is none, or each line has its own.
@@ -143,6 +154,10 @@ const fn fail() -> TooLong {
     TooLong::Fail
 }
 
+const fn chat_itself() -> ChatEndpoint {
+    ChatEndpoint::Chat
+}
+
 /// What one line has for itself, beside its prompt.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ChatLine {
@@ -152,6 +167,9 @@ pub struct ChatLine {
     /// Where quotes must stand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<QuotedFrom>,
+    /// The words of the transcript that quotes stand in, with their times.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub spoken: Vec<SpokenTurn>,
     /// Parameters that this release does not know.
     #[serde(default, skip_serializing_if = "Extra::is_empty")]
     pub extra: Extra,
@@ -185,6 +203,11 @@ impl Chat {
     /// The body of a line's request. `repairs`: the replies so far that did not fit, in their order.
     #[must_use]
     pub fn body(&self, line: &ChatLine, prompt: &str, repairs: &[Repair<'_>]) -> Value {
+        if !self.endpoint.is_chat() {
+            let mut body = self.settings(line);
+            body.insert("transcript".to_owned(), json!(prompt));
+            return Value::Object(body);
+        }
         let mut messages = self.stable_messages(line);
         messages.push(message("user", prompt));
         for repair in repairs {
@@ -211,8 +234,10 @@ impl Chat {
     fn settings(&self, line: &ChatLine) -> Map<String, Value> {
         let ChatOptions { model, temperature, max_tokens, top_p, seed, stop, extra } = &self.options;
         let mut body = Map::new();
-        body.insert("model".to_owned(), json!(model.as_str()));
         let mut set = |name: &str, value: Option<Value>| body.extend(value.map(|value| (name.to_owned(), value)));
+        let is_chat = self.endpoint.is_chat();
+        set("model", is_chat.then(|| json!(model.as_str())));
+        set("dispositionMetrics", (!is_chat).then(|| analysis::wire_metrics(&self.metrics)));
         set("temperature", temperature.map(|number| json!(number)));
         set("top_p", top_p.map(|number| json!(number)));
         set("max_tokens", max_tokens.map(|number| json!(number)));
@@ -237,7 +262,14 @@ impl Chat {
     /// The tokens of the messages before a line's own prompt, estimated.
     #[must_use]
     pub fn stable_tokens(&self, line: &ChatLine) -> u64 {
-        tokens_of(&self.stable_messages(line))
+        let metrics = self.metrics.iter().map(|metric| MESSAGE_TOKENS + estimated_tokens(&metric.prompt)).sum::<u64>();
+        metrics + tokens_of(&self.stable_messages(line))
+    }
+
+    /// Whether the lines' requests begin alike, so far that the vendor's cache of beginnings can be of use.
+    #[must_use]
+    pub fn shares_its_beginning(&self, line: &ChatLine) -> bool {
+        self.endpoint.is_chat() && self.stable_tokens(line) >= LEAST_PREFIX_TOKENS
     }
 
     /// The tokens that a line's first request has, estimated.
@@ -287,7 +319,7 @@ impl Chat {
     /// The ending of the outputs' names, with its dot.
     #[must_use]
     pub const fn ending(&self) -> &'static str {
-        if self.schema.is_some() { ".json" } else { ".txt" }
+        if self.schema.is_some() || !self.endpoint.is_chat() { ".json" } else { ".txt" }
     }
 
     /// The properties of replies that are columns of the report.
@@ -295,7 +327,37 @@ impl Chat {
     pub fn properties(&self) -> Vec<Property> {
         self.schema.as_ref().map(properties).unwrap_or_default()
     }
+
+    /// Whether the moments of quotes are told, in [`EVIDENCE_AT`]: there may be some, and no property has that name.
+    #[must_use]
+    pub fn tells_moments(&self) -> bool {
+        let names = match self.endpoint {
+            ChatEndpoint::Chat => self.properties().into_iter().map(|property| property.name).collect(),
+            ChatEndpoint::Pca => column_names(&self.metrics),
+        };
+        !self.grounded.is_empty() && !names.iter().any(|name| name == EVIDENCE_AT)
+    }
+
+    /// The name of what answers: the model, or the endpoint where no model can be chosen.
+    #[must_use]
+    pub fn answered_by(&self) -> &str {
+        match self.endpoint {
+            ChatEndpoint::Chat => self.options.model.as_str(),
+            ChatEndpoint::Pca => self.endpoint.as_str(),
+        }
+    }
+
+    /// Reads the body of an answer.
+    ///
+    /// # Errors
+    /// It is no answer of the endpoint; the message says why.
+    pub fn read(&self, body: &[u8]) -> Result<Completion, String> {
+        Completion::read(self.endpoint, body)
+    }
 }
+
+/// The property that tells when quotes were said, and by whom.
+pub const EVIDENCE_AT: &str = "evidence_at";
 
 /// How long replies are taken to be where nothing bounds them.
 pub const USUAL_REPLY_TOKENS: u64 = 400;
@@ -346,6 +408,8 @@ mod tests {
         };
         let examples = vec![Example { user: "2+2?".into(), assistant: "4".into() }];
         Chat {
+            endpoint: ChatEndpoint::Chat,
+            metrics: Vec::new(),
             options,
             system: Some("Be brief.".into()),
             system_template: None,
@@ -379,6 +443,37 @@ mod tests {
     }
 
     #[test]
+    fn an_analysis_gets_the_transcript_and_its_metrics_alone() {
+        let metric = |prompt: &str| Metric {
+            name: "refund".into(),
+            prompt: prompt.into(),
+            kind: MetricType::Boolean,
+            choices: Vec::new(),
+        };
+        let mut asked = chat();
+        asked.options = ChatOptions { temperature: None, max_tokens: None, seed: None, ..asked.options };
+        let asked = Chat {
+            endpoint: ChatEndpoint::Pca,
+            metrics: vec![metric("A refund?")],
+            system: None,
+            examples: Vec::new(),
+            ..asked
+        };
+        let line = ChatLine::default();
+        insta::assert_snapshot!(asked.body(&line, "Agent: Hi.", &[]), @r#"{"dispositionMetrics":[{"identifier":"refund","dispositionMetricPrompt":"A refund?","dispositionMetricType":"BOOLEAN"}],"transcript":"Agent: Hi."}"#);
+        let other = Chat { metrics: vec![metric("A full refund?")], ..asked.clone() };
+        assert_ne!(asked.identity(&line), other.identity(&line));
+        assert_ne!(asked.identity(&line), chat().identity(&line));
+        assert_eq!((asked.answered_by(), asked.ending(), chat().answered_by()), ("pca", ".json", "electron"));
+        let kept = serde_json::to_value(&asked).unwrap();
+        assert_eq!(serde_json::from_value::<Chat>(kept).unwrap(), asked);
+        assert!(
+            !serde_json::to_string(&chat()).unwrap().contains("endpoint"),
+            "what was stored before reads as before"
+        );
+    }
+
+    #[test]
     fn what_shapes_a_reply_makes_another_request() {
         let (base, line) = (chat(), ChatLine::default());
         let own = base.identity(&line);
@@ -401,7 +496,9 @@ mod tests {
             assert!(*id != own && !changed[..nth].contains(id), "{nth}");
         }
         let source = Some(QuotedFrom::Text("x".into()));
-        assert_eq!(base.identity(&ChatLine { source, ..ChatLine::default() }), own, "quotes are judged, and not sent");
+        let spoken = vec![SpokenTurn { by: None, said: "x".into(), at: vec![1] }];
+        let line = ChatLine { source, spoken, ..ChatLine::default() };
+        assert_eq!(base.identity(&line), own, "quotes are judged, and not sent");
     }
 
     #[test]

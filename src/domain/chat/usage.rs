@@ -14,6 +14,12 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// Whether no tokens are known.
+    #[must_use]
+    pub const fn is_none(&self) -> bool {
+        self.prompt_tokens == 0 && self.completion_tokens == 0
+    }
+
     /// Tokens that were read and not cached.
     #[must_use]
     pub const fn fresh_tokens(&self) -> u64 {

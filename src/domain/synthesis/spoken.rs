@@ -120,7 +120,8 @@ mod tests {
         assert_eq!(said, ["A ", "man, ", "at ", "last — ", "\"paid\" ", "$100. ", "And ", "a ", "dog"]);
         assert!(covers(text, &(0..text.len()), &placed));
         assert!(!covers(text, &(0..text.len()), &placed[..3]));
-        let parts: Vec<_> = super::placed("well-known", &["well", "known"].map(|own| word(own, 0)));
+        let words = ["well", "known"].map(|own| word(own, 0));
+        let parts = super::placed("well-known", &words);
         assert_eq!(parts.iter().map(|(range, _)| range.clone()).collect::<Vec<_>>(), [0..4, 4..10]);
     }
 

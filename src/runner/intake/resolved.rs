@@ -205,15 +205,16 @@ fn refuse_unpriced(
         None if rates.are_limited => "spend",
         None => return Ok(()),
     };
-    let unit = task.price_unit();
     let unpriced = scan
         .unlisted_values
         .of("model")
-        .filter(|model| !rates.models.contains_key(*model) && !rates.chat.contains_key(*model));
+        .filter(|model| !rates.models.contains_key(*model) && !rates.chat.contains_key(*model))
+        .chain(task.unpriced(definition, rates));
     let faults: Vec<Fault> = unpriced
         .map(|model| {
             let message = format!(
-                "cannot be kept: the price of `{model}` is not known. Write it into wavebatch.toml, in {unit}:\n  {}",
+                "cannot be kept: the price of `{model}` is not known. Write it into wavebatch.toml, in {}:\n  {}",
+                task.price_unit(model),
                 task.price_line(model)
             );
             Fault::of_field(limit, message)

@@ -27,8 +27,13 @@ pub trait IntakeTask: ReportTask {
     /// Whether the content of its source identifies a line, which no hash of the manifest covers: then sources are compared.
     fn has_sources(&self) -> bool;
 
-    /// The unit of a price in `[rates]`: `US dollars a minute`.
-    fn price_unit(&self) -> &'static str;
+    /// The unit of a model's price in `[rates]`: `US dollars a minute`.
+    fn price_unit(&self, model: &str) -> &'static str;
+
+    /// What a definition buys at a price that nobody knows, beside models that are in no list: its name in `[rates]`.
+    fn unpriced<'d>(&self, _definition: &'d Definition, _rates: &Rates) -> Option<&'d str> {
+        None
+    }
 
     /// The lines of `wavebatch.toml` that set the price of a model that is not known, as an example.
     fn price_line(&self, model: &str) -> String {

@@ -101,7 +101,7 @@ fn spoil(object: &mut Value) {
     }
 }
 
-fn seed(text: &str) -> u64 {
+pub(super) fn seed(text: &str) -> u64 {
     text.bytes().fold(7, |seed, byte| mix(seed ^ u64::from(byte)))
 }
 
@@ -174,7 +174,7 @@ impl Filling<'_> {
     }
 }
 
-fn pick(seed: u64, of: u64) -> usize {
+pub(super) fn pick(seed: u64, of: u64) -> usize {
     usize::try_from(mix(seed) % of.max(1)).unwrap_or_default()
 }
 

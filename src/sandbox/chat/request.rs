@@ -7,7 +7,7 @@ use crate::domain::options::listed;
 /// How many bytes make a token here.
 pub(super) const BYTES_A_TOKEN: usize = 4;
 /// The tokens of a request and its reply together.
-const CONTEXT: usize = 32_768;
+pub(super) const CONTEXT: usize = 32_768;
 
 listed! {
     /// What a marker in a message does to the reply.

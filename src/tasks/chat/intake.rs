@@ -4,7 +4,7 @@ use super::{Chat, chatting::Chatting, records::ChatFindings, report::price_of};
 use crate::{
     definition::{Definition, ManifestLine, Scan, manifest::JobDraft},
     domain::{
-        chat::{Chat as Asking, ChatLine, USUAL_REPLY_TOKENS, Usage, merging},
+        chat::{Chat as Asking, ChatEndpoint, ChatLine, USUAL_REPLY_TOKENS, Usage, merging},
         cost::{MicroUsd, Rates},
         task::{SpecChange, TaskSpec},
     },
@@ -19,11 +19,22 @@ impl IntakeTask for Chat {
         false
     }
 
-    fn price_unit(&self) -> &'static str {
-        "US dollars for a million tokens: a table with `input`, `cached` and `output`"
+    fn price_unit(&self, model: &str) -> &'static str {
+        match model == PCA {
+            true => "US dollars a request",
+            false => "US dollars for a million tokens: a table with `input`, `cached` and `output`",
+        }
+    }
+
+    fn unpriced<'d>(&self, definition: &'d Definition, rates: &Rates) -> Option<&'d str> {
+        let asked = &definition.asks::<Chatting>()?.asked;
+        (!asked.endpoint.is_chat() && rates.chat_price(asked).is_none()).then(|| asked.answered_by())
     }
 
     fn price_line(&self, model: &str) -> String {
+        if model == PCA {
+            return format!("[rates]\n  {model} = 0.02");
+        }
         format!("[rates.\"{model}\"]\n  input = 0.4\n  cached = 0.1\n  output = 1.6")
     }
 
@@ -76,6 +87,9 @@ impl IntakeTask for Chat {
         ChatFindings::shown(scan)
     }
 }
+
+/// The name of the price of an analysis.
+const PCA: &str = ChatEndpoint::Pca.as_str();
 
 fn ending(definition: &Definition) -> &'static str {
     definition.asks::<Chatting>().map_or(".txt", |own| own.asked.ending())
@@ -157,10 +171,9 @@ impl Survey for ChatSurvey {
     }
 
     fn found(self: Box<Self>) -> Purchases {
-        let model = self.asked.options.model;
-        let by_model = |characters| [(model.as_str().to_owned(), characters)].into_iter().collect();
-        let priced = self.rates.known_per_million_tokens(model).is_some();
-        let cost = |usage: &Usage| self.rates.chat_cost(model, usage);
+        let by_model = |characters| [(self.asked.answered_by().to_owned(), characters)].into_iter().collect();
+        let priced = self.rates.chat_price(&self.asked).is_some();
+        let cost = |tally: &Tally| self.rates.chat_cost(&self.asked, &tally.usage, tally.requests);
         let reply = match self.asked.options.max_tokens {
             Some(most) => format!("replies of {} each, which is max_tokens", grouped(u64::from(most))),
             None => format!("replies of {USUAL_REPLY_TOKENS} each, since max_tokens is not set"),
@@ -176,14 +189,17 @@ impl Survey for ChatSurvey {
             jobs: self.new.jobs,
             parts: self.new.requests,
             units: by_model(self.new.characters),
-            cost: priced.then(|| cost(&self.new.usage)),
-            prices: vec![
-                format!("for {}, none of them cached, and {reply}", counted(self.new.usage.prompt_tokens, "token")),
-                price_of(model, &self.rates),
-            ],
+            cost: priced.then(|| cost(&self.new)),
+            prices: match self.asked.endpoint.is_chat() {
+                true => vec![
+                    format!("for {}, none of them cached, and {reply}", counted(self.new.usage.prompt_tokens, "token")),
+                    price_of(&self.asked, &self.rates),
+                ],
+                false => vec![price_of(&self.asked, &self.rates)],
+            },
             again: self.again.jobs,
             again_units: self.again.characters,
-            again_cost: if priced { cost(&self.again.usage) } else { MicroUsd::ZERO },
+            again_cost: if priced { cost(&self.again) } else { MicroUsd::ZERO },
             in_words: Some(("calls", words)),
             ..Purchases::default()
         }

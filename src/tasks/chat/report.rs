@@ -5,8 +5,8 @@ use serde_json::Value;
 use super::Chat;
 use crate::{
     domain::{
-        chat::{Chat as Asking, ChatLine, ChatModel, Usage},
-        cost::Rates,
+        chat::{Chat as Asking, ChatLine, EVIDENCE_AT, Usage, column_names as analysis_columns},
+        cost::{ChatPrice, Rates},
         pool::Pool,
         task::{SpecError, TaskSpec},
     },
@@ -51,6 +51,17 @@ const OWN_COLUMNS: &[OwnColumn] = &[
     ("completion_tokens", "The tokens that the model wrote."),
     ("reply", "The reply, where there is no schema."),
     (
+        "evidence_at",
+        "When each quote was said, in seconds, and by whom, as JSON; where `grounded` names quotes and the transcript of another batch has word times.",
+    ),
+    ("summary", "Of an analysis: the summary of the call."),
+    (
+        "{metric}",
+        "Of an analysis: the value of a metric, with the type that it was asked for. If another column has the name, `reply.` stands before it.",
+    ),
+    ("{metric}.confidence", "How sure the vendor is of that value, from 0 to 1."),
+    ("{metric}.reasoning", "What the value rests on, in the vendor's words."),
+    (
         "{property}",
         "A property of the reply, by the schema: there is a column for each. That of an object within the reply has the names of both, with a dot: `customer.name`. A list is JSON. If another column has the name, `reply.` stands before it.",
     ),
@@ -76,23 +87,32 @@ impl ReportTask for Chat {
 
 /// The names of the properties of replies, each as its values are kept.
 pub(super) fn property_names(asked: &Asking) -> Vec<String> {
-    match asked.schema {
+    let mut names = match asked.schema {
+        _ if !asked.endpoint.is_chat() => analysis_columns(&asked.metrics),
         Some(_) => asked.properties().into_iter().map(|property| property.name).collect(),
         None => vec![REPLY.to_owned()],
-    }
+    };
+    names.extend(asked.tells_moments().then(|| EVIDENCE_AT.to_owned()));
+    names
 }
 
-/// The names as columns: none is that of another.
-fn column_names(names: &[String]) -> Vec<String> {
-    let tokens = ["prompt_tokens", "cached_tokens", "completion_tokens"];
+/// The columns of tokens. An analysis does not say what it used.
+const TOKENS: [&str; 3] = ["prompt_tokens", "cached_tokens", "completion_tokens"];
+
+/// The names as columns behind these: none is that of another.
+fn column_names(tokens: &[&str], names: &[String]) -> Vec<String> {
     let is_taken = |name: &str| COLUMNS.iter().any(|column| column.as_str() == name) || tokens.contains(&name);
     let named = |name: &String| if is_taken(name) { format!("{PREFIX}{name}") } else { name.clone() };
     tokens.iter().map(|name| (*name).to_owned()).chain(names.iter().map(named)).collect()
 }
 
+fn tokens_of(asked: &Asking) -> &'static [&'static str] {
+    if asked.endpoint.is_chat() { &TOKENS } else { &[] }
+}
+
 impl BatchRequest for Asking {
     fn own_columns(&self) -> Vec<String> {
-        column_names(&property_names(self))
+        column_names(tokens_of(self), &property_names(self))
     }
 
     fn job(&self, job: &ReportRow) -> JobRequest {
@@ -100,35 +120,36 @@ impl BatchRequest for Asking {
             |of: fn(&Usage) -> u64| job.reply.as_ref().map_or(OwnCell::Empty, |reply| OwnCell::Count(of(&reply.usage)));
         let mut own =
             vec![count(|own| own.prompt_tokens), count(|own| own.cached_tokens), count(|own| own.completion_tokens)];
+        own.truncate(tokens_of(self).len());
         let cells = job.reply.as_ref().map(|reply| &reply.cells);
         own.extend(property_names(self).iter().map(|name| match cells.and_then(|cells| cells.get(name)) {
             None | Some(Value::Null) => OwnCell::Empty,
             Some(value) => OwnCell::Json(value.clone()),
         }));
-        JobRequest { model: Some(self.options.model.as_str().to_owned()), own, ..JobRequest::default() }
+        JobRequest { model: Some(self.answered_by().to_owned()), own, ..JobRequest::default() }
     }
 
     fn field_of(&self, column: Column) -> Option<Field> {
-        let default = Some(self.options.model.as_str().to_owned());
+        let default = Some(self.answered_by().to_owned());
         (column == Column::Model).then_some(Field::Option { path: &["model"], default })
     }
 
     fn pool(&self) -> Pool {
-        Pool::Chat
+        self.endpoint.pool()
     }
 
     fn is_priced(&self, rates: &Rates) -> bool {
-        rates.known_per_million_tokens(self.options.model).is_some()
+        rates.chat_price(self).is_some()
     }
 
     fn price(&self, rates: &Rates) -> String {
-        price_of(self.options.model, rates)
+        price_of(self, rates)
     }
 
     fn price_of_retry(&self, plan: &Retried, rates: &Rates) -> String {
-        let (model, characters) = (self.options.model, counted(plan.units, "character"));
-        if rates.known_per_million_tokens(model).is_none() {
-            return format!("{characters}, at a price that is {}", unpriced(model.as_str()));
+        let characters = counted(plan.units, "character");
+        if rates.chat_price(self).is_none() {
+            return format!("{characters}, at a price that is {}", unpriced(self.answered_by()));
         }
         // Only the letters of the prompts are known here; the text before them is in each request again.
         let jobs = plan.jobs.saturating_sub(plan.deliveries);
@@ -136,13 +157,25 @@ impl BatchRequest for Asking {
         let prompt_tokens = plan.units / 4 + stable * jobs;
         let most = self.options.max_tokens.map_or(0, u64::from);
         let usage = Usage { prompt_tokens, cached_tokens: 0, completion_tokens: most * jobs };
-        format!("about {} for {characters} in {}", dollars(rates.chat_cost(model, &usage).0), counted(jobs, "request"))
+        format!(
+            "about {} for {characters} in {}",
+            dollars(rates.chat_cost(self, &usage, jobs).0),
+            counted(jobs, "request")
+        )
     }
 }
 
-/// The list price of a model as text.
-pub(super) fn price_of(model: ChatModel, rates: &Rates) -> String {
-    let Some(prices) = rates.known_per_million_tokens(model) else { return unpriced(model.as_str()) };
+/// The price of requests as text.
+pub(super) fn price_of(asked: &Asking, rates: &Rates) -> String {
+    let model = asked.answered_by();
+    let prices = match rates.chat_price(asked) {
+        None if !asked.endpoint.is_chat() => {
+            return "not known, and counted as 0: the vendor publishes no price of it; [rates] pca in wavebatch.toml sets that of a request".to_owned();
+        }
+        None => return unpriced(model),
+        Some(ChatPrice::Request(price)) => return format!("{} a request by {model}, by [rates]", dollars(price.0)),
+        Some(ChatPrice::Tokens(prices)) => prices,
+    };
     let [input, cached, output] = [prices.input, prices.cached, prices.output].map(|price| dollars(price.0));
     format!("{input} a million by {model}, {cached} cached, {output} written, list price of {}", rates.as_of)
 }
@@ -150,17 +183,25 @@ pub(super) fn price_of(model: ChatModel, rates: &Rates) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{chat::ChatEndpoint, cost::MicroUsd};
 
     #[test]
     fn a_property_called_like_another_column_is_told_apart() {
         let names = ["resolved", "status", "cached_tokens", "customer.name", "error"].map(str::to_owned);
-        insta::assert_snapshot!(column_names(&names).join(" "), @"prompt_tokens cached_tokens completion_tokens resolved reply.status reply.cached_tokens customer.name reply.error");
+        insta::assert_snapshot!(column_names(&TOKENS, &names).join(" "), @"prompt_tokens cached_tokens completion_tokens resolved reply.status reply.cached_tokens customer.name reply.error");
     }
 
     #[test]
     fn a_price_names_its_parts() {
-        let price = price_of(ChatModel::Electron, &Rates::default());
+        let asked = |model: &str| -> Asking {
+            serde_json::from_value(serde_json::json!({"options": {"model": model}, "repairs": 1})).unwrap()
+        };
+        let price = price_of(&asked("electron"), &Rates::default());
         insta::assert_snapshot!(price, @"$0.40 a million by electron, $0.10 cached, $1.60 written, list price of 2026-09-07");
-        assert!(price_of("electron-2".parse().unwrap(), &Rates::default()).contains("electron-2"));
+        assert!(price_of(&asked("electron-2"), &Rates::default()).contains("electron-2"));
+        let analysis = Asking { endpoint: ChatEndpoint::Pca, ..asked("pca") };
+        assert!(price_of(&analysis, &Rates::default()).contains("the vendor publishes no price of it; [rates] pca"));
+        let rates = Rates { pca: Some(MicroUsd(20_000)), ..Rates::default() };
+        assert_eq!(price_of(&analysis, &rates), "$0.02 a request by pca, by [rates]");
     }
 }

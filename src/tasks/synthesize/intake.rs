@@ -29,7 +29,7 @@ impl IntakeTask for Synthesize {
         false
     }
 
-    fn price_unit(&self) -> &'static str {
+    fn price_unit(&self, _model: &str) -> &'static str {
         "US dollars per 10,000 characters"
     }
 

@@ -21,7 +21,7 @@ use crate::{
     },
     runner::intake::{AccountCheck, AccountNotes, IntakeError, VoiceCheck},
     store::{Scratch, Store},
-    waves::Voice,
+    waves::{AccountClone, CloneStatus, Voice},
 };
 
 /// The number of similar names that are proposed for an unknown one.
@@ -46,15 +46,35 @@ impl From<&Voice> for KnownVoice {
     }
 }
 
-/// Compares the requested voices with those that an account has. Cloned voices belong to the account, and pass.
-/// `list` is the command that lists them.
-fn judge((manifest, list): (&str, &str), requested: &RequestedVoices, voices: &[KnownVoice]) -> AccountNotes {
+/// Compares the requested voices with those that an account has, and with its clones, if they are known. `list` is the command that
+/// lists its voices.
+fn judge(
+    (manifest, list): (&str, &str),
+    requested: &RequestedVoices,
+    (voices, clones): (&[KnownVoice], Option<&[AccountClone]>),
+) -> AccountNotes {
     let known: BTreeMap<&str, &KnownVoice> = voices.iter().map(|voice| (voice.id.as_str(), voice)).collect();
     let mut judged = AccountNotes::default();
     let (mut unknown, mut unlike, mut more) = (None, None, 0_usize);
     for (asked, seen) in &requested.0 {
+        let place = |warning: &str| {
+            if seen.by_line { format!("{manifest}:{}: {warning}", seen.first) } else { warning.to_owned() }
+        };
         // The catalogs list no clones and no unknown models.
-        if asked.voice_id.starts_with("voice_") || asked.model.known().is_none() {
+        if is_clone(&asked.voice_id) {
+            match clones.map(|clones| judge_clone(asked, clones)) {
+                None | Some(Ok(None)) => {}
+                Some(Ok(Some(warning))) if judged.warnings.len() < LISTED => judged.warnings.push(place(&warning)),
+                Some(Ok(Some(_))) => more += 1,
+                Some(Err(message)) => {
+                    if unlike.replace((&asked.voice_id, asked.model)) != Some((&asked.voice_id, asked.model)) {
+                        judged.faults.push(placed(manifest, *seen, message));
+                    }
+                }
+            }
+            continue;
+        }
+        if asked.model.known().is_none() {
             continue;
         }
         let Some(voice) = known.get(asked.voice_id.as_str()) else {
@@ -70,14 +90,44 @@ fn judge((manifest, list): (&str, &str), requested: &RequestedVoices, voices: &[
             continue;
         }
         for warning in [language(asked, voice), unlisted_model(asked, voices)].into_iter().flatten() {
-            let place = if seen.by_line { format!("{manifest}:{}: ", seen.first) } else { String::new() };
-            if judged.warnings.len() < LISTED { judged.warnings.push(place + &warning) } else { more += 1 }
+            if judged.warnings.len() < LISTED { judged.warnings.push(place(&warning)) } else { more += 1 }
         }
     }
     if more > 0 {
         judged.warnings.push(format!("… and {more} more of voices"));
     }
     judged
+}
+
+/// Whether a voice is one of the account's own.
+fn is_clone(voice_id: &str) -> bool {
+    voice_id.starts_with("voice_")
+}
+
+/// Holds a voice of the account's own against its models and its status. `Err`: it cannot speak; `Ok(Some)`: perhaps it cannot.
+fn judge_clone(asked: &RequestedVoice, clones: &[AccountClone]) -> Result<Option<String>, String> {
+    let RequestedVoice { voice_id, model, .. } = asked;
+    let voice_id = visible(voice_id);
+    let Some(clone) = clones.iter().find(|clone| clone.id == asked.voice_id) else {
+        return Ok(Some(format!("the account's list has no voice of its own `{voice_id}`")));
+    };
+    if clone.status == Some(CloneStatus::Failed) {
+        return Err(format!("`{voice_id}` could not be made, and does not speak (`wavebatch voices clones`)"));
+    }
+    if let Some(first) = clone.models.first().filter(|_| !clone.models.contains(model)) {
+        let own = clone.models.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let message = format!("`{voice_id}` speaks by {own}, and here it is to speak by {model}");
+        return match model.known() {
+            Some(_) => Err(format!(
+                "{message}: set model = \"{first}\", or clone it for that model (`wavebatch voices clone --model {model}`)"
+            )),
+            None => Ok(Some(message)),
+        };
+    }
+    Ok(match clone.status {
+        Some(CloneStatus::Completed) | None => None,
+        Some(status) => Some(format!("`{voice_id}` is not ready yet: {status}")),
+    })
 }
 
 fn fault<'v>(
@@ -158,7 +208,7 @@ pub(super) fn recall(
 ) -> Option<AccountNotes> {
     let Some(found) = TextFindings::of(scan) else { return Some(AccountNotes::default()) };
     let (store, account) = known?;
-    Some(judge((manifest, list_command(sandbox)), &found.voices, &remembered(store, account)?))
+    Some(judge((manifest, list_command(sandbox)), &found.voices, (&remembered(store, account)?, None)))
 }
 
 /// Fetches the account's voices, unless they were fetched within the last day, and judges by them. If a voice is missing, they
@@ -167,21 +217,36 @@ pub(super) async fn check(check: AccountCheck<'_>) -> Result<Vec<String>, Intake
     let AccountCheck { store, account, manifest, scan, sandbox, voice_check } = check;
     let about = (manifest, list_command(sandbox));
     let Some(TextFindings { voices: requested, .. }) = TextFindings::of(scan) else { return Ok(Vec::new()) };
-    if requested.0.keys().all(|voice| voice.voice_id.starts_with("voice_")) {
+    let (has_clones, has_others) =
+        requested.0.keys().fold((false, false), |(clones, others), voice| match is_clone(&voice.voice_id) {
+            true => (true, others),
+            false => (clones, true),
+        });
+    if !has_clones && !has_others {
         return Ok(Vec::new());
     }
     let Some(account) = account else {
         return Ok(vec!["voices were not checked: there is no key to ask the account by".to_owned()]);
     };
-    let remembered = remembered(store, &account.name).map(|voices| judge(about, requested, &voices));
-    let judged = match remembered {
+    // A clone may be younger than what is remembered, and its list is one page.
+    let (clones, unread) = match has_clones {
+        true => match account.client.clones().await {
+            Ok(clones) => (Some(clones), None),
+            Err(failure) => (None, Some(format!("voices of your own were not checked: {}", failure.message))),
+        },
+        false => (None, None),
+    };
+    let clones = clones.as_deref();
+    let none_asked = (!has_others).then(|| judge(about, requested, (&[], clones)));
+    let known = || remembered(store, &account.name).map(|voices| judge(about, requested, (&voices, clones)));
+    let judged = match none_asked.or_else(known) {
         Some(judged) if judged.faults.is_empty() => judged,
         stale => match account.client.voices().await {
             Ok(voices) => {
                 let voices: Vec<KnownVoice> = voices.iter().map(KnownVoice::from).collect();
                 // If caching fails, the voices are only fetched again next time.
                 let _ = remember(store, &account.name, &voices);
-                judge(about, requested, &voices)
+                judge(about, requested, (&voices, clones))
             }
             Err(failure) if matches!(failure.kind, ErrorKind::Unauthorized | ErrorKind::Forbidden) => {
                 return Err(IntakeError::Account(failure));
@@ -193,7 +258,11 @@ pub(super) async fn check(check: AccountCheck<'_>) -> Result<Vec<String>, Intake
         },
     };
     let judged = if voice_check == VoiceCheck::Warn { judged.lenient() } else { judged };
-    if judged.faults.is_empty() { Ok(judged.warnings) } else { Err(IntakeError::Voices(judged.faults)) }
+    if judged.faults.is_empty() {
+        Ok(judged.warnings.into_iter().chain(unread).collect())
+    } else {
+        Err(IntakeError::Voices(judged.faults))
+    }
 }
 
 fn remember(store: &Store, account: &str, voices: &[KnownVoice]) -> std::io::Result<()> {
@@ -244,15 +313,61 @@ mod tests {
             ("zzzzzz", "line", Lightning, None),
             ("jordan", "line", Lightning, Some(TtsLanguage::Hi)),
         ]);
-        let judged = judge(("p.csv", list_command(false)), &requested, &voices());
+        let judged = judge(("p.csv", list_command(false)), &requested, (&voices(), None));
         assert_eq!(
             judged.faults.to_string(),
             "`synthesize.voice_id`: the account has no voice `avrey`; did you mean `avery`?\n\
              p.csv:5: column `voice_id`: the account has no voice `zzzzzz`; `wavebatch voices` lists the 3 that it has"
         );
         assert!(judged.warnings.is_empty());
-        let there = judge(("p.csv", list_command(true)), &requested, &voices()).faults.to_string();
+        let there = judge(("p.csv", list_command(true)), &requested, (&voices(), None)).faults.to_string();
         assert!(there.ends_with("`wavebatch voices --sandbox` lists the 3 that it has"), "{there}");
+    }
+
+    #[test]
+    fn a_clone_is_held_against_its_models_and_its_status() {
+        use TtsModel::{Lightning, LightningPro};
+        let clone = |id: &str, status, models: &[TtsModel]| AccountClone {
+            id: id.into(),
+            name: id.into(),
+            status: Some(status),
+            models: models.to_vec(),
+            language: None,
+            kind: None,
+            accent: None,
+            tags: Vec::new(),
+            description: None,
+            created_at: None,
+        };
+        let clones = [
+            clone("voice_a", CloneStatus::Completed, &[Lightning]),
+            clone("voice_b", CloneStatus::Pending, &[]),
+            clone("voice_c", CloneStatus::Failed, &[Lightning]),
+        ];
+        let requested = requested(&[
+            ("voice_a", "line", Lightning, None),
+            ("voice_a", "line", LightningPro, None),
+            ("voice_a", "line", "lightning_v4".parse().unwrap(), None),
+            ("voice_b", "line", LightningPro, None),
+            ("voice_c", "definition", Lightning, None),
+            ("voice_d", "line", Lightning, None),
+        ]);
+        let judged = judge(("p.csv", list_command(false)), &requested, (&voices(), Some(&clones)));
+        assert_eq!(
+            judged.faults.to_string(),
+            "p.csv:3: column `voice_id`: `voice_a` speaks by lightning_v3.1, and here it is to speak by lightning_v3.1_pro: set \
+             model = \"lightning_v3.1\", or clone it for that model (`wavebatch voices clone --model lightning_v3.1_pro`)\n\
+             `synthesize.voice_id`: `voice_c` could not be made, and does not speak (`wavebatch voices clones`)"
+        );
+        assert_eq!(
+            judged.warnings,
+            [
+                "p.csv:4: `voice_a` speaks by lightning_v3.1, and here it is to speak by lightning_v4",
+                "p.csv:5: `voice_b` is not ready yet: pending",
+                "p.csv:7: the account's list has no voice of its own `voice_d`",
+            ]
+        );
+        assert!(judge(("p.csv", ""), &requested, (&voices(), None)).faults.is_empty(), "nobody knows them");
     }
 
     #[test]
@@ -268,7 +383,7 @@ mod tests {
             ("meher", "definition", LightningPro, Some(TtsLanguage::Hi)),
             ("jordan", "definition", LightningPro, None),
         ]);
-        let judged = judge(("p.csv", list_command(false)), &requested, &voices());
+        let judged = judge(("p.csv", list_command(false)), &requested, (&voices(), None));
         assert_eq!(judged.warnings, ["p.csv:2: `avery` is to speak `hi`, and the catalog has it for en"]);
         let message = judged.faults.to_string();
         let message: Vec<_> = message.lines().collect();

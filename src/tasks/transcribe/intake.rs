@@ -22,7 +22,7 @@ impl IntakeTask for Transcribe {
         true
     }
 
-    fn price_unit(&self) -> &'static str {
+    fn price_unit(&self, _model: &str) -> &'static str {
         "US dollars a minute"
     }
 

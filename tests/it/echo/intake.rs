@@ -13,7 +13,7 @@ impl IntakeTask for Echo {
         false
     }
 
-    fn price_unit(&self) -> &'static str {
+    fn price_unit(&self, _model: &str) -> &'static str {
         "US dollars a character"
     }
 

@@ -15,8 +15,8 @@ use super::{
 use crate::{
     definition::{Built, NoSource, Template, build::Builder, template::Segment},
     domain::chat::{
-        Chat, ChatModel, ChatOption, ChatOptions, Example, Grounded, REFUSED_BODY, ReplyRules, TooLong, properties,
-        with_schema,
+        Chat, ChatEndpoint, ChatModel, ChatOption, ChatOptions, Example, Grounded, REFUSED_BODY, ReplyRules, TooLong,
+        places, properties, with_schema,
     },
 };
 
@@ -30,7 +30,11 @@ pub(super) fn build(said: &ChatDraft, on: &mut Builder<'_>) -> Built {
             text.parse().map(|own| model = Some(own)).map_err(|e: crate::domain::open::NoValue| e.to_string())
         }
     });
-    on.missing("chat.model", model.is_none(), "model = \"electron\"");
+    let endpoint = said.endpoint.unwrap_or(ChatEndpoint::Chat);
+    let is_endpoint_known = said.endpoint.is_some() || !on.in_file("chat.endpoint");
+    let lacks_model = model.is_none() && endpoint.is_chat() && is_endpoint_known;
+    on.missing("chat.model", lacks_model, "model = \"electron\"");
+    check_endpoint(on, said, model.is_some());
     for name in REFUSED_BODY {
         if said.extra.body.contains_key(*name) {
             on.fault(&format!("extra.body.{name}"), "the API refuses it; ask for each reply with a line of its own");
@@ -46,9 +50,15 @@ pub(super) fn build(said: &ChatDraft, on: &mut Builder<'_>) -> Built {
         .as_ref()
         .and_then(|text| prompt::parse(text).map_err(|message| on.fault("chat.grounded_in", message)).ok());
     let grounded = said.grounded.clone().unwrap_or_default();
-    check_grounded(on, said, &grounded, schema.as_ref());
+    let metrics = said.metrics.clone().unwrap_or_default();
+    match endpoint {
+        ChatEndpoint::Chat => check_grounded(on, said, &grounded, schema.as_ref()),
+        ChatEndpoint::Pca => check_places(on, "an analysis", &grounded, &places(&metrics)),
+    }
     let (system, templated) = told(system, schema.as_ref());
     let asked = Chat {
+        endpoint,
+        metrics,
         options: ChatOptions {
             model: model.unwrap_or(ChatModel::Electron),
             temperature: said.temperature,
@@ -65,7 +75,8 @@ pub(super) fn build(said: &ChatDraft, on: &mut Builder<'_>) -> Built {
         examples: examples.unwrap_or_default(),
         tools: tools.unwrap_or_default(),
         too_long: said.too_long.unwrap_or(TooLong::Fail),
-        repairs: said.repairs.unwrap_or(DEFAULT_REPAIRS),
+        // An analysis has one turn: nothing can be sent back.
+        repairs: if endpoint.is_chat() { said.repairs.unwrap_or(DEFAULT_REPAIRS) } else { 0 },
         grounded,
     };
     let judged = said.prompt.is_none() == prompt.is_none();
@@ -131,12 +142,44 @@ fn check_grounded(on: &mut Builder<'_>, said: &ChatDraft, grounded: &[String], s
         None => on.fault("chat.grounded", "needs a `schema`: without one a reply is a text, which has no places"),
         Some(schema) => {
             let names: Vec<String> = properties(schema).into_iter().map(|property| property.name).collect();
-            for text in grounded {
-                if Grounded::parse(text).is_ok_and(|place| !place.may_be_in(&names)) {
-                    on.fault("chat.grounded", format!("the schema has no `{text}`; it has {}", listed(&names)));
-                }
-            }
+            check_places(on, "the schema", grounded, &names);
         }
+    }
+}
+
+/// Quotes are looked for at places that there may be.
+fn check_places(on: &mut Builder<'_>, what: &str, grounded: &[String], names: &[String]) {
+    for text in grounded {
+        if Grounded::parse(text).is_ok_and(|place| !place.may_be_in(names)) {
+            on.fault("chat.grounded", format!("{what} has no `{text}`; it has {}", listed(names)));
+        }
+    }
+}
+
+/// What one endpoint takes, the other does not.
+fn check_endpoint(on: &mut Builder<'_>, said: &ChatDraft, has_model: bool) {
+    if said.endpoint.unwrap_or(ChatEndpoint::Chat).is_chat() {
+        if said.metrics.is_some() {
+            on.fault("chat.metrics", "are for endpoint = \"pca\"; a chat has a `schema`");
+        }
+        return;
+    }
+    let of_chats = [
+        ("model", has_model),
+        ("system", said.system.is_some()),
+        ("schema", said.schema.is_some()),
+        ("examples", said.examples.is_some()),
+        ("temperature", said.temperature.is_some()),
+        ("top_p", said.top_p.is_some()),
+        ("max_tokens", said.max_tokens.is_some()),
+        ("seed", said.seed.is_some()),
+        ("stop", said.stop.is_some()),
+        ("repairs", said.repairs.is_some()),
+        ("tools", said.tools.is_some()),
+        ("too_long", said.too_long.is_some()),
+    ];
+    for (name, _) in of_chats.iter().filter(|(_, is_said)| *is_said) {
+        on.fault(&format!("chat.{name}"), "is for a chat; an analysis takes a transcript and `metrics` alone");
     }
 }
 
@@ -160,7 +203,7 @@ pub(super) fn notes(of: &Chatting) -> Vec<String> {
         ));
     }
     notes.extend(unstable(of));
-    if asked.options.max_tokens.is_none() {
+    if asked.options.max_tokens.is_none() && asked.endpoint.is_chat() {
         notes.push("max_tokens is not set: a reply may have all that the context has room for, and a lost call may have cost that".to_owned());
     }
     notes

@@ -12,13 +12,13 @@ use crate::{
         walk::{Section, TomlWalk, Wrong},
     },
     domain::{
-        chat::{ChatModel, Grounded, MOST_REPAIRS, TooLong},
+        chat::{ChatEndpoint, ChatModel, Grounded, MOST_REPAIRS, Metric, MetricType, TooLong},
         extra::Extra,
     },
 };
 
 /// The rows of the reference.
-pub(super) const FIELDS: &[FieldTable] = &[ROOT, OPTIONS];
+pub(super) const FIELDS: &[FieldTable] = &[ROOT, OPTIONS, METRICS];
 
 fields! {
     /// Further fields of a chat.
@@ -36,11 +36,13 @@ fields! {
     /// In `system` and `prompt`, `{column}` stands for a cell of the line; other braces, as those of JSON, stand for themselves, and
     /// `{{column}}` for `{column}`. A value that ends in `.md` or `.txt` is the name of a file beside the definition.
     OPTIONS = "chat" {
-        /// The model.
+        /// The endpoint that lines are sent to.
+        "endpoint": [ChatEndpoint] (= "\"chat\"") => Pays;
+        /// The model of a chat.
         "model": [ChatModel] (required) => Pays;
         /// The text before all others: a text, or the name of a file. What is the same for all lines is cheaper for all but the first: it is in the vendor's cache.
         "system": "a string" () => Pays;
-        /// What a line asks: a text, or the name of a file.
+        /// What a line asks: a text, or the name of a file. With `endpoint = "pca"`, the transcript.
         "prompt": "a string" (or "the column `prompt`, `text` or `transcript`") => Pays;
         /// The JSON Schema of replies: the name of a file. The model is told it after `system`, or where `{schema}` stands in it. Its properties become columns of the report.
         "schema": "a string" () => Pays;
@@ -69,10 +71,28 @@ fields! {
     }
 }
 
+fields! {
+    /// What an analysis is to find in each transcript: a table for each, `[[chat.metrics]]`, or a list of inline tables. The values are
+    /// columns of the report, each with a column for its confidence and one for its reasoning. Without metrics, an analysis is a
+    /// summary of the call.
+    METRICS = "chat.metrics" {
+        /// Its name, which is the column's: letters, digits, `_` and `-`.
+        "name": "a string" (required) => Pays;
+        /// What is asked, in plain words.
+        "prompt": "a string" (required) => Pays;
+        /// What its value is. A value of another type makes the line suspect (`schema`).
+        "type": [MetricType] (required) => Pays;
+        /// The values that an enum may have: two or more.
+        "choices": "a list of strings" () => Pays;
+    }
+}
+
 /// The fields that the file sets; `None` if it does not set one.
 #[derive(Debug, Default)]
 pub(super) struct ChatDraft {
     pub(super) no_text: Option<NoSource>,
+    pub(super) endpoint: Option<ChatEndpoint>,
+    pub(super) metrics: Option<Vec<Metric>>,
     pub(super) model: Option<ChatModel>,
     pub(super) system: Option<String>,
     pub(super) prompt: Option<String>,
@@ -99,6 +119,8 @@ pub(super) fn read(page: &mut Page<'_, '_>) -> ChatDraft {
     let s = &mut section;
     let draft = ChatDraft {
         no_text,
+        endpoint: walk.text(s, "endpoint", named),
+        metrics: read_metrics(walk, s),
         model: walk.text(s, "model", named),
         system: walk.text(s, "system", some),
         prompt: walk.text(s, "prompt", some),
@@ -121,6 +143,45 @@ pub(super) fn read(page: &mut Page<'_, '_>) -> ChatDraft {
     };
     walk.close(section);
     draft
+}
+
+/// Reads the metrics. One that is wrong is a fault, and left out.
+fn read_metrics<'t>(walk: &mut TomlWalk<'t>, section: &mut Section<'t>) -> Option<Vec<Metric>> {
+    /// More than these are no scorecard any more.
+    const MOST: usize = 64;
+    let mut metrics: Vec<Metric> = Vec::new();
+    for (at, mut own) in walk.sections(section, "metrics")? {
+        let faults = walk.faults.len();
+        let name = walk.text(&mut own, "name", Metric::name_of);
+        let prompt = walk.text(&mut own, "prompt", some);
+        let kind = walk.text(&mut own, "type", named);
+        let choices = walk.list(&mut own, "choices", |text| match text.trim() {
+            "" => Err("may not be empty".to_owned()),
+            text => Ok(text.to_owned()),
+        });
+        walk.close(own);
+        if walk.faults.len() > faults {
+            continue;
+        }
+        let missing = [("name", name.is_none()), ("prompt", prompt.is_none()), ("type", kind.is_none())];
+        for (field, _) in missing.iter().filter(|(_, is_missing)| *is_missing) {
+            walk.fault(at, Some(format!("chat.metrics.{field}")), "is missing");
+        }
+        let (Some(name), Some(prompt), Some(kind)) = (name, prompt, kind) else { continue };
+        let metric = Metric { name, prompt, kind, choices: choices.unwrap_or_default() };
+        let wrong = match metrics.iter().any(|other| other.name == metric.name) {
+            true => Err("is the name of two metrics".to_owned()),
+            false => metric.check_choices(),
+        };
+        match wrong {
+            Ok(()) => metrics.push(metric),
+            Err(why) => walk.fault(at, Some("chat.metrics".to_owned()), format!("`{}` {why}", metric.name)),
+        }
+    }
+    if metrics.len() > MOST {
+        walk.fault_of("chat.metrics", format!("has {}, and {MOST} are the most", metrics.len()));
+    }
+    Some(metrics)
 }
 
 fn number_in<'t>(

@@ -79,11 +79,11 @@ impl TaskDefinition for Chatting {
     }
 
     fn model(&self) -> &str {
-        self.asked.options.model.as_str()
+        self.asked.answered_by()
     }
 
     fn unlisted(&self) -> Vec<Unlisted> {
-        self.asked.options.model.unlisted().into_iter().collect()
+        self.asked.endpoint.is_chat().then(|| self.asked.options.model.unlisted()).flatten().into_iter().collect()
     }
 
     fn spec(&self) -> TaskSpec {

@@ -5,15 +5,15 @@ use super::{
         chatting::Chatting,
         prompt::{Prompt, SCHEMA},
     },
-    PROMPT_NAMES,
+    PROMPT_NAMES, TRANSCRIPT_NAMES,
 };
 use crate::{
     definition::{
         Faults,
-        manifest::{Columns, KEY_NAMES, NameRule, OpenManifest, Uses, extras, rule_name},
+        manifest::{Columns, KEY_NAMES, NameRule, OpenManifest, Uses, WORDS, extras, rule_name},
         text::ticked,
     },
-    domain::chat::{OWN_BODY, REFUSED_BODY, TooLong},
+    domain::chat::{ChatEndpoint, OWN_BODY, REFUSED_BODY, TooLong},
 };
 
 /// The column that quotes are looked for in, if the definition names none.
@@ -33,6 +33,8 @@ pub(super) struct ChatColumns {
     pub(super) system_has_schema: bool,
     /// Where quotes must stand, if there are some.
     pub(super) source: Option<Prompt>,
+    /// The words of the transcript that quotes stand in, with their times.
+    pub(super) spoken: Option<usize>,
     /// Parameters that this release does not know, by name.
     pub(super) extras: Vec<(String, usize)>,
 }
@@ -52,14 +54,14 @@ impl ChatColumns {
         let uses = Uses { definition, columns: &columns, own, named, of_files: false, doubled: &manifest.doubled };
         let key = match definition.key_column.as_ref() {
             Some(template) => uses.rule(template, columns.len()).map(Some),
-            None => uses.find(&KEY_NAMES, columns.len()).map(|at| at.map(NameRule::Cell)),
+            None => uses.find(&KEY_NAMES, named).map(|at| at.map(NameRule::Cell)),
         };
         let key = key.map_err(&mut fault).ok().flatten();
         let schema = asked.asked.schema.as_ref().map(ToString::to_string);
         let of = |template| Prompt::of(template, &uses, schema.as_deref());
         let prompt = match &asked.prompt {
             Some(template) => of(template).map(Some).map_err(|message| format!("chat.prompt: {message}")),
-            None => uses.find(&PROMPT_NAMES, columns.len()).map(|at| at.map(Prompt::of_cell)),
+            None => uses.find(prompt_names(asked.asked.endpoint), columns.len()).map(|at| at.map(Prompt::of_cell)),
         };
         let prompt = prompt.map_err(&mut fault);
         let system =
@@ -108,10 +110,18 @@ impl ChatColumns {
                 || columns[*at] == TRANSCRIPT
                 || extras.iter().any(|(_, own)| own == at)
         };
-        let carried: Vec<usize> = (0..columns.len()).filter(|at| !taken(at)).collect();
         let mut content: Vec<usize> = prompt.columns().chain(system.iter().flat_map(Prompt::columns)).collect();
         content.sort_unstable();
         content.dedup();
+        let named = content.iter().copied().filter(|at| !taken(at)).collect();
+        let (carried, carried_names) = manifest.carried(&columns, taken, named);
+        let is_transcript = source.as_ref().and_then(Prompt::column).is_some_and(|at| columns[at] == TRANSCRIPT);
+        let spoken = manifest.fed.as_ref().filter(|_| is_transcript && asked.asked.tells_moments());
+        let spoken = spoken.and_then(|fed| (fed.named..columns.len()).find(|at| columns[*at] == WORDS));
+        // Another batch is asked for what is used of it.
+        let read = prompt.columns().chain(system.iter().flat_map(Prompt::columns));
+        let read = read.chain(source.iter().flat_map(Prompt::columns)).chain(spoken);
+        let read: Vec<usize> = read.filter(|_| manifest.fed.is_some()).collect();
         let extra_columns: Vec<String> = extras.iter().map(|(_, at)| columns[*at].clone()).collect();
         let prompt_name = prompt.column().map(|at| columns[at].clone());
         let system_has_schema = asked.system.as_ref().is_some_and(|system| system.names().any(|name| name == SCHEMA));
@@ -122,14 +132,21 @@ impl ChatColumns {
             by_language: Vec::new(),
             options: extra_columns.clone(),
             option_columns: extra_columns,
-            texts_at: key.iter().flat_map(NameRule::columns).collect(),
+            texts_at: key.iter().flat_map(NameRule::columns).chain(read).collect(),
             options_at: Vec::new(),
             warnings: Vec::new(),
-            carried: carried.iter().map(|at| columns[*at].clone()).collect(),
+            carried: carried_names,
             carried_at: carried,
             all: columns,
         };
-        Ok(Self { columns, key, prompt, prompt_name, system, system_has_schema, source, extras })
+        Ok(Self { columns, key, prompt, prompt_name, system, system_has_schema, source, spoken, extras })
+    }
+}
+
+const fn prompt_names(endpoint: ChatEndpoint) -> &'static [&'static str] {
+    match endpoint {
+        ChatEndpoint::Chat => &PROMPT_NAMES,
+        ChatEndpoint::Pca => &TRANSCRIPT_NAMES,
     }
 }
 

@@ -22,7 +22,6 @@ use crate::{
         extra::{Extra, cell_as_json},
         identity::{Identity, text_identity},
         key::{Key, KeyFault},
-        pool::Pool,
     },
 };
 
@@ -31,6 +30,9 @@ pub(super) const UNNAMED: UnnamedColumns = UnnamedColumns { line: "prompt", file
 
 /// The names of the column that a line asks, if the definition names none.
 pub(super) const PROMPT_NAMES: [&str; 3] = ["prompt", "text", "transcript"];
+
+/// The same for an analysis.
+pub(super) const TRANSCRIPT_NAMES: [&str; 3] = ["transcript", "text", "prompt"];
 
 /// Distinct requests without their prompts whose identities are cached; when the cache is full, it is cleared.
 const REMEMBERED: usize = 64;
@@ -124,7 +126,9 @@ impl LineJudge for PromptJudge<'_> {
             false => Last::Idle,
             true => {
                 let source = columns.source.as_ref().map(|source| filled.quoted_from(source, record));
-                let line = ChatLine { system: self.system(record), source, extra: columns.extra(record) };
+                let spoken =
+                    columns.spoken.and_then(|at| serde_json::from_str(record.cell(at)).ok()).unwrap_or_default();
+                let line = ChatLine { system: self.system(record), source, spoken, extra: columns.extra(record) };
                 Last::Good(Box::new(Asked { number: record.number, key: checked, prompt: filled.text, line }))
             }
         };
@@ -142,6 +146,7 @@ impl LineJudge for PromptJudge<'_> {
     }
 
     fn jobs(&mut self, _record: &Record) -> Vec<JobDraft> {
+        let pool = self.of.asked.asked.endpoint.pool();
         let draft = |text, overrides, options_id| JobDraft {
             source: None,
             local: None,
@@ -150,7 +155,7 @@ impl LineJudge for PromptJudge<'_> {
             variant: String::new(),
             overrides,
             options_id,
-            pool: Pool::Chat,
+            pool,
         };
         match std::mem::replace(&mut self.last, Last::Bad) {
             Last::Good(asked) => {
@@ -183,7 +188,7 @@ impl PromptJudge<'_> {
     fn identity(&mut self, line: &ChatLine) -> Identity {
         let asked = &self.of.asked.asked;
         // Where quotes stand is no part of it.
-        let shaping = ChatLine { source: None, ..line.clone() };
+        let shaping = ChatLine { source: None, spoken: Vec::new(), ..line.clone() };
         let own = serde_json::to_string(&shaping).expect("texts and numbers are JSON");
         if let Some(id) = self.identities.get(&own) {
             return *id;

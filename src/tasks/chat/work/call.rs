@@ -50,17 +50,17 @@ impl Caller for ChatCaller<'_> {
     fn buys(&self) -> Purchase {
         let ChatJob { on, batch, prompt, .. } = self.job;
         let units = u32::try_from(prompt.chars().count()).unwrap_or(u32::MAX);
-        Purchase::Priced { units, cost: on.config().rates.chat_cost(batch.asked.options.model, &self.most()) }
+        Purchase::Priced { units, cost: on.config().rates.chat_cost(&batch.asked, &self.most(), 1) }
     }
 
     fn unpriced(&self) -> Option<&str> {
-        let model = &self.job.batch.asked.options.model;
-        self.job.on.config().rates.known_per_million_tokens(*model).is_none().then(|| model.as_str())
+        let asked = &self.job.batch.asked;
+        self.job.on.config().rates.chat_price(asked).is_none().then(|| asked.answered_by())
     }
 
     fn request_fingerprint(&self) -> RequestFingerprint {
         RequestFingerprint {
-            model: self.job.batch.asked.options.model.to_string(),
+            model: self.job.batch.asked.answered_by().to_owned(),
             language: String::new(),
             flags: LogFlags::default(),
             bytes: None,
@@ -80,7 +80,7 @@ impl Caller for ChatCaller<'_> {
 
     async fn send(&self, permit: &Permit, departs: DepartureCheck) -> Outcome<ChatAnswer> {
         let id = permit.call.to_string();
-        let call = ChatCall { body: &self.body, call_id: &id };
+        let call = ChatCall { endpoint: self.job.batch.asked.endpoint, body: &self.body, call_id: &id };
         let outcome = self.job.on.client().chat(&call, move || departs.asked(), self.timeout()).await;
         self.job.on.note_local_outage(&outcome);
         outcome
@@ -88,7 +88,7 @@ impl Caller for ChatCaller<'_> {
 
     fn answered(&self, answer: &ChatAnswer) -> End {
         let usage = &answer.completion.usage;
-        let cost = self.job.on.config().rates.chat_cost(self.job.batch.asked.options.model, usage);
+        let cost = self.job.on.config().rates.chat_cost(&self.job.batch.asked, usage, 1);
         End::Answered {
             body: answer.body.clone(),
             from_log: false,
@@ -107,6 +107,6 @@ impl Caller for ChatCaller<'_> {
 
 impl PartCall for ChatCaller<'_> {
     fn pool(&self) -> Pool {
-        Pool::Chat
+        self.job.batch.asked.endpoint.pool()
     }
 }

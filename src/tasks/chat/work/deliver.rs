@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::{super::report::REPLY, ChatJob, JudgedReply, usage_of};
 use crate::{
     domain::{
-        chat::{Reply, cells},
+        chat::{Analysis, EVIDENCE_AT, Grounded, Reply, SpokenSource, cells, moments},
         facts::{Facts, ReplyFacts},
         job::JobState,
         row::Note,
@@ -22,16 +22,17 @@ pub(super) async fn deliver(
 ) -> Result<Next, StoreError> {
     let on = job.on;
     let Some(last) = replies.last() else { return Ok(Next::again_at(on.now())) };
+    let (result, moments) = with_moments(job, &last.judged.result);
     if !on.is_held().await? {
         return Ok(Next::Lost);
     }
-    let item = item(&on.job().key, &last.judged.result);
+    let item = item(&on.job().key, &result);
     let written = match outputs::write(on, vec![item], outputs::always()).await? {
         Ok(written) => written,
         Err(next) => return Ok(next),
     };
     let doubt = last.judged.doubt.as_ref();
-    let reply = ReplyFacts { usage: usage_of(&replies), cells: cells_of(job, &last.judged.result) };
+    let reply = ReplyFacts { usage: usage_of(&replies), cells: cells_of(job, last, moments) };
     let processing_ms: Option<i64> = replies.iter().map(|reply| reply.facts.processing_ms).sum();
     let finish = Finish {
         made_by: Some(on.spec_json()),
@@ -64,9 +65,40 @@ fn item(key: &str, result: &Reply) -> Item {
     }
 }
 
-/// The values of the reply's properties.
-fn cells_of(job: &ChatJob<'_>, result: &Reply) -> Map<String, Value> {
-    match (result, &job.batch.asked.schema) {
+/// A result with the moments of its quotes, and these as a cell of the report.
+fn with_moments(job: &ChatJob<'_>, result: &Reply) -> (Reply, Option<Value>) {
+    let (asked, spoken) = (&job.batch.asked, &job.line.spoken);
+    let Reply::Object(object) = result else { return (result.clone(), None) };
+    if spoken.is_empty() || !asked.tells_moments() {
+        return (result.clone(), None);
+    }
+    let patterns: Vec<Grounded> = asked.grounded.iter().filter_map(|text| Grounded::parse(text).ok()).collect();
+    let moments = moments(&patterns, object, &SpokenSource::of(spoken));
+    let mut object = object.clone();
+    object[EVIDENCE_AT] = Value::from(moments.clone());
+    // The quotes have columns of their own.
+    let without_quote = |mut moment: Value| {
+        moment.as_object_mut().map(|fields| fields.remove("quote"));
+        moment
+    };
+    let cell = moments.into_iter().map(without_quote).collect();
+    (Reply::Object(object), Some(cell))
+}
+
+/// The values of the reply's properties, and the moments of its quotes.
+fn cells_of(job: &ChatJob<'_>, last: &JudgedReply, moments: Option<Value>) -> Map<String, Value> {
+    let mut cells = properties_of(job, last);
+    cells.extend(moments.map(|moments| (EVIDENCE_AT.to_owned(), moments)));
+    cells
+}
+
+fn properties_of(job: &ChatJob<'_>, last: &JudgedReply) -> Map<String, Value> {
+    if !job.batch.asked.endpoint.is_chat() {
+        // Metrics that are right are told beside one that is not.
+        let answer = serde_json::from_str(&last.completion.text).unwrap_or_default();
+        return Analysis::of(&job.batch.asked.metrics, &answer).cells;
+    }
+    match (&last.judged.result, &job.batch.asked.schema) {
         (Reply::Object(object), Some(_)) => cells(&job.batch.asked.properties(), object),
         (Reply::Object(object), None) => [(REPLY.to_owned(), object.clone())].into_iter().collect(),
         (Reply::Text(text), None) => [(REPLY.to_owned(), Value::from(text.trim()))].into_iter().collect(),

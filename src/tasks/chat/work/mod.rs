@@ -15,8 +15,8 @@ use crate::{
         batch::BatchSpec,
         call::ErrorKind,
         chat::{
-            Chat as Asking, ChatLine, Completion, Judged, LEAST_PREFIX_TOKENS, MOST_REPAIRS, QuotedFrom, Repair, Reply,
-            ReplyRules, Usage, merging,
+            Chat as Asking, ChatLine, Completion, Judged, MOST_REPAIRS, QuotedFrom, Repair, Reply, ReplyRules, Usage,
+            merging,
         },
         job::{CallState, JobState},
         pool::Pool,
@@ -40,7 +40,7 @@ impl Maker for Chat {
 impl RunnerTask for Chat {
     fn bind(&self, spec: &BatchSpec, _: &RunnerConfig) -> Result<Arc<dyn BatchTask>, SpecError> {
         let asked: Asking = spec.task.read()?;
-        let rules = ReplyRules::new(asked.schema.as_ref(), &asked.grounded)
+        let rules = ReplyRules::of(&asked)
             .map_err(|message| SpecError::Shape { task: Asking::TASK, source: serde::de::Error::custom(message) })?;
         Ok(Arc::new(ChatBatch { asked, rules: Arc::new(rules), lead: Lead::default() }))
     }
@@ -137,9 +137,13 @@ impl ChatJob<'_> {
         }
     }
 
+    fn pool(&self) -> Pool {
+        self.batch.asked.endpoint.pool()
+    }
+
     /// Whether the whole was asked and answered before it was to be cut.
     async fn is_answered_whole(&self) -> Result<bool, StoreError> {
-        let part = one_call::part_of(self.on, Pool::Chat, WHOLE).await?;
+        let part = one_call::part_of(self.on, self.pool(), WHOLE).await?;
         Ok(part.journal.calls.iter().any(|call| call.state == CallState::Answered))
     }
 
@@ -147,7 +151,7 @@ impl ChatJob<'_> {
     async fn converse(&self, piece: i64, prompt: &str) -> Result<Result<Vec<JudgedReply>, Next>, StoreError> {
         let mut replies: Vec<JudgedReply> = Vec::new();
         for nth in 0..=i64::from(self.batch.asked.repairs) {
-            let mut part = one_call::part_of(self.on, Pool::Chat, piece * PARTS_EACH + nth).await?;
+            let mut part = one_call::part_of(self.on, self.pool(), piece * PARTS_EACH + nth).await?;
             part.reload().await?;
             let reply = match self.reply(&mut part, prompt, &replies).await? {
                 Ok(reply) => reply,
@@ -193,7 +197,7 @@ impl ChatJob<'_> {
                 (fresh.answer.completion, facts)
             }
             PartAnswer::Kept(kept) => {
-                let read = kept.body.whole().map_err(|e| e.to_string()).and_then(|body| Completion::read(&body));
+                let read = kept.body.whole().map_err(|e| e.to_string()).and_then(|body| self.batch.asked.read(&body));
                 match read {
                     Ok(completion) => (completion, kept.facts),
                     Err(why) => {
@@ -218,7 +222,7 @@ impl ChatJob<'_> {
         part: &mut PartContext<'_>,
         caller: &mut ChatCaller<'_>,
     ) -> Result<Result<PartAnswer<ChatAnswer>, Next>, StoreError> {
-        let shares = self.batch.asked.stable_tokens(&self.line) >= LEAST_PREFIX_TOKENS;
+        let shares = self.batch.asked.shares_its_beginning(&self.line);
         if !shares || self.batch.lead.is_over() {
             return one_call::answer(caller, part).await;
         }
