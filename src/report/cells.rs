@@ -3,10 +3,10 @@
 use std::{borrow::Cow, fmt::Display};
 
 use ::csv::ByteRecord;
+use jiff::{Timestamp, fmt::temporal::DateTimePrinter};
 use serde_json::Value;
 
 use super::{
-    csv::write_time,
     defuse::defuse,
     row::{Column, OwnCell, Row},
 };
@@ -111,6 +111,14 @@ impl RecordCells {
             OwnCell::Json(Value::String(text)) => self.text(text),
             OwnCell::Json(value) => self.plain(Some(value)),
         }
+    }
+}
+
+/// Appends a time (ms since 1970) in the report's format; nothing for an unknown time.
+pub(super) fn write_time(at: Option<i64>, cell: &mut String) {
+    const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
+    if let Some(at) = at.and_then(|ms| Timestamp::from_millisecond(ms).ok()) {
+        PRINTER.print_timestamp(&at, cell).expect("a String takes everything");
     }
 }
 

@@ -3,7 +3,6 @@
 use std::{collections::HashSet, io};
 
 use ::csv::{QuoteStyle, Terminator, Writer, WriterBuilder};
-use jiff::{Timestamp, fmt::temporal::DateTimePrinter};
 
 use super::{
     cells::{LONGEST_COPIED, RecordCells},
@@ -86,14 +85,6 @@ pub(super) fn table_to<W: io::Write>(writer: W) -> Writer<W> {
         .quote_style(QuoteStyle::Necessary)
         .buffer_capacity(256 * 1024)
         .from_writer(writer)
-}
-
-/// Appends a time (ms since 1970) in the report's format; nothing for an unknown time.
-pub(super) fn write_time(at: Option<i64>, cell: &mut String) {
-    const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
-    if let Some(at) = at.and_then(|ms| Timestamp::from_millisecond(ms).ok()) {
-        PRINTER.print_timestamp(&at, cell).expect("a String takes everything");
-    }
 }
 
 /// The task's columns that the report includes.

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{
-    csv::{header, write_time},
+    cells::write_time,
+    csv::header,
     row::{Column, FurtherColumns, LongColumns, OwnCell, Row},
     task::ReportTask,
 };

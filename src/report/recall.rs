@@ -11,7 +11,7 @@ use ::csv::{ByteRecord, Position, Reader, ReaderBuilder};
 use futures::{StreamExt, stream};
 
 use super::{
-    csv::write_time,
+    cells::write_time,
     defuse::{defuse, undefuse},
     lines::{RowContext, addresses},
     place::{REPORT, report_place},

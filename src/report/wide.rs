@@ -223,6 +223,9 @@ struct Stage {
     recall: Recall,
 }
 
+/// The place of a row's line on the page, its job, and the job that this is made of.
+type RowPlace = (usize, JobId, JobId);
+
 /// A job of a page.
 struct PageRow {
     /// The place of its line on the page.
@@ -386,7 +389,7 @@ async fn write_lines<W: Write + Send + 'static>(
     }
     let by: Vec<Option<usize>> = stages.iter().map(|stage| stage.by).collect();
     let writing = move || {
-        let of: Vec<(Vec<(usize, JobId, JobId)>, Vec<Row>)> = whole
+        let of: Vec<(Vec<RowPlace>, Vec<Row>)> = whole
             .into_iter()
             .map(|(lines, places, here, recalled)| {
                 let rows = here.into_iter().zip(recalled).map(|(row, recalled)| lines.row(row, recalled)).collect();

@@ -369,6 +369,12 @@ async fn outputs_in_a_store_are_sources_of_the_next_batch() {
     let shown: Vec<_> = rows.iter().map(|row| (row.source.as_deref().unwrap(), row.state)).collect();
     let all = ["call-1", "call-2", "call-3"].map(|key| format!("s3://speech/readback/{key}.wav"));
     assert_eq!(shown, all.each_ref().map(|address| (address.as_str(), JobState::Succeeded)));
+    let mut command = program(&fixture, &["report", "hear", "--wide", "-o", "s3://speech/wide.csv"]);
+    command.envs(server.environment());
+    let wrote = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    assert_eq!(wrote.status.code(), Some(0), "{}", stderr(&wrote));
+    let table = server.get("speech", "wide.csv").unwrap();
+    assert_eq!(String::from_utf8_lossy(&table).lines().count(), 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]

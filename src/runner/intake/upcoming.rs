@@ -9,7 +9,7 @@ use super::{
 use crate::{
     definition::Definition,
     domain::{cost::MicroUsd, job::JobId, task::Unit},
-    report::feed::FedRecord,
+    report::{feed::FedRecord, row::Column},
     store::FeedOrigin,
 };
 
@@ -17,6 +17,8 @@ use crate::{
 const LETTERS_A_SECOND: u64 = 15;
 /// A transcript has at most so many letters here: about a day.
 const LONGEST: u64 = 1_500_000;
+/// A text of which nothing is known has so many, so that its line can be read.
+const USUAL: u64 = 100;
 /// What stands for the words that nobody knows yet.
 const WORDS: &str = "The customer asks where the order is, and the agent says that it is on the way. ";
 
@@ -65,14 +67,13 @@ pub async fn upcoming(
     let table = Upstream::find(definition, name, upstreams).await?.table;
     let none = write(dir, &table.columns, Vec::new())?;
     let columns = columns_of(definition.clone(), none.spooled().clone()).await?;
-    let letters = to_come.letters.unwrap_or(LONGEST.min(100)).min(LONGEST);
+    let letters = to_come.letters.unwrap_or(USUAL).min(LONGEST);
     let text = || WORDS.chars().cycle().take(usize::try_from(letters).unwrap_or(0)).collect::<String>();
-    let cell = |(at, column): (usize, &String)| match column.as_str() {
+    let cell = |(at, name): (usize, &String)| match name.parse() {
         // The batch's own options count.
         _ if columns.options_at.contains(&at) => String::new(),
-        "key" => "line".to_owned(),
-        "transcript" | "text" => text(),
-        "audio_seconds" => (to_come.audio_ms.unwrap_or(0) / 1_000).to_string(),
+        Ok(Column::Transcript | Column::Text) => text(),
+        Ok(Column::AudioSeconds) => (to_come.audio_ms.unwrap_or(0) / 1_000).to_string(),
         // What is in the manifest is short, as names and numbers are.
         _ => "sample".to_owned(),
     };
