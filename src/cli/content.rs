@@ -41,8 +41,12 @@ fn in_parts(unit: Unit, (all, all_parts): (u64, u64), (new, new_parts): (u64, u6
 
 /// What the new parts cost, if there are some.
 pub(super) fn cost(found: &Purchases) -> Option<String> {
-    let about = found.cost.map(|cost| format!("about {} ", dollars(cost.0))).unwrap_or_default();
-    (found.parts > 0).then(|| fact("cost", format!("{about}({})", found.prices.join("; "))))
+    let prices = found.prices.join("; ");
+    let words = match found.cost {
+        Some(cost) => format!("about {} ({prices})", dollars(cost.0)),
+        None => prices,
+    };
+    (found.parts > 0).then(|| fact("cost", words))
 }
 
 /// How many warnings the screen shows.
