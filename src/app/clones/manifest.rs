@@ -186,12 +186,12 @@ pub fn read_clones(path: &Path) -> Result<Vec<CloneRequest>, Faults> {
             Ok(request) => match seen.insert(request.name.clone(), line) {
                 Some(first) => {
                     let message = format!("`{}` is also the name of line {first}", request.name);
-                    faults.push(Fault::of_line(&*shown, line, Some("name"), message));
+                    faults.push(Fault::of_line(&shown, line, Some("name"), message));
                 }
                 None => requests.push(request),
             },
             Err(wrong) => {
-                wrong.into_iter().for_each(|(at, why)| faults.push(Fault::of_line(&*shown, line, Some(at), why)));
+                wrong.into_iter().for_each(|(at, why)| faults.push(Fault::of_line(&shown, line, Some(at), why)));
             }
         }
     }
