@@ -33,7 +33,7 @@ const fn live_speed() -> f64 {
     LIVE_SPEED
 }
 
-#[expect(clippy::float_cmp, clippy::trivially_copy_pass_by_ref, reason = "the very default, and serde's signature")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde wants")]
 fn is_usual_speed(speed: &f64) -> bool {
     *speed == LIVE_SPEED
 }

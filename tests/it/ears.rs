@@ -209,7 +209,11 @@ async fn a_file_of_g722_is_named_by_the_definition() {
     ffmpeg.args(["-v", "error", "-i"]).arg(wav).args(["-ar", "16000", "-acodec", "g722", "-f", "g722"]).arg(&g722);
     match ffmpeg.status() {
         Ok(made) => assert!(made.success()),
-        Err(_) => return eprintln!("skipped: there is no ffmpeg"),
+        Err(_) => {
+            use std::io::Write as _;
+            let _ = writeln!(std::io::stderr(), "SKIPPED: ffmpeg is not installed");
+            return;
+        }
     }
     fixture.lines(&[("raw", "rec/call.bin")]);
     let raw = "formats = [\"txt\"]\n[audio]\nraw = { encoding = \"g722\", rate = 16000 }";
