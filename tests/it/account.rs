@@ -30,7 +30,7 @@ fn voices_are_listed_and_chosen() {
     let all = run(dir.path(), &["voices", "--sandbox"]);
     assert_eq!(code(&all), 0, "{}", stderr(&all));
     assert!(stdout(&all).starts_with("id ") && stdout(&all).contains("middle aged  narration"), "{}", stdout(&all));
-    assert!(stderr(&all).contains("9 voices"), "{}", stderr(&all));
+    assert!(stderr(&all).contains("11 voices"), "{}", stderr(&all));
     let some = run(
         dir.path(),
         &[
