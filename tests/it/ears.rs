@@ -320,6 +320,7 @@ fn a_wrong_limit_of_an_alarm_is_told_before() {
         assert_eq!(crate::cli::code(&check), 2, "{limit}");
         assert!(stderr(&check).contains(message), "{limit}: {}", stderr(&check));
     }
+    std::fs::write(dir.path().join("calls.csv"), "key,source\na,https://example.com/a.wav\n").unwrap();
     std::fs::write(dir.path().join("a.toml"), format!("{head}loops = 9\none_sided = \"1m\"\n")).unwrap();
     assert_eq!(crate::cli::code(&crate::cli::run(dir.path(), &["check", "a.toml"])), 0);
 }
