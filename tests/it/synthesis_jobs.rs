@@ -52,7 +52,7 @@ async fn a_text_is_bought_in_parts_and_joined_in_order() {
     assert_eq!(row.audio_ms, Some(samples / 24));
 
     let srt = fs::read_to_string(fixture.spoken("one.srt")).unwrap();
-    assert!(srt.starts_with("1\n00:00:00,000 --> "), "{srt}");
+    assert!(srt.starts_with("1\n00:00:00,024 --> 00:00:02,400\n"), "{srt}");
     let json: serde_json::Value = serde_json::from_slice(&fs::read(fixture.spoken("one.json")).unwrap()).unwrap();
     let said: Vec<_> = json["sentences"].as_array().unwrap().iter().map(|s| s["text"].as_str().unwrap()).collect();
     assert_eq!(said.len(), 9);
