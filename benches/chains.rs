@@ -158,7 +158,7 @@ fn kills(top: &Path, lines: usize) {
         }
     }
     let last = both(&dir, &server.url).stderr(Stdio::piped()).output().expect("wavebatch");
-    assert!(last.status.success(), "{}", String::from_utf8_lossy(&last.stderr));
+    assert!(last.status.success(), "{}: {}", last.status, String::from_utf8_lossy(&last.stderr));
     let lost = ask(&dir, async |store| {
         let mut lost = 0;
         for name in ["calls", "cards"] {

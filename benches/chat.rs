@@ -96,7 +96,7 @@ fn round(top: &Path, fields: &str) -> Round {
         .current_dir(dir.path())
         .env("SMALLEST_API_KEY", "sk_bench")
         .env("SMALLEST_BASE_URL", &server.url)
-        .args(["run", "card.toml", "--config", "limits.toml", "-q"])
+        .args(["run", "card.toml", "--config", "limits.toml", "-q", "--concurrency", &AT_ONCE.to_string()])
         .stdin(Stdio::null())
         .output()
         .expect("wavebatch");
