@@ -66,7 +66,7 @@ fn put_up(dir: &Path, rec: &Path, at_once: Option<usize>) {
     let unbound = ["pulse", "chat"].map(|pool| format!("[limits.{pool}]\nrequests_per_minute = 0\nconcurrency = 0\n"));
     fs::write(dir.join("wavebatch.toml"), unbound.concat()).expect("a file");
     let at_once = at_once.map(|n| format!("concurrency = {n}\n")).unwrap_or_default();
-    let run = format!("[run]\nunknown_grace = \"500ms\"\nmax_tries = 100\n{at_once}");
+    let run = format!("[run]\nunknown_grace = \"500ms\"\nmax_tries = 100\nmax_billed_calls = 100\n{at_once}");
     let calls = format!(
         "task = \"transcribe\"\nmanifest = \"{}/\"\n[transcribe]\nmodel = \"pulse\"\nlanguage = \"en\"\nformats = [\"txt\"]\n{run}",
         rec.display()
